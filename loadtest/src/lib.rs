@@ -1,0 +1,1 @@
+//! A swarm of RTSP clients.

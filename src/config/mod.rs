@@ -1,0 +1,1 @@
+//! The configuration: XML as typed, as checked, as running.

@@ -1,0 +1,1 @@
+//! The control thread: catalog of streams, signals, orderly ends.

@@ -1,0 +1,2 @@
+//! The driver on io_uring.
+#![allow(unsafe_code)]

@@ -1,0 +1,1 @@
+//! What leaves next for one viewer, and what is shed.

@@ -1,0 +1,3 @@
+//! The `rtspserver` program.
+
+fn main() {}

@@ -1,0 +1,15 @@
+//! What an RFC would judge, or what every room must share the word for.
+//!
+//! RTSP, SDP, RTP and RTCP as pure state and pure bytes: nothing here knows a clock, a socket, a
+//! thread or a file. Time is an argument, input arrives through `handle_…`, output leaves through
+//! `poll_…`.
+
+pub mod frame;
+pub mod io;
+pub mod rtcp;
+pub mod rtp;
+pub mod rtsp;
+pub mod sdp;
+pub mod session;
+pub mod time;
+pub mod track;

@@ -1,0 +1,4 @@
+//! RTP (RFC 3550) and its payload formats.
+
+pub mod batch;
+pub mod header;

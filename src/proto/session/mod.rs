@@ -1,0 +1,1 @@
+//! The server's side of a session: connection, state and timers.

@@ -1,0 +1,222 @@
+//! What one track carries, as its source knows it and as SDP and the packetizers need it.
+
+use bytes::Bytes;
+
+/// One track of a presentation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Track {
+    /// Codec and its parameters.
+    pub codec: Codec,
+    /// RTP payload type: the static one of RFC 3551 where codec, rate and channels allow it, else 96 and above.
+    pub payload_type: u8,
+    /// RTP clock in hertz.
+    pub clock_rate: u32,
+    /// Picture size in pixels; None for sound, or when unknown.
+    pub size: Option<(u32, u32)>,
+    /// Pictures a second; None for sound, or when unknown.
+    pub framerate: Option<f64>,
+    /// Average bits a second; None when unknown.
+    pub bitrate: Option<u64>,
+}
+
+/// The first word of an `m=` line (RFC 8866 section 5.14).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Pictures.
+    Video,
+    /// Sound.
+    Audio,
+    /// Everything else, such as metadata.
+    Application,
+}
+
+/// How NAL units stand in a frame's payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// Start codes of 3 or 4 bytes (ITU-T H.264 annex B).
+    AnnexB,
+    /// A big-endian length of this many bytes (1 to 4) before each unit (ISO/IEC 14496-15).
+    Length(u8),
+}
+
+/// Law of G.711.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Law {
+    /// PCMA.
+    A,
+    /// PCMU.
+    Mu,
+}
+
+/// Order of G.726 codewords in an octet (RFC 3551 section 4.5.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BitOrder {
+    /// First codeword in the least significant bits: `G726-…`.
+    LeastFirst,
+    /// First codeword in the most significant bits: `AAL2-G726-…`.
+    MostFirst,
+}
+
+/// A codec with what a receiver must know to decode it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Codec {
+    /// RFC 6184. Parameter sets without start code or length.
+    H264 {
+        /// Sequence parameter sets.
+        sps: Vec<Bytes>,
+        /// Picture parameter sets.
+        pps: Vec<Bytes>,
+        /// How units stand in a frame.
+        framing: Framing,
+    },
+    /// RFC 7798. Parameter sets without start code or length.
+    H265 {
+        /// Video parameter sets.
+        vps: Vec<Bytes>,
+        /// Sequence parameter sets.
+        sps: Vec<Bytes>,
+        /// Picture parameter sets.
+        pps: Vec<Bytes>,
+        /// How units stand in a frame.
+        framing: Framing,
+    },
+    /// RFC 6416, `MP4V-ES`.
+    Mpeg4Visual {
+        /// Visual object sequence to video object layer headers, with start codes.
+        config: Bytes,
+    },
+    /// RFC 2435. Frames are whole JPEG files.
+    Jpeg,
+    /// RFC 7741.
+    Vp8,
+    /// RFC 9628.
+    Vp9 {
+        /// Profile 0 to 3.
+        profile: u8,
+    },
+    /// AOM's RTP payload for AV1. Frames are temporal units in low-overhead form (with sizes).
+    Av1 {
+        /// Sequence header unit with its header and size; empty when it comes in band only.
+        sequence_header: Bytes,
+    },
+    /// RFC 3640, mode AAC-hbr. Frames are raw access units without ADTS.
+    Aac {
+        /// AudioSpecificConfig (ISO/IEC 14496-3).
+        config: Bytes,
+        /// Samples a second, which is also the RTP clock.
+        sample_rate: u32,
+        /// Channels.
+        channels: u8,
+    },
+    /// RFC 7587.
+    Opus {
+        /// Channels of the source: 1 or 2.
+        channels: u8,
+    },
+    /// RFC 3551 section 4.5.14.
+    G711 {
+        /// A-law or mu-law.
+        law: Law,
+        /// Samples a second.
+        sample_rate: u32,
+        /// Channels.
+        channels: u8,
+    },
+    /// RFC 3551 section 4.5.2; 16 kHz sound on an 8 kHz RTP clock.
+    G722 {
+        /// Channels.
+        channels: u8,
+    },
+    /// RFC 3551 section 4.5.4; 8 kHz mono.
+    G726 {
+        /// Bits a codeword: 2 to 5.
+        bits: u8,
+        /// Order of codewords on the wire; frames hold them in this order already.
+        order: BitOrder,
+    },
+    /// RFC 2250, MPEG audio of any layer; the RTP clock is 90 kHz.
+    MpegAudio,
+    /// RFC 3551 section 4.5.11, big-endian 16-bit samples.
+    L16 {
+        /// Samples a second.
+        sample_rate: u32,
+        /// Channels.
+        channels: u8,
+    },
+    /// Any other format; its packets are passed through as they came.
+    Other {
+        /// First word of its `m=` line.
+        kind: Kind,
+        /// Value of `a=rtpmap` behind the payload type, such as `vnd.onvif.metadata/90000`.
+        rtpmap: String,
+        /// Value of `a=fmtp` behind the payload type.
+        fmtp: Option<String>,
+    },
+}
+
+impl Codec {
+    /// Which kind of track this codec makes.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Codec::H264 { .. }
+            | Codec::H265 { .. }
+            | Codec::Mpeg4Visual { .. }
+            | Codec::Jpeg
+            | Codec::Vp8
+            | Codec::Vp9 { .. }
+            | Codec::Av1 { .. } => Kind::Video,
+            Codec::Aac { .. }
+            | Codec::Opus { .. }
+            | Codec::G711 { .. }
+            | Codec::G722 { .. }
+            | Codec::G726 { .. }
+            | Codec::MpegAudio
+            | Codec::L16 { .. } => Kind::Audio,
+            Codec::Other { kind, .. } => *kind,
+        }
+    }
+
+    /// The RTP clock in hertz.
+    pub fn clock_rate(&self) -> u32 {
+        match self {
+            Codec::Aac { sample_rate, .. }
+            | Codec::G711 { sample_rate, .. }
+            | Codec::L16 { sample_rate, .. } => *sample_rate,
+            Codec::Opus { .. } => 48_000,
+            // RFC 3551 section 4.5.2 keeps 8000 for G722 by historical error.
+            Codec::G722 { .. } | Codec::G726 { .. } => 8_000,
+            Codec::Other { rtpmap, .. } => {
+                rtpmap.split('/').nth(1).and_then(|rate| rate.parse().ok()).unwrap_or(90_000)
+            }
+            _ => 90_000,
+        }
+    }
+
+    /// The static payload type of RFC 3551 section 6, where there is one for exactly these parameters.
+    pub fn static_payload_type(&self) -> Option<u8> {
+        match self {
+            Codec::G711 { law: Law::Mu, sample_rate: 8_000, channels: 1 } => Some(0),
+            Codec::G711 { law: Law::A, sample_rate: 8_000, channels: 1 } => Some(8),
+            Codec::G722 { channels: 1 } => Some(9),
+            Codec::L16 { sample_rate: 44_100, channels: 2 } => Some(10),
+            Codec::L16 { sample_rate: 44_100, channels: 1 } => Some(11),
+            Codec::MpegAudio => Some(14),
+            Codec::Jpeg => Some(26),
+            _ => None,
+        }
+    }
+}
+
+impl Track {
+    /// A track at `index` of its presentation: the static payload type where there is one, else 96 + index.
+    pub fn new(codec: Codec, index: u8) -> Track {
+        let payload_type = codec.static_payload_type().unwrap_or(96 + index);
+        let clock_rate = codec.clock_rate();
+        Track { codec, payload_type, clock_rate, size: None, framerate: None, bitrate: None }
+    }
+
+    /// Which kind of track this is.
+    pub fn kind(&self) -> Kind {
+        self.codec.kind()
+    }
+}

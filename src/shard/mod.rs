@@ -1,0 +1,1 @@
+//! One thread: its listeners, connections, sessions and ring.

@@ -1,0 +1,1 @@
+//! One published stream for all its viewers.

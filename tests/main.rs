@@ -1,0 +1,1 @@
+//! One binary for all behaviours; a file for each.
