@@ -1,0 +1,80 @@
+//! The port through which shards ask for files: questions go to media threads, answers come as messages.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::time::MediaTime;
+use proto::track::Track;
+
+use super::segment::{Position, Segment};
+
+/// Names a question so that its answer finds whoever asked; made by the asking shard.
+pub type Ticket = u64;
+
+/// What a file offers, read once and shared. Tracks that cannot be carried are not in it.
+#[derive(Debug)]
+pub struct FileInfo {
+    /// Names this version of this file in the library's cache.
+    pub id: u64,
+    /// Path below the media folder, for the log.
+    pub name: String,
+    /// Playable tracks. A batch's track index points into this list.
+    pub tracks: Vec<Track>,
+    /// For each track the canonical synchronization source of its packets.
+    pub ssrc: Vec<u32>,
+    /// For each track the canonical RTP timestamp of content time zero.
+    pub timestamp_base: Vec<u32>,
+    /// Length of the content; None when the container does not tell.
+    pub duration: Option<Duration>,
+    /// Whether other positions than the start can be reached.
+    pub seekable: bool,
+    /// One sentence for each track that was left out.
+    pub left_out: Vec<String>,
+}
+
+/// Which segment is wanted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Wanted {
+    /// The one with the last keyframe at or before this time (the first one if there is none).
+    Seek(MediaTime),
+    /// The one at a position that another segment named.
+    At(Position),
+}
+
+/// Why a file cannot be played.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum MediaError {
+    /// No such file, or not one that is served: 404.
+    #[error("no such file")]
+    NotFound,
+    /// The file is outside the media folder or not readable: 403.
+    #[error("{0}")]
+    Forbidden(String),
+    /// Nothing in it can be played: 415, with the reason.
+    #[error("{0}")]
+    Unsupported(String),
+    /// It broke while it was read: the session ends.
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// What the library answers.
+#[derive(Debug)]
+pub enum Answer {
+    /// To [`Library::describe`].
+    Described(Ticket, Result<Arc<FileInfo>, MediaError>),
+    /// To [`Library::segment`].
+    Segment(Ticket, Result<Arc<Segment>, MediaError>),
+}
+
+/// Takes an answer to the shard that asked and wakes it.
+pub type ReplyTo = Arc<dyn Fn(Answer) + Send + Sync>;
+
+/// The files that can be played. Every call returns at once.
+pub trait Library: Send + Sync {
+    /// Opens the file that a URL's path names, as it was written (percent-encoding and all).
+    fn describe(&self, path: &str, ticket: Ticket, reply: &ReplyTo);
+
+    /// Reads a segment of a file.
+    fn segment(&self, file: &Arc<FileInfo>, wanted: Wanted, ticket: Ticket, reply: &ReplyTo);
+}

@@ -1,0 +1,4 @@
+//! Where frames come from: files, the test picture, and later cameras, screens and sound.
+
+pub mod library;
+pub mod segment;
