@@ -1,1 +1,5 @@
-//! What leaves next for one viewer, and what is shed.
+//! What leaves next for one viewer: its numbering, its transport, its reports.
+
+pub mod heads;
+pub mod numbering;
+pub mod track;

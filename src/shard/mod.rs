@@ -1,1 +1,26 @@
-//! One thread: its listeners, connections, sessions and ring.
+//! One thread: its listeners, connections, sessions and driver. [`Shard::turn`] is the unit of work.
+
+mod client_ports;
+mod connection;
+mod datagrams;
+mod describe;
+mod file;
+pub mod inbox;
+mod live;
+mod parameters;
+mod play;
+mod ports;
+mod pump;
+mod reports;
+mod request;
+mod resolve;
+mod session;
+pub mod settings;
+mod setup;
+mod teardown;
+mod turn;
+
+pub use client_ports::ClientPorts;
+pub use ports::Ports;
+pub use session::SessionId;
+pub use turn::Shard;

@@ -1,0 +1,107 @@
+//! One track on its way to one viewer: where it goes, under which numbers, and what was sent.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use proto::io::{Op, Pieces, Udp};
+use proto::rtp::batch::{Batch, Train};
+use proto::time::Time;
+
+use super::heads::Heads;
+use super::numbering::Numbering;
+
+/// Where a track goes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Route {
+    /// On the session's own connection.
+    Interleaved {
+        /// Channel of media.
+        rtp: u8,
+        /// Channel of reports.
+        rtcp: u8,
+    },
+    /// As datagrams.
+    Unicast(Unicast),
+}
+
+/// Two sockets of ours and two addresses of the viewer's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unicast {
+    /// Our socket for media.
+    pub rtp: Udp,
+    /// Our socket for reports.
+    pub rtcp: Udp,
+    /// The viewer's address for media.
+    pub rtp_to: SocketAddr,
+    /// The viewer's address for reports; None when it asked for a single port.
+    pub rtcp_to: Option<SocketAddr>,
+    /// Whether media may still move to the port that the viewer's own datagrams come from (a translating router).
+    pub movable: bool,
+}
+
+/// One track of one viewer.
+#[derive(Clone, Debug)]
+pub struct TrackOut {
+    /// Index of the track in its presentation.
+    pub track: u8,
+    /// Its URL as SETUP gave it: players compare the one in `RTP-Info` with it as text.
+    pub url: String,
+    /// Where it goes.
+    pub route: Route,
+    /// From the shared numbers to this viewer's.
+    pub numbering: Numbering,
+    /// Sequence number of the next packet; None until the first one decides it.
+    pub next_sequence: Option<u16>,
+    /// What a sender report states.
+    pub sent: Sent,
+    /// When the next sender report is due; None while nothing plays.
+    pub report_at: Option<Time>,
+    /// Whether this track flows: PAUSE of one track's URL stops that track alone.
+    pub enabled: bool,
+}
+
+/// What was sent since the synchronization source began (RFC 3550 section 6.4.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Packets.
+    pub packets: u32,
+    /// Octets of payload.
+    pub octets: u32,
+}
+
+impl TrackOut {
+    /// Adds a batch to what leaves next on the session's connection.
+    pub fn gather(&mut self, batch: &Arc<Batch>, channel: u8, heads: &mut Heads, pieces: &mut Pieces) {
+        pieces.push(heads.interleaved(batch, channel, &self.numbering));
+        self.count(batch.packets().len() as u32, batch.payload_octets());
+    }
+
+    /// The send of one train.
+    pub fn datagrams(&mut self, to: &UnicastTarget, batch: &Arc<Batch>, train: &Train, heads: &mut Heads) -> Op {
+        let piece = heads.datagrams(batch, train, &self.numbering);
+        self.count(train.count, train.bytes - 12 * train.count);
+        Op::SendTo { udp: to.udp, to: to.address, piece, segment: train.segment }
+    }
+
+    /// Where media leaves to, for a track that goes as datagrams.
+    pub fn unicast_target(&self) -> Option<UnicastTarget> {
+        match &self.route {
+            Route::Unicast(unicast) => Some(UnicastTarget { udp: unicast.rtp, address: unicast.rtp_to }),
+            Route::Interleaved { .. } => None,
+        }
+    }
+
+    fn count(&mut self, packets: u32, octets: u32) {
+        self.sent.packets = self.sent.packets.wrapping_add(packets);
+        self.sent.octets = self.sent.octets.wrapping_add(octets);
+    }
+}
+
+/// One of our sockets and one address of the viewer's.
+#[derive(Clone, Copy, Debug)]
+pub struct UnicastTarget {
+    /// From.
+    pub udp: Udp,
+    /// To.
+    pub address: SocketAddr,
+}

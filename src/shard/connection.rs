@@ -1,0 +1,211 @@
+//! One RTSP connection: what was received and not yet answered, and what waits to leave.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use bytes::{Bytes, BytesMut};
+use proto::io::{Conn, Piece, Pieces};
+use proto::rtsp::message::{Request, Response};
+use proto::rtsp::parse::{Limits, Parser};
+use proto::rtsp::status::Status;
+use proto::time::Time;
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+use super::session::SessionKey;
+use crate::media::library::{FileInfo, Ticket};
+use crate::stream::catalog::{Description, ShardIndex};
+
+/// Input beyond this waits in the kernel until the request before it is answered.
+pub const PENDING_BYTES_MAX: usize = 64 * 1024;
+
+/// Replies and reports beyond this stop the reading of further requests.
+pub const OUT_BYTES_MAX: usize = 64 * 1024;
+
+/// Pieces of one send that are not media.
+const PIECES_MAX: usize = 16;
+
+/// One connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// Its name at the driver.
+    pub conn: Conn,
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// The address it connected to: datagrams of its sessions leave from there.
+    pub local: SocketAddr,
+    /// Reads requests and `$` frames.
+    pub parser: Parser,
+    /// The request that waits for an answer from elsewhere.
+    pub pending: Option<Box<Request>>,
+    /// Whether the pending request is being looked at again because an answer has come.
+    pub is_retrying: bool,
+    /// What the awaited answer brought.
+    pub resolved: Option<Resolved>,
+    /// Sessions that came in by this connection.
+    pub sessions: SmallVec<[SessionKey; 1]>,
+    /// When it last received anything.
+    pub seen: Time,
+    /// Whether the driver has a send under way.
+    pub is_sending: bool,
+    /// Whether receiving was stopped until pending input is worked off.
+    pub is_stopped: bool,
+    /// What becomes of it.
+    pub fate: Fate,
+    out: VecDeque<Bytes>,
+    out_bytes: usize,
+}
+
+/// What becomes of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It serves requests.
+    Open,
+    /// It is closed when what waits has left.
+    Closing,
+    /// It goes to another shard when what waits has left.
+    Moving(ShardIndex),
+    /// The driver was told to close it or give it away.
+    Gone,
+}
+
+/// What a path names, as far as this connection asked.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// The path as the client wrote it.
+    pub path: String,
+    /// The answer.
+    pub mount: Result<Mount, Refusal>,
+    /// The question to the library that is still open, and which reading of the path it was about.
+    pub asked: Option<(Ticket, usize)>,
+}
+
+/// What can be played under a path.
+#[derive(Clone, Debug)]
+pub enum Mount {
+    /// A file.
+    File(Arc<FileInfo>),
+    /// A live stream.
+    Live(Arc<Description>),
+}
+
+/// A status with the sentence that explains it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The status.
+    pub status: Status,
+    /// Why; goes to the log and into the body.
+    pub reason: String,
+}
+
+impl Refusal {
+    /// A refusal with its reason.
+    pub fn new(status: Status, reason: impl Into<String>) -> Refusal {
+        Refusal { status, reason: reason.into() }
+    }
+}
+
+impl Connection {
+    /// A fresh connection.
+    pub fn new(conn: Conn, peer: SocketAddr, local: SocketAddr, now: Time) -> Connection {
+        Connection {
+            conn,
+            peer,
+            local,
+            parser: Parser::new(Limits::default()),
+            pending: None,
+            is_retrying: false,
+            resolved: None,
+            sessions: SmallVec::new(),
+            seen: now,
+            is_sending: false,
+            is_stopped: false,
+            fate: Fate::Open,
+            out: VecDeque::new(),
+            out_bytes: 0,
+        }
+    }
+
+    /// Queues a reply.
+    pub fn reply(&mut self, response: &Response) {
+        let mut bytes = BytesMut::new();
+        response.write(&mut bytes);
+        self.push(bytes.freeze());
+    }
+
+    /// Queues bytes that stand between two `$` frames.
+    pub fn push(&mut self, bytes: Bytes) {
+        self.out_bytes += bytes.len();
+        self.out.push_back(bytes);
+    }
+
+    /// Moves what waits into a send.
+    pub fn take_out(&mut self, pieces: &mut Pieces) {
+        while pieces.len() < PIECES_MAX {
+            let Some(bytes) = self.out.pop_front() else { break };
+            self.out_bytes -= bytes.len();
+            pieces.push(Piece::Shared(bytes));
+        }
+        if self.out.is_empty() {
+            // An idle connection keeps no queue.
+            self.out = VecDeque::new();
+        }
+    }
+
+    /// Whether nothing waits and nothing is under way.
+    pub fn is_flushed(&self) -> bool {
+        self.out.is_empty() && !self.is_sending
+    }
+
+    /// Whether the client does not read its replies.
+    pub fn is_clogged(&self) -> bool {
+        self.out_bytes > OUT_BYTES_MAX
+    }
+}
+
+/// All connections of a shard, by the driver's index.
+#[derive(Debug, Default)]
+pub struct Connections {
+    table: Vec<Option<Box<Connection>>>,
+    count: usize,
+}
+
+impl Connections {
+    /// Adds a connection under its name.
+    pub fn insert(&mut self, connection: Connection) {
+        let index = connection.conn.index as usize;
+        if self.table.len() <= index {
+            self.table.resize_with(index + 1, || None);
+        }
+        if self.table[index].replace(Box::new(connection)).is_none() {
+            self.count += 1;
+        }
+    }
+
+    /// A connection; None when the name is gone.
+    pub fn get(&self, conn: Conn) -> Option<&Connection> {
+        self.table.get(conn.index as usize)?.as_deref().filter(|connection| connection.conn == conn)
+    }
+
+    /// A connection to change; None when the name is gone.
+    pub fn get_mut(&mut self, conn: Conn) -> Option<&mut Connection> {
+        self.table.get_mut(conn.index as usize)?.as_deref_mut().filter(|connection| connection.conn == conn)
+    }
+
+    /// Takes a connection out.
+    pub fn remove(&mut self, conn: Conn) -> Option<Box<Connection>> {
+        self.get(conn)?;
+        self.count -= 1;
+        self.table[conn.index as usize].take()
+    }
+
+    /// Every connection.
+    pub fn iter(&self) -> impl Iterator<Item = &Connection> {
+        self.table.iter().filter_map(Option::as_deref)
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+}

@@ -1,0 +1,189 @@
+//! UDP on this shard: a port pair for each local address, and whose datagrams arrive there.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+
+use proto::io::{Driver, Span, Udp, UdpOptions};
+use rand::{Rng, RngExt};
+
+use super::session::SessionKey;
+use super::turn::Shard;
+use crate::egress::track::Route;
+
+/// Two neighbouring ports that serve every viewer who connected to one local address (RFC 3550 section 11).
+#[derive(Clone, Copy, Debug)]
+pub struct UdpPair {
+    /// Socket for media.
+    pub rtp: Udp,
+    /// Socket for reports.
+    pub rtcp: Udp,
+    /// Even port of media; reports have the one above.
+    pub port: u16,
+}
+
+/// The pairs of a shard, and the viewers behind them.
+#[derive(Debug, Default)]
+pub struct UdpPairs {
+    pairs: HashMap<IpAddr, UdpPair>,
+    /// Whose address it is: media and report addresses alike.
+    viewers: HashMap<SocketAddr, Viewer>,
+    /// Sessions that may be behind a translating router, by address.
+    movable: HashMap<IpAddr, Vec<SessionKey>>,
+    /// Datagrams from addresses that belong to no session.
+    pub strangers: u64,
+}
+
+/// Whose datagrams come from an address.
+#[derive(Clone, Copy, Debug)]
+pub struct Viewer {
+    /// The session.
+    pub session: SessionKey,
+    /// Index of the track.
+    pub track: u8,
+}
+
+impl UdpPairs {
+    /// The pair bound to a local address; bound when it is first needed. An error when no pair in the range is free.
+    pub fn pair(
+        &mut self,
+        local: IpAddr,
+        range: &RangeInclusive<u16>,
+        options: &UdpOptions,
+        driver: &mut dyn Driver,
+        random: &mut impl Rng,
+    ) -> io::Result<UdpPair> {
+        if let Some(pair) = self.pairs.get(&local) {
+            return Ok(*pair);
+        }
+        let first = range.start() + range.start() % 2;
+        let count = (u32::from(*range.end()) + 1).saturating_sub(u32::from(first)) / 2;
+        let start = if count == 0 { 0 } else { random.random_range(0..count) };
+        let mut last_error = io::Error::from(io::ErrorKind::AddrInUse);
+        for step in 0..count {
+            let port = first + 2 * ((start + step) % count) as u16;
+            match bind_pair(local, port, options, driver) {
+                Ok(pair) => {
+                    self.pairs.insert(local, pair);
+                    return Ok(pair);
+                }
+                Err(error) => last_error = error,
+            }
+        }
+        Err(last_error)
+    }
+
+    /// Remembers where a track's datagrams will come from.
+    pub fn register(&mut self, address: SocketAddr, viewer: Viewer) {
+        self.viewers.insert(address, viewer);
+        let sessions = self.movable.entry(address.ip()).or_default();
+        if !sessions.contains(&viewer.session) {
+            sessions.push(viewer.session);
+        }
+    }
+
+    /// Forgets an address of a session.
+    pub fn forget(&mut self, address: SocketAddr, session: SessionKey) {
+        if self.viewers.get(&address).is_some_and(|viewer| viewer.session == session) {
+            self.viewers.remove(&address);
+        }
+        if let Some(sessions) = self.movable.get_mut(&address.ip()) {
+            sessions.retain(|other| *other != session);
+            if sessions.is_empty() {
+                self.movable.remove(&address.ip());
+            }
+        }
+    }
+
+    /// Whose address it is.
+    pub fn viewer(&self, address: SocketAddr) -> Option<Viewer> {
+        self.viewers.get(&address).copied()
+    }
+}
+
+fn bind_pair(local: IpAddr, port: u16, options: &UdpOptions, driver: &mut dyn Driver) -> io::Result<UdpPair> {
+    let (rtp, _) = driver.bind(SocketAddr::new(local, port), options)?;
+    match driver.bind(SocketAddr::new(local, port + 1), options) {
+        Ok((rtcp, _)) => Ok(UdpPair { rtp, rtcp, port }),
+        Err(error) => {
+            driver.submit(proto::io::Op::CloseUdp(rtp));
+            Err(error)
+        }
+    }
+}
+
+impl Shard {
+    /// Takes what came on a UDP socket: reports, and the packets by which viewers open their routers.
+    pub(super) fn handle_datagrams(&mut self, udp: Udp, from: SocketAddr, span: Span, segment: u16) {
+        let viewer = self.udp.viewer(from).or_else(|| self.move_viewer(udp, from));
+        let Some(viewer) = viewer else {
+            self.udp.strangers += 1;
+            return;
+        };
+        self.settle(viewer, from);
+        let segment = u32::from(segment.max(1));
+        let mut offset = 0;
+        while offset < span.size {
+            let size = segment.min(span.size - offset);
+            let datagram = Span { buffer: span.buffer, offset: span.offset + offset, size };
+            // Reports are small; a copy frees the driver for what they cause.
+            let bytes: smallvec::SmallVec<[u8; 512]> = self.ports.driver.bytes(datagram).into();
+            self.handle_report(viewer.session, viewer.track, &bytes);
+            offset += size;
+        }
+    }
+
+    /// A datagram from a session's own address but another port: a router has translated it. The first track that
+    /// may still move is taken to be meant; viewers open their ports in the order of SETUP.
+    fn move_viewer(&mut self, udp: Udp, from: SocketAddr) -> Option<Viewer> {
+        let candidates = self.udp.movable.get(&from.ip())?;
+        let mut found = None;
+        for key in candidates {
+            let Some(session) = self.sessions.get(*key) else { continue };
+            let slot = session.tracks.iter().position(|track| match &track.route {
+                Route::Unicast(unicast) => unicast.movable && (unicast.rtp == udp || unicast.rtcp == udp),
+                Route::Interleaved { .. } => false,
+            });
+            if let Some(slot) = slot {
+                found = Some((*key, slot));
+                break;
+            }
+        }
+        let (key, slot) = found?;
+        let track = &mut self.sessions[key].tracks[slot];
+        let index = track.track;
+        let Route::Unicast(unicast) = &mut track.route else { return None };
+        let (is_media, old) = if unicast.rtp == udp {
+            (true, unicast.rtp_to)
+        } else {
+            (false, unicast.rtcp_to?)
+        };
+        if is_media {
+            unicast.rtp_to = from;
+            unicast.movable = false;
+        } else {
+            unicast.rtcp_to = Some(from);
+        }
+        tracing::info!(session = %self.sessions[key].id, track = index, %old, new = %from, "viewer's port was translated");
+        let viewer = Viewer { session: key, track: index };
+        self.udp.viewers.remove(&old);
+        self.ports.client_ports.release(old);
+        self.ports.client_ports.claim(from);
+        self.udp.viewers.insert(from, viewer);
+        Some(viewer)
+    }
+
+    /// A datagram came from where the viewer said: its media stays there.
+    fn settle(&mut self, viewer: Viewer, from: SocketAddr) {
+        let Some(session) = self.sessions.get_mut(viewer.session) else { return };
+        session.seen = self.now;
+        for track in &mut session.tracks {
+            if let Route::Unicast(unicast) = &mut track.route {
+                if track.track == viewer.track && unicast.rtp_to == from {
+                    unicast.movable = false;
+                }
+            }
+        }
+    }
+}

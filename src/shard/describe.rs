@@ -1,0 +1,58 @@
+//! DESCRIBE (RFC 2326 section 10.2): what a path offers, as SDP.
+
+use proto::io::Conn;
+use proto::rtsp::message::{Request, Response};
+use proto::rtsp::status::Status;
+use proto::rtsp::uri::Target;
+use proto::sdp::write::Description as Sdp;
+
+use super::connection::{Mount, Refusal};
+use super::request::Outcome;
+use super::resolve::Resolution;
+use super::turn::Shard;
+
+impl Shard {
+    /// Answers DESCRIBE once it is known what the path names.
+    pub(super) fn describe(&mut self, conn: Conn, request: &Request, target: &Target) -> Outcome {
+        if !accepts_sdp(request) {
+            return Refusal::new(Status::NOT_ACCEPTABLE, "only application/sdp is offered").into();
+        }
+        let is_first_look = self.connections.get(conn).is_some_and(|connection| {
+            connection.resolved.as_ref().is_none_or(|resolved| resolved.asked.is_none()) && !connection.is_retrying
+        });
+        if is_first_look {
+            self.forget_resolved(conn);
+        }
+        let mount = match self.resolve(conn, target) {
+            Resolution::Found(mount) => mount,
+            Resolution::Refused(refusal) => return refusal.into(),
+            Resolution::Waiting => return Outcome::Wait,
+        };
+        let Some(connection) = self.connections.get(conn) else { return Outcome::Wait };
+        let (name, tracks, duration, id) = match &mount {
+            Mount::File(file) => (file.name.as_str(), &file.tracks, file.duration, file.id),
+            Mount::Live(stream) => (stream.path.as_str(), &stream.tracks, None, stream.id),
+        };
+        let sdp = Sdp {
+            origin_id: id,
+            origin_version: 1,
+            address: connection.local.ip(),
+            name,
+            duration,
+            live: matches!(mount, Mount::Live(_)),
+            tracks,
+        };
+        let response = Response::new(Status::OK).header("Content-Base", target.content_base());
+        Outcome::Reply(response.body("application/sdp", sdp.write()))
+    }
+}
+
+/// Whether the client can read what we write. No `Accept` means that it can.
+fn accepts_sdp(request: &Request) -> bool {
+    let mut accepts = request.headers.get_all("Accept").flat_map(|value| value.split(',')).peekable();
+    accepts.peek().is_none()
+        || accepts.any(|range| {
+            let kind = range.split(';').next().unwrap_or_default().trim();
+            kind.eq_ignore_ascii_case("application/sdp") || kind == "*/*" || kind == "application/*"
+        })
+}

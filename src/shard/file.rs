@@ -1,0 +1,342 @@
+//! One viewer's position in a file: pulled, paced by decoding time, with numbers of its own after a seek.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::rtp::batch::Batch;
+use proto::time::{MediaTime, Time};
+
+use crate::egress::numbering::TimestampMap;
+use crate::media::library::{FileInfo, Ticket, Wanted};
+use crate::media::segment::Segment;
+use crate::stream::catalog::leading;
+
+/// Segments held beside the current one; the media threads are asked this far ahead.
+const AHEAD_MAX: usize = 2;
+
+/// Batches leave in ticks of this length: what is due in one tick leaves together.
+const TICK: Duration = Duration::from_millis(5);
+
+/// Above this speed only keyframes are sent, and no sound.
+const SCALE_ALL_FRAMES_MAX: f64 = 2.0;
+
+/// Timestamps of a new stretch begin this long after the last one sent, so that none is used twice.
+const STRETCH_GAP: Duration = Duration::from_millis(20);
+
+/// A file on its way to one viewer.
+#[derive(Debug)]
+pub struct FilePlayback {
+    /// What is played.
+    pub info: Arc<FileInfo>,
+    /// The answer that is awaited; answers under other tickets are stale.
+    pub asked: Option<Ticket>,
+    /// Plays left after the current one; None = endless.
+    pub plays_left: Option<u32>,
+    /// Where playing stops; None = at the end.
+    pub until: Option<MediaTime>,
+    current: Option<Arc<Segment>>,
+    index: usize,
+    ahead: VecDeque<Ahead>,
+    clock: Clock,
+    has_played: bool,
+    sent_until: MediaTime,
+}
+
+#[derive(Debug)]
+struct Ahead {
+    segment: Arc<Segment>,
+    /// Whether it is the first of another play.
+    is_rewound: bool,
+}
+
+/// How content time, the viewer's timeline and the monotonic clock belong together in the present stretch.
+#[derive(Clone, Copy, Debug)]
+struct Clock {
+    /// When content time `content` is due.
+    origin: Time,
+    /// Content time at `origin`.
+    content: MediaTime,
+    /// Content time where the stretch began.
+    stretch_content: MediaTime,
+    /// The viewer's timeline at that moment: RTP timestamps count on from here.
+    stretch_timeline: MediaTime,
+    /// Content seconds a second of the viewer's timeline.
+    scale: f64,
+    /// Timeline seconds a second of real time.
+    speed: f64,
+}
+
+/// What comes next.
+#[derive(Debug)]
+pub enum Next {
+    /// This batch is due.
+    Due(Arc<Batch>),
+    /// The next batch is due then.
+    At(Time),
+    /// The next segment is on its way.
+    Starved,
+    /// Everything asked for was sent; it is all shown at this time.
+    Finished(Time),
+}
+
+impl FilePlayback {
+    /// A file at its start, `plays` times in all (None = endless).
+    pub fn new(info: Arc<FileInfo>, plays: Option<u32>) -> FilePlayback {
+        let clock = Clock {
+            origin: Time::ZERO,
+            content: MediaTime::ZERO,
+            stretch_content: MediaTime::ZERO,
+            stretch_timeline: MediaTime::ZERO,
+            scale: 1.0,
+            speed: 1.0,
+        };
+        FilePlayback {
+            info,
+            asked: None,
+            plays_left: plays.map(|plays| plays.saturating_sub(1)),
+            until: None,
+            current: None,
+            index: 0,
+            ahead: VecDeque::new(),
+            clock,
+            has_played: false,
+            sent_until: MediaTime::ZERO,
+        }
+    }
+
+    /// Drops what was read, for a jump to another position.
+    pub fn forget(&mut self) {
+        self.current = None;
+        self.ahead.clear();
+        self.asked = None;
+        self.index = 0;
+    }
+
+    /// Begins a stretch at `now` with its first segment; returns the content time it begins at.
+    pub fn begin(&mut self, now: Time, asked: MediaTime, segment: Arc<Segment>, pace: Pace) -> MediaTime {
+        let leading = leading(&self.info.tracks);
+        let first_of_leading =
+            segment.entries.iter().find(|entry| entry.batch.meta().track == leading).map(|e| e.batch.meta().pts);
+        let start = match first_of_leading {
+            Some(pts) if asked > MediaTime::ZERO => pts.min(asked).max(MediaTime::ZERO),
+            _ => MediaTime::ZERO,
+        };
+        let first_due = segment.entries.first().map_or(start, |entry| entry.due);
+        let timeline = if self.has_played { self.sent_until + STRETCH_GAP } else { start };
+        self.clock = Clock {
+            origin: now,
+            content: first_due,
+            stretch_content: start,
+            stretch_timeline: timeline,
+            scale: pace.scale,
+            speed: pace.speed,
+        };
+        self.has_played = true;
+        self.ahead.clear();
+        self.current = Some(segment);
+        self.index = 0;
+        start
+    }
+
+    /// Goes on at `now` where it was paused, possibly at another pace; returns the content time.
+    pub fn resume(&mut self, now: Time, pace: Pace) -> MediaTime {
+        let content = self.next_due().unwrap_or(self.clock.content);
+        if pace.scale != self.clock.scale {
+            self.clock.stretch_timeline = self.timeline(content);
+            self.clock.stretch_content = content;
+        }
+        self.clock = Clock { origin: now, content, scale: pace.scale, speed: pace.speed, ..self.clock };
+        content.max(MediaTime::ZERO)
+    }
+
+    /// Whether playing can go on without a new segment.
+    pub fn is_paused_midway(&self) -> bool {
+        self.current.is_some()
+    }
+
+    /// Whether nothing was played yet under the present SSRC.
+    pub fn is_fresh(&self) -> bool {
+        !self.has_played
+    }
+
+    /// After the end: the next PLAY starts anew.
+    pub fn rewind(&mut self, plays: Option<u32>) {
+        let info = self.info.clone();
+        let sent_until = self.sent_until;
+        *self = FilePlayback { sent_until, has_played: true, ..FilePlayback::new(info, plays) };
+    }
+
+    /// Takes a segment that was asked for.
+    pub fn push(&mut self, segment: Arc<Segment>, is_rewound: bool) {
+        self.ahead.push_back(Ahead { segment, is_rewound });
+    }
+
+    /// Which segment to ask for, if there is room for one, and whether it begins another play.
+    pub fn wanted(&mut self) -> Option<(Wanted, bool)> {
+        if self.asked.is_some() || self.ahead.len() >= AHEAD_MAX {
+            return None;
+        }
+        let last = self.ahead.back().map(|ahead| &ahead.segment).or(self.current.as_ref())?;
+        if let Some(position) = last.next {
+            return Some((Wanted::At(position), false));
+        }
+        let has_more = self.plays_left.is_none_or(|left| left > 0);
+        // An empty file would be asked for again without end.
+        (has_more && last.end > MediaTime::ZERO).then_some((Wanted::Seek(MediaTime::ZERO), true))
+    }
+
+    /// Counts a play as begun when its first segment has been asked for.
+    pub fn count_play(&mut self) {
+        self.plays_left = self.plays_left.map(|left| left.saturating_sub(1));
+    }
+
+    /// What is to be sent at `now`; the batch stays next until [`FilePlayback::advance`].
+    pub fn peek(&mut self, now: Time) -> Next {
+        loop {
+            let Some(current) = &self.current else { return Next::Starved };
+            if let Some(entry) = current.entries.get(self.index) {
+                if self.until.is_some_and(|until| entry.due >= until && self.ahead_is_of_this_play()) {
+                    return Next::Finished(self.due(self.until.unwrap_or(entry.due)));
+                }
+                if self.is_skipped(entry.batch.as_ref()) {
+                    self.index += 1;
+                    continue;
+                }
+                let due = self.due(entry.due);
+                return if due <= now + TICK { Next::Due(entry.batch.clone()) } else { Next::At(due) };
+            }
+            let end = current.end;
+            match self.ahead.pop_front() {
+                Some(ahead) => self.enter(ahead, end),
+                None if self.asked.is_some() || self.wanted().is_some() => return Next::Starved,
+                None => return Next::Finished(self.due(end)),
+            }
+        }
+    }
+
+    /// Moves past the batch that [`FilePlayback::peek`] gave.
+    pub fn advance(&mut self) {
+        if let Some(entry) = self.current.as_ref().and_then(|current| current.entries.get(self.index)) {
+            self.sent_until = self.sent_until.max(self.timeline(entry.batch.meta().pts));
+            self.index += 1;
+        }
+    }
+
+    /// Shifts the clock so that what is next is due now: for a viewer that read too slowly for a while.
+    pub fn wait_for_reader(&mut self, now: Time, patience: Duration) {
+        let Some(content) = self.next_due() else { return };
+        if now.since(self.due(content)) > patience {
+            self.clock.origin = now;
+            self.clock.content = content;
+        }
+    }
+
+    /// Ends the play at a content time, or lets it run to the end.
+    pub fn stop_at(&mut self, until: Option<MediaTime>) {
+        self.until = until;
+    }
+
+    /// The map from canonical timestamps of a track to this viewer's in the present stretch.
+    pub fn timestamp_map(&self, track: u8) -> TimestampMap {
+        let index = usize::from(track);
+        let rate = self.info.tracks[index].clock_rate;
+        let base = self.info.timestamp_base[index];
+        let Clock { stretch_content, stretch_timeline, scale, .. } = self.clock;
+        if scale == 1.0 {
+            let shift = MediaTime(stretch_timeline.0 - stretch_content.0);
+            return TimestampMap::Offset(shift.to_ticks(rate) as u32);
+        }
+        let from = base.wrapping_add(stretch_content.to_ticks(rate) as u32);
+        let to = base.wrapping_add(stretch_timeline.to_ticks(rate) as u32);
+        TimestampMap::Scaled { from, to, scale }
+    }
+
+    /// The viewer's RTP timestamp of a content time.
+    pub fn rtp_timestamp(&self, track: u8, content: MediaTime) -> u32 {
+        let index = usize::from(track);
+        let ticks = content.to_ticks(self.info.tracks[index].clock_rate) as u32;
+        self.timestamp_map(track).apply(self.info.timestamp_base[index].wrapping_add(ticks))
+    }
+
+    /// The content time that is due at `now`.
+    pub fn content_at(&self, now: Time) -> MediaTime {
+        let elapsed = now.since(self.clock.origin).as_nanos() as f64 * self.clock.scale * self.clock.speed;
+        MediaTime(self.clock.content.0 + elapsed as i64)
+    }
+
+    /// Canonical sequence number that this stretch begins with, for a track that was never sent.
+    pub fn first_sequence(&self, track: u8) -> Option<u16> {
+        let first = self.current.as_ref()?.first.get(usize::from(track))?;
+        Some(first.sequence)
+    }
+
+    /// Rate of delivery, as granted.
+    pub fn speed(&self) -> f64 {
+        self.clock.speed
+    }
+
+    /// Content seconds a second, as granted.
+    pub fn scale(&self) -> f64 {
+        self.clock.scale
+    }
+
+    fn enter(&mut self, ahead: Ahead, end: MediaTime) {
+        if ahead.is_rewound {
+            let origin = self.due(end);
+            let timeline = self.timeline(end);
+            self.clock = Clock {
+                origin,
+                content: MediaTime::ZERO,
+                stretch_content: MediaTime::ZERO,
+                stretch_timeline: timeline,
+                ..self.clock
+            };
+        }
+        self.current = Some(ahead.segment);
+        self.index = 0;
+    }
+
+    fn ahead_is_of_this_play(&self) -> bool {
+        self.plays_left.is_none_or(|left| left == 0) || self.until.is_some()
+    }
+
+    fn is_skipped(&self, batch: &Batch) -> bool {
+        let meta = batch.meta();
+        self.clock.scale > SCALE_ALL_FRAMES_MAX && !(meta.keyframe && meta.track == leading(&self.info.tracks))
+    }
+
+    fn next_due(&self) -> Option<MediaTime> {
+        let current = self.current.as_ref()?;
+        Some(current.entries.get(self.index).map_or(current.end, |entry| entry.due))
+    }
+
+    fn due(&self, content: MediaTime) -> Time {
+        let ahead = (content.0 - self.clock.content.0) as f64 / (self.clock.scale * self.clock.speed);
+        if ahead < 0.0 {
+            self.clock.origin - Duration::from_nanos(-ahead as u64)
+        } else {
+            self.clock.origin + Duration::from_nanos(ahead as u64)
+        }
+    }
+
+    fn timeline(&self, content: MediaTime) -> MediaTime {
+        let elapsed = (content.0 - self.clock.stretch_content.0) as f64 / self.clock.scale;
+        MediaTime(self.clock.stretch_timeline.0 + elapsed as i64)
+    }
+}
+
+/// How fast a file is played.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pace {
+    /// Content seconds a second of the viewer's timeline (RFC 2326 section 12.34).
+    pub scale: f64,
+    /// Timeline seconds a second of real time (RFC 2326 section 12.35).
+    pub speed: f64,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace { scale: 1.0, speed: 1.0 }
+    }
+}

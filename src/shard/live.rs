@@ -1,0 +1,186 @@
+//! The live streams that this shard receives, and who watches them here.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::io::Conn;
+use proto::rtp::batch::Batch;
+use proto::time::Time;
+use proto::track::Track;
+
+use super::session::SessionKey;
+use crate::stream::catalog::{Description, Snapshot, StreamError, StreamId};
+use crate::stream::window::{Window, WindowLimits};
+
+/// How long a stream that nobody watches here is still received: clients often DESCRIBE, leave and come back.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// One viewer's place in a stream's window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LiveCursor {
+    /// Which stream.
+    pub stream: StreamId,
+    /// Index of the next batch; None until playing finds a keyframe to begin with.
+    pub next: Option<u64>,
+}
+
+/// One stream as this shard has it.
+#[derive(Debug)]
+pub struct LiveStream {
+    /// What it offers.
+    pub description: Arc<Description>,
+    /// Its recent past.
+    pub window: Window,
+    /// Sessions that play it.
+    pub viewers: Vec<SessionKey>,
+    first_viewer: usize,
+    idle_since: Option<Time>,
+}
+
+/// All of them, by name and by path.
+#[derive(Debug, Default)]
+pub struct LiveStreams {
+    streams: HashMap<StreamId, LiveStream>,
+    by_path: HashMap<Arc<str>, Entry>,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Asked(Vec<Conn>),
+    Running(StreamId),
+}
+
+/// What is known of a path.
+#[derive(Debug)]
+pub enum Lookup {
+    /// The stream runs and is received here.
+    Running(Arc<Description>),
+    /// It must be subscribed to; the connection will be told.
+    Subscribe,
+    /// It was subscribed to already; the connection will be told.
+    Wait,
+}
+
+impl LiveStreams {
+    /// Finds a stream for a connection that asks for it.
+    pub fn look_up(&mut self, path: &Arc<str>, conn: Conn) -> Lookup {
+        match self.by_path.get_mut(path) {
+            Some(Entry::Running(id)) => match self.streams.get(id) {
+                Some(stream) => Lookup::Running(stream.description.clone()),
+                None => Lookup::Subscribe,
+            },
+            Some(Entry::Asked(waiting)) => {
+                waiting.push(conn);
+                Lookup::Wait
+            }
+            None => {
+                self.by_path.insert(path.clone(), Entry::Asked(vec![conn]));
+                Lookup::Subscribe
+            }
+        }
+    }
+
+    /// Takes the answer to a subscription; returns the connections that waited for it.
+    pub fn subscribed(
+        &mut self,
+        now: Time,
+        path: &Arc<str>,
+        answer: Result<Snapshot, StreamError>,
+    ) -> (Vec<Conn>, Result<Arc<Description>, StreamError>) {
+        let waiting = match self.by_path.remove(path) {
+            Some(Entry::Asked(waiting)) => waiting,
+            _ => Vec::new(),
+        };
+        let snapshot = match answer {
+            Ok(snapshot) => snapshot,
+            Err(error) => return (waiting, Err(error)),
+        };
+        let description = snapshot.description;
+        let mut stream = LiveStream {
+            description: description.clone(),
+            window: Window::new(WindowLimits::default()),
+            viewers: Vec::new(),
+            first_viewer: 0,
+            idle_since: Some(now),
+        };
+        for batch in snapshot.batches {
+            stream.push(now, batch);
+        }
+        self.by_path.insert(path.clone(), Entry::Running(description.id));
+        self.streams.insert(description.id, stream);
+        (waiting, Ok(description))
+    }
+
+    /// Takes one more batch of a stream; returns its viewers, beginning with another one each time, so that nobody
+    /// is always last.
+    pub fn push(&mut self, now: Time, id: StreamId, batch: Arc<Batch>) -> impl Iterator<Item = SessionKey> {
+        let (first, viewers): (usize, &[SessionKey]) = match self.streams.get_mut(&id) {
+            Some(stream) => {
+                stream.push(now, batch);
+                stream.first_viewer = (stream.first_viewer + 1) % stream.viewers.len().max(1);
+                (stream.first_viewer, &stream.viewers)
+            }
+            None => (0, &[]),
+        };
+        let (before, from) = viewers.split_at(first.min(viewers.len()));
+        from.iter().chain(before).copied()
+    }
+
+    /// Forgets a stream that has ended; returns its viewers.
+    pub fn remove(&mut self, id: StreamId) -> Vec<SessionKey> {
+        let Some(stream) = self.streams.remove(&id) else { return Vec::new() };
+        self.by_path.retain(|_, entry| !matches!(entry, Entry::Running(running) if *running == id));
+        stream.viewers
+    }
+
+    /// A stream that is received here.
+    pub fn get(&self, id: StreamId) -> Option<&LiveStream> {
+        self.streams.get(&id)
+    }
+
+    /// The tracks of a stream; none when it has ended.
+    pub fn tracks(&self, id: StreamId) -> &[Track] {
+        self.streams.get(&id).map_or(&[], |stream| &stream.description.tracks)
+    }
+
+    /// Adds a viewer.
+    pub fn join(&mut self, id: StreamId, session: SessionKey) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            if !stream.viewers.contains(&session) {
+                stream.viewers.push(session);
+            }
+            stream.idle_since = None;
+        }
+    }
+
+    /// Removes a viewer.
+    pub fn leave(&mut self, now: Time, id: StreamId, session: SessionKey) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.viewers.retain(|viewer| *viewer != session);
+            if stream.viewers.is_empty() {
+                stream.idle_since = Some(now);
+            }
+        }
+    }
+
+    /// Removes the streams that nobody has watched here for a while; they are to be unsubscribed from.
+    pub fn take_idle(&mut self, now: Time) -> Vec<StreamId> {
+        let idle: Vec<_> = (self.streams.iter())
+            .filter(|(_, stream)| stream.idle_since.is_some_and(|since| now.since(since) > LINGER))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in &idle {
+            self.remove(*id);
+        }
+        idle
+    }
+}
+
+impl LiveStream {
+    fn push(&mut self, now: Time, batch: Arc<Batch>) {
+        let meta = batch.meta();
+        let is_leading_keyframe = meta.keyframe && meta.track == self.description.leading();
+        self.window.push(now, batch, is_leading_keyframe);
+    }
+}

@@ -1,0 +1,338 @@
+//! PLAY and PAUSE (RFC 2326 sections 10.5 and 10.6).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::io::Conn;
+use proto::rtsp::headers::range::{Npt, Range, Span};
+use proto::rtsp::headers::rtp_info::RtpInfo;
+use proto::rtsp::headers::scale::{Scale, Speed};
+use proto::rtsp::message::{Request, Response};
+use proto::rtsp::status::Status;
+use proto::rtsp::uri::Target;
+use proto::time::MediaTime;
+
+use super::connection::Refusal;
+use super::file::{FilePlayback, Pace};
+use super::request::Outcome;
+use super::session::{SessionKey, Source, State};
+use super::turn::{Asker, Shard};
+use crate::media::library::{MediaError, Ticket, Wanted};
+use crate::media::segment::Segment;
+
+/// Slowest and fastest speed that is granted, forward.
+const SCALE_GRANTED: (f64, f64) = (0.5, 16.0);
+
+/// Slowest and fastest rate of delivery that is granted.
+const SPEED_GRANTED: (f64, f64) = (0.25, 16.0);
+
+/// What PLAY asks for.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    from: Option<MediaTime>,
+    until: Option<MediaTime>,
+    pace: Option<Pace>,
+    has_scale: bool,
+    has_speed: bool,
+}
+
+impl Shard {
+    /// Answers PLAY. A file's first segment is awaited, because `RTP-Info` must be true.
+    pub(super) fn play(
+        &mut self,
+        conn: Conn,
+        request: &Request,
+        target: &Target,
+        session: Option<SessionKey>,
+    ) -> Outcome {
+        let Some(key) = session else {
+            return Refusal::new(Status::SESSION_NOT_FOUND, "PLAY needs a session: SETUP first").into();
+        };
+        let asked = match asked(request) {
+            Ok(asked) => asked,
+            Err(refusal) => return refusal.into(),
+        };
+        let is_awaited = self.sessions[key].state == State::Starting;
+        if is_awaited {
+            // The segment is on its way; only its arrival brings this request back.
+            return Outcome::Wait;
+        }
+        let is_retrying = self.connections.get(conn).is_some_and(|connection| connection.is_retrying);
+        if !is_retrying {
+            self.enable(key, target);
+        }
+        match &mut self.sessions[key].source {
+            Source::Live(_) => self.play_live(key, &asked),
+            Source::File(_) if is_retrying => self.confirm(key, &asked),
+            Source::File(_) => self.play_file(key, asked),
+        }
+    }
+
+    /// Answers PAUSE: of one track, or of all. Pausing what is paused changes nothing.
+    pub(super) fn pause(&mut self, target: &Target, session: Option<SessionKey>) -> Outcome {
+        let Some(key) = session else {
+            return Refusal::new(Status::SESSION_NOT_FOUND, "").into();
+        };
+        let session = &mut self.sessions[key];
+        let response = Response::new(Status::OK).header("Session", session.id.to_string());
+        if let Some(track) = target.track.and_then(|index| session.tracks.iter_mut().find(|t| t.track == index)) {
+            track.enabled = false;
+            if session.tracks.iter().any(|track| track.enabled) {
+                return Outcome::Reply(response);
+            }
+        }
+        if session.state != State::Playing {
+            return Outcome::Reply(response);
+        }
+        session.state = State::Ready;
+        session.wake_at = None;
+        session.trains_sent = 0;
+        for track in &mut session.tracks {
+            track.report_at = None;
+        }
+        let response = match &mut session.source {
+            Source::Live(cursor) => {
+                cursor.next = None;
+                self.live.leave(self.now, cursor.stream, key);
+                response
+            }
+            Source::File(file) => {
+                let at = file.content_at(self.now).max(MediaTime::ZERO);
+                response.header("Range", npt(at, file).to_string())
+            }
+        };
+        Outcome::Reply(response)
+    }
+
+    /// Takes a segment that a session asked for.
+    pub(super) fn segment_arrived(&mut self, ticket: Ticket, answer: Result<Arc<Segment>, MediaError>) {
+        let Some(Asker::Session(key, is_rewound)) = self.waiting.remove(&ticket) else { return };
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Source::File(file) = &mut session.source else { return };
+        if file.asked != Some(ticket) {
+            return;
+        }
+        file.asked = None;
+        let segment = match answer {
+            Ok(segment) => segment,
+            Err(error) => {
+                self.break_off(key, &error.to_string());
+                return;
+            }
+        };
+        if session.state != State::Starting {
+            file.push(segment, is_rewound);
+            self.make_ready(key);
+            return;
+        }
+        let (from, pace) = session.starting.take().unwrap_or_default();
+        session.start_granted = file.begin(self.now, from, segment, pace);
+        self.begin_tracks(key);
+        self.sessions[key].state = State::Playing;
+        match self.sessions[key].conn {
+            Some(conn) => self.retry(conn),
+            None => self.make_ready(key),
+        }
+    }
+
+    /// After the end of a file: the next PLAY starts under new synchronization sources.
+    pub(super) fn renew_sources(&mut self, key: SessionKey) {
+        let loops = self.settings.loops;
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Source::File(file) = &mut session.source else { return };
+        file.rewind(loops);
+        for track in &mut session.tracks {
+            track.numbering.ssrc = rand::RngExt::random(&mut self.ports.random);
+            track.sent = Default::default();
+            track.report_at = None;
+        }
+    }
+
+    /// PLAY of one track's URL lets that track flow; of the presentation, all.
+    fn enable(&mut self, key: SessionKey, target: &Target) {
+        let session = &mut self.sessions[key];
+        let is_playing = session.state == State::Playing;
+        match target.track.filter(|index| session.track(*index).is_some()) {
+            Some(index) => {
+                for track in &mut session.tracks {
+                    track.enabled = track.track == index || (is_playing && track.enabled);
+                }
+            }
+            None => session.tracks.iter_mut().for_each(|track| track.enabled = true),
+        }
+    }
+
+    fn play_live(&mut self, key: SessionKey, asked: &Asked) -> Outcome {
+        let session = &mut self.sessions[key];
+        let Source::Live(cursor) = &mut session.source else { return Outcome::Wait };
+        let Some(stream) = self.live.get(cursor.stream) else {
+            return Refusal::new(Status::SERVICE_UNAVAILABLE, "the stream has ended").into();
+        };
+        if session.state != State::Playing {
+            cursor.next = stream.window.keyframe();
+            session.state = State::Playing;
+        }
+        let first = cursor.next.unwrap_or(stream.window.end());
+        let infos: Vec<_> = (session.tracks.iter().filter(|track| track.enabled))
+            .map(|track| {
+                let mut coming = (first..stream.window.end()).filter_map(|index| stream.window.get(index));
+                let next = coming.find(|batch| batch.meta().track == track.track);
+                RtpInfo {
+                    url: track.url.clone(),
+                    seq: next.map(|batch| batch.sequence()),
+                    rtptime: next.map(|batch| batch.timestamp()),
+                }
+            })
+            .collect();
+        let stream = cursor.stream;
+        let mut response = Response::new(Status::OK)
+            .header("Session", session.id.to_string())
+            .header("Range", Range::from(Span::Npt { from: Some(Npt::Now), to: None }).to_string())
+            .header("RTP-Info", RtpInfo::write_list(&infos));
+        grant_pace(&mut response, asked, 1.0, 1.0);
+        self.live.join(stream, key);
+        self.begin_tracks(key);
+        self.make_ready(key);
+        Outcome::Reply(response)
+    }
+
+    fn play_file(&mut self, key: SessionKey, asked: Asked) -> Outcome {
+        let session = &mut self.sessions[key];
+        let Source::File(file) = &mut session.source else { return Outcome::Wait };
+        if let Err(refusal) = check_range(file, &asked) {
+            return refusal.into();
+        }
+        let from = asked.from.or(session.start.take());
+        let pace = asked.pace.unwrap_or_default();
+        if from.is_none() {
+            if session.state == State::Playing && (asked.pace.is_none() || pace.scale == file.scale()) {
+                // A sign of life, or another track that begins to flow.
+                session.start_granted = file.content_at(self.now).max(MediaTime::ZERO);
+                return self.confirm(key, &asked);
+            }
+            if file.is_paused_midway() {
+                session.start_granted = file.resume(self.now, pace);
+                session.state = State::Playing;
+                self.begin_tracks(key);
+                return self.confirm(key, &asked);
+            }
+        }
+        let from = from.unwrap_or(MediaTime::ZERO);
+        file.forget();
+        file.stop_at(asked.until);
+        let info = file.info.clone();
+        session.state = State::Starting;
+        session.trains_sent = 0;
+        session.wake_at = None;
+        session.starting = Some((from, pace));
+        let (ticket, reply) = self.ticket(Asker::Session(key, false));
+        if let Source::File(file) = &mut self.sessions[key].source {
+            file.asked = Some(ticket);
+        }
+        self.ports.library.segment(&info, Wanted::Seek(from), ticket, &reply);
+        Outcome::Wait
+    }
+
+    /// The reply to a PLAY that flows: what is granted, from where, and with which numbers.
+    fn confirm(&mut self, key: SessionKey, asked: &Asked) -> Outcome {
+        let session = &self.sessions[key];
+        let Source::File(file) = &session.source else { return Outcome::Wait };
+        let start = session.start_granted;
+        let infos: Vec<_> = (session.tracks.iter().filter(|track| track.enabled))
+            .map(|track| RtpInfo {
+                url: track.url.clone(),
+                seq: track.next_sequence.or_else(|| file.first_sequence(track.track)),
+                rtptime: Some(file.rtp_timestamp(track.track, start)),
+            })
+            .collect();
+        let mut response = Response::new(Status::OK)
+            .header("Session", session.id.to_string())
+            .header("Range", npt(start, file).to_string())
+            .header("RTP-Info", RtpInfo::write_list(&infos));
+        grant_pace(&mut response, asked, file.scale(), file.speed());
+        self.make_ready(key);
+        Outcome::Reply(response)
+    }
+
+    /// Every track that flows reports at once, so that a player can align them.
+    fn begin_tracks(&mut self, key: SessionKey) {
+        for track in &mut self.sessions[key].tracks {
+            if track.enabled && track.report_at.is_none() {
+                track.report_at = Some(self.now);
+            }
+        }
+    }
+}
+
+/// Reads `Range`, `Scale` and `Speed`. Times of day and tape counts are not kept for files: 457.
+fn asked(request: &Request) -> Result<Asked, Refusal> {
+    let headers = &request.headers;
+    let scale = headers.get("Scale").map(Scale::parse).transpose();
+    let scale = scale.map_err(|_| Refusal::new(Status::BAD_REQUEST, "Scale is not a number above or below zero"))?;
+    let speed = headers.get("Speed").map(Speed::parse).transpose();
+    let speed = speed.map_err(|_| Refusal::new(Status::BAD_REQUEST, "Speed is not a number above zero"))?;
+    let range = headers.get("Range").map(Range::parse).transpose();
+    let range = range.map_err(|error| Refusal::new(error.status(), format!("Range: {error}")))?;
+    let (from, until) = match range.map(|range| range.span) {
+        None => (None, None),
+        Some(Span::Npt { from, to }) => (from.and_then(at), to.and_then(at)),
+        Some(Span::Smpte { count, from, to }) => {
+            let time = |code: proto::rtsp::headers::range::Timecode| media_time(code.to_duration(count));
+            (Some(time(from)), to.map(time))
+        }
+        Some(Span::Clock { .. }) => {
+            return Err(Refusal::new(Status::INVALID_RANGE, "files have no time of day: use npt"));
+        }
+    };
+    // Reverse is not offered: what cannot be granted is played at normal speed, and the reply says so.
+    let grant = |scale: Scale| if scale.ratio() < 0.0 { 1.0 } else { scale.ratio().clamp(SCALE_GRANTED.0, SCALE_GRANTED.1) };
+    let pace = (scale.is_some() || speed.is_some()).then(|| Pace {
+        scale: scale.map_or(1.0, grant),
+        speed: speed.map_or(1.0, |speed| speed.ratio().clamp(SPEED_GRANTED.0, SPEED_GRANTED.1)),
+    });
+    Ok(Asked { from, until, pace, has_scale: scale.is_some(), has_speed: speed.is_some() })
+}
+
+fn check_range(file: &FilePlayback, asked: &Asked) -> Result<(), Refusal> {
+    let invalid = |reason| Err(Refusal::new(Status::INVALID_RANGE, reason));
+    let from = asked.from.unwrap_or(MediaTime::ZERO);
+    if asked.until.is_some_and(|until| until <= from) {
+        return invalid("Range ends before it begins");
+    }
+    if let Some(duration) = file.info.duration {
+        if from > media_time(duration) {
+            return invalid("Range begins behind the end");
+        }
+    }
+    if from > MediaTime::ZERO && !file.info.seekable {
+        return invalid("this file can only be played from its start");
+    }
+    Ok(())
+}
+
+fn at(npt: Npt) -> Option<MediaTime> {
+    match npt {
+        Npt::Now => None,
+        Npt::At(time) => Some(media_time(time)),
+    }
+}
+
+fn media_time(duration: Duration) -> MediaTime {
+    MediaTime::ZERO + duration
+}
+
+/// The range from a content time on, as a reply states it.
+fn npt(start: MediaTime, file: &FilePlayback) -> Range {
+    let end = file.until.map(|until| until.since(MediaTime::ZERO)).or(file.info.duration);
+    Range::npt(start.since(MediaTime::ZERO), end)
+}
+
+/// A reply repeats what was asked with what is granted (RFC 2326 sections 12.34 and 12.35).
+fn grant_pace(response: &mut Response, asked: &Asked, scale: f64, speed: f64) {
+    if asked.has_scale {
+        response.headers.push("Scale", Scale::new(scale).unwrap_or(Scale::NORMAL).to_string());
+    }
+    if asked.has_speed {
+        response.headers.push("Speed", Speed::new(speed).unwrap_or(Speed::NORMAL).to_string());
+    }
+}

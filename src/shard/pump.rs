@@ -1,0 +1,244 @@
+//! Sends what one session may send at this moment.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::io::{Op, Pieces};
+use proto::rtp::batch::Batch;
+use proto::time::Time;
+
+use super::file::Next;
+use super::live::LiveCursor;
+use super::session::{Carrier, Session, SessionKey, Source, State};
+use super::turn::{Asker, Shard};
+use crate::egress::heads::Heads;
+use crate::egress::numbering::Numbering;
+use crate::stream::window::Window;
+
+/// Bytes of media in one send on a connection: what a stalled viewer holds beyond its queue.
+const SEND_BYTES_MAX: usize = 256 * 1024;
+
+/// Pieces of one send on a connection.
+const SEND_PIECES_MAX: usize = 64;
+
+/// Batches of one session in one turn, so that a session that catches up does not hold up the others.
+const BATCHES_A_PUMP: usize = 64;
+
+/// Between two trains of one paced batch.
+const PACE: Duration = Duration::from_millis(1);
+
+/// What stopped a pump.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    /// Nothing more is due before this time.
+    Until(Time),
+    /// What comes next is on its way; its arrival makes the session ready.
+    Awaits,
+    /// More could leave at once, but others come first.
+    Yields,
+    /// Everything asked for was sent.
+    Finished(Time),
+}
+
+impl Shard {
+    /// Sends what is due of a session, and sees to it that it is looked at again.
+    pub(super) fn pump(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get(key) else { return };
+        if session.state != State::Playing {
+            if let Some(conn) = session.conn {
+                self.flush(conn);
+            }
+            return;
+        }
+        let stop = match session.carrier {
+            Carrier::Interleaved => self.pump_interleaved(key),
+            Carrier::Unicast => Some(self.pump_datagrams(key)),
+        };
+        self.send_due_reports(key);
+        self.prefetch(key);
+        match stop {
+            None | Some(Stop::Awaits) => {}
+            Some(Stop::Until(at)) => self.wake_session_at(key, at),
+            Some(Stop::Yields) => self.make_ready(key),
+            Some(Stop::Finished(at)) if at <= self.now => self.finish(key),
+            Some(Stop::Finished(at)) => self.wake_session_at(key, at),
+        }
+    }
+
+    /// Sends replies between two media sends; where media flows they leave with it.
+    pub(super) fn flush_between_media(&mut self, conn: proto::io::Conn) {
+        let Some(connection) = self.connections.get(conn) else { return };
+        let carrying = connection.sessions.iter().copied().find(|key| {
+            let session = self.sessions.get(*key);
+            session.is_some_and(|s| s.state == State::Playing && s.carrier == Carrier::Interleaved)
+        });
+        match carrying {
+            Some(key) => self.make_ready(key),
+            None => self.flush(conn),
+        }
+    }
+
+    /// One send with everything that is due. None when a send is under way already: its completion comes back here.
+    fn pump_interleaved(&mut self, key: SessionKey) -> Option<Stop> {
+        let session = self.sessions.get_mut(key)?;
+        let connection = self.connections.get_mut(session.conn?)?;
+        if connection.is_sending {
+            return None;
+        }
+        let mut pieces = Pieces::new();
+        connection.take_out(&mut pieces);
+        if let Source::File(file) = &mut session.source {
+            file.wait_for_reader(self.now, self.settings.slow_reader);
+        }
+        let mut bytes = 0;
+        let stop = loop {
+            if bytes > SEND_BYTES_MAX || pieces.len() >= SEND_PIECES_MAX {
+                break None;
+            }
+            match next(session, &self.live, self.now, self.settings.slow_reader) {
+                Ok(batch) => {
+                    bytes += gather(session, &batch, &mut self.heads, &mut pieces);
+                    advance(session);
+                }
+                Err(stop) => break Some(stop),
+            }
+        };
+        session.numbers.bytes += bytes as u64;
+        if !pieces.is_empty() {
+            connection.is_sending = true;
+            let conn = connection.conn;
+            self.ports.driver.submit(Op::Send { conn, pieces });
+        }
+        stop
+    }
+
+    fn pump_datagrams(&mut self, key: SessionKey) -> Stop {
+        let Some(session) = self.sessions.get_mut(key) else { return Stop::Awaits };
+        for _ in 0..BATCHES_A_PUMP {
+            let batch = match next(session, &self.live, self.now, self.settings.slow_reader) {
+                Ok(batch) => batch,
+                Err(stop) => return stop,
+            };
+            let Some(slot) = renumber(session, &batch) else {
+                advance(session);
+                continue;
+            };
+            let Some(to) = session.tracks[slot].unicast_target() else { return Stop::Awaits };
+            let pending = &batch.trains()[session.trains_sent.min(batch.trains().len())..];
+            let now_sent = if batch.is_paced() { pending.len().min(1) } else { pending.len() };
+            for train in &pending[..now_sent] {
+                let op = session.tracks[slot].datagrams(&to, &batch, train, &mut self.heads);
+                session.numbers.bytes += u64::from(train.bytes);
+                self.ports.driver.submit(op);
+            }
+            session.trains_sent += now_sent;
+            if session.trains_sent < batch.trains().len() {
+                return Stop::Until(self.now + PACE);
+            }
+            advance(session);
+        }
+        Stop::Yields
+    }
+
+    /// Asks the media threads ahead of a file's viewer.
+    pub(super) fn prefetch(&mut self, key: SessionKey) {
+        let Some(Session { source: Source::File(file), .. }) = self.sessions.get_mut(key) else { return };
+        let Some((wanted, is_rewound)) = file.wanted() else { return };
+        if is_rewound {
+            file.count_play();
+        }
+        let info = file.info.clone();
+        let (ticket, reply) = self.ticket(Asker::Session(key, is_rewound));
+        if let Some(Session { source: Source::File(file), .. }) = self.sessions.get_mut(key) {
+            file.asked = Some(ticket);
+        }
+        self.ports.library.segment(&info, wanted, ticket, &reply);
+    }
+}
+
+/// The batch that leaves next, or why none does.
+fn next(
+    session: &mut Session,
+    live: &super::live::LiveStreams,
+    now: Time,
+    patience: Duration,
+) -> Result<Arc<Batch>, Stop> {
+    match &mut session.source {
+        Source::File(file) => match file.peek(now) {
+            Next::Due(batch) => Ok(batch),
+            Next::At(at) => Err(Stop::Until(at)),
+            Next::Starved => Err(Stop::Awaits),
+            Next::Finished(at) => Err(Stop::Finished(at)),
+        },
+        Source::Live(cursor) => {
+            let stream = live.get(cursor.stream).ok_or(Stop::Awaits)?;
+            let before = cursor.next;
+            let batch = next_live(cursor, &stream.window, now, patience).ok_or(Stop::Awaits);
+            if let (Some(before), Some(after)) = (before, cursor.next) {
+                session.numbers.skipped += after - before;
+                if after != before {
+                    session.trains_sent = 0;
+                }
+            }
+            batch
+        }
+    }
+}
+
+/// The batch at a live cursor. A cursor that the window's tail has overtaken, or that lags beyond patience, jumps to
+/// the latest keyframe: whole groups of pictures are shed, never half of one.
+fn next_live(cursor: &mut LiveCursor, window: &Window, now: Time, patience: Duration) -> Option<Arc<Batch>> {
+    let position = match cursor.next {
+        None => window.keyframe()?,
+        Some(position) => {
+            let lags = window.arrival(position).is_some_and(|arrival| now.since(arrival) > patience);
+            let is_lost = position < window.start();
+            match window.keyframe() {
+                Some(keyframe) if (is_lost || lags) && keyframe > position => keyframe,
+                None if is_lost => return None,
+                _ => position,
+            }
+        }
+    };
+    cursor.next = Some(position);
+    window.get(position).cloned()
+}
+
+fn advance(session: &mut Session) {
+    session.trains_sent = 0;
+    match &mut session.source {
+        Source::File(file) => file.advance(),
+        Source::Live(cursor) => cursor.next = cursor.next.map(|next| next + 1),
+    }
+}
+
+/// Adds a batch to a send; returns its bytes on the wire.
+fn gather(session: &mut Session, batch: &Arc<Batch>, heads: &mut Heads, pieces: &mut Pieces) -> usize {
+    let Some(slot) = renumber(session, batch) else { return 0 };
+    let track = &mut session.tracks[slot];
+    let crate::egress::track::Route::Interleaved { rtp, .. } = track.route else { return 0 };
+    track.gather(batch, rtp, heads, pieces);
+    batch.rtp().len()
+}
+
+/// Finds the track that a batch belongs to and brings its numbers up to date; None when the track does not flow.
+fn renumber(session: &mut Session, batch: &Batch) -> Option<usize> {
+    let slot = session.tracks.iter().position(|track| track.track == batch.meta().track && track.enabled)?;
+    let track = &mut session.tracks[slot];
+    match &session.source {
+        Source::File(file) if session.trains_sent == 0 => {
+            let sequence = track.next_sequence.unwrap_or(batch.sequence());
+            track.numbering = Numbering {
+                ssrc: track.numbering.ssrc,
+                sequence_delta: sequence.wrapping_sub(batch.sequence()),
+                timestamp: file.timestamp_map(track.track),
+            };
+            track.next_sequence = Some(sequence.wrapping_add(batch.packets().len() as u16));
+        }
+        Source::File(_) => {}
+        Source::Live(_) => {
+            track.next_sequence = Some(batch.sequence().wrapping_add(batch.packets().len() as u16));
+        }
+    }
+    Some(slot)
+}

@@ -1,0 +1,169 @@
+//! What every request goes through before its method is looked at (RFC 2326 sections 7 to 12).
+
+use proto::io::Conn;
+use proto::rtsp::headers::{date, require};
+use proto::rtsp::message::{Method, Request, Response};
+use proto::rtsp::status::Status;
+use proto::rtsp::uri::Target;
+
+use super::connection::Refusal;
+use super::session::{SessionId, SessionKey};
+use super::turn::Shard;
+use crate::stream::catalog::ShardIndex;
+
+/// The methods that are served, as OPTIONS lists them.
+const PUBLIC: &str = "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, TEARDOWN, GET_PARAMETER, SET_PARAMETER";
+
+/// What the `Server` header says.
+const SERVER: &str = concat!("Ringcaster/", env!("CARGO_PKG_VERSION"));
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// It is answered now.
+    Reply(Response),
+    /// Its answer depends on something that is on its way.
+    Wait,
+    /// It names a session of another shard: the connection goes there.
+    Move(ShardIndex),
+}
+
+impl From<Refusal> for Outcome {
+    fn from(refusal: Refusal) -> Outcome {
+        Outcome::Reply(refusal.into())
+    }
+}
+
+impl From<Refusal> for Response {
+    fn from(refusal: Refusal) -> Response {
+        let response = Response::new(refusal.status);
+        if refusal.reason.is_empty() { response } else { response.body("text/plain", refusal.reason + "\r\n") }
+    }
+}
+
+impl Shard {
+    /// Answers a request, or says what it waits for. Called again for the same request when that has come.
+    pub(super) fn answer(&mut self, conn: Conn, request: &Request) -> Outcome {
+        if let Some(response) = refused_at_sight(request) {
+            return Outcome::Reply(response);
+        }
+        let Ok(target) = Target::parse(&request.uri) else {
+            return Refusal::new(Status::BAD_REQUEST, "the URL cannot be read").into();
+        };
+        let session = match self.named_session(conn, request) {
+            Ok(session) => session,
+            Err(outcome) => return outcome,
+        };
+        if let Some(key) = session {
+            self.sessions[key].seen = self.now;
+            self.adopt(conn, key);
+        }
+        match &request.method {
+            Method::Options => Outcome::Reply(Response::new(Status::OK).header("Public", PUBLIC)),
+            Method::Describe => self.describe(conn, request, &target),
+            Method::Setup => self.set_up(conn, request, &target, session),
+            Method::Play => self.play(conn, request, &target, session),
+            Method::Pause => self.pause(&target, session),
+            Method::Teardown => self.tear_down(conn, &target, session),
+            Method::GetParameter => self.parameters_read(request, session),
+            Method::SetParameter => parameters_set(request),
+            Method::Announce | Method::Record | Method::Redirect | Method::Other(_) => {
+                Outcome::Reply(not_implemented())
+            }
+        }
+    }
+
+    /// Completes a reply with what every reply carries and queues it.
+    pub(super) fn reply_to_request(&mut self, conn: Conn, request: &Request, mut response: Response) {
+        if let Some(cseq) = request.headers.get("CSeq") {
+            response.headers.set("CSeq", cseq);
+        }
+        if let Some(timestamp) = request.headers.get("Timestamp") {
+            response.headers.push("Timestamp", timestamp);
+        }
+        if !response.status.is_success() {
+            let reason = String::from_utf8_lossy(&response.body);
+            let peer = self.connections.get(conn).map(|connection| connection.peer);
+            tracing::debug!(?peer, method = %request.method, uri = %request.uri, status = %response.status,
+                reason = reason.trim_end(), "refused");
+        }
+        self.reply(conn, response);
+    }
+
+    /// Queues a reply with `Server` and `Date`.
+    pub(super) fn reply(&mut self, conn: Conn, mut response: Response) {
+        response.headers.push("Server", SERVER);
+        response.headers.push("Date", date::format(self.ports.driver.wall()));
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        connection.reply(&response);
+        self.flush_between_media(conn);
+    }
+
+    /// The session that a request names, if it names one.
+    fn named_session(&mut self, conn: Conn, request: &Request) -> Result<Option<SessionKey>, Outcome> {
+        let Some(value) = request.headers.get("Session") else { return Ok(None) };
+        let unknown = || Outcome::from(Refusal::new(Status::SESSION_NOT_FOUND, ""));
+        let id = value.split(';').next().unwrap_or_default().trim();
+        let id = SessionId::parse(id).ok_or_else(unknown)?;
+        let owns_a_session = self.connections.get(conn).is_some_and(|connection| !connection.sessions.is_empty());
+        if id.shard() != self.index {
+            let is_known_shard = usize::from(id.shard()) < self.ports.shards.len();
+            return Err(if is_known_shard && !owns_a_session { Outcome::Move(id.shard()) } else { unknown() });
+        }
+        let key = *self.by_id.get(&id).ok_or_else(unknown)?;
+        // Media on a connection belongs to that connection: nobody else can speak for it.
+        if self.sessions[key].is_bound_elsewhere(conn) {
+            return Err(unknown());
+        }
+        Ok(Some(key))
+    }
+
+    /// Makes a connection the one that speaks for a session.
+    fn adopt(&mut self, conn: Conn, key: SessionKey) {
+        let session = &mut self.sessions[key];
+        if session.conn == Some(conn) {
+            return;
+        }
+        if let Some(previous) = session.conn.replace(conn) {
+            if let Some(connection) = self.connections.get_mut(previous) {
+                connection.sessions.retain(|other| *other != key);
+            }
+        }
+        if let Some(connection) = self.connections.get_mut(conn) {
+            connection.sessions.push(key);
+        }
+    }
+}
+
+/// SET_PARAMETER: no parameter can be set, and setting none is a sign of life (RFC 2326 section 10.9).
+fn parameters_set(request: &Request) -> Outcome {
+    if request.body.is_empty() {
+        return Outcome::Reply(Response::new(Status::OK));
+    }
+    let names = String::from_utf8_lossy(&request.body);
+    let names: Vec<_> = names.lines().filter_map(|line| line.split(':').next()).map(str::trim).collect();
+    Refusal::new(Status::PARAMETER_NOT_UNDERSTOOD, names.join("\r\n")).into()
+}
+
+/// The refusals that need no more than the request itself.
+fn refused_at_sight(request: &Request) -> Option<Response> {
+    if request.version != (1, 0) {
+        return Some(Response::new(Status::RTSP_VERSION_NOT_SUPPORTED));
+    }
+    if request.headers.get("CSeq").is_none_or(|cseq| cseq.trim().is_empty()) {
+        return Some(Refusal::new(Status::BAD_REQUEST, "CSeq is missing").into());
+    }
+    if matches!(request.method, Method::Other(_)) {
+        return Some(not_implemented());
+    }
+    let unsupported = require::unsupported(&request.headers, &[]);
+    if !unsupported.is_empty() {
+        let response = Response::new(Status::OPTION_NOT_SUPPORTED);
+        return Some(response.header("Unsupported", unsupported.join(", ")));
+    }
+    None
+}
+
+fn not_implemented() -> Response {
+    Response::new(Status::NOT_IMPLEMENTED).header("Public", PUBLIC)
+}

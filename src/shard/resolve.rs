@@ -1,0 +1,143 @@
+//! What a URL's path names: a live stream, or a file that the media threads look for.
+
+use std::sync::Arc;
+
+use proto::io::Conn;
+use proto::rtsp::status::Status;
+use proto::rtsp::uri::Target;
+
+use super::connection::{Mount, Refusal, Resolved};
+use super::live::Lookup;
+use super::turn::{Asker, Shard};
+use crate::media::library::{FileInfo, MediaError, Ticket};
+use crate::stream::catalog::{Description, StreamError};
+
+/// The state of a question.
+pub(super) enum Resolution {
+    /// Answered.
+    Found(Mount),
+    /// Answered: there is nothing, or nothing that can be played.
+    Refused(Refusal),
+    /// The connection will be told.
+    Waiting,
+}
+
+impl Shard {
+    /// Finds out what a path names. Remembered for the connection until it asks for another path.
+    pub(super) fn resolve(&mut self, conn: Conn, target: &Target) -> Resolution {
+        let Some(connection) = self.connections.get_mut(conn) else { return Resolution::Waiting };
+        match &connection.resolved {
+            Some(Resolved { asked: Some(_), .. }) => return Resolution::Waiting,
+            Some(resolved) if resolved.path == target.raw_path => {
+                return match &resolved.mount {
+                    Ok(mount) => Resolution::Found(mount.clone()),
+                    Err(refusal) => Resolution::Refused(refusal.clone()),
+                };
+            }
+            _ => {}
+        }
+        let live_path = target.path.trim_matches('/');
+        if self.ports.catalog.owns(live_path) {
+            return self.resolve_live(conn, target, &Arc::from(live_path));
+        }
+        self.ask_library(conn, target, 0);
+        Resolution::Waiting
+    }
+
+    /// Forgets what a connection knows of a path, so that a file that changed is seen.
+    pub(super) fn forget_resolved(&mut self, conn: Conn) {
+        if let Some(connection) = self.connections.get_mut(conn) {
+            connection.resolved = None;
+        }
+    }
+
+    /// Takes the library's answer to the question what a path names.
+    pub(super) fn described(&mut self, ticket: Ticket, answer: Result<Arc<FileInfo>, MediaError>) {
+        let Some(Asker::Connection(conn)) = self.waiting.remove(&ticket) else { return };
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        let Some(resolved) = &mut connection.resolved else { return };
+        let Some((_, reading)) = resolved.asked.take_if(|(asked, _)| *asked == ticket) else { return };
+        let path = resolved.path.clone();
+        if answer.as_ref().is_err_and(|error| *error == MediaError::NotFound) {
+            // A name that exists wins: the raw name is tried before the one cut at its parameters.
+            if let Ok(target) = Target::parse(&path) {
+                if target.readings().nth(reading + 1).is_some() {
+                    self.ask_library(conn, &target, reading + 1);
+                    return;
+                }
+            }
+        }
+        resolved.mount = answer.map(Mount::File).map_err(|error| Refusal::new(status_of(&error), error.to_string()));
+        if let Err(refusal) = &resolved.mount {
+            tracing::info!(peer = %connection.peer, %path, status = %refusal.status, reason = %refusal.reason,
+                "not played");
+        }
+        self.retry(conn);
+    }
+
+    /// Takes a live stream's answer for one connection.
+    pub(super) fn live_answered(
+        &mut self,
+        conn: Conn,
+        path: &Arc<str>,
+        answer: &Result<Arc<Description>, StreamError>,
+    ) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        let Some(resolved) = &mut connection.resolved else { return };
+        if resolved.asked.take().is_none() {
+            return;
+        }
+        resolved.mount = answer.clone().map(Mount::Live).map_err(|error| {
+            tracing::warn!(%path, %error, "stream not available");
+            let status = match error {
+                StreamError::NotFound => Status::NOT_FOUND,
+                StreamError::Unavailable(_) => Status::SERVICE_UNAVAILABLE,
+            };
+            Refusal::new(status, error.to_string())
+        });
+        self.retry(conn);
+    }
+
+    fn resolve_live(&mut self, conn: Conn, target: &Target, path: &Arc<str>) -> Resolution {
+        let lookup = self.live.look_up(path, conn);
+        let (mount, asked) = match lookup {
+            Lookup::Running(description) => (Ok(Mount::Live(description)), None),
+            Lookup::Subscribe => {
+                let subscriber = self.ports.shards[usize::from(self.index)].subscriber();
+                self.ports.catalog.subscribe(path, subscriber);
+                (Err(unanswered()), Some((0, 0)))
+            }
+            Lookup::Wait => (Err(unanswered()), Some((0, 0))),
+        };
+        let Some(connection) = self.connections.get_mut(conn) else { return Resolution::Waiting };
+        connection.resolved = Some(Resolved { path: target.raw_path.clone(), mount: mount.clone(), asked });
+        match mount {
+            Ok(mount) => Resolution::Found(mount),
+            Err(_) => Resolution::Waiting,
+        }
+    }
+
+    fn ask_library(&mut self, conn: Conn, target: &Target, reading: usize) {
+        let Some((name, _)) = target.readings().nth(reading) else { return };
+        let (ticket, reply) = self.ticket(Asker::Connection(conn));
+        if let Some(connection) = self.connections.get_mut(conn) {
+            let path = target.raw_path.clone();
+            connection.resolved = Some(Resolved { path, mount: Err(unanswered()), asked: Some((ticket, reading)) });
+        }
+        self.ports.library.describe(name, ticket, &reply);
+    }
+}
+
+fn unanswered() -> Refusal {
+    Refusal::new(Status::INTERNAL_SERVER_ERROR, "the answer has not come yet")
+}
+
+/// Whose fault it is, as a status.
+pub(super) fn status_of(error: &MediaError) -> Status {
+    match error {
+        MediaError::NotFound => Status::NOT_FOUND,
+        MediaError::Forbidden(_) => Status::FORBIDDEN,
+        MediaError::Unsupported(_) => Status::UNSUPPORTED_MEDIA_TYPE,
+        MediaError::Broken(_) => Status::INTERNAL_SERVER_ERROR,
+    }
+}

@@ -1,0 +1,177 @@
+//! One session: its state, its tracks, and what it plays (RFC 2326 section 3.4 and appendix A).
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use proto::io::Conn;
+use proto::time::{MediaTime, Time};
+use proto::track::Track;
+use smallvec::SmallVec;
+
+use super::file::{FilePlayback, Pace};
+use super::live::LiveCursor;
+use crate::egress::track::{Route, TrackOut};
+use crate::stream::catalog::ShardIndex;
+
+slotmap::new_key_type! {
+    /// Names a session on its shard.
+    pub struct SessionKey;
+}
+
+/// The identifier in the `Session` header: the shard, then 56 random bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SessionId(u64);
+
+impl SessionId {
+    /// A fresh identifier of a session on `shard`.
+    pub fn new(shard: ShardIndex, random: u64) -> SessionId {
+        SessionId(u64::from(shard as u8) << 56 | random >> 8)
+    }
+
+    /// Reads the header's value; None when it cannot be one of ours.
+    pub fn parse(text: &str) -> Option<SessionId> {
+        let is_ours = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_ours.then(|| u64::from_str_radix(text, 16).ok()).flatten().map(SessionId)
+    }
+
+    /// The shard that the session lives on.
+    pub fn shard(self) -> ShardIndex {
+        ShardIndex::from((self.0 >> 56) as u8)
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016X}", self.0)
+    }
+}
+
+/// Where a session stands (RFC 2326 appendix A.2). A session in state Init does not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Set up, or paused.
+    Ready,
+    /// PLAY is being prepared: its first segment is on the way.
+    Starting,
+    /// Media flows.
+    Playing,
+}
+
+/// What a session plays.
+#[derive(Debug)]
+pub enum Source {
+    /// A file, pulled at the session's own position.
+    File(Box<FilePlayback>),
+    /// A live stream, as a cursor in the shard's window.
+    Live(LiveCursor),
+}
+
+/// How all tracks of a session travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// `$` frames on the RTSP connection.
+    Interleaved,
+    /// Datagrams.
+    Unicast,
+}
+
+/// One session.
+#[derive(Debug)]
+pub struct Session {
+    /// Its identifier.
+    pub id: SessionId,
+    /// State.
+    pub state: State,
+    /// What it plays.
+    pub source: Source,
+    /// How.
+    pub carrier: Carrier,
+    /// The tracks that were set up.
+    pub tracks: SmallVec<[TrackOut; 2]>,
+    /// The connection that last spoke for it; None while none is there (datagrams only).
+    pub conn: Option<Conn>,
+    /// The client.
+    pub peer: SocketAddr,
+    /// The URL as the client asked for it, without a track's name.
+    pub url: String,
+    /// The mount's path: all tracks of a session are of one mount.
+    pub path: String,
+    /// Where a first PLAY without a range begins: the URL's `s` parameter.
+    pub start: Option<MediaTime>,
+    /// What the PLAY that is being prepared asked for: content time and pace.
+    pub starting: Option<(MediaTime, Pace)>,
+    /// Content time that the latest PLAY begins at.
+    pub start_granted: MediaTime,
+    /// When it began.
+    pub began: Time,
+    /// When the client last showed life.
+    pub seen: Time,
+    /// Whether it waits in the shard's list of sessions that may send.
+    pub is_ready: bool,
+    /// When it is to be looked at again; None when nothing is scheduled.
+    pub wake_at: Option<Time>,
+    /// What it sent, and what its reports say.
+    pub numbers: Numbers,
+    /// Trains of the batch at the cursor that have left already: paced batches leave in several turns.
+    pub trains_sent: usize,
+}
+
+/// What a session has sent and heard.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Numbers {
+    /// Bytes of RTP.
+    pub bytes: u64,
+    /// Batches skipped because the viewer was too slow.
+    pub skipped: u64,
+    /// Packets lost, as the viewer's reports count them.
+    pub lost: u64,
+    /// Jitter in the latest report, in ticks of the track's clock.
+    pub jitter: u32,
+    /// Latest round trip.
+    pub round_trip: Option<Duration>,
+    /// RTP and RTCP packets from the viewer that could not be read.
+    pub malformed: u64,
+}
+
+impl Session {
+    /// All tracks of what it plays.
+    pub fn offered<'a>(&'a self, live: &'a super::live::LiveStreams) -> &'a [Track] {
+        match &self.source {
+            Source::File(file) => &file.info.tracks,
+            Source::Live(cursor) => live.tracks(cursor.stream),
+        }
+    }
+
+    /// The set-up track with this index.
+    pub fn track(&self, index: u8) -> Option<&TrackOut> {
+        self.tracks.iter().find(|track| track.track == index)
+    }
+
+    /// Whether its media is bound to a connection other than this one.
+    pub fn is_bound_elsewhere(&self, conn: Conn) -> bool {
+        self.carrier == Carrier::Interleaved && self.conn != Some(conn)
+    }
+
+    /// Whether the interleaved channel is one of this session's.
+    pub fn has_channel(&self, channel: u8) -> bool {
+        self.tracks.iter().any(|track| match track.route {
+            Route::Interleaved { rtp, rtcp } => rtp == channel || rtcp == channel,
+            Route::Unicast(_) => false,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identifier_names_its_shard() {
+        let id = SessionId::new(3, u64::MAX);
+        assert_eq!(id.shard(), 3);
+        assert_eq!(SessionId::parse(&id.to_string()), Some(id));
+        assert_eq!(SessionId::parse("12345678"), None);
+        assert_eq!(SessionId::parse("+123456789abcdef"), None);
+    }
+}

@@ -1,0 +1,42 @@
+//! What a shard needs to know of the configuration.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// The part of the configuration that shards obey.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where RTSP connections are accepted.
+    pub listen: Vec<SocketAddr>,
+    /// How long a session lives without a sign of life; zero = for ever.
+    pub session_timeout: Duration,
+    /// How long a live viewer may lag before it is moved to the next keyframe, and a datagram may wait for a full
+    /// socket.
+    pub slow_reader: Duration,
+    /// Plays of a file in all; None = endless.
+    pub loops: Option<u32>,
+    /// Ports that UDP pairs are taken from.
+    pub udp_ports: RangeInclusive<u16>,
+    /// Time to live of multicast datagrams.
+    pub multicast_ttl: u8,
+    /// Most sessions on this shard; None = as many as memory and descriptors allow.
+    pub sessions_max: Option<usize>,
+    /// How long viewers are given to see their BYE when the program ends.
+    pub shutdown: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            listen: Vec::new(),
+            session_timeout: Duration::from_secs(60),
+            slow_reader: Duration::from_millis(1_000),
+            loops: Some(1),
+            udp_ports: 20_000..=59_999,
+            multicast_ttl: 16,
+            sessions_max: None,
+            shutdown: Duration::from_secs(2),
+        }
+    }
+}

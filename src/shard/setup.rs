@@ -1,0 +1,297 @@
+//! SETUP (RFC 2326 section 10.4): one track gets a way to the viewer.
+
+use std::net::SocketAddr;
+
+use proto::io::{Conn, UdpOptions};
+use proto::rtsp::headers::transport::{Delivery, Lower, Mode, Pair, Transport};
+use proto::rtsp::message::{Request, Response};
+use proto::rtsp::status::Status;
+use proto::rtsp::uri::Target;
+use proto::time::MediaTime;
+use rand::RngExt;
+use smallvec::SmallVec;
+
+use super::connection::{Mount, Refusal};
+use super::datagrams::Viewer;
+use super::file::FilePlayback;
+use super::live::LiveCursor;
+use super::request::Outcome;
+use super::resolve::Resolution;
+use super::session::{Carrier, Numbers, Session, SessionId, SessionKey, Source, State};
+use super::turn::Shard;
+use crate::egress::numbering::Numbering;
+use crate::egress::track::{Route, Sent, TrackOut, Unicast};
+
+impl Shard {
+    /// Answers SETUP: makes a session, or adds a track to one.
+    pub(super) fn set_up(
+        &mut self,
+        conn: Conn,
+        request: &Request,
+        target: &Target,
+        session: Option<SessionKey>,
+    ) -> Outcome {
+        let mount = match self.resolve(conn, target) {
+            Resolution::Found(mount) => mount,
+            Resolution::Refused(refusal) => return refusal.into(),
+            Resolution::Waiting => return Outcome::Wait,
+        };
+        let result = (self.track_asked_for(&mount, target, session))
+            .and_then(|track| Ok((track, self.route(conn, request, session)?)))
+            .and_then(|(track, way)| self.add_track(conn, request, target, session, &mount, track, way));
+        match result {
+            Ok(response) => Outcome::Reply(response),
+            Err(refusal) => refusal.into(),
+        }
+    }
+
+    /// Which track is meant, and whether it may be set up now.
+    fn track_asked_for(&self, mount: &Mount, target: &Target, session: Option<SessionKey>) -> Result<u8, Refusal> {
+        let count = mount.track_count();
+        let track = match target.track {
+            Some(track) if usize::from(track) < count => track,
+            Some(track) => {
+                return Err(Refusal::new(Status::NOT_FOUND, format!("there is no track {track}")));
+            }
+            // The URL of a presentation with one track names that track as well.
+            None if count == 1 => 0,
+            None => {
+                let reason = "SETUP takes the URL of one track: see a=control in the description";
+                return Err(Refusal::new(Status::AGGREGATE_OPERATION_NOT_ALLOWED, reason));
+            }
+        };
+        let Some(session) = session.and_then(|key| self.sessions.get(key)) else { return Ok(track) };
+        if session.path != target.path {
+            return Err(Refusal::new(Status::BAD_REQUEST, "the session plays another URL"));
+        }
+        if session.state != State::Ready {
+            let reason = "the session is playing: PAUSE or TEARDOWN first";
+            return Err(Refusal::new(Status::METHOD_NOT_VALID_IN_THIS_STATE, reason));
+        }
+        if session.track(track).is_some() {
+            return Err(Refusal::new(Status::BAD_REQUEST, "the track is set up already"));
+        }
+        Ok(track)
+    }
+
+    /// Picks the first offer that can be met.
+    fn route(&mut self, conn: Conn, request: &Request, session: Option<SessionKey>) -> Result<Way, Refusal> {
+        let offers = Transport::parse_list(&request.headers);
+        if offers.is_empty() && request.headers.get("Transport").is_none() {
+            return Err(Refusal::new(Status::BAD_REQUEST, "Transport is missing"));
+        }
+        let carrier = session.and_then(|key| self.sessions.get(key)).map(|session| session.carrier);
+        let mut is_other_carrier = false;
+        for offer in offers {
+            let is_playable = !offer.profile.is_secure()
+                && offer.mode != Some(Mode::Record)
+                && offer.effective_delivery() == Delivery::Unicast;
+            if !is_playable {
+                continue;
+            }
+            let way = match offer.lower {
+                Lower::Tcp => Some(Way::Interleaved(self.channels(conn, offer.interleaved))),
+                Lower::Udp => offer.client_port.filter(|ports| ports.rtp != 0).map(Way::Unicast),
+            };
+            match way {
+                Some(way) if carrier.is_none_or(|carrier| carrier == way.carrier()) => return Ok(way),
+                Some(_) => is_other_carrier = true,
+                None => {}
+            }
+        }
+        if is_other_carrier {
+            return Err(Refusal::new(Status::BAD_REQUEST, "all tracks of a session take the same transport"));
+        }
+        Err(Refusal::new(Status::UNSUPPORTED_TRANSPORT, "RTP/AVP unicast over UDP or TCP is offered"))
+    }
+
+    /// The channels that a client asked for, or others when it asked for none or for some that are taken.
+    fn channels(&self, conn: Conn, asked: Option<Pair<u8>>) -> (u8, u8) {
+        let sessions = self.connections.get(conn).map(|connection| &connection.sessions[..]).unwrap_or_default();
+        let is_taken = |channel| {
+            sessions.iter().any(|key| self.sessions.get(*key).is_some_and(|session| session.has_channel(channel)))
+        };
+        if let Some(asked) = asked {
+            let rtcp = asked.rtcp.unwrap_or(asked.rtp.wrapping_add(1));
+            if asked.rtp != rtcp && !is_taken(asked.rtp) && !is_taken(rtcp) {
+                return (asked.rtp, rtcp);
+            }
+        }
+        let free = (0..=127).map(|pair| (pair * 2, pair * 2 + 1)).find(|(rtp, rtcp)| !is_taken(*rtp) && !is_taken(*rtcp));
+        free.unwrap_or((0, 1))
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn add_track(
+        &mut self,
+        conn: Conn,
+        request: &Request,
+        target: &Target,
+        session: Option<SessionKey>,
+        mount: &Mount,
+        track: u8,
+        way: Way,
+    ) -> Result<Response, Refusal> {
+        let Some(connection) = self.connections.get(conn) else {
+            return Err(Refusal::new(Status::INTERNAL_SERVER_ERROR, ""));
+        };
+        let (peer, local) = (connection.peer, connection.local);
+        if session.is_none() && self.settings.sessions_max.is_some_and(|max| self.sessions.len() >= max) {
+            return Err(Refusal::new(Status::NOT_ENOUGH_BANDWIDTH, "max_sessions is reached"));
+        }
+        let (route, mut granted) = self.take_way(way, peer, local)?;
+        let ssrc = mount.ssrc(track);
+        granted.ssrc = Some(ssrc);
+        let track_out = TrackOut {
+            track,
+            url: request.uri.clone(),
+            route,
+            numbering: Numbering::identity(ssrc),
+            next_sequence: None,
+            sent: Sent::default(),
+            report_at: None,
+            enabled: true,
+        };
+        let key = session.unwrap_or_else(|| self.make_session(conn, peer, target, mount, way.carrier()));
+        if let Route::Unicast(unicast) = &track_out.route {
+            for address in [Some(unicast.rtp_to), unicast.rtcp_to].into_iter().flatten() {
+                self.udp.register(address, Viewer { session: key, track });
+            }
+        }
+        let session = &mut self.sessions[key];
+        session.tracks.push(track_out);
+        let timeout = self.settings.session_timeout.as_secs();
+        let id = if timeout == 0 { session.id.to_string() } else { format!("{};timeout={timeout}", session.id) };
+        Ok(Response::new(Status::OK).header("Session", id).header("Transport", granted.to_string()))
+    }
+
+    /// Takes channels or ports, and says what is granted.
+    fn take_way(&mut self, way: Way, peer: SocketAddr, local: SocketAddr) -> Result<(Route, Transport), Refusal> {
+        match way {
+            Way::Interleaved((rtp, rtcp)) => {
+                let granted = Transport::interleaved(Pair::new(rtp, rtcp));
+                Ok((Route::Interleaved { rtp, rtcp }, granted))
+            }
+            Way::Unicast(client) => {
+                let options = UdpOptions {
+                    multicast_ttl: self.settings.multicast_ttl,
+                    ingest: false,
+                    patience: self.settings.slow_reader,
+                };
+                let range = &self.settings.udp_ports;
+                let random = &mut self.ports.random;
+                let pair =
+                    self.udp.pair(local.ip(), range, &options, &mut *self.ports.driver, random).map_err(|error| {
+                        let reason = format!(
+                            "no UDP port pair is free between udp_port_min and udp_port_max ({}-{}): {error}",
+                            range.start(),
+                            range.end()
+                        );
+                        tracing::error!(%reason, "UDP refused");
+                        Refusal::new(Status::NOT_ENOUGH_BANDWIDTH, reason)
+                    })?;
+                let rtp_to = SocketAddr::new(peer.ip(), client.rtp);
+                let rtcp_to = client.rtcp.map(|port| SocketAddr::new(peer.ip(), port));
+                self.claim(rtp_to, rtcp_to)?;
+                let unicast = Unicast { rtp: pair.rtp, rtcp: pair.rtcp, rtp_to, rtcp_to, movable: true };
+                let server = Pair { rtp: pair.port, rtcp: client.rtcp.map(|_| pair.port + 1) };
+                Ok((Route::Unicast(unicast), Transport::unicast(client, server)))
+            }
+        }
+    }
+
+    fn claim(&self, rtp: SocketAddr, rtcp: Option<SocketAddr>) -> Result<(), Refusal> {
+        let taken = || Refusal::new(Status::BAD_REQUEST, "client_port is in use by another session of this address");
+        let claims = &self.ports.client_ports;
+        if !claims.claim(rtp) {
+            return Err(taken());
+        }
+        if rtcp.is_some_and(|rtcp| !claims.claim(rtcp)) {
+            claims.release(rtp);
+            return Err(taken());
+        }
+        Ok(())
+    }
+
+    fn make_session(
+        &mut self,
+        conn: Conn,
+        peer: SocketAddr,
+        target: &Target,
+        mount: &Mount,
+        carrier: Carrier,
+    ) -> SessionKey {
+        let id = SessionId::new(self.index, self.ports.random.random());
+        let start = target.parameter("s").and_then(|seconds| seconds.parse::<f64>().ok());
+        let source = match mount {
+            Mount::File(file) => Source::File(Box::new(FilePlayback::new(file.clone(), self.settings.loops))),
+            Mount::Live(stream) => Source::Live(LiveCursor { stream: stream.id, next: None }),
+        };
+        let key = self.sessions.insert(Session {
+            id,
+            state: State::Ready,
+            source,
+            carrier,
+            tracks: SmallVec::new(),
+            conn: Some(conn),
+            peer,
+            url: target.presentation_url(),
+            path: target.path.clone(),
+            start: start.filter(|start| start.is_finite() && *start >= 0.0).map(MediaTime::from_secs_f64),
+            starting: None,
+            start_granted: MediaTime::ZERO,
+            began: self.now,
+            seen: self.now,
+            is_ready: false,
+            wake_at: None,
+            numbers: Numbers::default(),
+            trains_sent: 0,
+        });
+        self.by_id.insert(id, key);
+        if let Some(connection) = self.connections.get_mut(conn) {
+            connection.sessions.push(key);
+        }
+        let session = &self.sessions[key];
+        let transport = match carrier {
+            Carrier::Interleaved => "tcp",
+            Carrier::Unicast => "udp",
+        };
+        tracing::info!(session = %id, %peer, url = %session.url, transport, "session begins");
+        key
+    }
+}
+
+/// How a track will travel.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// Channels for RTP and RTCP.
+    Interleaved((u8, u8)),
+    /// The client's ports.
+    Unicast(Pair<u16>),
+}
+
+impl Way {
+    fn carrier(self) -> Carrier {
+        match self {
+            Way::Interleaved(_) => Carrier::Interleaved,
+            Way::Unicast(_) => Carrier::Unicast,
+        }
+    }
+}
+
+impl Mount {
+    fn track_count(&self) -> usize {
+        match self {
+            Mount::File(file) => file.tracks.len(),
+            Mount::Live(stream) => stream.tracks.len(),
+        }
+    }
+
+    fn ssrc(&self, track: u8) -> u32 {
+        let ssrc = match self {
+            Mount::File(file) => &file.ssrc,
+            Mount::Live(stream) => &stream.ssrc,
+        };
+        ssrc.get(usize::from(track)).copied().unwrap_or_default()
+    }
+}

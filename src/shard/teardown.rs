@@ -1,0 +1,127 @@
+//! TEARDOWN (RFC 2326 section 10.7), and every other way a session ends.
+
+use proto::io::Conn;
+use proto::rtsp::message::Response;
+use proto::rtsp::status::Status;
+use proto::rtsp::uri::Target;
+
+use super::connection::Refusal;
+use super::file::Next;
+use super::request::Outcome;
+use super::session::{Carrier, Session, SessionKey, Source, State};
+use super::turn::Shard;
+use crate::egress::track::{Route, TrackOut};
+
+impl Shard {
+    /// Answers TEARDOWN: of one track when others remain, else of the session.
+    pub(super) fn tear_down(&mut self, conn: Conn, target: &Target, session: Option<SessionKey>) -> Outcome {
+        let Some(key) = session else {
+            return Refusal::new(Status::SESSION_NOT_FOUND, "").into();
+        };
+        let session = &mut self.sessions[key];
+        let id = session.id.to_string();
+        let slot = target.track.and_then(|index| session.tracks.iter().position(|track| track.track == index));
+        match slot {
+            Some(slot) if session.tracks.len() > 1 => {
+                let track = session.tracks.remove(slot);
+                self.release(key, &track);
+                Outcome::Reply(Response::new(Status::OK).header("Session", id))
+            }
+            _ => {
+                if let Some(connection) = self.connections.get_mut(conn) {
+                    connection.resolved = None;
+                }
+                self.end_session(key, "torn down");
+                Outcome::Reply(Response::new(Status::OK))
+            }
+        }
+    }
+
+    /// Ends a session: BYE on every track (RFC 3550 section 6.6), its ports are free again, one line in the log.
+    pub(super) fn end_session(&mut self, key: SessionKey, reason: &str) {
+        self.send_bye(key);
+        let Some(session) = self.sessions.remove(key) else { return };
+        self.by_id.remove(&session.id);
+        if let Source::Live(cursor) = &session.source {
+            self.live.leave(self.now, cursor.stream, key);
+        }
+        for track in &session.tracks {
+            self.release(key, track);
+        }
+        let is_torn_down = reason == "torn down";
+        if let Some(connection) = session.conn.and_then(|conn| self.connections.get_mut(conn)) {
+            connection.sessions.retain(|other| *other != key);
+            connection.seen = self.now;
+            // What was bound to the connection has no use for it any more; a client that said goodbye may go on.
+            if session.carrier == Carrier::Interleaved && !is_torn_down {
+                let conn = connection.conn;
+                self.close_when_flushed(conn);
+            }
+        }
+        log_end(&session, self.now.since(session.began), reason);
+    }
+
+    /// The connection of a session is gone. Media on it ends; datagrams go on until the session's time is over.
+    pub(super) fn connection_lost(&mut self, key: SessionKey, conn: Conn) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if session.conn != Some(conn) {
+            return;
+        }
+        session.conn = None;
+        if session.carrier == Carrier::Interleaved {
+            self.end_session(key, "connection closed");
+        }
+    }
+
+    /// A file was sent to its end: BYE, and the session is paused; a further PLAY begins anew under a new SSRC.
+    pub(super) fn finish(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        // A batch may have come in the meantime.
+        if let Source::File(file) = &mut session.source {
+            if !matches!(file.peek(self.now), Next::Finished(_)) {
+                self.make_ready(key);
+                return;
+            }
+        }
+        tracing::info!(session = %session.id, url = %session.url, "played to the end");
+        session.state = State::Ready;
+        session.wake_at = None;
+        self.send_bye(key);
+        self.renew_sources(key);
+    }
+
+    /// A media thread could not go on: the session ends with the reason.
+    pub(super) fn break_off(&mut self, key: SessionKey, reason: &str) {
+        self.end_session(key, reason);
+    }
+
+    fn release(&mut self, key: SessionKey, track: &TrackOut) {
+        let Route::Unicast(unicast) = &track.route else { return };
+        for address in [Some(unicast.rtp_to), unicast.rtcp_to].into_iter().flatten() {
+            self.udp.forget(address, key);
+            self.ports.client_ports.release(address);
+        }
+    }
+}
+
+fn log_end(session: &Session, duration: std::time::Duration, reason: &str) {
+    let numbers = &session.numbers;
+    let transport = match session.carrier {
+        Carrier::Interleaved => "tcp",
+        Carrier::Unicast => "udp",
+    };
+    tracing::info!(
+        session = %session.id,
+        peer = %session.peer,
+        url = %session.url,
+        transport,
+        duration_s = duration.as_secs_f64(),
+        bytes = numbers.bytes,
+        lost = numbers.lost,
+        skipped = numbers.skipped,
+        jitter = numbers.jitter,
+        round_trip_ms = numbers.round_trip.map(|trip| trip.as_millis() as u64),
+        reason,
+        "session ended"
+    );
+}

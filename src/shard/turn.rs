@@ -1,0 +1,453 @@
+//! The shard itself, and one turn of it: let the driver work, act on what it reports, send what is ready.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::io::{Conn, Event, Listener, Op, Span};
+use proto::rtsp::message::Response;
+use proto::rtsp::parse::Item;
+use proto::rtsp::status::Status;
+use proto::time::Time;
+use slotmap::SlotMap;
+
+use super::connection::{Connection, Connections, Fate, PENDING_BYTES_MAX};
+use super::datagrams::UdpPairs;
+use super::inbox::{Message, Moved};
+use super::live::LiveStreams;
+use super::ports::Ports;
+use super::request::Outcome;
+use super::session::{Session, SessionId, SessionKey};
+use super::settings::Settings;
+use crate::egress::heads::Heads;
+use crate::media::library::{Answer, ReplyTo, Ticket};
+use crate::stream::catalog::{Notice, ShardIndex};
+
+/// How often time-outs are looked for.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+/// Sessions served before completions and requests are looked at again: 1,000 viewers of one keyframe would
+/// otherwise hold the shard for 30 ms.
+const PUMPS_A_TURN: usize = 256;
+
+/// A connection without a session is closed after this long in silence: slow or half-sent requests cannot pile up.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// One thread's worth of server.
+#[derive(Debug)]
+pub struct Shard {
+    pub(super) index: ShardIndex,
+    pub(super) settings: Arc<Settings>,
+    pub(super) ports: Ports,
+    pub(super) now: Time,
+    pub(super) connections: Connections,
+    pub(super) sessions: SlotMap<SessionKey, Session>,
+    pub(super) by_id: HashMap<SessionId, SessionKey>,
+    pub(super) live: LiveStreams,
+    pub(super) udp: UdpPairs,
+    pub(super) heads: Heads,
+    pub(super) waiting: HashMap<Ticket, Asker>,
+    pub(super) stop: Option<Time>,
+    listeners: Vec<Listener>,
+    next_ticket: Ticket,
+    ready: VecDeque<SessionKey>,
+    wakes: BinaryHeap<Reverse<(Time, SessionKey)>>,
+    housekeeping_at: Time,
+    events: Vec<Event>,
+}
+
+/// Who awaits an answer of the library.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Asker {
+    /// A connection that asks what a path names.
+    Connection(Conn),
+    /// A session that needs a segment; whether it begins another play of the file.
+    Session(SessionKey, bool),
+}
+
+impl Shard {
+    /// A shard that listens where its settings say. Errors are those of listening, with the address.
+    pub fn new(index: ShardIndex, settings: Arc<Settings>, mut ports: Ports) -> Result<Shard, (SocketAddr, io::Error)> {
+        let mut listeners = Vec::new();
+        for address in &settings.listen {
+            let (listener, _) = ports.driver.listen(*address).map_err(|error| (*address, error))?;
+            listeners.push(listener);
+        }
+        let now = ports.driver.now();
+        Ok(Shard {
+            index,
+            settings,
+            ports,
+            now,
+            connections: Connections::default(),
+            sessions: SlotMap::with_key(),
+            by_id: HashMap::new(),
+            live: LiveStreams::default(),
+            udp: UdpPairs::default(),
+            heads: Heads::default(),
+            waiting: HashMap::new(),
+            stop: None,
+            listeners,
+            next_ticket: 0,
+            ready: VecDeque::new(),
+            wakes: BinaryHeap::new(),
+            housekeeping_at: now + HOUSEKEEPING,
+            events: Vec::new(),
+        })
+    }
+
+    /// Lets the driver work until something happens or is due, and acts on it. An error means that the driver is
+    /// broken for good. False when the shard was told to stop and has nothing left to do.
+    pub fn turn(&mut self) -> io::Result<bool> {
+        let until = self.deadline();
+        let mut events = std::mem::take(&mut self.events);
+        self.ports.driver.turn(Some(until), &mut events)?;
+        self.now = self.ports.driver.now();
+        for event in events.drain(..) {
+            self.handle_event(event);
+        }
+        self.events = events;
+        while let Some(message) = self.ports.inbox.next() {
+            self.handle_message(message);
+        }
+        self.wake_sessions();
+        if self.now >= self.housekeeping_at {
+            self.housekeeping_at = self.now + HOUSEKEEPING;
+            self.keep_house();
+        }
+        for _ in 0..PUMPS_A_TURN {
+            let Some(key) = self.ready.pop_front() else { break };
+            if let Some(session) = self.sessions.get_mut(key) {
+                session.is_ready = false;
+                self.pump(key);
+            }
+        }
+        Ok(!self.is_finished())
+    }
+
+    /// Puts a session on the list of those that may have something to send.
+    pub(super) fn make_ready(&mut self, key: SessionKey) {
+        if let Some(session) = self.sessions.get_mut(key) {
+            if !session.is_ready {
+                session.is_ready = true;
+                self.ready.push_back(key);
+            }
+        }
+    }
+
+    /// Has a session looked at again at `at`, or earlier if that was asked before.
+    pub(super) fn wake_session_at(&mut self, key: SessionKey, at: Time) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if session.wake_at.is_none_or(|scheduled| at < scheduled) {
+            session.wake_at = Some(at);
+            self.wakes.push(Reverse((at, key)));
+        }
+    }
+
+    /// A ticket for a question to the library.
+    pub(super) fn ticket(&mut self, asker: Asker) -> (Ticket, ReplyTo) {
+        self.next_ticket += 1;
+        self.waiting.insert(self.next_ticket, asker);
+        (self.next_ticket, self.ports.shards[usize::from(self.index)].reply_to())
+    }
+
+    /// Works off what a connection has sent, up to the first request whose answer must be awaited.
+    pub(super) fn advance(&mut self, conn: Conn) {
+        loop {
+            let Some(connection) = self.connections.get_mut(conn) else { return };
+            if connection.pending.is_some() || connection.fate != Fate::Open || connection.is_clogged() {
+                break;
+            }
+            match connection.parser.poll() {
+                Ok(None) => break,
+                Ok(Some(Item::Request(request))) => self.serve(conn, request),
+                Ok(Some(Item::Interleaved { channel, payload })) => self.handle_interleaved(conn, channel, &payload),
+                Ok(Some(Item::Response(_))) => {}
+                Ok(Some(Item::BadRequest { cseq, reason })) => {
+                    tracing::debug!(peer = %connection.peer, %reason, "bad request");
+                    let mut response = Response::new(Status::BAD_REQUEST);
+                    if let Some(cseq) = cseq {
+                        response.headers.push("CSeq", cseq);
+                    }
+                    self.reply(conn, response);
+                }
+                Ok(Some(Item::Http(_))) => {
+                    self.reply(conn, Response::new(Status::BAD_REQUEST));
+                    self.close_when_flushed(conn);
+                }
+                Err(error) => {
+                    tracing::debug!(peer = %connection.peer, %error, "not RTSP");
+                    self.reply(conn, Response::new(error.status()));
+                    self.close_when_flushed(conn);
+                }
+            }
+        }
+        self.throttle(conn);
+    }
+
+    /// Closes a connection once what waits has left.
+    pub(super) fn close_when_flushed(&mut self, conn: Conn) {
+        if let Some(connection) = self.connections.get_mut(conn) {
+            if connection.fate != Fate::Gone {
+                connection.fate = Fate::Closing;
+            }
+        }
+        self.flush(conn);
+    }
+
+    /// Serves the pending request again: what it waited for has come.
+    pub(super) fn retry(&mut self, conn: Conn) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        if let Some(request) = connection.pending.take() {
+            connection.is_retrying = true;
+            self.serve(conn, *request);
+            if let Some(connection) = self.connections.get_mut(conn) {
+                connection.is_retrying = false;
+            }
+            self.advance(conn);
+        }
+    }
+
+    /// Sends what waits on a connection that carries no media at the moment, and carries out its fate.
+    pub(super) fn flush(&mut self, conn: Conn) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        if connection.is_sending || connection.fate == Fate::Gone {
+            return;
+        }
+        let mut pieces = Default::default();
+        connection.take_out(&mut pieces);
+        if !pieces.is_empty() {
+            connection.is_sending = true;
+            self.ports.driver.submit(Op::Send { conn, pieces });
+            return;
+        }
+        match connection.fate {
+            Fate::Closing => self.close(conn),
+            Fate::Moving(_) => self.ports.driver.submit(Op::Detach(conn)),
+            Fate::Open | Fate::Gone => {}
+        }
+    }
+
+    fn serve(&mut self, conn: Conn, request: proto::rtsp::message::Request) {
+        match self.answer(conn, &request) {
+            Outcome::Reply(response) => self.reply_to_request(conn, &request, response),
+            Outcome::Wait => {
+                if let Some(connection) = self.connections.get_mut(conn) {
+                    connection.pending = Some(Box::new(request));
+                }
+            }
+            Outcome::Move(shard) => {
+                if let Some(connection) = self.connections.get_mut(conn) {
+                    connection.pending = Some(Box::new(request));
+                    connection.fate = Fate::Moving(shard);
+                }
+                self.flush(conn);
+            }
+        }
+    }
+
+    fn deadline(&self) -> Time {
+        if !self.ready.is_empty() {
+            return self.now;
+        }
+        let wake = self.wakes.peek().map(|Reverse((at, _))| *at);
+        [wake, self.stop].into_iter().flatten().fold(self.housekeeping_at, Time::min)
+    }
+
+    fn handle_event(&mut self, event: Event) {
+        match event {
+            Event::Accepted { conn, peer, local, .. } => {
+                self.connections.insert(Connection::new(conn, peer, local, self.now));
+                tracing::debug!(%peer, "connection");
+            }
+            Event::AcceptRefused { error, .. } => {
+                tracing::warn!(%error, "connections wait: raise the limit of open files (ulimit -n)");
+            }
+            Event::Received { conn, span } => self.handle_received(conn, span),
+            Event::Ended { conn, error } => {
+                if let Some(error) = error {
+                    tracing::debug!(?conn, %error, "connection broken");
+                }
+                self.close(conn);
+            }
+            Event::Sent { conn } => self.handle_sent(conn),
+            Event::Closed { conn } => self.forget(conn),
+            Event::Detached { conn, socket } => self.hand_over(conn, socket),
+            Event::Datagram { udp, from, span, segment } => self.handle_datagrams(udp, from, span, segment),
+        }
+    }
+
+    fn handle_received(&mut self, conn: Conn, span: Span) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        if matches!(connection.fate, Fate::Closing | Fate::Gone) {
+            return;
+        }
+        connection.seen = self.now;
+        connection.parser.handle_bytes(self.ports.driver.bytes(span));
+        self.advance(conn);
+    }
+
+    fn handle_sent(&mut self, conn: Conn) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        connection.is_sending = false;
+        let was_stopped = connection.is_stopped;
+        let playing = connection.sessions.iter().copied().find(|key| self.sessions.contains_key(*key));
+        match playing {
+            Some(key) if connection.fate == Fate::Open => {
+                // A viewer that takes its media is alive, even if it never sends a word.
+                self.sessions[key].seen = self.now;
+                self.make_ready(key);
+            }
+            _ => self.flush(conn),
+        }
+        if was_stopped {
+            self.advance(conn);
+        }
+    }
+
+    /// Stops or resumes receiving, by what is still to be worked off.
+    fn throttle(&mut self, conn: Conn) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        let is_full = connection.parser.buffered() > PENDING_BYTES_MAX
+            && (connection.pending.is_some() || connection.is_clogged());
+        if is_full && !connection.is_stopped {
+            connection.is_stopped = true;
+            self.ports.driver.submit(Op::Stop(conn));
+        } else if !is_full && connection.is_stopped {
+            connection.is_stopped = false;
+            self.ports.driver.submit(Op::Resume(conn));
+        }
+    }
+
+    /// Closes a connection at once: sessions whose media it carried end with it.
+    pub(super) fn close(&mut self, conn: Conn) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        if connection.fate == Fate::Gone {
+            return;
+        }
+        connection.fate = Fate::Gone;
+        let sessions = std::mem::take(&mut connection.sessions);
+        self.ports.driver.submit(Op::Close(conn));
+        for key in sessions {
+            self.connection_lost(key, conn);
+        }
+    }
+
+    fn forget(&mut self, conn: Conn) {
+        self.connections.remove(conn);
+    }
+
+    fn hand_over(&mut self, conn: Conn, socket: proto::io::Detached) {
+        let Some(mut connection) = self.connections.remove(conn) else { return };
+        let Fate::Moving(shard) = connection.fate else { return };
+        let mut unread = bytes::BytesMut::new();
+        if let Some(request) = connection.pending.take() {
+            request.write(&mut unread);
+        }
+        unread.extend_from_slice(&connection.parser.take_buffered());
+        let moved = Moved { socket, peer: connection.peer, local: connection.local, unread: unread.freeze() };
+        match self.ports.shards.get(usize::from(shard)) {
+            Some(outside) if outside.send(Message::Moved(moved)) => {}
+            _ => tracing::warn!(peer = %connection.peer, shard, "a connection could not be moved"),
+        }
+    }
+
+    fn handle_message(&mut self, message: Message) {
+        match message {
+            Message::Media(Answer::Described(ticket, answer)) => self.described(ticket, answer),
+            Message::Media(Answer::Segment(ticket, answer)) => self.segment_arrived(ticket, answer),
+            Message::Stream(Notice::Subscribed { path, answer }) => {
+                let (waiting, answer) = self.live.subscribed(self.now, &path, answer);
+                for conn in waiting {
+                    self.live_answered(conn, &path, &answer);
+                }
+            }
+            Message::Stream(Notice::Batch { stream, batch }) => {
+                let viewers: smallvec::SmallVec<[SessionKey; 64]> = self.live.push(self.now, stream, batch).collect();
+                for key in viewers {
+                    self.make_ready(key);
+                }
+            }
+            Message::Stream(Notice::Ended { stream, reason }) => {
+                for key in self.live.remove(stream) {
+                    self.end_session(key, &reason);
+                }
+            }
+            Message::Moved(moved) => self.take_over(moved),
+            Message::Shutdown => self.shut_down(),
+        }
+    }
+
+    fn take_over(&mut self, moved: Moved) {
+        match self.ports.driver.attach(moved.socket) {
+            Ok(conn) => {
+                let mut connection = Connection::new(conn, moved.peer, moved.local, self.now);
+                connection.parser.handle_bytes(&moved.unread);
+                self.connections.insert(connection);
+                self.advance(conn);
+            }
+            Err(error) => tracing::warn!(peer = %moved.peer, %error, "a moved connection was lost"),
+        }
+    }
+
+    fn wake_sessions(&mut self) {
+        while let Some(Reverse((at, key))) = self.wakes.peek().copied() {
+            if at > self.now {
+                return;
+            }
+            self.wakes.pop();
+            if let Some(session) = self.sessions.get_mut(key) {
+                // An entry that an earlier wake-up made stale.
+                if session.wake_at == Some(at) {
+                    session.wake_at = None;
+                    self.make_ready(key);
+                }
+            }
+        }
+    }
+
+    fn keep_house(&mut self) {
+        let timeout = self.settings.session_timeout;
+        if !timeout.is_zero() {
+            let silent: Vec<_> = (self.sessions.iter())
+                .filter(|(_, session)| self.now.since(session.seen) > timeout)
+                .map(|(key, _)| key)
+                .collect();
+            for key in silent {
+                self.end_session(key, "no sign of life");
+            }
+        }
+        let idle: Vec<_> = (self.connections.iter())
+            .filter(|connection| connection.sessions.is_empty() && self.now.since(connection.seen) > SILENCE_MAX)
+            .map(|connection| connection.conn)
+            .collect();
+        for conn in idle {
+            self.close(conn);
+        }
+        for stream in self.live.take_idle(self.now) {
+            self.ports.catalog.unsubscribe(stream, self.index);
+        }
+    }
+
+    fn shut_down(&mut self) {
+        self.stop = Some(self.now + self.settings.shutdown);
+        for listener in self.listeners.drain(..) {
+            self.ports.driver.submit(Op::CloseListener(listener));
+        }
+        let keys: Vec<_> = self.sessions.keys().collect();
+        for key in keys {
+            self.end_session(key, "the server stops");
+        }
+        let conns: Vec<_> = self.connections.iter().map(|connection| connection.conn).collect();
+        for conn in conns {
+            self.close_when_flushed(conn);
+        }
+    }
+
+    fn is_finished(&self) -> bool {
+        self.stop.is_some_and(|at| self.connections.count() == 0 || self.now >= at)
+    }
+}

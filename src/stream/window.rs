@@ -1,0 +1,142 @@
+//! A live stream's recent past on one shard: viewers are cursors in it, so a slow one costs no memory.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::rtp::batch::Batch;
+use proto::time::Time;
+
+/// How far back a window reaches.
+#[derive(Clone, Copy, Debug)]
+pub struct WindowLimits {
+    /// Oldest batch.
+    pub age: Duration,
+    /// Memory of all batches.
+    pub bytes: usize,
+}
+
+impl Default for WindowLimits {
+    fn default() -> WindowLimits {
+        WindowLimits { age: Duration::from_secs(15), bytes: 16 * 1024 * 1024 }
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    arrival: Time,
+    batch: Arc<Batch>,
+    bytes: usize,
+}
+
+/// Batches in the order they were published, each under an index that never repeats.
+#[derive(Debug)]
+pub struct Window {
+    batches: VecDeque<Entry>,
+    first: u64,
+    keyframe: Option<u64>,
+    bytes: usize,
+    limits: WindowLimits,
+}
+
+impl Window {
+    /// An empty window.
+    pub fn new(limits: WindowLimits) -> Window {
+        Window { batches: VecDeque::new(), first: 0, keyframe: None, bytes: 0, limits }
+    }
+
+    /// Adds a batch that came at `now`. Batches before the last keyframe stay only while no limit is exceeded;
+    /// beyond the limits even that keyframe goes.
+    pub fn push(&mut self, now: Time, batch: Arc<Batch>, is_leading_keyframe: bool) {
+        if is_leading_keyframe {
+            self.keyframe = Some(self.end());
+        }
+        // The packets and their interleaved form, which may be rendered later.
+        let bytes = 2 * batch.rtp().len() + size_of::<Batch>();
+        self.bytes += bytes;
+        self.batches.push_back(Entry { arrival: now, batch, bytes });
+        self.shrink(now);
+    }
+
+    /// The batch at an index; None before the tail and beyond the head.
+    pub fn get(&self, index: u64) -> Option<&Arc<Batch>> {
+        Some(&self.entry(index)?.batch)
+    }
+
+    /// When the batch at an index came.
+    pub fn arrival(&self, index: u64) -> Option<Time> {
+        Some(self.entry(index)?.arrival)
+    }
+
+    /// Index of the oldest batch.
+    pub fn start(&self) -> u64 {
+        self.first
+    }
+
+    /// Index of the batch that comes next.
+    pub fn end(&self) -> u64 {
+        self.first + self.batches.len() as u64
+    }
+
+    /// Index of the latest batch that decoding can begin with; None when it has left the window.
+    pub fn keyframe(&self) -> Option<u64> {
+        self.keyframe
+    }
+
+    fn entry(&self, index: u64) -> Option<&Entry> {
+        self.batches.get(usize::try_from(index.checked_sub(self.first)?).ok()?)
+    }
+
+    fn shrink(&mut self, now: Time) {
+        while let Some(&Entry { arrival, bytes, .. }) = self.batches.front() {
+            let is_over = self.bytes > self.limits.bytes || now.since(arrival) > self.limits.age;
+            let is_before_keyframe = self.keyframe.is_none_or(|keyframe| self.first < keyframe);
+            // What lies before the keyframe serves only those who are a little behind: a second is kept for them.
+            let is_spent = is_before_keyframe && now.since(arrival) > Duration::from_secs(1);
+            if !(is_over || is_spent) || self.batches.len() == 1 {
+                return;
+            }
+            self.bytes -= bytes;
+            self.batches.pop_front();
+            self.first += 1;
+            if self.keyframe.is_some_and(|keyframe| keyframe < self.first) {
+                self.keyframe = None;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proto::rtp::batch::{BatchWriter, Meta, Numbering};
+    use proto::time::MediaTime;
+
+    fn batch(size: usize) -> Arc<Batch> {
+        let mut writer =
+            BatchWriter::new(Numbering { ssrc: 1, payload_type: 96, sequence: 0, timestamp: 0 }, size);
+        writer.packet(true, &[&vec![0; size]]);
+        let meta = Meta { track: 0, keyframe: false, dts: MediaTime::ZERO, pts: MediaTime::ZERO };
+        Arc::new(writer.finish(meta).unwrap())
+    }
+
+    #[test]
+    fn the_window_reaches_back_to_the_keyframe() {
+        let mut window = Window::new(WindowLimits::default());
+        for index in 0..100 {
+            window.push(Time::from_millis(index * 100), batch(100), index == 20 || index == 50);
+        }
+        assert_eq!((window.keyframe(), window.start(), window.end()), (Some(50), 50, 100));
+    }
+
+    #[test]
+    fn bytes_are_bounded_even_without_a_keyframe() {
+        let limits = WindowLimits { age: Duration::from_secs(60), bytes: 10_000 };
+        let mut window = Window::new(limits);
+        for index in 0..1_000 {
+            window.push(Time::from_millis(index), batch(1_000), index == 0);
+        }
+        assert_eq!(window.keyframe(), None);
+        assert!(window.end() - window.start() < 10);
+    }
+}
