@@ -1,1 +1,9 @@
-//! RTSP 1.0 messages (RFC 2326).
+//! RTSP 1.0 messages (RFC 2326): bytes to checked types and back, without knowing what they lead to.
+
+mod head;
+pub mod headers;
+pub mod message;
+pub mod parse;
+pub mod status;
+pub mod uri;
+pub mod write;
