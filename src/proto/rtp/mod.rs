@@ -2,3 +2,5 @@
 
 pub mod batch;
 pub mod header;
+mod nal;
+pub mod packetize;
