@@ -155,7 +155,7 @@ mod tests {
         let frame = video(&annex_b(&[sps, PPS, &[0x65, 1]]), true);
         let first = packetizer.packetize(&frame).unwrap().unwrap();
         let expected = [&[0x78, 0, 5][..], sps, &[0, 2], PPS, &[0, 2, 0x65, 1]].concat();
-        assert_eq!(payloads(&first), [expected.clone()]);
+        assert_eq!(payloads(&first), std::slice::from_ref(&expected));
         let second = packetizer.packetize(&video(&annex_b(&[&[0x65, 1]]), true)).unwrap().unwrap();
         assert_eq!(payloads(&second), [expected]);
     }

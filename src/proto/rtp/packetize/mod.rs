@@ -3,8 +3,17 @@
 //! One file a payload format. A frame becomes one [`Batch`]: one buffer, one allocation, every payload byte copied once.
 
 mod aac;
+mod av1;
 mod h264;
+mod h265;
+pub mod jpeg;
+mod mpeg4_visual;
+mod mpeg_audio;
+mod opus;
+mod raw_audio;
 mod units;
+mod vp8;
+mod vp9;
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -13,7 +22,7 @@ use super::batch::{Batch, BatchWriter, Meta, Numbering};
 use super::header::HEADER_BYTES;
 use crate::frame::Frame;
 use crate::time::MediaTime;
-use crate::track::{Codec, Track};
+use crate::track::{Codec, Framing, Track};
 
 /// The largest RTP packet unless the configuration says otherwise, header included: leaves room for IPv6 and UDP
 /// headers and a tunnel's within an Ethernet frame of 1500 bytes.
@@ -59,7 +68,16 @@ struct Room {
 /// One payload format with what it keeps between frames.
 enum Format {
     H264(h264::H264),
+    H265(h265::H265),
+    Mpeg4Visual { config: Bytes },
+    Jpeg,
+    Vp8,
+    Vp9,
+    Av1 { sequence_header: Bytes },
     Aac,
+    Opus,
+    MpegAudio,
+    Raw(raw_audio::RawAudio),
     Unsupported(&'static str),
 }
 
@@ -112,47 +130,92 @@ impl Packetizer {
 
     /// Bytes that the batch will not exceed in ordinary cases, so that its buffer never grows.
     fn size_hint(&self, frame: &Frame) -> usize {
-        let packets = frame.payload.len() / (self.room.payload_max - OVERHEAD_BYTES) + 4;
-        frame.payload.len() + packets * (HEADER_BYTES + OVERHEAD_BYTES) + self.format.extra_bytes(frame)
+        let packets = frame.payload.len() / self.format.fragment_bytes(self.room) + 4;
+        let extra_bytes = if frame.keyframe { self.format.extra_bytes() } else { 0 };
+        frame.payload.len() + packets * (HEADER_BYTES + OVERHEAD_BYTES) + extra_bytes
     }
 }
 
-/// Bytes that a payload format adds to most packets; a JPEG header is the largest.
+/// Bytes that a payload format adds to most packets: a JPEG header of 8 bytes and one of 4 for restart markers.
 const OVERHEAD_BYTES: usize = 12;
+
+/// The most channels of raw sound; a sample of all of them must stand in the smallest packet.
+const CHANNELS_MAX: u8 = 64;
+
+const NO_PACKETIZER: &str = "there is no packetizer for this format";
 
 /// Whether RTP can carry this codec in this form at all; the reason if not.
 pub fn carries(codec: &Codec) -> Result<(), &'static str> {
     match codec {
-        Codec::G711 { channels: 0, .. } | Codec::G722 { channels: 0 } | Codec::L16 { channels: 0, .. } => {
-            Err("there is no channel")
+        Codec::G711 { channels, .. } | Codec::G722 { channels } | Codec::L16 { channels, .. }
+            if !(1..=CHANNELS_MAX).contains(channels) =>
+        {
+            Err("raw sound has 1 to 64 channels")
         }
         Codec::G726 { bits, .. } if !(2..=5).contains(bits) => Err("G.726 has 2 to 5 bits a sample"),
-        Codec::Other { .. } => Err("there is no packetizer for this format"),
+        Codec::H264 { framing: Framing::Length(0 | 5..), .. }
+        | Codec::H265 { framing: Framing::Length(0 | 5..), .. } => {
+            Err("lengths of NAL units have 1 to 4 bytes")
+        }
+        Codec::Other { .. } => Err(NO_PACKETIZER),
         _ => Ok(()),
     }
 }
 
 impl Format {
     fn new(codec: &Codec) -> Format {
+        if let Some(raw) = raw_audio::RawAudio::new(codec) {
+            return Format::Raw(raw);
+        }
         match codec {
             Codec::H264 { sps, pps, framing } => Format::H264(h264::H264::new(sps, pps, *framing)),
+            Codec::H265 { vps, sps, pps, framing } => Format::H265(h265::H265::new(vps, sps, pps, *framing)),
+            Codec::Mpeg4Visual { config } => Format::Mpeg4Visual { config: config.clone() },
+            Codec::Jpeg => Format::Jpeg,
+            Codec::Vp8 => Format::Vp8,
+            Codec::Vp9 { .. } => Format::Vp9,
+            Codec::Av1 { sequence_header } => Format::Av1 { sequence_header: sequence_header.clone() },
             Codec::Aac { .. } => Format::Aac,
-            _ => Format::Unsupported("there is no packetizer for this format"),
+            Codec::Opus { .. } => Format::Opus,
+            Codec::MpegAudio => Format::MpegAudio,
+            _ => Format::Unsupported(NO_PACKETIZER),
         }
     }
 
     fn write(&mut self, frame: &Frame, room: Room, writer: &mut BatchWriter) -> Result<(), PacketizeError> {
         match self {
-            Format::H264(h264) => h264.write(frame, room, writer),
-            Format::Aac => aac::write(&frame.payload, room, writer),
-            Format::Unsupported(reason) => Err(PacketizeError::Unsupported(reason)),
+            Format::H264(h264) => return h264.write(frame, room, writer),
+            Format::H265(h265) => return h265.write(frame, room, writer),
+            Format::Jpeg => return jpeg::write(&frame.payload, room, writer),
+            Format::Av1 { sequence_header } => return av1::write(frame, sequence_header, room, writer),
+            Format::Aac => return aac::write(&frame.payload, room, writer),
+            Format::Opus => return opus::write(&frame.payload, writer),
+            Format::MpegAudio => return mpeg_audio::write(&frame.payload, room, writer),
+            Format::Raw(raw) => return raw.write(&frame.payload, room, writer),
+            Format::Unsupported(reason) => return Err(PacketizeError::Unsupported(reason)),
+            Format::Mpeg4Visual { config } => mpeg4_visual::write(frame, config, room, writer),
+            Format::Vp8 => vp8::write(&frame.payload, room, writer),
+            Format::Vp9 => vp9::write(frame, room, writer),
+        }
+        Ok(())
+    }
+
+    /// Bytes that may stand in front of a keyframe beside its own.
+    fn extra_bytes(&self) -> usize {
+        match self {
+            Format::H264(h264) => h264.set_bytes(),
+            Format::H265(h265) => h265.set_bytes(),
+            Format::Mpeg4Visual { config } => config.len(),
+            Format::Av1 { sequence_header } => sequence_header.len(),
+            _ => 0,
         }
     }
 
-    fn extra_bytes(&self, frame: &Frame) -> usize {
+    /// Bytes of one packet's payload that come from the frame.
+    fn fragment_bytes(&self, room: Room) -> usize {
         match self {
-            Format::H264(h264) if frame.keyframe => h264.set_bytes(),
-            _ => 0,
+            Format::Raw(raw) => raw.packet_bytes(room),
+            _ => room.payload_max - OVERHEAD_BYTES,
         }
     }
 }
