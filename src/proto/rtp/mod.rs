@@ -2,3 +2,7 @@
 
 pub mod batch;
 pub mod header;
+pub mod jpeg;
+mod nal;
+mod obu;
+pub mod packetize;

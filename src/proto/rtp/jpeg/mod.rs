@@ -1,0 +1,248 @@
+//! What does RTP say of a JPEG picture (RFC 2435), and which pictures can it say nothing of?
+//!
+//! RTP carries the scan of a baseline picture. A receiver makes the headers anew from a few fields, so everything
+//! they do not tell must be as the RFC takes it for granted.
+
+mod tables;
+
+use memchr::memmem;
+
+/// The largest width or height: a byte of the header counts blocks of 8 pixels.
+pub(super) const PIXELS_MAX: u16 = 255 * 8;
+
+/// Whether RTP can carry this JPEG file; the reason if not.
+pub fn check(file: &[u8]) -> Result<(), &'static str> {
+    Picture::parse(file).map(|_| ())
+}
+
+/// A picture that RTP can carry.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Picture<'a> {
+    pub(super) width: u16,
+    pub(super) height: u16,
+    /// How colour is sampled.
+    pub(super) sampling: Sampling,
+    /// Units between restart markers; zero when there are none.
+    pub(super) restart_interval: u16,
+    /// Quantization tables of luminance and chrominance, in zigzag order.
+    pub(super) quantization: [&'a [u8; 64]; 2],
+    /// Entropy-coded data without the end marker.
+    pub(super) scan: &'a [u8],
+}
+
+/// The two types of RFC 2435 section 4.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sampling {
+    /// Type 0, 4:2:2.
+    Horizontal = 0,
+    /// Type 1, 4:2:0.
+    Both = 1,
+}
+
+/// The parts of a file that come before the scan.
+#[derive(Default)]
+struct Headers<'a> {
+    frame: Option<FrameHeader>,
+    quantization: [Option<&'a [u8; 64]>; 4],
+    restart_interval: u16,
+}
+
+/// What the SOF0 segment says.
+#[derive(Clone, Copy)]
+struct FrameHeader {
+    width: u16,
+    height: u16,
+    sampling: Sampling,
+    /// Identifiers of the three components.
+    components: [u8; 3],
+    /// Numbers of the tables for luminance and chrominance.
+    tables: [u8; 2],
+}
+
+impl<'a> Picture<'a> {
+    /// Reads a JPEG file; the error says what RTP cannot carry.
+    pub(super) fn parse(file: &'a [u8]) -> Result<Picture<'a>, &'static str> {
+        let mut rest = file.strip_prefix(&[0xff, SOI]).ok_or("it does not begin like a JPEG file")?;
+        let mut headers = Headers::default();
+        loop {
+            let (marker, segment, behind) = next_segment(rest).ok_or(CUT)?;
+            rest = behind;
+            match marker {
+                DQT => read_quantization(segment, &mut headers.quantization)?,
+                DHT => check_huffman(segment)?,
+                SOF0 => headers.frame = Some(FrameHeader::parse(segment)?),
+                DRI => headers.restart_interval = u16::from_be_bytes(segment.try_into().map_err(|_| CUT)?),
+                SOS => return headers.finish(segment, rest),
+                // Other frame types; 0xc8 and 0xcc are no frames, but just as little baseline.
+                0xc1..=0xcf => return Err("it is not a baseline picture"),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl<'a> Headers<'a> {
+    fn finish(self, scan_header: &[u8], data: &'a [u8]) -> Result<Picture<'a>, &'static str> {
+        let frame = self.frame.ok_or("it has no frame header")?;
+        let [luma, blue, red] = frame.components;
+        // Luminance by tables 0, chrominance by tables 1, all in one scan.
+        if scan_header != [3, luma, 0x00, blue, 0x11, red, 0x11, 0, 63, 0] {
+            return Err("its scan is not one of three components with the usual tables");
+        }
+        let table =
+            |number: u8| self.quantization[usize::from(number)].ok_or("a quantization table is missing");
+        let end = memmem::rfind(data, &[0xff, EOI]).unwrap_or(data.len());
+        if end == 0 {
+            return Err(CUT);
+        }
+        Ok(Picture {
+            width: frame.width,
+            height: frame.height,
+            sampling: frame.sampling,
+            restart_interval: self.restart_interval,
+            quantization: [table(frame.tables[0])?, table(frame.tables[1])?],
+            scan: &data[..end],
+        })
+    }
+}
+
+impl FrameHeader {
+    fn parse(segment: &[u8]) -> Result<FrameHeader, &'static str> {
+        let &[precision, h1, h0, w1, w0, ref components @ ..] = segment else { return Err(CUT) };
+        let [3, id0, sampling0, table0, id1, sampling1, table1, id2, sampling2, table2] = *components else {
+            return Err("it has not three components");
+        };
+        let (width, height) = (u16::from_be_bytes([w1, w0]), u16::from_be_bytes([h1, h0]));
+        if precision != 8 {
+            return Err("its samples have not 8 bits");
+        }
+        if width == 0 || height == 0 || width > PIXELS_MAX || height > PIXELS_MAX {
+            return Err("it is wider or higher than 2040 pixels");
+        }
+        let sampling = match (sampling0, sampling1, sampling2) {
+            (0x21, 0x11, 0x11) => Sampling::Horizontal,
+            (0x22, 0x11, 0x11) => Sampling::Both,
+            _ => {
+                return Err(
+                    "its colour sampling is neither 4:2:0 nor 4:2:2 in the order that RTP takes for granted",
+                );
+            }
+        };
+        if table1 != table2 || table0 > 3 || table1 > 3 {
+            return Err("its colours have quantization tables of their own");
+        }
+        Ok(FrameHeader { width, height, sampling, components: [id0, id1, id2], tables: [table0, table1] })
+    }
+}
+
+/// The next marker with its segment, and what is behind it. None when the file ends.
+fn next_segment(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let bytes = bytes.strip_prefix(&[0xff])?;
+    // Any number of fill bytes may stand before a marker.
+    let fill = bytes.iter().take_while(|&&byte| byte == 0xff).count();
+    let (&marker, bytes) = bytes[fill..].split_first()?;
+    let (length, _) = bytes.split_first_chunk::<2>()?;
+    let (segment, rest) = bytes.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+    Some((marker, segment.get(2..)?, rest))
+}
+
+fn read_quantization<'a>(
+    mut segment: &'a [u8],
+    tables: &mut [Option<&'a [u8; 64]>; 4],
+) -> Result<(), &'static str> {
+    while let Some((&head, rest)) = segment.split_first() {
+        if head > 3 {
+            return Err("its quantization tables have not 8 bits");
+        }
+        let (table, rest) = rest.split_first_chunk::<64>().ok_or(CUT)?;
+        tables[usize::from(head)] = Some(table);
+        segment = rest;
+    }
+    Ok(())
+}
+
+fn check_huffman(mut segment: &[u8]) -> Result<(), &'static str> {
+    while !segment.is_empty() {
+        let standard = tables::HUFFMAN.iter().find_map(|table| segment.strip_prefix(*table));
+        segment = standard.ok_or("its Huffman tables are not the standard ones")?;
+    }
+    Ok(())
+}
+
+const SOI: u8 = 0xd8;
+const EOI: u8 = 0xd9;
+const SOF0: u8 = 0xc0;
+const DHT: u8 = 0xc4;
+const DQT: u8 = 0xdb;
+const DRI: u8 = 0xdd;
+const SOS: u8 = 0xda;
+const CUT: &str = "it is cut off";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A file as encoders write it, with `scan` as its data.
+    pub(crate) fn file(width: u16, height: u16, sampling: Sampling, restart: u16, scan: &[u8]) -> Vec<u8> {
+        let ([w1, w0], [h1, h0]) = (width.to_be_bytes(), height.to_be_bytes());
+        let luma = if sampling == Sampling::Both { 0x22 } else { 0x21 };
+        let mut out = vec![0xff, SOI, 0xff, 0xe0, 0, 4, 1, 2];
+        for number in 0..2u8 {
+            out.extend_from_slice(&[0xff, DQT, 0, 67, number]);
+            out.extend_from_slice(&tables::QUANTIZATION[usize::from(number)]);
+        }
+        for table in tables::HUFFMAN {
+            out.extend_from_slice(&[0xff, DHT, 0, table.len() as u8 + 2]);
+            out.extend_from_slice(table);
+        }
+        if restart > 0 {
+            out.extend_from_slice(&[0xff, DRI, 0, 4, (restart >> 8) as u8, restart as u8]);
+        }
+        out.extend_from_slice(&[0xff, SOF0, 0, 17, 8, h1, h0, w1, w0, 3, 1, luma, 0, 2, 0x11, 1, 3, 0x11, 1]);
+        out.extend_from_slice(&[0xff, SOS, 0, 12, 3, 1, 0, 2, 0x11, 3, 0x11, 0, 63, 0]);
+        out.extend_from_slice(scan);
+        out.extend_from_slice(&[0xff, EOI]);
+        out
+    }
+
+    #[test]
+    fn a_baseline_picture_with_standard_tables_is_carried() {
+        let file = file(1920, 1080, Sampling::Horizontal, 9, &[1, 2, 3]);
+        let picture = Picture::parse(&file).unwrap();
+        assert_eq!((picture.width, picture.height, picture.restart_interval), (1920, 1080, 9));
+        assert_eq!((picture.sampling, picture.scan), (Sampling::Horizontal, &[1, 2, 3][..]));
+        assert_eq!(picture.quantization[1], &tables::QUANTIZATION[1]);
+    }
+
+    #[test]
+    fn what_rtp_cannot_say_is_refused_with_the_reason() {
+        let good = file(64, 64, Sampling::Both, 0, &[1]);
+        let at = |code: u8| good.windows(2).position(|pair| pair == [0xff, code]).unwrap();
+        let refusal = |position: usize, byte: u8| {
+            let mut bad = good.clone();
+            bad[position] = byte;
+            check(&bad).unwrap_err()
+        };
+        assert!(check(&good).is_ok());
+        assert!(refusal(at(SOF0) + 1, 0xc2).contains("baseline"));
+        assert!(refusal(at(SOF0) + 7, 8).contains("2040"));
+        assert!(refusal(at(SOF0) + 11, 0x11).contains("sampling"));
+        assert!(refusal(at(DHT) + 9, 2).contains("Huffman"));
+        assert!(refusal(at(DQT) + 4, 0x10).contains("8 bits"));
+        assert!(refusal(at(SOS) + 6, 0x11).contains("scan"));
+        assert!(check(&good[..at(SOS)]).unwrap_err().contains("cut"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_judged_without_panic(noise: Vec<u8>, at in 0usize..700, byte: u8) {
+            let mut bytes = file(64, 64, Sampling::Both, 3, &noise);
+            if let Some(place) = bytes.get_mut(at) {
+                *place = byte;
+            }
+            let _ = check(&bytes);
+            let _ = check(&noise);
+        }
+    }
+}

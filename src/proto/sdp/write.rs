@@ -1,0 +1,181 @@
+//! The description that answers DESCRIBE.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::format;
+use crate::track::{Codec, Kind, Track};
+
+/// What one presentation says of itself (RFC 8866 section 5, RFC 2326 appendix C).
+#[derive(Clone, Debug)]
+pub struct Description<'a> {
+    /// Session id of `o=`: the same as long as the presentation is the same.
+    pub origin_id: u64,
+    /// Session version of `o=`: greater after every change.
+    pub origin_version: u64,
+    /// The server's address, for `o=`; its family is that of `c=`.
+    pub address: IpAddr,
+    /// Name for `s=`; line breaks are left out, and an empty one is written as `-`.
+    pub name: &'a str,
+    /// How long it plays; None when live or unknown.
+    pub duration: Option<Duration>,
+    /// Whether it is live, so that its range is the present.
+    pub live: bool,
+    /// The tracks in the order of their control URLs `trackID=0`, `trackID=1` and so on.
+    pub tracks: &'a [Track],
+}
+
+impl Description<'_> {
+    /// The text, lines ended by CR LF.
+    pub fn write(&self) -> String {
+        let mut out = String::with_capacity(256 + 384 * self.tracks.len());
+        // Writing to a string cannot fail.
+        let _ = self.write_session(&mut out);
+        for (index, track) in self.tracks.iter().enumerate() {
+            let _ = write_media(&mut out, index, track);
+        }
+        out
+    }
+
+    fn write_session(&self, out: &mut String) -> std::fmt::Result {
+        let (family, any) = match self.address {
+            IpAddr::V4(_) => ("IP4", "0.0.0.0"),
+            IpAddr::V6(_) => ("IP6", "::"),
+        };
+        write!(
+            out,
+            "v=0\r\no=- {} {} IN {family} {}\r\n",
+            self.origin_id, self.origin_version, self.address
+        )?;
+        let name: String = self.name.chars().filter(|letter| !letter.is_control()).collect();
+        write!(out, "s={}\r\n", if name.is_empty() { "-" } else { &name })?;
+        write!(out, "c=IN {family} {any}\r\nt=0 0\r\na=control:*\r\n")?;
+        match self.duration {
+            Some(duration) => write!(out, "a=range:npt=0-{:.3}\r\n", duration.as_secs_f64()),
+            None if self.live => write!(out, "a=range:npt=now-\r\n"),
+            None => write!(out, "a=range:npt=0-\r\n"),
+        }
+    }
+}
+
+fn write_media(out: &mut String, index: usize, track: &Track) -> std::fmt::Result {
+    let kind = match track.kind() {
+        Kind::Video => "video",
+        Kind::Audio => "audio",
+        Kind::Application => "application",
+    };
+    let payload_type = track.payload_type;
+    write!(out, "m={kind} 0 RTP/AVP {payload_type}\r\n")?;
+    if let Some(bits) = track.bitrate.filter(|&bits| bits > 0) {
+        // RFC 8866 section 5.8: kilobits a second.
+        write!(out, "b=AS:{}\r\n", bits.div_ceil(1_000))?;
+    }
+    write!(out, "a=rtpmap:{payload_type} {}\r\n", format::rtpmap(&track.codec))?;
+    if let Some(fmtp) = format::fmtp(&track.codec) {
+        write!(out, "a=fmtp:{payload_type} {fmtp}\r\n")?;
+    }
+    if let Some((width, height)) = track.size {
+        write!(out, "a=x-dimensions:{width},{height}\r\n")?;
+        // RFC 6064 section 7.1.2; JPEG pictures of more than 2040 pixels have no size in band (RFC 2435).
+        write!(out, "a=framesize:{payload_type} {width}-{height}\r\n")?;
+    }
+    if let Some(framerate) = track.framerate.filter(|rate| rate.is_finite() && *rate > 0.0) {
+        write!(out, "a=framerate:{}\r\n", (framerate * 1_000.0).round() / 1_000.0)?;
+    }
+    if packets_are_20_ms(&track.codec) {
+        write!(out, "a=ptime:20\r\n")?;
+    }
+    write!(out, "a=control:trackID={index}\r\n")
+}
+
+/// Whether the packetizer cuts this sound into packets of 20 ms: raw formats of which so much fits a packet.
+fn packets_are_20_ms(codec: &Codec) -> bool {
+    match codec {
+        Codec::G711 { sample_rate, channels, .. } => sample_rate / 50 * u32::from(*channels) <= 1_280,
+        Codec::G722 { channels } => *channels <= 8,
+        Codec::G726 { .. } => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::track::{BitOrder, Framing, Law};
+    use bytes::Bytes;
+
+    fn description(tracks: &[Track]) -> Description<'_> {
+        Description {
+            origin_id: 7,
+            origin_version: 2,
+            address: "192.0.2.1".parse().unwrap(),
+            name: "a film",
+            duration: Some(Duration::from_millis(34_400)),
+            live: false,
+            tracks,
+        }
+    }
+
+    #[test]
+    fn a_film_with_sound_is_described_line_by_line() {
+        let codec = Codec::H264 {
+            sps: vec![Bytes::from_static(&[0x67, 0x64, 0x00, 0x28, 0xac])],
+            pps: vec![Bytes::from_static(&[0x68, 0xee, 0x3c, 0x80])],
+            framing: Framing::Length(4),
+        };
+        let mut video = Track::new(codec, 0);
+        video.size = Some((1920, 1080));
+        video.framerate = Some(30_000.0 / 1_001.0);
+        video.bitrate = Some(3_999_500);
+        let config = Bytes::from_static(&[0x11, 0x90]);
+        let audio = Track::new(Codec::Aac { config, sample_rate: 48_000, channels: 2 }, 1);
+        let expected = "v=0\r\no=- 7 2 IN IP4 192.0.2.1\r\ns=a film\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\n\
+            a=control:*\r\na=range:npt=0-34.400\r\n\
+            m=video 0 RTP/AVP 96\r\nb=AS:4000\r\na=rtpmap:96 H264/90000\r\n\
+            a=fmtp:96 packetization-mode=1;profile-level-id=640028;sprop-parameter-sets=Z2QAKKw=,aO48gA==\r\n\
+            a=x-dimensions:1920,1080\r\na=framesize:96 1920-1080\r\na=framerate:29.97\r\na=control:trackID=0\r\n\
+            m=audio 0 RTP/AVP 97\r\na=rtpmap:97 mpeg4-generic/48000/2\r\n\
+            a=fmtp:97 streamtype=5;profile-level-id=1;mode=AAC-hbr;sizelength=13;indexlength=3;\
+            indexdeltalength=3;config=1190\r\na=control:trackID=1\r\n";
+        assert_eq!(description(&[video, audio]).write(), expected);
+    }
+
+    #[test]
+    fn a_live_channel_over_ipv6_without_a_name() {
+        let mut description = description(&[]);
+        description.address = "2001:db8::1".parse().unwrap();
+        description.name = "\r\n";
+        description.duration = None;
+        description.live = true;
+        let expected = "v=0\r\no=- 7 2 IN IP6 2001:db8::1\r\ns=-\r\nc=IN IP6 ::\r\nt=0 0\r\n\
+            a=control:*\r\na=range:npt=now-\r\n";
+        assert_eq!(description.write(), expected);
+        description.live = false;
+        assert!(description.write().ends_with("a=range:npt=0-\r\n"));
+    }
+
+    #[test]
+    fn sound_formats_have_the_names_of_their_rfcs() {
+        let names = [
+            (
+                Codec::G711 { law: Law::Mu, sample_rate: 8_000, channels: 1 },
+                "RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n",
+            ),
+            (
+                Codec::G711 { law: Law::A, sample_rate: 16_000, channels: 2 },
+                "RTP/AVP 96\r\na=rtpmap:96 PCMA/16000/2\r\n",
+            ),
+            (Codec::G722 { channels: 1 }, "RTP/AVP 9\r\na=rtpmap:9 G722/8000\r\n"),
+            (Codec::G726 { bits: 4, order: BitOrder::LeastFirst }, "a=rtpmap:96 G726-32/8000\r\n"),
+            (Codec::G726 { bits: 5, order: BitOrder::MostFirst }, "a=rtpmap:96 AAL2-G726-40/8000\r\n"),
+            (Codec::Opus { channels: 1 }, "a=rtpmap:96 opus/48000/2\r\na=fmtp:96 sprop-stereo=0\r\n"),
+            (Codec::MpegAudio, "RTP/AVP 14\r\na=rtpmap:14 MPA/90000\r\n"),
+            (Codec::L16 { sample_rate: 44_100, channels: 2 }, "RTP/AVP 10\r\na=rtpmap:10 L16/44100/2\r\n"),
+        ];
+        for (codec, expected) in names {
+            let written = description(&[Track::new(codec, 0)]).write();
+            assert!(written.contains(expected), "{expected} in {written}");
+        }
+    }
+}
