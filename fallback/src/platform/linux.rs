@@ -1,0 +1,40 @@
+//! Linux.
+
+use std::io;
+
+use rustix::net::sockopt::{set_socket_recv_buffer_size_force, set_socket_send_buffer_size_force};
+use socket2::Socket;
+use tokio::net::TcpStream;
+
+use super::{TCP_SEND_BYTES, TCP_UNSENT_BYTES, UDP_RECEIVE_BYTES, UDP_SEND_BYTES};
+
+/// Whether several drivers can listen on one address, with the kernel spreading connections over them.
+pub const BALANCES_LISTENERS: bool = true;
+
+/// Options before `bind`. Accepted connections inherit those of TCP (tcp(7), tcp_create_openreq_child).
+pub fn prepare_listener(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(TCP_UNSENT_BYTES)?;
+    socket.set_send_buffer_size(TCP_SEND_BYTES)
+}
+
+/// Options after `accept`: all are inherited.
+pub fn prepare_accepted(_stream: &TcpStream) {}
+
+/// Lets several UDP sockets have one address.
+pub fn share_address(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_address(true)
+}
+
+/// Buffers of a UDP socket: beyond `wmem_max` and `rmem_max` with CAP_NET_ADMIN, else up to them.
+pub fn set_udp_buffers(socket: &Socket) {
+    if set_socket_send_buffer_size_force(socket, UDP_SEND_BYTES).is_err() {
+        // The default remains.
+        let _ = socket.set_send_buffer_size(UDP_SEND_BYTES);
+    }
+    if set_socket_recv_buffer_size_force(socket, UDP_RECEIVE_BYTES).is_err() {
+        let _ = socket.set_recv_buffer_size(UDP_RECEIVE_BYTES);
+    }
+}

@@ -1,0 +1,35 @@
+//! Windows and every other system.
+
+use std::io;
+
+use socket2::{SockRef, Socket};
+use tokio::net::TcpStream;
+
+use super::{TCP_SEND_BYTES, UDP_RECEIVE_BYTES, UDP_SEND_BYTES};
+
+/// Whether several drivers can listen on one address, with the kernel spreading connections over them. Here the
+/// second one's `bind` fails: one driver listens and connections move to the others.
+pub const BALANCES_LISTENERS: bool = false;
+
+/// Options before `bind`. SO_REUSEADDR would let another program take the port away on Windows, where a port in
+/// TIME_WAIT can be bound without it.
+pub fn prepare_listener(_socket: &Socket) -> io::Result<()> {
+    Ok(())
+}
+
+/// Options after `accept`. Where one is refused, the system's default remains.
+pub fn prepare_accepted(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(stream).set_send_buffer_size(TCP_SEND_BYTES);
+}
+
+/// Lets several UDP sockets have one address.
+pub fn share_address(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_address(true)
+}
+
+/// Buffers of a UDP socket. Where one is refused, the system's default remains.
+pub fn set_udp_buffers(socket: &Socket) {
+    let _ = socket.set_send_buffer_size(UDP_SEND_BYTES);
+    let _ = socket.set_recv_buffer_size(UDP_RECEIVE_BYTES);
+}

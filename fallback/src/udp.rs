@@ -1,0 +1,294 @@
+//! A UDP socket: trains that leave in order, and what waits while it is full.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use proto::io::{DriverStats, Piece, Span, UdpOptions};
+use proto::time::Time;
+use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+
+use crate::inbox::Inbox;
+use crate::platform;
+
+/// Trains in a row that the kernel took only as single packets before segmentation offload is given up.
+const OFFLOAD_REFUSALS_MAX: u8 = 3;
+
+/// Errors in a row that one look at a socket passes over: ICMP answers to what we sent.
+const RECEIVE_ERRORS_MAX: usize = 64;
+
+/// A UDP socket with what waits for it.
+#[derive(Debug)]
+pub struct Datagrams {
+    socket: UdpSocket,
+    state: UdpSocketState,
+    patience: Duration,
+    queue: VecDeque<Waiting>,
+    /// Whether the socket refused the front of the queue and has not called since.
+    full: bool,
+    /// Whether to close once the queue has left.
+    pub closing: bool,
+    /// Whether the kernel splits trains.
+    offload: bool,
+    refusals: u8,
+}
+
+/// A datagram or a train on its way.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// To whom.
+    pub to: SocketAddr,
+    /// What.
+    pub piece: Piece,
+    /// Bytes of each datagram.
+    pub segment: u16,
+}
+
+/// An entry of the queue.
+#[derive(Debug)]
+struct Waiting {
+    out: Outgoing,
+    /// Bytes that have left, where the train goes as single packets.
+    sent: usize,
+    since: Time,
+}
+
+/// What a read brought.
+#[derive(Debug)]
+pub enum Input {
+    /// One datagram, or several of `segment` bytes with a shorter last one.
+    Datagram {
+        /// From whom.
+        from: SocketAddr,
+        /// Where it lies.
+        span: Span,
+        /// Size of each but the last.
+        segment: u16,
+    },
+    /// Nothing; the waker will tell when there is more.
+    Waiting,
+    /// Nothing, for the inbox of this turn is full.
+    Full,
+}
+
+impl Datagrams {
+    /// Binds `address`. Needs the runtime's context.
+    pub fn bind(address: SocketAddr, options: &UdpOptions) -> io::Result<(Datagrams, SocketAddr)> {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+            socket.set_multicast_hops_v6(u32::from(options.multicast_ttl))?;
+        } else {
+            socket.set_multicast_ttl_v4(u32::from(options.multicast_ttl))?;
+        }
+        if options.ingest {
+            platform::share_address(&socket)?;
+        }
+        platform::set_udp_buffers(&socket);
+        // Also forbids fragmentation and lets the kernel merge what comes.
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        socket.bind(&address.into())?;
+        let socket = UdpSocket::from_std(socket.into())?;
+        let local = socket.local_addr()?;
+        let offload = state.max_gso_segments() > 1;
+        let datagrams = Datagrams {
+            socket,
+            state,
+            patience: options.patience,
+            queue: VecDeque::new(),
+            full: false,
+            closing: false,
+            offload,
+            refusals: 0,
+        };
+        Ok((datagrams, local))
+    }
+
+    /// Sends, or queues behind what waits already.
+    pub fn send(
+        &mut self,
+        out: Outgoing,
+        now: Time,
+        cx: &mut Context<'_>,
+        scratch: &mut Vec<u8>,
+        stats: &mut DriverStats,
+    ) {
+        let mut entry = Waiting { out, sent: 0, since: now };
+        if self.queue.is_empty() && self.transmit(&mut entry, scratch, stats) {
+            return;
+        }
+        self.queue.push_back(entry);
+        if !self.full {
+            self.poll_flush(cx, scratch, stats);
+        }
+    }
+
+    /// Sends what waits, as far as the socket takes it. Called at its waker's call.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>, scratch: &mut Vec<u8>, stats: &mut DriverStats) {
+        self.full = false;
+        while let Some(mut entry) = self.queue.pop_front() {
+            if self.transmit(&mut entry, scratch, stats) {
+                continue;
+            }
+            self.queue.push_front(entry);
+            self.note_not_ready(Interest::WRITABLE);
+            if self.socket.poll_send_ready(cx).is_pending() {
+                self.full = true;
+                return;
+            }
+        }
+    }
+
+    /// Sheds what has waited longer than its patience.
+    pub fn shed(&mut self, now: Time, stats: &mut DriverStats) {
+        while self.shed_at().is_some_and(|at| at <= now) {
+            let Some(entry) = self.queue.pop_front() else { return };
+            let rest = entry.out.piece.size().saturating_sub(entry.sent);
+            stats.datagrams_shed += packets(rest, usize::from(entry.out.segment));
+        }
+    }
+
+    /// When the entry at the front is to be shed; None while nothing waits.
+    pub fn shed_at(&self) -> Option<Time> {
+        self.queue.front().map(|entry| entry.since + self.patience)
+    }
+
+    /// Whether the socket was to be closed and has nothing left to send.
+    pub fn is_over(&self) -> bool {
+        self.closing && self.queue.is_empty()
+    }
+
+    /// Receives once.
+    pub fn poll_receive(&mut self, cx: &mut Context<'_>, inbox: &mut Inbox) -> Input {
+        for _ in 0..RECEIVE_ERRORS_MAX {
+            match self.socket.poll_recv_ready(cx) {
+                Poll::Pending => return Input::Waiting,
+                Poll::Ready(_) => {}
+            }
+            let Some(room) = inbox.room() else { return Input::Full };
+            let mut meta = [RecvMeta::default()];
+            let received = self.socket.try_io(Interest::READABLE, || {
+                let mut room = [IoSliceMut::new(room)];
+                self.state.recv(UdpSockRef::from(&self.socket), &mut room, &mut meta)
+            });
+            // An error here is a peer's answer to what we sent, as WSAECONNRESET is: the next call goes on.
+            if received.is_ok_and(|count| count == 1) {
+                let [meta] = meta;
+                let segment = u16::try_from(meta.stride.min(meta.len)).unwrap_or(u16::MAX);
+                return Input::Datagram { from: meta.addr, span: inbox.keep(meta.len), segment };
+            }
+        }
+        Input::Full
+    }
+
+    /// Gives one entry to the kernel. False if the socket is full.
+    fn transmit(&mut self, entry: &mut Waiting, scratch: &mut Vec<u8>, stats: &mut DriverStats) -> bool {
+        let Outgoing { to, piece, segment } = &entry.out;
+        let contents = match piece {
+            Piece::Shared(bytes) => &bytes[..],
+            spliced => {
+                scratch.clear();
+                spliced.slices().for_each(|run| scratch.extend_from_slice(run));
+                &scratch[..]
+            }
+        };
+        let segment = if *segment == 0 { contents.len() } else { usize::from(*segment) };
+        let count = packets(contents.len(), segment);
+        if count > 1 && (entry.sent > 0 || !self.offload) {
+            return self.transmit_singly(*to, contents, segment, &mut entry.sent, stats);
+        }
+        match self.call(*to, contents, segment) {
+            Ok(()) => {
+                self.refusals = 0;
+                stats.datagrams += count;
+                true
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            // No port 0 can be reached: the refusal says nothing about offload.
+            Err(_) if count > 1 && to.port() != 0 => {
+                let before = stats.datagrams_failed;
+                let done = self.transmit_singly(*to, contents, segment, &mut entry.sent, stats);
+                if stats.datagrams_failed == before && entry.sent > 0 {
+                    self.note_refusal();
+                }
+                done
+            }
+            Err(error) => {
+                note_failure(stats, count, *to, &error);
+                true
+            }
+        }
+    }
+
+    /// Sends the packets of a train one by one from `sent` on. False if the socket is full.
+    fn transmit_singly(
+        &self,
+        to: SocketAddr,
+        contents: &[u8],
+        segment: usize,
+        sent: &mut usize,
+        stats: &mut DriverStats,
+    ) -> bool {
+        while *sent < contents.len() {
+            let packet = &contents[*sent..contents.len().min(*sent + segment)];
+            match self.call(to, packet, segment) {
+                Ok(()) => stats.datagrams += 1,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(error) => {
+                    // Nobody is there, or nothing of this size passes: the rest would fare no better.
+                    note_failure(stats, packets(contents.len() - *sent, segment), to, &error);
+                    return true;
+                }
+            }
+            *sent += packet.len();
+        }
+        true
+    }
+
+    /// One system call, repeated once where it only told of an ICMP answer to an earlier one.
+    fn call(&self, to: SocketAddr, contents: &[u8], segment: usize) -> io::Result<()> {
+        let segment_size = (segment < contents.len()).then_some(segment);
+        let transmit = Transmit { destination: to, ecn: None, contents, segment_size, src_ip: None };
+        match self.state.try_send(UdpSockRef::from(&self.socket), &transmit) {
+            Err(error) if is_peers_answer(&error) => {
+                self.state.try_send(UdpSockRef::from(&self.socket), &transmit)
+            }
+            other => other,
+        }
+    }
+
+    fn note_refusal(&mut self) {
+        self.refusals += 1;
+        if self.refusals >= OFFLOAD_REFUSALS_MAX {
+            self.offload = false;
+            tracing::warn!("segmentation offload is refused; packets leave one by one");
+        }
+    }
+
+    fn note_not_ready(&self, interest: Interest) {
+        let _ = self.socket.try_io(interest, || io::Result::<()>::Err(io::ErrorKind::WouldBlock.into()));
+    }
+}
+
+/// Datagrams that `size` bytes are.
+fn packets(size: usize, segment: usize) -> u64 {
+    if segment == 0 { 1 } else { size.div_ceil(segment).max(1) as u64 }
+}
+
+/// Counts datagrams that did not leave. The log has the first, second, fourth, eighth such send and so on.
+fn note_failure(stats: &mut DriverStats, count: u64, to: SocketAddr, error: &io::Error) {
+    let before = stats.datagrams_failed;
+    stats.datagrams_failed += count;
+    if before.checked_ilog2() != stats.datagrams_failed.checked_ilog2() {
+        tracing::debug!(%to, %error, failed = stats.datagrams_failed, "datagrams do not leave");
+    }
+}
+
+fn is_peers_answer(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset)
+}
