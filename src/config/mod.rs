@@ -1,1 +1,29 @@
-//! The configuration: XML as typed, as checked, as running.
+//! What does the person who runs the server want?
+//!
+//! Three stages: XML as typed ([`typed`]), as checked ([`checked`]), as running ([`running`], where
+//! command line, environment, file and defaults meet). The rest of the program sees [`Settings`] only.
+
+pub mod checked;
+pub mod codec;
+mod elements;
+mod keys;
+mod later;
+mod node;
+pub mod origin;
+mod output;
+pub mod problem;
+pub mod running;
+pub mod settings;
+pub mod typed;
+mod values;
+
+pub use codec::{AudioCodec, Choice, VideoCodec};
+pub use keys::{Key, keys};
+pub use origin::{Origin, Place};
+pub use output::{AudioOutput, Output, Owner, VideoOutput, is_device};
+pub use problem::{ConfigError, Problem};
+pub use running::{Loaded, Overrides, find_file, load};
+pub use settings::{
+    Backchannel, BackendChoice, GopCache, Host, HttpNotify, LogFormat, LogLevel, Loops, NotifyMethod, Proxy,
+    Pusher, PusherAudio, PusherMode, PusherVideo, Secret, Settings, Transfer, User,
+};

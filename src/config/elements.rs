@@ -1,0 +1,303 @@
+//! The nodes with children: users, outputs, proxies, pushers, the backchannel.
+
+use super::codec::{AudioCodec, Choice, SAMPLE_RATES, VideoCodec};
+use super::node::{Node, Report, Wanted};
+use super::output::{AudioOutput, Output, VideoOutput};
+use super::settings::{
+    Backchannel, Proxy, Pusher, PusherAudio, PusherMode, PusherVideo, Secret, Transfer, User,
+};
+use super::values;
+
+/// `<user>`. None when the name is missing, which is reported.
+pub(super) fn user(node: &Node<'_>, report: &mut Report) -> Option<User> {
+    node.expect(&["username", "password"], report);
+    let Some(name) = node.text("username") else {
+        report.error(
+            node.place_of("username"),
+            &format!("{}/username", node.path),
+            "missing; a user needs a name",
+        );
+        return None;
+    };
+    let password = node.text("password").unwrap_or_default();
+    if password.is_empty() {
+        let path = format!("{}/password", node.path);
+        report.warn(node.place_of("password"), &path, "empty: this user needs no password");
+    }
+    Some(User { name: name.to_string(), password: Secret::from(password) })
+}
+
+/// `<output>`; one inside a proxy or pusher has no `url`.
+pub(super) fn output(node: &Node<'_>, report: &mut Report) -> Output {
+    let is_rule = node.path == "config/output";
+    let known: &[&str] = if is_rule { &["url", "video", "audio", "live"] } else { &["video", "audio"] };
+    node.expect(known, report);
+    Output {
+        url: node.text("url").filter(|_| is_rule).map(str::to_string),
+        video: node.child("video").map(|node| video_output(&node, report)).unwrap_or_default(),
+        audio: node.child("audio").map(|node| audio_output(&node, report)).unwrap_or_default(),
+        live: is_rule && node.value("live", SWITCH, values::switch, report).unwrap_or(false),
+        place: node.element.place.clone(),
+    }
+}
+
+/// `<proxy>`. None when it is switched off by an empty `url` or, which is reported, wrong.
+pub(super) fn proxy(node: &Node<'_>, report: &mut Report) -> Option<Proxy> {
+    node.expect(&["suffix", "url", "user", "pass", "transfer", "ondemand", "output"], report);
+    let suffix = suffix(node, report);
+    let url = node.value("url", SOURCE, |text| values::url(text, &SOURCE_SCHEMES), report);
+    let proxy = Proxy {
+        suffix: suffix.clone().unwrap_or_default(),
+        url: url.clone().unwrap_or_default(),
+        user: node.text("user").unwrap_or_default().to_string(),
+        pass: Secret::from(node.text("pass").unwrap_or_default()),
+        transfer: node.value("transfer", TRANSFER, transfer, report).unwrap_or_default(),
+        ondemand: node.value("ondemand", SWITCH, values::switch, report).unwrap_or(true),
+        output: node.child("output").map(|node| output(&node, report)),
+        place: node.element.place.clone(),
+    };
+    if node.text("url").is_none() {
+        report.warn(node.place_of("url"), &format!("{}/url", node.path), "empty: this proxy is switched off");
+    }
+    suffix.and(url).map(|_| proxy)
+}
+
+/// `<pusher>`. None when it is wrong, which is reported.
+pub(super) fn pusher(node: &Node<'_>, report: &mut Report) -> Option<Pusher> {
+    node.expect(&["suffix", "video", "audio", "transfer", "output"], report);
+    let suffix = suffix(node, report);
+    let transfer = node.child("transfer");
+    if let Some(transfer) = &transfer {
+        transfer.expect(&["mode", "ip", "vport", "aport"], report);
+    }
+    let mode = transfer.as_ref().and_then(|node| node.value("mode", MODE, mode, report)).unwrap_or_default();
+    let mut video = node.child("video").and_then(|node| pusher_video(&node, report));
+    let mut audio = node.child("audio").and_then(|node| pusher_audio(&node, report));
+    let carrier = transfer.as_ref().unwrap_or(node);
+    if let Some(video) = &mut video {
+        video.port = pusher_port(carrier, "vport", mode, report);
+    }
+    if let Some(audio) = &mut audio {
+        audio.port = pusher_port(carrier, "aport", mode, report);
+    }
+    if mode != PusherMode::Rtsp && video.is_none() && audio.is_none() {
+        report.error(
+            &node.element.place,
+            &node.path,
+            "no track; a pusher in this mode needs a video or audio codec",
+        );
+    }
+    let ports = (video.and_then(|video| video.port), audio.and_then(|audio| audio.port));
+    if let (Some(vport), Some(aport)) = ports
+        && vport == aport
+    {
+        report.error(carrier.place_of("aport"), &format!("{}/aport", carrier.path), "the same port as vport");
+    }
+    Some(Pusher {
+        suffix: suffix?,
+        mode,
+        ip: transfer.as_ref().and_then(|node| node.value("ip", HOST, values::host, report)),
+        video,
+        audio,
+        output: node.child("output").map(|node| output(&node, report)),
+        place: node.element.place.clone(),
+    })
+}
+
+/// `<backchannel>`. None when its codec is `NONE`.
+pub(super) fn backchannel(node: &Node<'_>, report: &mut Report) -> Option<Backchannel> {
+    node.expect(&["codec", "samplerate", "channels"], report);
+    let codec = match audio_codec(node, report) {
+        Choice::Keep => AudioCodec::G711U,
+        Choice::Drop => return None,
+        Choice::As(codec) => codec,
+    };
+    let (rate, channels) = sound(node, Some(codec), report);
+    Some(Backchannel {
+        codec,
+        sample_rate: rate.unwrap_or(codec.clamp_rate(8_000)),
+        channels: channels.unwrap_or(1),
+        place: node.element.place.clone(),
+    })
+}
+
+fn video_output(node: &Node<'_>, report: &mut Report) -> VideoOutput {
+    node.expect(&["codec", "width", "height", "framerate", "bitrate"], report);
+    VideoOutput {
+        codec: video_codec(node, report),
+        width: node.value("width", PIXELS, pixels, report).filter(|&width| width > 0),
+        height: node.value("height", PIXELS, pixels, report).filter(|&height| height > 0),
+        framerate: node.value("framerate", FRAMERATE, framerate, report).filter(|&rate| rate > 0.0),
+        bitrate_kbps: node.value("bitrate", BITRATE, bitrate, report).filter(|&bitrate| bitrate > 0),
+    }
+}
+
+fn audio_output(node: &Node<'_>, report: &mut Report) -> AudioOutput {
+    node.expect(&["codec", "samplerate", "channels", "bitrate"], report);
+    let codec = audio_codec(node, report);
+    let named = if let Choice::As(codec) = codec { Some(codec) } else { None };
+    let (sample_rate, channels) = sound(node, named, report);
+    let bitrate_kbps = node.value("bitrate", BITRATE, bitrate, report).filter(|&bitrate| bitrate > 0);
+    AudioOutput { codec, sample_rate, channels, bitrate_kbps }
+}
+
+fn pusher_video(node: &Node<'_>, report: &mut Report) -> Option<PusherVideo> {
+    node.expect(&["codec"], report);
+    match video_codec(node, report) {
+        Choice::As(codec) => Some(PusherVideo { codec, port: None }),
+        Choice::Drop => None,
+        Choice::Keep => {
+            report.warn(&node.element.place, &node.path, "no codec: this pusher has no video");
+            None
+        }
+    }
+}
+
+fn pusher_audio(node: &Node<'_>, report: &mut Report) -> Option<PusherAudio> {
+    node.expect(&["codec", "samplerate", "channels"], report);
+    let codec = audio_codec(node, report);
+    let named = if let Choice::As(codec) = codec { Some(codec) } else { None };
+    let (rate, channels) = sound(node, named, report);
+    match codec {
+        Choice::As(codec) => Some(PusherAudio {
+            codec,
+            sample_rate: rate.unwrap_or(codec.clamp_rate(8_000)),
+            channels: channels.unwrap_or(1),
+            port: None,
+        }),
+        Choice::Drop => None,
+        Choice::Keep => {
+            report.warn(&node.element.place, &node.path, "no codec: this pusher has no audio");
+            None
+        }
+    }
+}
+
+/// Sample rate and channels, clamped to what `codec` carries.
+fn sound(node: &Node<'_>, codec: Option<AudioCodec>, report: &mut Report) -> (Option<u32>, Option<u8>) {
+    let rate = node.value("samplerate", SAMPLE_RATE, sample_rate, report).filter(|&rate| rate > 0);
+    let channels =
+        node.value("channels", CHANNELS, |text| values::number(text, 0, 2), report).filter(|&n: &u8| n > 0);
+    let Some(codec) = codec else { return (rate, channels) };
+    let clamped =
+        (rate.map(|rate| codec.clamp_rate(rate)), channels.map(|channels| codec.clamp_channels(channels)));
+    let name = codec.name();
+    if let (Some(asked), Some(rate)) = (rate, clamped.0)
+        && asked != rate
+    {
+        let text = format!("{name} does not carry {asked} Hz; {rate} is used");
+        report.warn(node.place_of("samplerate"), &format!("{}/samplerate", node.path), text);
+    }
+    if let (Some(asked), Some(channels)) = (channels, clamped.1)
+        && asked != channels
+    {
+        let text = format!("{name} does not carry {asked} channels; {channels} is used");
+        report.warn(node.place_of("channels"), &format!("{}/channels", node.path), text);
+    }
+    clamped
+}
+
+/// The path of a proxy or pusher without slashes around it. None when it is missing or wrong, which is reported.
+fn suffix(node: &Node<'_>, report: &mut Report) -> Option<String> {
+    let path = format!("{}/suffix", node.path);
+    let text = node.text("suffix").unwrap_or_default().trim_matches('/');
+    if text.is_empty() {
+        report.error(node.place_of("suffix"), &path, "missing; the stream needs a path");
+        return None;
+    }
+    if let Some(wrong) = text.chars().find(|&c| c.is_whitespace() || c.is_control() || "&?#%".contains(c)) {
+        let sentence =
+            format!("\"{text}\" is not a path; allowed: any characters but spaces & ? # %, found {wrong:?}");
+        report.error(node.place_of("suffix"), &path, sentence);
+        return None;
+    }
+    Some(text.to_string())
+}
+
+fn pusher_port(node: &Node<'_>, name: &str, mode: PusherMode, report: &mut Report) -> Option<u16> {
+    let port = node.value(name, PORT, values::port, report);
+    if mode == PusherMode::Rtsp {
+        return None;
+    }
+    if node.text(name).is_none() {
+        let text = "missing; a track in TCP or UDP mode needs a port; allowed: 1 to 65535";
+        report.error(node.place_of(name), &format!("{}/{name}", node.path), text);
+    }
+    port
+}
+
+fn video_codec(node: &Node<'_>, report: &mut Report) -> Choice<VideoCodec> {
+    let codec = node.value("codec", VIDEO_CODEC, |text| choice(text, VideoCodec::parse), report);
+    codec.unwrap_or_default()
+}
+
+fn audio_codec(node: &Node<'_>, report: &mut Report) -> Choice<AudioCodec> {
+    let codec = node.value("codec", AUDIO_CODEC, |text| choice(text, AudioCodec::parse), report);
+    codec.unwrap_or_default()
+}
+
+fn choice<C>(text: &str, parse: impl Fn(&str) -> Option<C>) -> Option<Choice<C>> {
+    if text.eq_ignore_ascii_case("NONE") {
+        return Some(Choice::Drop);
+    }
+    parse(text).map(Choice::As)
+}
+
+fn transfer(text: &str) -> Option<Transfer> {
+    match text.to_ascii_uppercase().as_str() {
+        "TCP" => Some(Transfer::Tcp),
+        "UDP" => Some(Transfer::Udp),
+        "MULTICAST" => Some(Transfer::Multicast),
+        _ => None,
+    }
+}
+
+fn mode(text: &str) -> Option<PusherMode> {
+    match text.to_ascii_uppercase().as_str() {
+        "TCP" => Some(PusherMode::Tcp),
+        "UDP" => Some(PusherMode::Udp),
+        "RTSP" => Some(PusherMode::Rtsp),
+        _ => None,
+    }
+}
+
+fn pixels(text: &str) -> Option<u32> {
+    values::number(text, 0, 16_384)
+}
+
+fn framerate(text: &str) -> Option<f64> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    text.parse().ok().filter(|rate| plain && (0.0..=240.0).contains(rate))
+}
+
+fn bitrate(text: &str) -> Option<u32> {
+    values::number(text, 0, 1_000_000)
+}
+
+fn sample_rate(text: &str) -> Option<u32> {
+    let rate = values::number(text, 0, 48_000)?;
+    (rate == 0 || SAMPLE_RATES.contains(&rate)).then_some(rate)
+}
+
+/// URL schemes that a proxy can pull from.
+const SOURCE_SCHEMES: [&str; 4] = ["rtsp", "rtsps", "http", "https"];
+
+const SWITCH: Wanted = Wanted { noun: "a switch", allowed: "0 or 1" };
+const PORT: Wanted = Wanted { noun: "a port", allowed: "1 to 65535" };
+const HOST: Wanted = Wanted { noun: "an address or a name", allowed: "an IPv4 or IPv6 address, a host name" };
+const SOURCE: Wanted = Wanted { noun: "a URL", allowed: "rtsp://, rtsps://, http:// or https:// and a host" };
+const TRANSFER: Wanted = Wanted { noun: "a transport", allowed: "TCP, UDP, MULTICAST" };
+const MODE: Wanted = Wanted { noun: "a mode", allowed: "TCP, UDP, RTSP" };
+const PIXELS: Wanted = Wanted { noun: "a number of pixels", allowed: "0 (the source's) to 16384" };
+const FRAMERATE: Wanted = Wanted { noun: "a frame rate", allowed: "0 (the source's) to 240" };
+const BITRATE: Wanted = Wanted { noun: "a bit rate in kbit/s", allowed: "0 (automatic) to 1000000" };
+const CHANNELS: Wanted =
+    Wanted { noun: "a number of channels", allowed: "0 (the source's), 1 mono, 2 stereo" };
+const SAMPLE_RATE: Wanted = Wanted {
+    noun: "a sample rate",
+    allowed: "0 (the source's), 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000",
+};
+const VIDEO_CODEC: Wanted =
+    Wanted { noun: "a video codec", allowed: "H264, H265, MP4, JPEG, NONE, or empty" };
+const AUDIO_CODEC: Wanted =
+    Wanted { noun: "an audio codec", allowed: "G711A, G711U, G722, G726, AAC, OPUS, NONE, or empty" };

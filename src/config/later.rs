@@ -1,0 +1,98 @@
+//! What a configuration may name although this build does not have it yet.
+//!
+//! An entry leaves this file together with the change that brings its feature.
+
+use super::problem::Problem;
+use super::settings::Settings;
+
+/// The sentence about such a setting.
+pub(super) const NOT_YET: &str = "this build does not have it yet; the setting is ignored";
+
+/// Whether the element at `path` is known but not even read.
+pub(super) fn is_known(path: &str) -> bool {
+    path.strip_prefix("config/").is_some_and(|path| ELEMENTS.contains(&path))
+}
+
+/// One line for each setting that asks for something this build does not have.
+pub(super) fn notes(settings: &Settings) -> Vec<Problem> {
+    let mut notes = Vec::new();
+    for (key, asked) in KEYS {
+        if settings.is_named(key) && asked(settings) {
+            notes.push(Problem::outside(settings.cite(key), NOT_YET));
+        }
+    }
+    let nodes = [
+        (
+            "output",
+            settings.outputs.iter().find(|output| output.asks_for_encoding()).map(|output| &output.place),
+        ),
+        ("proxy", settings.proxies.first().map(|proxy| &proxy.place)),
+        ("pusher", settings.pushers.first().map(|pusher| &pusher.place)),
+        ("backchannel", settings.backchannel.as_ref().map(|backchannel| &backchannel.place)),
+    ];
+    for (name, place) in nodes {
+        if let Some(place) = place {
+            notes.push(Problem::at(place, format!("config/{name}"), NOT_YET));
+        }
+    }
+    notes
+}
+
+/// Whether the settings ask for something.
+type Asked = fn(&Settings) -> bool;
+
+/// What this build cannot do and must not pretend to do.
+pub(super) fn refusals(settings: &Settings) -> Vec<Problem> {
+    if !settings.need_auth {
+        return Vec::new();
+    }
+    // To serve everyone what was meant for some would be worse than not to start.
+    let text = "this build cannot ask for passwords yet; allowed: 0";
+    vec![Problem::outside(settings.cite("need_auth"), text)]
+}
+
+/// Root settings that are read, with what makes them ask for a missing feature.
+const KEYS: &[(&str, Asked)] = &[
+    ("rtsps_port", |s| s.rtsps_port.is_some()),
+    ("rtsp_over_http", |s| s.rtsp_over_http),
+    ("rtsp_over_https", |s| s.rtsp_over_https),
+    ("cert_file", |_| true),
+    ("key_file", |_| true),
+    ("metadata", |s| s.metadata),
+    ("multicast", |s| s.multicast),
+    ("on_connect", |_| true),
+    ("on_play", |_| true),
+    ("on_publish", |_| true),
+    ("on_done", |_| true),
+];
+
+/// Elements that are not read.
+const ELEMENTS: &[&str] = &[
+    "allow",
+    "backchannel/device",
+    "ban_after",
+    "ban_s",
+    "deny",
+    "gop_cache_mb",
+    "gop_cache_s",
+    "http_notify/notify_fail",
+    "http_notify/notify_timeout_ms",
+    "hwaccel",
+    "max_bitrate_mbps",
+    "max_connections",
+    "max_transcodes",
+    "notify_fail",
+    "notify_timeout_ms",
+    "on_republish",
+    "ondemand_close_s",
+    "publish",
+    "realm",
+    "reload",
+    "run_as",
+    "transcode_threads",
+    "udp_to_tcp_ms",
+    "user/password_hash",
+    "user/permission",
+    "videodevice",
+    "zerocopy",
+];

@@ -1,0 +1,159 @@
+//! Reading a typed element: its children by name, its values by type, everything odd into the report.
+
+use super::later;
+use super::origin::Place;
+use super::problem::Problem;
+use super::typed::Element;
+
+/// What has been found wrong or doubtful so far.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    /// What makes the configuration unusable.
+    pub(super) errors: Vec<Problem>,
+    /// What is doubtful, corrected or ignored.
+    pub(super) warnings: Vec<Problem>,
+}
+
+/// An element with its path from the root.
+#[derive(Clone)]
+pub(super) struct Node<'a> {
+    /// The element.
+    pub(super) element: &'a Element,
+    /// Its path, such as `config/output/video`.
+    pub(super) path: String,
+}
+
+/// What a value must be, for the sentence that refuses it.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted {
+    /// What it is, with its article.
+    pub(super) noun: &'static str,
+    /// What is allowed.
+    pub(super) allowed: &'static str,
+}
+
+impl Report {
+    pub(super) fn error(&mut self, place: &Place, path: &str, text: impl Into<String>) {
+        self.errors.push(Problem::at(place, path, text));
+    }
+
+    pub(super) fn warn(&mut self, place: &Place, path: &str, text: impl Into<String>) {
+        self.warnings.push(Problem::at(place, path, text));
+    }
+}
+
+impl<'a> Node<'a> {
+    /// The root.
+    pub(super) fn root(element: &'a Element) -> Node<'a> {
+        Node { element, path: element.name.clone() }
+    }
+
+    /// All children, with their paths.
+    pub(super) fn children(&self) -> impl Iterator<Item = Node<'a>> {
+        let path = self.path.clone();
+        self.element
+            .children
+            .iter()
+            .map(move |element| Node { element, path: format!("{path}/{}", element.name) })
+    }
+
+    /// The child called `name`; of several the last.
+    pub(super) fn child(&self, name: &str) -> Option<Node<'a>> {
+        self.children().filter(|node| node.element.name == name).last()
+    }
+
+    /// Text of the child called `name`; None when it is absent or empty.
+    pub(super) fn text(&self, name: &str) -> Option<&'a str> {
+        let text = self.child(name)?.element.text.as_str();
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// Where the child called `name` is, else where this element is.
+    pub(super) fn place_of(&self, name: &str) -> &'a Place {
+        let child = self.element.children.iter().rev().find(|child| child.name == name);
+        child.map_or(&self.element.place, |child| &child.text_place)
+    }
+
+    /// Value of the child called `name`; None when it is absent, empty or, which is reported, not one.
+    pub(super) fn value<T>(
+        &self,
+        name: &str,
+        wanted: Wanted,
+        parse: impl Fn(&str) -> Option<T>,
+        report: &mut Report,
+    ) -> Option<T> {
+        let text = self.text(name)?;
+        let value = parse(text);
+        if value.is_none() {
+            let sentence = format!("\"{text}\" is not {}; allowed: {}", wanted.noun, wanted.allowed);
+            report.error(self.place_of(name), &format!("{}/{name}", self.path), sentence);
+        }
+        value
+    }
+
+    /// Reports children that are not in `known`, repeated ones, attributes and loose text.
+    pub(super) fn expect(&self, known: &[&'static str], report: &mut Report) {
+        self.expect_plain(report);
+        if !self.element.text.is_empty() {
+            report.warn(&self.element.text_place, &self.path, "text between the elements is ignored");
+        }
+        for (index, node) in self.children().enumerate() {
+            let name = node.element.name.as_str();
+            if !known.contains(&name) {
+                node.unknown(known, report);
+                continue;
+            }
+            let repeated = self.element.children[..index].iter().any(|other| other.name == name);
+            if repeated {
+                report.warn(&node.element.place, &node.path, "named before; this one is used");
+            }
+        }
+    }
+
+    /// Reports attributes, of which the schema has none, and children when the element is a plain value.
+    pub(super) fn expect_plain(&self, report: &mut Report) {
+        for attribute in &self.element.attributes {
+            report.warn(&self.element.place, &self.path, format!("attribute \"{attribute}\" is ignored"));
+        }
+    }
+
+    /// Reports this element as one that its parent does not have, with the nearest of `known`.
+    pub(super) fn unknown(&self, known: &[&'static str], report: &mut Report) {
+        if later::is_known(&self.path) {
+            report.warn(&self.element.place, &self.path, later::NOT_YET);
+            return;
+        }
+        let text = match nearest(&self.element.name, known) {
+            Some(name) => format!("unknown element; did you mean <{name}>?"),
+            None => "unknown element".to_string(),
+        };
+        report.warn(&self.element.place, &self.path, text);
+    }
+}
+
+/// The name nearest to `name`, if it is near enough to be meant.
+pub(super) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+    let name = name.to_ascii_lowercase();
+    let near_enough = (name.chars().count() / 3).max(1);
+    let scored = known.iter().map(|known| (distance(&name, known), *known));
+    scored
+        .filter(|(distance, _)| *distance <= near_enough)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known)
+}
+
+/// Levenshtein distance.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let change = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

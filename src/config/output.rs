@@ -1,0 +1,181 @@
+//! `<output>`: the format to send a stream in, and which streams a rule is for.
+
+use super::codec::{AudioCodec, Choice, VideoCodec};
+use super::origin::Place;
+use super::settings::Settings;
+
+/// One `<output>` node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Output {
+    /// `url`: what it matches. None matches every file and device.
+    pub url: Option<String>,
+    /// `video`.
+    pub video: VideoOutput,
+    /// `audio`.
+    pub audio: AudioOutput,
+    /// `live`: whether files that it matches are live channels, all viewers at the same point.
+    pub live: bool,
+    /// Where the node is.
+    pub place: Place,
+}
+
+/// How video is sent; None keeps what the source has.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct VideoOutput {
+    /// `codec`.
+    pub codec: Choice<VideoCodec>,
+    /// `width` in pixels.
+    pub width: Option<u32>,
+    /// `height` in pixels.
+    pub height: Option<u32>,
+    /// `framerate`, pictures a second.
+    pub framerate: Option<f64>,
+    /// `bitrate` in kbit/s.
+    pub bitrate_kbps: Option<u32>,
+}
+
+/// How sound is sent; None keeps what the source has.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct AudioOutput {
+    /// `codec`.
+    pub codec: Choice<AudioCodec>,
+    /// `samplerate` in hertz, one that the codec carries.
+    pub sample_rate: Option<u32>,
+    /// `channels`, 1 or 2.
+    pub channels: Option<u8>,
+    /// `bitrate` in kbit/s.
+    pub bitrate_kbps: Option<u32>,
+}
+
+/// Who owns a path; decides which rules can be for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The built-in channel.
+    Test,
+    /// A screen, camera or sound device, or a combination.
+    Device,
+    /// A `<proxy>`.
+    Proxy,
+    /// A `<pusher>`.
+    Pusher,
+    /// A client that publishes.
+    Published,
+    /// A file in `media_dir`.
+    File,
+}
+
+impl Output {
+    /// Whether anything but the source's own format may be asked for.
+    pub fn asks_for_encoding(&self) -> bool {
+        self.video != VideoOutput::default() || self.audio != AudioOutput::default()
+    }
+
+    /// Whether the rule is for `path`, decoded and without parameters, owned by `owner`.
+    pub fn matches(&self, path: &str, owner: Owner) -> bool {
+        let path = fold(path);
+        let Some(pattern) = self.url.as_deref().map(fold) else {
+            return matches!(owner, Owner::File | Owner::Device);
+        };
+        match owner {
+            Owner::File => matches_file(&pattern, &path),
+            Owner::Device => matches_device(&pattern, &path),
+            Owner::Test | Owner::Proxy | Owner::Pusher | Owner::Published => pattern == path,
+        }
+    }
+}
+
+impl Settings {
+    /// The `<output>` for `path`, decoded and without parameters: a proxy's or pusher's own, else the first that matches.
+    pub fn rule_for(&self, path: &str, owner: Owner) -> Option<&Output> {
+        let suffix = path.trim_matches('/');
+        let own = match owner {
+            Owner::Proxy => {
+                self.proxies.iter().find(|proxy| proxy.suffix == suffix).and_then(|p| p.output.as_ref())
+            }
+            Owner::Pusher => {
+                self.pushers.iter().find(|pusher| pusher.suffix == suffix).and_then(|p| p.output.as_ref())
+            }
+            _ => None,
+        };
+        own.or_else(|| self.outputs.iter().find(|output| output.matches(path, owner)))
+    }
+
+    /// Who owns `path` as far as the configuration can tell; a published path looks like a file.
+    pub fn owner_of(&self, path: &str) -> Owner {
+        let path = path.trim_matches('/');
+        if path.eq_ignore_ascii_case("test") && self.test {
+            Owner::Test
+        } else if is_device(path) {
+            Owner::Device
+        } else if self.proxies.iter().any(|proxy| proxy.suffix == path) {
+            Owner::Proxy
+        } else if self.pushers.iter().any(|pusher| pusher.suffix == path) {
+            Owner::Pusher
+        } else {
+            Owner::File
+        }
+    }
+}
+
+/// Whether `path` is a device or a combination of devices.
+pub fn is_device(path: &str) -> bool {
+    fold(path).split('+').all(|part| device(part).is_some())
+}
+
+/// Kind and index of one device's name in lower case; no index is the first.
+fn device(name: &str) -> Option<(&'static str, Option<u32>)> {
+    let kind = DEVICES.into_iter().find(|kind| name.starts_with(kind))?;
+    let digits = &name[kind.len()..];
+    if digits.is_empty() {
+        return Some((kind, None));
+    }
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| digits.parse().ok()).flatten().map(|index| (kind, Some(index)))
+}
+
+/// Each part of the pattern must meet the path's part at its place; the path may go on.
+fn matches_device(pattern: &str, path: &str) -> bool {
+    let mut parts = path.split('+');
+    pattern.split('+').all(|wanted| parts.next().is_some_and(|part| matches_device_part(wanted, part)))
+}
+
+fn matches_device_part(wanted: &str, part: &str) -> bool {
+    match (device(wanted), device(part)) {
+        // Without an index the rule is for all devices of the kind.
+        (Some((wanted, None)), Some((kind, _))) => wanted == kind,
+        (Some((wanted, Some(index))), Some((kind, has))) => wanted == kind && index == has.unwrap_or(0),
+        _ => wildcard(wanted, part),
+    }
+}
+
+/// A pattern with a slash is for the whole path, one without for the name in any folder, a bare word for the extension too.
+fn matches_file(pattern: &str, path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let subject = if pattern.contains('/') { path } else { name };
+    if wildcard(pattern, subject) {
+        return true;
+    }
+    let extension = name.rsplit_once('.').map(|(_, extension)| extension);
+    extension == Some(pattern.strip_prefix('.').unwrap_or(pattern))
+}
+
+/// Whether `text` is `pattern`, in which `*` stands for any characters.
+fn wildcard(pattern: &str, text: &str) -> bool {
+    let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(mut text) = text.strip_prefix(head) else { return false };
+    let mut rest = rest;
+    // Each middle piece is taken at its first place, the last one at the end.
+    while let Some((piece, after)) = rest.split_once('*') {
+        let Some(found) = text.find(piece) else { return false };
+        text = &text[found + piece.len()..];
+        rest = after;
+    }
+    text.ends_with(rest)
+}
+
+fn fold(text: &str) -> String {
+    text.trim_matches('/').to_lowercase()
+}
+
+/// Names of the devices.
+const DEVICES: [&str; 3] = ["screenlive", "videodevice", "audiodevice"];

@@ -1,0 +1,419 @@
+//! The settings as the program uses them.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use super::codec::{AudioCodec, VideoCodec};
+use super::origin::{Origin, Place};
+use super::output::Output;
+
+/// Everything that can be set, with defaults where nobody set it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// `serverip`: addresses to listen on. Empty means those of the default route's interface, and loopback.
+    pub server_ips: Vec<Host>,
+    /// `serverport`: RTSP over TCP.
+    pub server_port: u16,
+    /// `rtsps_port`: RTSP in TLS. None closes the door.
+    pub rtsps_port: Option<u16>,
+    /// `rtsp_over_http`: whether the HTTP port is open and tunnels and `ws` are let in.
+    pub rtsp_over_http: bool,
+    /// `http_port`.
+    pub http_port: u16,
+    /// `rtsp_over_https`: whether the HTTPS port is open and tunnels in TLS and `wss` are let in.
+    pub rtsp_over_https: bool,
+    /// `https_port`.
+    pub https_port: u16,
+    /// `cert_file`: certificate chain, PEM. None means a self-signed one.
+    pub cert_file: Option<PathBuf>,
+    /// `key_file`: private key, PEM. None means the one made with the self-signed certificate.
+    pub key_file: Option<PathBuf>,
+
+    /// `media_dir`: the folder whose files are served.
+    pub media_dir: PathBuf,
+    /// `follow_symlinks`: whether links in `media_dir` may lead out of it.
+    pub follow_symlinks: bool,
+    /// `loop_nums`: how often a file plays.
+    pub loops: Loops,
+    /// `file_cache_mb`: bound of the memory that holds packetized parts of files, in MiB.
+    pub file_cache_mb: u32,
+    /// `test`: whether the built-in channel `/test` exists.
+    pub test: bool,
+    /// `metadata`: whether streams carry an ONVIF metadata track.
+    pub metadata: bool,
+
+    /// `multicast`: whether viewers may ask for multicast.
+    pub multicast: bool,
+    /// `multicast_ip_min`: lowest group address.
+    pub multicast_ip_min: IpAddr,
+    /// `multicast_ip_max`: highest group address.
+    pub multicast_ip_max: IpAddr,
+    /// `multicast_ttl`: hops that multicast packets live.
+    pub multicast_ttl: u8,
+    /// `udp_port_min`: lowest UDP port used for media.
+    pub udp_port_min: u16,
+    /// `udp_port_max`: highest UDP port used for media.
+    pub udp_port_max: u16,
+    /// `mtu`: largest RTP packet, in bytes of UDP payload.
+    pub mtu: u16,
+
+    /// `need_auth`: whether a name and a password are asked for.
+    pub need_auth: bool,
+    /// `<user>`s that may log in.
+    pub users: Vec<User>,
+    /// `<http_notify>`: requests that ask or tell a web service.
+    pub http_notify: HttpNotify,
+
+    /// `session_timeout`: seconds of silence after which a session is ended.
+    pub session_timeout_s: u32,
+    /// `max_sessions`: sessions held at once; 0 means no bound but memory.
+    pub max_sessions: u32,
+    /// `max_sessions_per_ip`: sessions of one address at once; 0 means no bound of its own.
+    pub max_sessions_per_ip: u32,
+    /// `gop_cache`: how a new viewer of a live stream starts.
+    pub gop_cache: GopCache,
+    /// `slow_reader_ms`: age at which what a slow viewer has not taken is dropped.
+    pub slow_reader_ms: u32,
+    /// `source_grace_s`: seconds that viewers are kept when their live source is lost.
+    pub source_grace_s: u32,
+    /// `source_start_ms`: how long DESCRIBE waits for a stream that is starting.
+    pub source_start_ms: u32,
+    /// `shutdown_s`: seconds within which the program is gone after SIGTERM.
+    pub shutdown_s: u32,
+
+    /// `<output>` rules, in the order of the file.
+    pub outputs: Vec<Output>,
+    /// `<proxy>`s with a URL; those without are switched off and left out.
+    pub proxies: Vec<Proxy>,
+    /// `<pusher>`s.
+    pub pushers: Vec<Pusher>,
+    /// `<backchannel>`. None means that sound from viewers is not taken.
+    pub backchannel: Option<Backchannel>,
+
+    /// `backend`: which driver does the sockets.
+    pub backend: BackendChoice,
+    /// `shards`: threads that serve. None means one per core.
+    pub shards: Option<u16>,
+
+    /// `log_enable`: whether anything is logged.
+    pub log_enable: bool,
+    /// `log_level`: the least severe lines that are logged.
+    pub log_level: LogLevel,
+    /// `log_format`.
+    pub log_format: LogFormat,
+    /// `log_file`: where lines go. None means the standard error.
+    pub log_file: Option<PathBuf>,
+    /// `log_file_mb`: size at which the log file is rotated, in MiB.
+    pub log_file_mb: u32,
+    /// `log_files`: rotated log files that are kept.
+    pub log_files: u32,
+
+    /// Where the values of root settings came from; what is not in it is a default.
+    pub(super) origins: BTreeMap<&'static str, Origin>,
+}
+
+/// An address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// A literal address; `0.0.0.0` and `::` stand for all.
+    Address(IpAddr),
+    /// A name to resolve, or an address with a zone (`fe80::1%eth0`).
+    Name(String),
+}
+
+/// How often a file plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loops {
+    /// This many times in all, at least 1.
+    Times(u32),
+    /// Until the viewer leaves.
+    Endless,
+}
+
+/// How a new viewer of a live stream starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GopCache {
+    /// At the next keyframe.
+    Off,
+    /// At the latest keyframe, catching up with the live picture.
+    CatchUp,
+    /// At the latest keyframe, with true times.
+    TrueTimes,
+}
+
+/// Name and password of one `<user>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// `username`.
+    pub name: String,
+    /// `password`.
+    pub password: Secret,
+}
+
+/// A password; it shows itself to nobody who only prints it.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(String);
+
+/// URLs called when something happens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpNotify {
+    /// A client connects.
+    pub on_connect: Option<String>,
+    /// A viewer wants to play.
+    pub on_play: Option<String>,
+    /// A publisher wants to publish.
+    pub on_publish: Option<String>,
+    /// A session has ended.
+    pub on_done: Option<String>,
+    /// Method of the requests.
+    pub method: NotifyMethod,
+}
+
+/// Method of `<http_notify>` requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NotifyMethod {
+    /// Arguments as a form in the body.
+    #[default]
+    Post,
+    /// Arguments in the query.
+    Get,
+}
+
+/// A stream pulled from elsewhere.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Proxy {
+    /// Path without the leading slash.
+    pub suffix: String,
+    /// Where the stream is: rtsp, rtsps, http or https.
+    pub url: String,
+    /// Name for the source; empty means none.
+    pub user: String,
+    /// Password for the source.
+    pub pass: Secret,
+    /// Transport towards the source.
+    pub transfer: Transfer,
+    /// Whether it is pulled only while somebody watches.
+    pub ondemand: bool,
+    /// What to send instead of the source's format. None means the source's.
+    pub output: Option<Output>,
+    /// Where the node is.
+    pub place: Place,
+}
+
+/// Transport of a proxy towards its source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transfer {
+    /// Interleaved.
+    #[default]
+    Tcp,
+    /// Unicast datagrams.
+    Udp,
+    /// Multicast.
+    Multicast,
+}
+
+/// A stream that is pushed to us.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pusher {
+    /// Path without the leading slash.
+    pub suffix: String,
+    /// How the data comes.
+    pub mode: PusherMode,
+    /// Address that receives. None means those of `serverip`.
+    pub ip: Option<Host>,
+    /// Video track. None means that there is none.
+    pub video: Option<PusherVideo>,
+    /// Audio track. None means that there is none.
+    pub audio: Option<PusherAudio>,
+    /// What to send instead of the pushed format. None means the pushed one.
+    pub output: Option<Output>,
+    /// Where the node is.
+    pub place: Place,
+}
+
+/// How a pusher's data comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PusherMode {
+    /// RTP over TCP behind a header of 4 bytes.
+    Tcp,
+    /// RTP over UDP.
+    Udp,
+    /// ANNOUNCE and RECORD.
+    #[default]
+    Rtsp,
+}
+
+/// Video track of a pusher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PusherVideo {
+    /// Its codec.
+    pub codec: VideoCodec,
+    /// Port it arrives at; None in RTSP mode.
+    pub port: Option<u16>,
+}
+
+/// Audio track of a pusher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PusherAudio {
+    /// Its codec.
+    pub codec: AudioCodec,
+    /// Samples a second.
+    pub sample_rate: u32,
+    /// Channels.
+    pub channels: u8,
+    /// Port it arrives at; None in RTSP mode.
+    pub port: Option<u16>,
+}
+
+/// Format of the sound that viewers send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backchannel {
+    /// Its codec.
+    pub codec: AudioCodec,
+    /// Samples a second.
+    pub sample_rate: u32,
+    /// Channels.
+    pub channels: u8,
+    /// Where the node is.
+    pub place: Place,
+}
+
+/// Which driver does the sockets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BackendChoice {
+    /// The ring where the kernel allows it, else the fallback.
+    #[default]
+    Auto,
+    /// The ring, or no start.
+    Uring,
+    /// The fallback.
+    Fallback,
+}
+
+/// Least severe lines that are logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// 0.
+    Trace,
+    /// 1.
+    Debug,
+    /// 2.
+    Info,
+    /// 3.
+    Warn,
+    /// 4.
+    Error,
+    /// 5: only what ends the program.
+    Fatal,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Settings {
+    /// Who chose the value of root setting `key`.
+    pub fn origin(&self, key: &str) -> &Origin {
+        self.origins.get(key).unwrap_or(&Origin::Default)
+    }
+
+    /// Whether somebody asked for the value of `key`; a default may be replaced when it cannot be had.
+    pub fn is_named(&self, key: &str) -> bool {
+        self.origin(key).is_named()
+    }
+
+    /// The setting with its origin, for messages: `serverport, rtspserver.xml:6`.
+    pub fn cite(&self, key: &str) -> String {
+        self.origin(key).cite(key)
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            server_ips: Vec::new(),
+            server_port: 554,
+            rtsps_port: Some(322),
+            rtsp_over_http: true,
+            http_port: 8080,
+            rtsp_over_https: true,
+            https_port: 443,
+            cert_file: None,
+            key_file: None,
+            media_dir: PathBuf::from("media"),
+            follow_symlinks: false,
+            loops: Loops::Times(1),
+            file_cache_mb: 256,
+            test: true,
+            metadata: false,
+            multicast: false,
+            // Organization-local scope of RFC 2365.
+            multicast_ip_min: IpAddr::V4(Ipv4Addr::new(239, 192, 0, 1)),
+            multicast_ip_max: IpAddr::V4(Ipv4Addr::new(239, 192, 255, 254)),
+            multicast_ttl: 16,
+            // Below the ports that Linux (from 32768) and Windows (from 49152) hand out by themselves.
+            udp_port_min: 20_000,
+            udp_port_max: 29_999,
+            mtu: 1400,
+            need_auth: false,
+            users: Vec::new(),
+            http_notify: HttpNotify::default(),
+            session_timeout_s: 60,
+            max_sessions: 20_000,
+            max_sessions_per_ip: 0,
+            gop_cache: GopCache::CatchUp,
+            slow_reader_ms: 2_000,
+            source_grace_s: 10,
+            source_start_ms: 5_000,
+            shutdown_s: 2,
+            outputs: Vec::new(),
+            proxies: Vec::new(),
+            pushers: Vec::new(),
+            backchannel: None,
+            backend: BackendChoice::Auto,
+            shards: None,
+            log_enable: true,
+            log_level: LogLevel::Info,
+            log_format: LogFormat::Text,
+            log_file: None,
+            log_file_mb: 10,
+            log_files: 5,
+            origins: BTreeMap::new(),
+        }
+    }
+}
+
+impl std::fmt::Display for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Host::Address(address) => address.fmt(f),
+            Host::Name(name) => name.fmt(f),
+        }
+    }
+}
+
+impl Secret {
+    /// The password itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Secret {
+        Secret(text.to_string())
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("\"***\"")
+    }
+}

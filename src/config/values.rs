@@ -1,0 +1,134 @@
+//! Text to value; None means that the text is not one.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use super::settings::{BackendChoice, GopCache, Host, LogFormat, LogLevel, Loops, NotifyMethod};
+
+/// 0 or 1, and the words for them.
+pub(super) fn switch(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Some(true),
+        "0" | "false" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// A decimal number from `min` to `max`.
+pub(super) fn number<T: FromStr + PartialOrd>(text: &str, min: T, max: T) -> Option<T> {
+    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    text.parse().ok().filter(|value| (min..=max).contains(value))
+}
+
+/// A port that can be listened on.
+pub(super) fn port(text: &str) -> Option<u16> {
+    number(text, 1, u16::MAX)
+}
+
+/// A port, or None for 0.
+pub(super) fn port_or_none(text: &str) -> Option<Option<u16>> {
+    number(text, 0, u16::MAX).map(|port| (port > 0).then_some(port))
+}
+
+/// Number of plays; -1 is endless, 0 is once.
+pub(super) fn loops(text: &str) -> Option<Loops> {
+    if text == "-1" {
+        return Some(Loops::Endless);
+    }
+    number(text, 0, u32::MAX).map(|times: u32| Loops::Times(times.max(1)))
+}
+
+/// An address or a name.
+pub(super) fn host(text: &str) -> Option<Host> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    if let Ok(address) = bare.parse::<IpAddr>() {
+        return Some(Host::Address(address));
+    }
+    // Digits and dots alone can only be a mistyped address.
+    let mistyped = bare.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let named = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    let zoned = bare.split_once('%').is_some_and(|(address, zone)| {
+        address.parse::<std::net::Ipv6Addr>().is_ok() && !zone.is_empty() && zone.bytes().all(named)
+    });
+    let is_name = !bare.is_empty() && bare.len() <= 253 && !mistyped && bare.bytes().all(named);
+    (is_name || zoned).then(|| Host::Name(bare.to_string()))
+}
+
+/// Addresses or names with commas or spaces between them.
+pub(super) fn hosts(text: &str) -> Option<Vec<Host>> {
+    text.split([',', ' ']).filter(|part| !part.is_empty()).map(host).collect()
+}
+
+/// A group address.
+pub(super) fn group(text: &str) -> Option<IpAddr> {
+    text.parse::<IpAddr>().ok().filter(IpAddr::is_multicast)
+}
+
+/// A path; never empty.
+pub(super) fn path(text: &str) -> Option<PathBuf> {
+    (!text.is_empty() && !text.contains('\0')).then(|| PathBuf::from(text))
+}
+
+/// A URL with one of `schemes` and a host.
+pub(super) fn url(text: &str, schemes: &[&str]) -> Option<String> {
+    let (scheme, rest) = text.split_once("://")?;
+    let known = schemes.iter().any(|name| scheme.eq_ignore_ascii_case(name));
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let host = authority.rsplit('@').next()?;
+    let spaced = text.chars().any(|c| c.is_whitespace() || c.is_control());
+    (known && !host.is_empty() && !host.starts_with(':') && !spaced).then(|| text.to_string())
+}
+
+/// 0 to 5, or the level's name.
+pub(super) fn log_level(text: &str) -> Option<LogLevel> {
+    match text.to_ascii_lowercase().as_str() {
+        "0" | "trace" => Some(LogLevel::Trace),
+        "1" | "debug" => Some(LogLevel::Debug),
+        "2" | "info" => Some(LogLevel::Info),
+        "3" | "warn" => Some(LogLevel::Warn),
+        "4" | "error" => Some(LogLevel::Error),
+        "5" | "fatal" => Some(LogLevel::Fatal),
+        _ => None,
+    }
+}
+
+/// `text` or `json`.
+pub(super) fn log_format(text: &str) -> Option<LogFormat> {
+    match text.to_ascii_lowercase().as_str() {
+        "text" => Some(LogFormat::Text),
+        "json" => Some(LogFormat::Json),
+        _ => None,
+    }
+}
+
+/// `auto`, `uring` or `fallback`.
+pub(super) fn backend(text: &str) -> Option<BackendChoice> {
+    match text.to_ascii_lowercase().as_str() {
+        "auto" => Some(BackendChoice::Auto),
+        "uring" => Some(BackendChoice::Uring),
+        "fallback" => Some(BackendChoice::Fallback),
+        _ => None,
+    }
+}
+
+/// 0, 1 or 2.
+pub(super) fn gop_cache(text: &str) -> Option<GopCache> {
+    match text {
+        "0" => Some(GopCache::Off),
+        "1" => Some(GopCache::CatchUp),
+        "2" => Some(GopCache::TrueTimes),
+        _ => None,
+    }
+}
+
+/// `POST` or `GET`.
+pub(super) fn notify_method(text: &str) -> Option<NotifyMethod> {
+    match text.to_ascii_uppercase().as_str() {
+        "POST" => Some(NotifyMethod::Post),
+        "GET" => Some(NotifyMethod::Get),
+        _ => None,
+    }
+}
