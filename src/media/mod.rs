@@ -14,3 +14,5 @@ pub mod library;
 pub mod memory;
 pub mod reader;
 pub mod segment;
+pub mod source;
+pub mod synthetic;
