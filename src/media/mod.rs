@@ -1,4 +1,18 @@
 //! Where frames come from: files, the test picture, and later cameras, screens and sound.
+//!
+//! A file on its way to a shard:
+//!
+//! - [`demux`]: the container, as frames in file order. `ffmpeg` and [`memory`] make them.
+//! - [`reader`]: frames from a keyframe on, in stretches.
+//! - [`cut`]: a stretch, packetized: a [`segment::Segment`].
+//! - [`library`]: the port through which shards ask.
 
+pub mod cut;
+pub mod demux;
+pub mod keys;
 pub mod library;
+pub mod memory;
+pub mod reader;
 pub mod segment;
+pub mod source;
+pub mod synthetic;

@@ -1,0 +1,500 @@
+//! Reads a file from a keyframe on, in stretches whose bounds depend on the position alone and not on the way there.
+//!
+//! ```text
+//! leading track   K . . . | . . . . | K . . .      K keyframe, | bound of a stretch
+//! other tracks     a a a a|a a a a a|a a a a       by decoding time, wherever the file has them
+//! position        (K,0)    (K,1)     (K',0)
+//! ```
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::frame::Frame;
+use proto::time::MediaTime;
+use proto::track::{Codec, Kind, Track};
+
+use super::demux::Demux;
+use super::keys::Keys;
+use super::library::MediaError;
+use super::segment::{Position, SEGMENT_BYTES_MAX, SEGMENT_NANOS_MAX};
+
+/// How far ahead in the file a track's frames are looked for, in nanoseconds of content: more than muxers interleave.
+const SKEW_NANOS_MAX: i64 = 3_000_000_000;
+
+/// Most bytes that wait for frames of another track; beyond it they go without.
+const WAITING_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Leading frames that are looked at to see whether all of them are keyframes.
+const INTRA_SAMPLE: usize = 8;
+
+/// How a file is cut; found once, shared by all readers of the file.
+#[derive(Debug)]
+pub struct Plan {
+    rates: Vec<u32>,
+    lead: usize,
+    // Every frame is a keyframe (sound, JPEG): stretches begin at multiples of SEGMENT_NANOS_MAX.
+    grid: bool,
+    // No keyframe was found, so decoding begins with whatever comes first.
+    keyless: bool,
+    first: MediaTime,
+    duration: Option<Duration>,
+    keys: Keys,
+}
+
+/// The frames between two bounds, in decoding order.
+#[derive(Debug)]
+pub struct Stretch {
+    /// Where it begins.
+    pub position: Position,
+    /// Where the following one begins; None at the end of the file.
+    pub next: Option<Position>,
+    /// Frames of all tracks.
+    pub frames: Vec<Frame>,
+}
+
+/// An open file with the frames that were read and not yet taken.
+pub struct Reader {
+    demux: Box<dyn Demux>,
+    plan: Arc<Plan>,
+    waiting: Vec<VecDeque<Frame>>,
+    waiting_bytes: usize,
+    ended: bool,
+    next: Option<Position>,
+    // Decoding time that the next stretch begins with.
+    start: MediaTime,
+}
+
+impl Plan {
+    fn nanos(&self, track: u8, ticks: i64) -> MediaTime {
+        MediaTime::from_ticks(ticks, self.rates[usize::from(track)])
+    }
+
+    fn dts(&self, frame: &Frame) -> MediaTime {
+        self.nanos(frame.track, frame.dts)
+    }
+
+    fn pts(&self, frame: &Frame) -> MediaTime {
+        self.nanos(frame.track, frame.pts)
+    }
+
+    /// Whether a stretch begins at the keyframe `key` when `previous` is the one before it.
+    fn is_cut(&self, previous: MediaTime, key: MediaTime) -> bool {
+        if self.grid { bucket(previous) != bucket(key) } else { previous != key }
+    }
+}
+
+fn bucket(time: MediaTime) -> i64 {
+    time.0.div_euclid(SEGMENT_NANOS_MAX)
+}
+
+impl Reader {
+    /// Reads as much of a file as is needed to know how it is cut. The reader stands at its first frame.
+    pub fn open(
+        demux: Box<dyn Demux>,
+        tracks: &[Track],
+        duration: Option<Duration>,
+    ) -> Result<Reader, MediaError> {
+        let lead = tracks.iter().position(|track| track.kind() == Kind::Video).unwrap_or(0);
+        let plan = Plan {
+            rates: tracks.iter().map(|track| track.clock_rate).collect(),
+            lead,
+            grid: tracks.get(lead).is_some_and(|track| is_intra(&track.codec)),
+            keyless: false,
+            first: MediaTime::ZERO,
+            duration,
+            keys: Keys::default(),
+        };
+        let mut reader = Reader::with_plan(demux, Arc::new(plan));
+        reader.discover()?;
+        Ok(reader)
+    }
+
+    /// Another reader of a file whose plan is known. It stands nowhere yet.
+    pub fn with_plan(demux: Box<dyn Demux>, plan: Arc<Plan>) -> Reader {
+        let waiting = plan.rates.iter().map(|_| VecDeque::new()).collect();
+        let start = MediaTime::ZERO;
+        Reader { demux, plan, waiting, waiting_bytes: 0, ended: false, next: None, start }
+    }
+
+    /// How the file is cut, for further readers.
+    pub fn plan(&self) -> Arc<Plan> {
+        self.plan.clone()
+    }
+
+    /// The position that is read without going elsewhere; None at the end or before the first use.
+    pub fn next(&self) -> Option<Position> {
+        self.next
+    }
+
+    /// The first frame that waits for `track`, when it was read already.
+    pub fn peek(&self, track: u8) -> Option<&Frame> {
+        self.waiting.get(usize::from(track))?.front()
+    }
+
+    /// Goes to the stretch with the last keyframe at or before `time`, or to the first one.
+    pub fn seek(&mut self, time: MediaTime) -> Result<Position, MediaError> {
+        let key = self.go_to_key(time)?;
+        let mut position = Position { keyframe: key, part: 0 };
+        self.next = Some(position);
+        let first_dts = self.waiting.iter().filter_map(|queue| queue.front());
+        self.start = first_dts.map(|frame| self.plan.dts(frame)).min().unwrap_or(MediaTime::ZERO);
+        // Sound that begins long before the first picture fills stretches of its own.
+        while time >= key && self.key_lies_behind()? {
+            match self.stretch()?.and_then(|stretch| stretch.next) {
+                Some(next) => position = next,
+                None => break,
+            }
+        }
+        Ok(position)
+    }
+
+    /// Goes to a position that a stretch named.
+    pub fn go_to(&mut self, position: Position) -> Result<(), MediaError> {
+        if self.next == Some(position) {
+            return Ok(());
+        }
+        let key = self.go_to_key(position.keyframe)?;
+        if key != position.keyframe {
+            return Err(MediaError::Broken("the file changed while it was read".into()));
+        }
+        self.next = Some(Position { keyframe: key, part: 0 });
+        let first_dts = self.waiting.iter().filter_map(|queue| queue.front());
+        self.start = first_dts.map(|frame| self.plan.dts(frame)).min().unwrap_or(MediaTime::ZERO);
+        while self.next != Some(position) {
+            let stretch = self.stretch()?;
+            if stretch.is_none_or(|stretch| stretch.next.is_none_or(|next| next.keyframe != key)) {
+                return Err(MediaError::Broken("the file changed while it was read".into()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the stretch at the reader's position and stands at the following one. None at the end.
+    pub fn stretch(&mut self) -> Result<Option<Stretch>, MediaError> {
+        let Some(position) = self.next else { return Ok(None) };
+        let (count, end, cut) = self.leading(position)?;
+        self.read_past(end)?;
+        let mut frames = Vec::with_capacity(count * 3);
+        for track in 0..self.waiting.len() {
+            let queue = &mut self.waiting[track];
+            let take = if track == self.plan.lead {
+                count
+            } else {
+                queue.iter().take_while(|frame| self.plan.dts(frame) < end).count()
+            };
+            frames.extend(queue.drain(..take));
+        }
+        self.waiting_bytes -= frames.iter().map(|frame| frame.payload.len()).sum::<usize>();
+        frames.sort_by_key(|frame| self.plan.dts(frame));
+        let next = self.following(position, cut, end);
+        self.next = next;
+        Ok(Some(Stretch { position, next, frames }))
+    }
+
+    /// How many leading frames the stretch takes, where it ends, and the keyframe that ended it.
+    fn leading(&mut self, position: Position) -> Result<(usize, MediaTime, Option<MediaTime>), MediaError> {
+        let mut end = MediaTime(self.start.0.saturating_add(SEGMENT_NANOS_MAX));
+        let (mut count, mut bytes) = (0, 0);
+        while self.read_leading(count, end)? {
+            let frame = &self.waiting[self.plan.lead][count];
+            let (dts, pts) = (self.plan.dts(frame), self.plan.pts(frame));
+            if frame.keyframe && self.plan.is_cut(position.keyframe, pts) && dts < end {
+                return Ok((count, dts, Some(pts)));
+            }
+            if dts >= end {
+                break;
+            }
+            if count > 0 && bytes + frame.payload.len() > SEGMENT_BYTES_MAX {
+                end = dts;
+                break;
+            }
+            bytes += frame.payload.len();
+            count += 1;
+        }
+        Ok((count, end, None))
+    }
+
+    /// The position behind a stretch that ended at `end`; None when nothing is left.
+    fn following(&mut self, position: Position, cut: Option<MediaTime>, end: MediaTime) -> Option<Position> {
+        let fronts = self.waiting.iter().filter_map(|queue| queue.front());
+        let rest = fronts.map(|frame| self.plan.dts(frame)).min()?;
+        if let Some(key) = cut {
+            self.plan.keys.learn(position.keyframe, key);
+            self.start = end;
+            return Some(Position { keyframe: key, part: 0 });
+        }
+        self.start = end.max(rest);
+        // A keyframe exactly at the bound begins a stretch of its own, as any other does.
+        let lead = self.waiting[self.plan.lead].front();
+        if let Some(frame) = lead.filter(|frame| frame.keyframe && self.plan.dts(frame) <= self.start) {
+            let key = self.plan.pts(frame);
+            if self.plan.is_cut(position.keyframe, key) {
+                self.plan.keys.learn(position.keyframe, key);
+                return Some(Position { keyframe: key, part: 0 });
+            }
+        }
+        Some(Position { part: position.part + 1, ..position })
+    }
+
+    /// Whether the keyframe that the position names lies behind the next stretch.
+    fn key_lies_behind(&mut self) -> Result<bool, MediaError> {
+        let end = MediaTime(self.start.0.saturating_add(SEGMENT_NANOS_MAX));
+        if !self.read_leading(0, end)? {
+            return Ok(self.waiting.iter().any(|queue| !queue.is_empty()) && !self.ended);
+        }
+        Ok(self.waiting[self.plan.lead].front().is_some_and(|frame| self.plan.dts(frame) >= end))
+    }
+
+    /// Reads until leading frame `index` waits. False at the end, or when the other tracks are far past `end`.
+    fn read_leading(&mut self, index: usize, end: MediaTime) -> Result<bool, MediaError> {
+        loop {
+            if self.waiting[self.plan.lead].len() > index {
+                return Ok(true);
+            }
+            let latest = self.waiting.iter().filter_map(|queue| queue.back());
+            let latest = latest.map(|frame| self.plan.dts(frame)).max();
+            let far = latest.is_some_and(|dts| dts.0 > end.0.saturating_add(SKEW_NANOS_MAX));
+            if self.ended || far || self.waiting_bytes > WAITING_BYTES_MAX {
+                return Ok(false);
+            }
+            self.read()?;
+        }
+    }
+
+    /// Reads until every track has a frame at or behind `end`, or the file has none in reach.
+    fn read_past(&mut self, end: MediaTime) -> Result<(), MediaError> {
+        let limit = MediaTime(end.0.saturating_add(SKEW_NANOS_MAX));
+        loop {
+            let last = |queue: &VecDeque<Frame>| queue.back().map(|frame| self.plan.dts(frame));
+            let complete = self.waiting.iter().all(|queue| last(queue).is_some_and(|dts| dts >= end));
+            let far = self.waiting.iter().any(|queue| last(queue).is_some_and(|dts| dts > limit));
+            if complete || far || self.ended || self.waiting_bytes > WAITING_BYTES_MAX {
+                return Ok(());
+            }
+            self.read()?;
+        }
+    }
+
+    /// Takes one frame from the file; None at its end.
+    fn read(&mut self) -> Result<Option<usize>, MediaError> {
+        let Some(frame) = self.demux.next_frame()? else {
+            self.ended = true;
+            return Ok(None);
+        };
+        let track = usize::from(frame.track);
+        let Some(queue) = self.waiting.get_mut(track) else { return Ok(Some(self.plan.lead)) };
+        self.waiting_bytes += frame.payload.len();
+        queue.push_back(frame);
+        Ok(Some(track))
+    }
+
+    fn clear(&mut self) {
+        self.waiting.iter_mut().for_each(VecDeque::clear);
+        self.waiting_bytes = 0;
+        self.ended = false;
+        self.next = None;
+    }
+
+    fn rewind(&mut self) -> Result<(), MediaError> {
+        self.clear();
+        self.demux.rewind()
+    }
+}
+
+/// Finding keyframes.
+impl Reader {
+    /// Learns from the file's beginning where decoding begins and whether every frame is a keyframe.
+    fn discover(&mut self) -> Result<(), MediaError> {
+        while self.waiting[self.plan.lead].len() < INTRA_SAMPLE {
+            let has_key = self.waiting[self.plan.lead].iter().any(|frame| frame.keyframe);
+            if self.ended || (has_key && self.waiting_bytes > SEGMENT_BYTES_MAX * 8) {
+                break;
+            }
+            if self.waiting_bytes > WAITING_BYTES_MAX {
+                break;
+            }
+            self.read()?;
+        }
+        let lead = &self.waiting[self.plan.lead];
+        let Some(front) = lead.front() else {
+            return Err(MediaError::Unsupported("there is no frame in it".into()));
+        };
+        let key = lead.iter().find(|frame| frame.keyframe);
+        let first = self.plan.pts(key.unwrap_or(front));
+        let keyless = key.is_none();
+        let intra = lead.len() >= INTRA_SAMPLE && lead.iter().all(|frame| frame.keyframe);
+        let plan = Arc::get_mut(&mut self.plan)
+            .ok_or_else(|| MediaError::Broken("the plan is shared before it is made".into()))?;
+        (plan.first, plan.keyless, plan.grid) = (first, keyless, plan.grid || intra);
+        self.settle_at_start();
+        self.next = Some(Position { keyframe: first, part: 0 });
+        let fronts = self.waiting.iter().filter_map(|queue| queue.front());
+        self.start = fronts.map(|frame| self.plan.dts(frame)).min().unwrap_or(MediaTime::ZERO);
+        Ok(())
+    }
+
+    /// At the file's beginning: drops what precedes the first keyframe of the leading track.
+    fn settle_at_start(&mut self) {
+        let lead = &mut self.waiting[self.plan.lead];
+        if self.plan.keyless
+            && let Some(front) = lead.front_mut()
+        {
+            front.keyframe = true;
+        }
+        while lead.front().is_some_and(|frame| !frame.keyframe) {
+            let dropped = lead.pop_front().map_or(0, |frame| frame.payload.len());
+            self.waiting_bytes -= dropped;
+        }
+    }
+
+    /// Stands at the last keyframe at or before `time`, or at the first one, and says which it is.
+    fn go_to_key(&mut self, time: MediaTime) -> Result<MediaTime, MediaError> {
+        let plan = self.plan.clone();
+        let time = match plan.duration {
+            // Lying durations exist: a second of grace costs nothing.
+            Some(duration) => time.min(MediaTime::ZERO + duration + Duration::from_secs(1)),
+            None => time,
+        };
+        let known = plan.keys.find(time);
+        if plan.keyless || time < plan.first || known == Some(plan.first) {
+            self.go_to_start()?;
+            return Ok(plan.first);
+        }
+        let mut target = known.unwrap_or(time);
+        if plan.grid {
+            target = MediaTime(bucket(target).saturating_sub(1).saturating_mul(SEGMENT_NANOS_MAX));
+        }
+        let mut back = 1_000_000_000_i64;
+        while target > plan.first {
+            self.clear();
+            // A place that cannot be reached is looked for from an earlier one.
+            let landed = match self.demux.seek(target) {
+                Ok(()) => self.look_for_key(time, known, Landing::Anywhere)?,
+                Err(_) => Looked::Missed(None),
+            };
+            match landed {
+                Looked::Found(key) if key == plan.first => break,
+                Looked::Found(key) => return Ok(key),
+                Looked::Missed(later) => {
+                    let before = later.map_or(target, |dts| MediaTime(dts.0.saturating_sub(1)));
+                    let earlier = MediaTime(time.0.saturating_sub(back));
+                    let exact = plan_exact(&plan, self.demux.as_ref()) && later.is_some() && before < target;
+                    target = if exact { before } else { target.min(before).min(earlier) };
+                    back = back.saturating_mul(2);
+                }
+            }
+        }
+        self.rewind()?;
+        match self.look_for_key(time, known, Landing::Start)? {
+            Looked::Found(key) if key != plan.first => Ok(key),
+            _ => self.go_to_start().map(|()| plan.first),
+        }
+    }
+
+    fn go_to_start(&mut self) -> Result<(), MediaError> {
+        self.rewind()?;
+        while self.waiting[self.plan.lead].is_empty() || !self.begins_with_key() {
+            if self.read()?.is_none() {
+                break;
+            }
+            self.settle_at_start();
+        }
+        Ok(())
+    }
+
+    fn begins_with_key(&self) -> bool {
+        self.waiting[self.plan.lead].front().is_some_and(|frame| frame.keyframe)
+    }
+
+    /// Reads on to the last keyframe at or before `time` and keeps what follows it.
+    fn look_for_key(
+        &mut self,
+        time: MediaTime,
+        known: Option<MediaTime>,
+        landing: Landing,
+    ) -> Result<Looked, MediaError> {
+        let plan = self.plan.clone();
+        let mut found: Option<MediaTime> = None;
+        let mut previous: Option<MediaTime> = None;
+        let mut missed = None;
+        while let Some(track) = self.read()? {
+            if track != plan.lead {
+                continue;
+            }
+            let Some(frame) = self.waiting[track].back() else { continue };
+            let (dts, pts, keyframe) = (plan.dts(frame), plan.pts(frame), frame.keyframe);
+            if dts > time || (keyframe && pts > time) {
+                missed = Some(dts);
+                if let (Some(found), true) = (found, keyframe && plan.is_cut(previous.unwrap_or(pts), pts)) {
+                    plan.keys.learn(found, pts);
+                }
+                break;
+            }
+            if keyframe {
+                let begins = match previous {
+                    Some(previous) => plan.is_cut(previous, pts),
+                    None => !plan.grid || landing == Landing::Start,
+                };
+                previous = Some(pts);
+                if begins {
+                    if let Some(found) = found {
+                        plan.keys.learn(found, pts);
+                    }
+                    found = Some(pts);
+                    self.drop_before(dts);
+                    if known == found || plan_exact(&plan, self.demux.as_ref()) {
+                        break;
+                    }
+                }
+            }
+            if found.is_none() {
+                self.drop_leading();
+            }
+        }
+        Ok(found.map_or(Looked::Missed(missed), Looked::Found))
+    }
+
+    /// Drops all but the leading frame read last, and the other tracks' frames before it.
+    fn drop_before(&mut self, dts: MediaTime) {
+        let plan = self.plan.clone();
+        for (track, queue) in self.waiting.iter_mut().enumerate() {
+            if track == plan.lead {
+                let last = queue.pop_back();
+                queue.clear();
+                queue.extend(last);
+            } else {
+                queue.retain(|frame| plan.dts(frame) >= dts);
+            }
+        }
+        self.waiting_bytes = self.waiting.iter().flatten().map(|frame| frame.payload.len()).sum();
+    }
+
+    fn drop_leading(&mut self) {
+        let dropped: usize = self.waiting[self.plan.lead].drain(..).map(|frame| frame.payload.len()).sum();
+        self.waiting_bytes -= dropped;
+    }
+}
+
+/// Where reading began.
+#[derive(Clone, Copy, PartialEq)]
+enum Landing {
+    Start,
+    Anywhere,
+}
+
+/// What reading on to a time found.
+enum Looked {
+    Found(MediaTime),
+    /// No keyframe at or before it; with the decoding time of the first leading frame behind it.
+    Missed(Option<MediaTime>),
+}
+
+fn plan_exact(plan: &Plan, demux: &dyn Demux) -> bool {
+    demux.has_exact_index() && !plan.grid
+}
+
+/// Whether every frame of this codec is a keyframe.
+fn is_intra(codec: &Codec) -> bool {
+    codec.kind() != Kind::Video || *codec == Codec::Jpeg
+}
