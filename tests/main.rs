@@ -1,1 +1,3 @@
 //! One binary for all behaviours; a file for each.
+
+mod house;
