@@ -1,0 +1,325 @@
+//! The real program, started on free ports with a configuration of its own; killed when the test lets go of it.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Which driver the program shall use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Backend {
+    Uring,
+    Fallback,
+}
+
+impl Backend {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Backend::Uring => "uring",
+            Backend::Fallback => "fallback",
+        }
+    }
+}
+
+/// Makes two tests of each function that takes a [`Backend`].
+macro_rules! on_both_backends {
+    ($($name:ident),+ $(,)?) => {
+        mod on_uring {
+            $(#[test] fn $name() { super::$name($crate::server::Backend::Uring) })+
+        }
+        mod on_fallback {
+            $(#[test] fn $name() { super::$name($crate::server::Backend::Fallback) })+
+        }
+    };
+}
+pub(crate) use on_both_backends;
+
+/// What a server shall be started with.
+pub(crate) struct Builder {
+    backend: Backend,
+    port: u16,
+    address: String,
+    media: Option<PathBuf>,
+    settings: Vec<(String, String)>,
+    arguments: Vec<String>,
+    raw: String,
+    lifetime: Duration,
+}
+
+/// A running server.
+pub(crate) struct Server {
+    child: Arc<Mutex<Child>>,
+    log: Arc<Mutex<String>>,
+    port: u16,
+    folder: PathBuf,
+}
+
+/// How a program that was expected to end by itself did so.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) output: String,
+}
+
+impl Server {
+    /// A server on loopback with two shards, its HTTP and TLS doors closed.
+    pub(crate) fn with(backend: Backend) -> Builder {
+        Builder {
+            backend,
+            port: free_ports(),
+            address: "127.0.0.1".into(),
+            media: None,
+            settings: Vec::new(),
+            arguments: vec!["--shards".into(), "2".into()],
+            raw: String::new(),
+            lifetime: Duration::from_secs(60),
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// The URL of a path that begins with a slash.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("rtsp://127.0.0.1:{}{path}", self.port)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.lock().unwrap().id()
+    }
+
+    /// Everything the program has printed so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Waits until a line of the log holds `what`.
+    pub(crate) fn wait_for_log(&self, what: &str, patience: Duration) {
+        let end = Instant::now() + patience;
+        while !self.log().contains(what) {
+            assert!(Instant::now() < end, "{what:?} is not in the log after {patience:?}");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Sends a signal by its name, such as `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.pid().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
+    /// Waits for the program to end by itself; None when it has not after `patience`.
+    pub(crate) fn wait(&self, patience: Duration) -> Option<ExitStatus> {
+        wait(&self.child, patience)
+    }
+
+    /// Whether the program still runs.
+    pub(crate) fn is_alive(&self) -> bool {
+        matches!(self.child.lock().unwrap().try_wait(), Ok(None))
+    }
+
+    /// Anonymous memory of the process in bytes.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("RssAnon")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let mut child = self.child.lock().unwrap();
+        let died = child.try_wait().ok().flatten();
+        let _ = child.kill();
+        let _ = child.wait();
+        if thread::panicking() {
+            let note = died.map_or(String::new(), |status| format!(" (ended before the test: {status})"));
+            eprintln!("---- log of the server on port {}{note}\n{}----", self.port, self.log());
+        }
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Builder {
+    /// Sets a node below the root of the configuration.
+    pub(crate) fn setting(mut self, name: &str, value: impl ToString) -> Builder {
+        self.settings.push((name.into(), value.to_string()));
+        self
+    }
+
+    /// The folder that is served.
+    pub(crate) fn media(mut self, folder: &Path) -> Builder {
+        self.media = Some(folder.to_owned());
+        self
+    }
+
+    /// Adds XML below the root of the configuration.
+    pub(crate) fn xml(mut self, xml: &str) -> Builder {
+        self.raw.push_str(xml);
+        self
+    }
+
+    /// Adds an argument of the command line.
+    pub(crate) fn argument(mut self, argument: &str) -> Builder {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// The address to listen on in place of 127.0.0.1.
+    pub(crate) fn ip(mut self, address: &str) -> Builder {
+        self.address = address.into();
+        self
+    }
+
+    /// The RTSP port in place of a free one.
+    pub(crate) fn port(mut self, port: u16) -> Builder {
+        self.port = port;
+        self
+    }
+
+    /// How long the program may run before it is killed, in place of a minute.
+    pub(crate) fn lifetime(mut self, lifetime: Duration) -> Builder {
+        self.lifetime = lifetime;
+        self
+    }
+
+    /// Starts the program and waits until it listens.
+    pub(crate) fn start(self) -> Server {
+        let (port, lifetime) = (self.port, self.lifetime);
+        let (server, _) = self.spawn();
+        let end = Instant::now() + Duration::from_secs(10);
+        while TcpStream::connect_timeout(&server.address(), Duration::from_millis(200)).is_err() {
+            assert!(server.is_alive(), "the program has ended instead of listening on port {port}");
+            assert!(Instant::now() < end, "the program does not listen on port {port} after 10 s");
+            thread::sleep(Duration::from_millis(5));
+        }
+        let child = server.child.clone();
+        thread::spawn(move || {
+            if wait(&child, lifetime).is_none() {
+                eprintln!("the server on port {port} is killed: it has run for {lifetime:?}");
+                let _ = child.lock().unwrap().kill();
+            }
+        });
+        server
+    }
+
+    /// Starts the program and waits until it ends by itself, which it must within `patience`.
+    pub(crate) fn run_to_end(self, patience: Duration) -> Ended {
+        let (server, readers) = self.spawn();
+        let Some(status) = server.wait(patience) else {
+            panic!("the program still runs after {patience:?}");
+        };
+        for reader in readers {
+            reader.join().unwrap();
+        }
+        Ended { status, output: server.log() }
+    }
+
+    fn spawn(self) -> (Server, Vec<thread::JoinHandle<()>>) {
+        let folder = scratch("server");
+        let file = folder.join("rtspserver.xml");
+        fs::write(&file, self.configuration(&folder)).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rtspserver"));
+        command.args(["serve", "-c"]).arg(&file).args(["--backend", self.backend.name()]);
+        command.args(&self.arguments).current_dir(&folder).env_remove("RUST_LOG");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program is built");
+        let log = Arc::new(Mutex::new(String::new()));
+        let readers = vec![
+            follow(child.stdout.take().expect("standard output is a pipe"), &log),
+            follow(child.stderr.take().expect("standard error is a pipe"), &log),
+        ];
+        let child = Arc::new(Mutex::new(child));
+        (Server { child, log, port: self.port, folder }, readers)
+    }
+
+    fn configuration(&self, folder: &Path) -> String {
+        let media = self.media.clone().unwrap_or_else(|| {
+            let media = folder.join("media");
+            fs::create_dir_all(&media).unwrap();
+            media
+        });
+        let defaults = [
+            ("serverip", self.address.clone()),
+            ("serverport", self.port.to_string()),
+            ("rtsp_over_http", "0".into()),
+            ("rtsp_over_https", "0".into()),
+            ("rtsps_port", "0".into()),
+            ("log_level", "1".into()),
+            ("media_dir", media.display().to_string()),
+            ("udp_port_min", (self.port + 4).to_string()),
+            ("udp_port_max", (self.port + PORTS_PER_SERVER - 1).to_string()),
+        ];
+        let mut xml = String::from("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<config>\n");
+        for (name, value) in defaults.iter().filter(|(name, _)| !self.settings.iter().any(|s| s.0 == *name)) {
+            xml.push_str(&format!("<{name}>{value}</{name}>\n"));
+        }
+        for (name, value) in &self.settings {
+            xml.push_str(&format!("<{name}>{value}</{name}>\n"));
+        }
+        xml + &self.raw + "\n</config>\n"
+    }
+}
+
+/// Ports that one server has for itself: RTSP, room for other doors, then UDP.
+const PORTS_PER_SERVER: u16 = 40;
+
+/// The first of a block of ports that nobody else of this run uses; below the kernel's own range for clients.
+pub(crate) fn free_ports() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    const FIRST: u32 = 10_000;
+    const BLOCKS: u32 = 550;
+    let offset = std::process::id().wrapping_mul(37);
+    for _ in 0..BLOCKS {
+        let block = offset.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % BLOCKS;
+        let port = (FIRST + block * u32::from(PORTS_PER_SERVER)) as u16;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port");
+}
+
+/// A new folder for files of one test.
+pub(crate) fn scratch(name: &str) -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let folder =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}-{number}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn follow(pipe: impl Read + Send + 'static, log: &Arc<Mutex<String>>) -> thread::JoinHandle<()> {
+    let log = log.clone();
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
+            let mut log = log.lock().unwrap();
+            log.push_str(&String::from_utf8_lossy(&line));
+            log.push('\n');
+        }
+    })
+}
+
+fn wait(child: &Mutex<Child>, patience: Duration) -> Option<ExitStatus> {
+    let end = Instant::now() + patience;
+    loop {
+        if let Ok(Some(status)) = child.lock().unwrap().try_wait() {
+            return Some(status);
+        }
+        if Instant::now() >= end {
+            return None;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
