@@ -1,1 +1,8 @@
-//! The control thread: catalog of streams, signals, orderly ends.
+//! The control thread: starts shards and sources, obeys signals, ends in order.
+
+mod addresses;
+mod run;
+mod shards;
+mod streams;
+
+pub use run::{Door, RunError, Started, run};

@@ -4,7 +4,7 @@ use proto::io::Conn;
 use proto::rtsp::message::{Request, Response};
 use proto::rtsp::status::Status;
 use proto::rtsp::uri::Target;
-use proto::sdp::write::Description as Sdp;
+use proto::sdp::Description as Sdp;
 
 use super::connection::{Mount, Refusal};
 use super::request::Outcome;

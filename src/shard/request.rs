@@ -1,7 +1,9 @@
 //! What every request goes through before its method is looked at (RFC 2326 sections 7 to 12).
 
 use proto::io::Conn;
-use proto::rtsp::headers::{date, require};
+use proto::rtsp::headers::date::Utc;
+use proto::rtsp::headers::require;
+use proto::rtsp::headers::session::Session as SessionHeader;
 use proto::rtsp::message::{Method, Request, Response};
 use proto::rtsp::status::Status;
 use proto::rtsp::uri::Target;
@@ -93,7 +95,7 @@ impl Shard {
     /// Queues a reply with `Server` and `Date`.
     pub(super) fn reply(&mut self, conn: Conn, mut response: Response) {
         response.headers.push("Server", SERVER);
-        response.headers.push("Date", date::format(self.ports.driver.wall()));
+        response.headers.push("Date", Utc::from(self.ports.driver.wall()).to_date());
         let Some(connection) = self.connections.get_mut(conn) else { return };
         connection.reply(&response);
         self.flush_between_media(conn);
@@ -103,8 +105,8 @@ impl Shard {
     fn named_session(&mut self, conn: Conn, request: &Request) -> Result<Option<SessionKey>, Outcome> {
         let Some(value) = request.headers.get("Session") else { return Ok(None) };
         let unknown = || Outcome::from(Refusal::new(Status::SESSION_NOT_FOUND, ""));
-        let id = value.split(';').next().unwrap_or_default().trim();
-        let id = SessionId::parse(id).ok_or_else(unknown)?;
+        let id = SessionHeader::parse(value).and_then(|header| SessionId::parse(&header.id));
+        let id = id.ok_or_else(unknown)?;
         let owns_a_session = self.connections.get(conn).is_some_and(|connection| !connection.sessions.is_empty());
         if id.shard() != self.index {
             let is_known_shard = usize::from(id.shard()) < self.ports.shards.len();
@@ -156,12 +158,8 @@ fn refused_at_sight(request: &Request) -> Option<Response> {
     if matches!(request.method, Method::Other(_)) {
         return Some(not_implemented());
     }
-    let unsupported = require::unsupported(&request.headers, &[]);
-    if !unsupported.is_empty() {
-        let response = Response::new(Status::OPTION_NOT_SUPPORTED);
-        return Some(response.header("Unsupported", unsupported.join(", ")));
-    }
-    None
+    let unsupported = require::unsupported(&request.headers, &[])?;
+    Some(Response::new(Status::OPTION_NOT_SUPPORTED).header("Unsupported", unsupported))
 }
 
 fn not_implemented() -> Response {

@@ -169,7 +169,12 @@ impl Shard {
     fn take_way(&mut self, way: Way, peer: SocketAddr, local: SocketAddr) -> Result<(Route, Transport), Refusal> {
         match way {
             Way::Interleaved((rtp, rtcp)) => {
-                let granted = Transport::interleaved(Pair::new(rtp, rtcp));
+                let granted = Transport {
+                    delivery: Some(Delivery::Unicast),
+                    interleaved: Some(Pair::new(rtp, rtcp)),
+                    lower: Lower::Tcp,
+                    ..Transport::default()
+                };
                 Ok((Route::Interleaved { rtp, rtcp }, granted))
             }
             Way::Unicast(client) => {
@@ -195,7 +200,13 @@ impl Shard {
                 self.claim(rtp_to, rtcp_to)?;
                 let unicast = Unicast { rtp: pair.rtp, rtcp: pair.rtcp, rtp_to, rtcp_to, movable: true };
                 let server = Pair { rtp: pair.port, rtcp: client.rtcp.map(|_| pair.port + 1) };
-                Ok((Route::Unicast(unicast), Transport::unicast(client, server)))
+                let granted = Transport {
+                    delivery: Some(Delivery::Unicast),
+                    client_port: Some(client),
+                    server_port: Some(server),
+                    ..Transport::default()
+                };
+                Ok((Route::Unicast(unicast), granted))
             }
         }
     }
@@ -235,7 +246,7 @@ impl Shard {
             tracks: SmallVec::new(),
             conn: Some(conn),
             peer,
-            url: target.presentation_url(),
+            url: target.content_base().trim_end_matches('/').to_owned(),
             path: target.path.clone(),
             start: start.filter(|start| start.is_finite() && *start >= 0.0).map(MediaTime::from_secs_f64),
             starting: None,

@@ -166,7 +166,7 @@ impl Shard {
                 Ok(Some(Item::Request(request))) => self.serve(conn, request),
                 Ok(Some(Item::Interleaved { channel, payload })) => self.handle_interleaved(conn, channel, &payload),
                 Ok(Some(Item::Response(_))) => {}
-                Ok(Some(Item::BadRequest { cseq, reason })) => {
+                Ok(Some(Item::BadRequest { cseq, reason, .. })) => {
                     tracing::debug!(peer = %connection.peer, %reason, "bad request");
                     let mut response = Response::new(Status::BAD_REQUEST);
                     if let Some(cseq) = cseq {

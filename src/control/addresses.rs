@@ -1,0 +1,128 @@
+//! Where to listen: the addresses of the configuration, or those of the default route's interface and loopback.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
+
+use crate::config::{Host, Settings};
+
+/// Why there is nowhere to listen.
+#[derive(Debug, thiserror::Error)]
+pub enum AddressError {
+    /// A name in `serverip` cannot be resolved.
+    #[error("serverip \"{name}\" cannot be resolved: {error}")]
+    Unresolved {
+        /// The name.
+        name: String,
+        /// Why not.
+        error: io::Error,
+    },
+    /// A port cannot be had.
+    #[error("cannot listen on {address}: {}; change {setting} or stop the program that has it", reason(.error, address.port()))]
+    Port {
+        /// The address.
+        address: SocketAddr,
+        /// The setting that names the port.
+        setting: String,
+        /// Why not.
+        error: io::Error,
+    },
+}
+
+/// The addresses to listen on.
+pub fn hosts(settings: &Settings) -> Result<Vec<IpAddr>, AddressError> {
+    let mut hosts = Vec::new();
+    for host in &settings.server_ips {
+        match host {
+            Host::Address(address) => hosts.push(*address),
+            Host::Name(name) => {
+                let resolved = (name.as_str(), 0)
+                    .to_socket_addrs()
+                    .map_err(|error| AddressError::Unresolved { name: name.clone(), error })?;
+                hosts.extend(resolved.map(|address| address.ip()));
+            }
+        }
+    }
+    if hosts.is_empty() {
+        hosts = default_hosts();
+    }
+    let mut unique = Vec::new();
+    for host in hosts {
+        if !unique.contains(&host) {
+            unique.push(host);
+        }
+    }
+    Ok(unique)
+}
+
+/// Finds the port to listen on: the one that is set or, where that is only a default and cannot be had, `instead`.
+/// Port 0 becomes a free one.
+pub fn port(hosts: &[IpAddr], key: &str, port: u16, settings: &Settings, instead: u16) -> Result<u16, AddressError> {
+    let error = match claim(hosts, port) {
+        Ok(port) => return Ok(port),
+        Err(error) => error,
+    };
+    if settings.is_named(key) {
+        let (address, error) = error;
+        return Err(AddressError::Port { address, setting: settings.cite(key), error });
+    }
+    tracing::warn!("port {port} cannot be had ({}); {instead} takes its place: set {key} to choose", reason(&error.1, port));
+    claim(hosts, instead).map_err(|(address, error)| AddressError::Port {
+        address,
+        setting: settings.cite(key),
+        error,
+    })
+}
+
+/// Tries a port on all addresses. The shards' own sockets share their address; this one does not, so that another
+/// program on the port is seen.
+fn claim(hosts: &[IpAddr], port: u16) -> Result<u16, (SocketAddr, io::Error)> {
+    let mut port = port;
+    let mut held = Vec::new();
+    for host in hosts {
+        let address = SocketAddr::new(*host, port);
+        match TcpListener::bind(address) {
+            Ok(listener) => {
+                port = listener.local_addr().map_err(|error| (address, error))?.port();
+                held.push(listener);
+            }
+            // `::` may have taken the port for `0.0.0.0` as well.
+            Err(error) if is_taken_by(&error, host, hosts, &held) => {}
+            Err(error) => return Err((address, error)),
+        }
+    }
+    Ok(port)
+}
+
+fn is_taken_by(error: &io::Error, host: &IpAddr, hosts: &[IpAddr], held: &[TcpListener]) -> bool {
+    error.kind() == io::ErrorKind::AddrInUse
+        && host.is_unspecified()
+        && !held.is_empty()
+        && hosts.iter().filter(|host| host.is_unspecified()).count() > 1
+}
+
+/// The addresses of the default route's interface, and loopback. A UDP socket that is connected, and never sends,
+/// shows which address the kernel would send from.
+fn default_hosts() -> Vec<IpAddr> {
+    let routed = |local: IpAddr, remote: IpAddr| -> io::Result<IpAddr> {
+        let socket = UdpSocket::bind(SocketAddr::new(local, 0))?;
+        socket.connect(SocketAddr::new(remote, 9))?;
+        Ok(socket.local_addr()?.ip())
+    };
+    // Addresses set aside for documentation (RFC 5737, RFC 3849): routed by the default route everywhere.
+    let v4 = routed(Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into());
+    let v6 = routed(Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into());
+    let has_v6_loopback = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
+    let loopback = [Some(Ipv4Addr::LOCALHOST.into()), has_v6_loopback.then(|| Ipv6Addr::LOCALHOST.into())];
+    [v4.ok(), v6.ok()].into_iter().chain(loopback).flatten().collect()
+}
+
+fn reason(error: &io::Error, port: u16) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied if port < 1024 => {
+            format!("ports below 1024 need root or CAP_NET_BIND_SERVICE, and this program has neither for {port}")
+        }
+        io::ErrorKind::AddrInUse => format!("port {port} is in use"),
+        io::ErrorKind::AddrNotAvailable => "this machine does not have that address".to_owned(),
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,162 @@
+//! The life of the program: everything is started, signals are obeyed, everything ends in order.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, select, unbounded};
+
+use super::addresses::{self, AddressError};
+use super::shards::{Common, ShardError, Shards};
+use super::streams::{MakeSource, Streams};
+use crate::config::{Loops, Settings};
+use crate::driver::Backend;
+use crate::media;
+use crate::shard::settings::Settings as ShardSettings;
+
+/// Why the program ends with an error.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// There is nowhere to listen.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// The backend that was asked for cannot be had.
+    #[error("{0}")]
+    Backend(String),
+    /// A shard could not start, or failed.
+    #[error(transparent)]
+    Shard(#[from] ShardError),
+    /// The system refused something else.
+    #[error("{0}: {1}")]
+    System(&'static str, std::io::Error),
+}
+
+/// What runs once the program has started.
+#[derive(Debug)]
+pub struct Started {
+    /// Where clients can connect.
+    pub doors: Vec<Door>,
+    /// Which driver, for the log.
+    pub backend: &'static str,
+    /// How many shards.
+    pub shards: u16,
+}
+
+/// One way in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Door {
+    /// `rtsp` and so on.
+    pub scheme: &'static str,
+    /// Where.
+    pub address: SocketAddr,
+}
+
+/// What the operating system tells the program.
+enum Signal {
+    Stop,
+    Reload,
+}
+
+/// Runs the server until it is told to stop; `ready` is called once clients can connect.
+pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), RunError> {
+    let hosts = addresses::hosts(&settings)?;
+    let port = addresses::port(&hosts, "serverport", settings.server_port, &settings, 8554)?;
+    let listen: Vec<_> = hosts.iter().map(|host| SocketAddr::new(*host, port)).collect();
+    let backend = Backend::choose(settings.backend).map_err(RunError::Backend)?;
+    raise_file_limit();
+    let signals = signals()?;
+    let mtu_bytes = usize::from(settings.mtu);
+    let streams = Streams::start(sources(&settings), mtu_bytes);
+    let common = Common {
+        backend,
+        settings: Arc::new(shard_settings(&settings, listen.clone())),
+        library: media::library(&settings_of_library(&settings)),
+        catalog: Arc::new(streams.map_err(|error| RunError::System("no thread for the streams", error))?),
+    };
+    let count = settings.shards.unwrap_or_else(shards_by_default);
+    let shards = Shards::start(count, &common)?;
+    let doors = listen.iter().map(|address| Door { scheme: "rtsp", address: *address }).collect();
+    ready(&Started { doors, backend: backend.name(), shards: count });
+    let result = wait(&signals, &shards);
+    tracing::info!("stopping");
+    shards.stop();
+    result
+}
+
+fn wait(signals: &Receiver<Signal>, shards: &Shards) -> Result<(), RunError> {
+    loop {
+        select! {
+            recv(signals) -> signal => match signal {
+                Ok(Signal::Reload) => {
+                    tracing::warn!("SIGHUP: this build does not reload; restart to apply a changed configuration");
+                }
+                Ok(Signal::Stop) | Err(_) => return Ok(()),
+            },
+            recv(shards.ended()) -> ended => return match ended {
+                Ok(Err(error)) => Err(error.into()),
+                Ok(Ok(())) | Err(_) => Ok(()),
+            },
+        }
+    }
+}
+
+fn shard_settings(settings: &Settings, listen: Vec<SocketAddr>) -> ShardSettings {
+    ShardSettings {
+        listen,
+        session_timeout: Duration::from_secs(settings.session_timeout_s.into()),
+        slow_reader: Duration::from_millis(settings.slow_reader_ms.into()),
+        loops: match settings.loops {
+            Loops::Times(times) => Some(times),
+            Loops::Endless => None,
+        },
+        udp_ports: settings.udp_port_min..=settings.udp_port_max,
+        multicast_ttl: settings.multicast_ttl,
+        sessions_max: None,
+        shutdown: Duration::from_secs(settings.shutdown_s.into()),
+    }
+}
+
+fn sources(settings: &Settings) -> HashMap<String, MakeSource> {
+    let mut sources: HashMap<String, MakeSource> = HashMap::new();
+    if settings.test {
+        sources.insert("test".to_owned(), Box::new(media::synthetic::source));
+    }
+    sources
+}
+
+fn shards_by_default() -> u16 {
+    thread::available_parallelism().map_or(1, |count| count.get().min(256) as u16)
+}
+
+/// As many descriptors as the system grants: every connection needs one.
+fn raise_file_limit() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, getrlimit, setrlimit};
+        let mut limit = getrlimit(Resource::Nofile);
+        limit.current = limit.maximum;
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::debug!(%error, "the limit of open files stays");
+        }
+    }
+}
+
+#[cfg(unix)]
+fn signals() -> Result<Receiver<Signal>, RunError> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let (sender, receiver) = unbounded();
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])
+        .map_err(|error| RunError::System("signals cannot be received", error))?;
+    let thread = thread::Builder::new().name("signals".into()).spawn(move || {
+        for signal in signals.forever() {
+            let signal = if signal == SIGHUP { Signal::Reload } else { Signal::Stop };
+            if sender.send(signal).is_err() {
+                return;
+            }
+        }
+    });
+    thread.map_err(|error| RunError::System("no thread for signals", error))?;
+    Ok(receiver)
+}
