@@ -1,0 +1,338 @@
+//! Connections: received into shared buffers, at most one send under way, closed when nothing is.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use io_uring::types::{CancelBuilder, Fd};
+use io_uring::{cqueue, opcode};
+use proto::io::{Conn, Detached, Event, Piece, Pieces, Span};
+
+use super::arena::GatherLists;
+use super::ring::ENTER_ENTRIES_MAX;
+use super::slots::{Key, Slots};
+use super::socket;
+use super::token::{Kind, Token};
+use super::{Core, SMALL_GROUP, error_of};
+
+/// Complete or an error; and an error instead of a signal.
+const SEND_FLAGS: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
+
+/// All connections of the driver.
+pub(super) struct Connections {
+    slots: Slots<Connection>,
+    /// Connections with a send to hand over.
+    to_send: Vec<Key>,
+    lists: GatherLists,
+    /// Whether a descriptor became free since somebody last asked.
+    has_freed: bool,
+}
+
+struct Connection {
+    socket: OwnedFd,
+    phase: Phase,
+    /// Whether the shard wants to receive.
+    is_wanted: bool,
+    /// Whether a receive is under way.
+    is_armed: bool,
+    /// Whether the peer has closed its side.
+    has_ended: bool,
+    sending: Option<Sending>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// Leaves this driver when nothing is under way.
+    Detaching,
+    /// Is closed when nothing is under way.
+    Closing,
+}
+
+struct Sending {
+    pieces: Pieces,
+    /// Bytes in all.
+    size: usize,
+    /// Bytes that the kernel has taken.
+    done: usize,
+    /// Whether an entry that points to the pieces is with the ring.
+    is_under_way: bool,
+}
+
+impl Connection {
+    fn is_idle(&self) -> bool {
+        !self.is_armed && self.sending.as_ref().is_none_or(|sending| !sending.is_under_way)
+    }
+}
+
+impl Connections {
+    pub(super) fn new() -> Connections {
+        Connections {
+            slots: Slots::new(),
+            to_send: Vec::new(),
+            lists: GatherLists::new(ENTER_ENTRIES_MAX),
+            has_freed: false,
+        }
+    }
+
+    /// Takes a connected socket in and begins to receive.
+    pub(super) fn insert(&mut self, core: &mut Core, socket: OwnedFd) -> Conn {
+        let connection = Connection {
+            socket,
+            phase: Phase::Open,
+            is_wanted: true,
+            is_armed: false,
+            has_ended: false,
+            sending: None,
+        };
+        let key = self.slots.insert(connection);
+        self.arm(core, key);
+        Conn { index: key.index, generation: key.generation }
+    }
+
+    pub(super) fn attach(&mut self, core: &mut Core, socket: Detached) -> io::Result<Conn> {
+        let Ok(socket) = socket.0.downcast::<OwnedFd>() else {
+            let text = "a connection of another kind of driver cannot be attached";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        };
+        Ok(self.insert(core, *socket))
+    }
+
+    pub(super) fn send(&mut self, conn: Conn, pieces: Pieces) {
+        let key = key_of(conn);
+        let Some(connection) = self.slots.get_mut(key) else { return };
+        if connection.phase != Phase::Open {
+            return;
+        }
+        let is_free = connection.sending.is_none();
+        debug_assert!(is_free, "at most one send of a connection is under way");
+        if !is_free {
+            tracing::error!(?conn, "a second send while one is under way was dropped");
+            return;
+        }
+        let size = pieces.iter().map(Piece::size).sum();
+        connection.sending = Some(Sending { pieces, size, done: 0, is_under_way: false });
+        self.to_send.push(key);
+    }
+
+    pub(super) fn stop(&mut self, core: &mut Core, conn: Conn) {
+        let key = key_of(conn);
+        let Some(connection) = self.slots.get_mut(key) else { return };
+        connection.is_wanted = false;
+        if connection.is_armed {
+            core.cancel(Token::new(Kind::Receive, key));
+        }
+    }
+
+    pub(super) fn resume(&mut self, core: &mut Core, conn: Conn) {
+        let key = key_of(conn);
+        let Some(connection) = self.slots.get_mut(key) else { return };
+        connection.is_wanted = true;
+        self.arm(core, key);
+    }
+
+    /// Ends both directions, and all that is under way; the slot goes when nothing is. A plain close with a
+    /// receive armed would send no FIN, as the operation holds the socket.
+    pub(super) fn close(&mut self, core: &mut Core, conn: Conn) {
+        let key = key_of(conn);
+        let Some(connection) = self.slots.get_mut(key) else { return };
+        if connection.phase == Phase::Closing {
+            return;
+        }
+        connection.phase = Phase::Closing;
+        socket::shut_down(&connection.socket);
+        if !connection.is_idle() {
+            let all = CancelBuilder::fd(Fd(connection.socket.as_raw_fd())).all();
+            let entry = opcode::AsyncCancel2::new(all).build().user_data(Token::CANCEL.pack());
+            // SAFETY: the entry points to nothing. The descriptor stays open until the entry was handed over, as
+            // the slot goes only with a completion, and completions are reaped after everything is handed over.
+            unsafe { core.ring.push(entry) };
+        }
+        self.settle(core, key);
+    }
+
+    pub(super) fn detach(&mut self, core: &mut Core, conn: Conn) {
+        let key = key_of(conn);
+        let Some(connection) = self.slots.get_mut(key) else { return };
+        if connection.phase != Phase::Open {
+            return;
+        }
+        debug_assert!(connection.sending.is_none(), "a connection moves between two sends");
+        connection.phase = Phase::Detaching;
+        connection.is_wanted = false;
+        if connection.is_armed {
+            core.cancel(Token::new(Kind::Receive, key));
+        }
+        self.settle(core, key);
+    }
+
+    /// Queues the entries of all sends, in calls of a bounded count of entries.
+    pub(super) fn hand_over(&mut self, core: &mut Core) -> io::Result<()> {
+        let mut to_send = std::mem::take(&mut self.to_send);
+        for &key in &to_send {
+            if !self.push_send(core, key) {
+                // The gather lists are full: what lies in them is with the kernel after this.
+                core.ring.flush()?;
+                self.lists.clear();
+                self.push_send(core, key);
+            }
+            if core.ring.queued() >= ENTER_ENTRIES_MAX {
+                core.ring.flush()?;
+                self.lists.clear();
+            }
+        }
+        to_send.clear();
+        self.to_send = to_send;
+        Ok(())
+    }
+
+    /// After everything queued was handed to the kernel.
+    pub(super) fn handed_over(&mut self) {
+        self.lists.clear();
+    }
+
+    /// Queues the entry of one send; false when the gather lists have no room for it.
+    fn push_send(&mut self, core: &mut Core, key: Key) -> bool {
+        let Some(connection) = self.slots.get_mut(key) else { return true };
+        let fd = Fd(connection.socket.as_raw_fd());
+        let Some(sending) = &mut connection.sending else { return true };
+        let entry = match &sending.pieces[..] {
+            [Piece::Shared(bytes)] => {
+                let rest = &bytes[sending.done..];
+                let size = rest.len().min(u32::MAX as usize) as u32;
+                opcode::Send::new(fd, rest.as_ptr(), size).flags(SEND_FLAGS).build()
+            }
+            pieces => {
+                let Some(message) = self.lists.message(pieces, sending.done) else { return false };
+                opcode::SendMsg::new(fd, message).flags(SEND_FLAGS as u32).build()
+            }
+        };
+        sending.is_under_way = true;
+        let entry = entry.user_data(Token::new(Kind::Send, key).pack());
+        // SAFETY: the pieces stay in the slot until the completion; the lists are cleared after a flush only.
+        unsafe { core.ring.push(entry) };
+        true
+    }
+
+    pub(super) fn handle_send(&mut self, core: &mut Core, token: Token, completion: &cqueue::Entry) {
+        let key = Key { index: token.index, generation: token.generation };
+        let Some(connection) = self.slots.get_mut(key) else { return };
+        let Some(sending) = &mut connection.sending else { return };
+        sending.is_under_way = false;
+        if connection.phase == Phase::Closing {
+            connection.sending = None;
+            return self.settle(core, key);
+        }
+        let conn = conn_of(key);
+        match error_of(completion) {
+            None => {
+                sending.done += completion.result() as usize;
+                if sending.done >= sending.size {
+                    connection.sending = None;
+                    core.events.push(Event::Sent { conn });
+                } else if completion.result() > 0 {
+                    self.to_send.push(key);
+                } else {
+                    connection.sending = None;
+                    core.events.push(Event::Ended { conn, error: Some(io::ErrorKind::WriteZero.into()) });
+                }
+            }
+            Some(error) if matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN)) => {
+                self.to_send.push(key);
+            }
+            Some(error) => {
+                connection.sending = None;
+                core.events.push(Event::Ended { conn, error: Some(error) });
+            }
+        }
+        self.settle(core, key);
+    }
+
+    pub(super) fn handle_receive(&mut self, core: &mut Core, token: Token, completion: &cqueue::Entry) {
+        let key = Key { index: token.index, generation: token.generation };
+        let conn = conn_of(key);
+        if let Some(buffer) = cqueue::buffer_select(completion.flags()) {
+            core.buffers.take(buffer);
+        }
+        let Some(connection) = self.slots.get_mut(key) else { return };
+        if !cqueue::more(completion.flags()) {
+            connection.is_armed = false;
+        }
+        if connection.phase == Phase::Closing {
+            return self.settle(core, key);
+        }
+        match (error_of(completion), cqueue::buffer_select(completion.flags())) {
+            (None, Some(buffer)) if completion.result() > 0 => {
+                let size = completion.result() as u32;
+                let span = Span { buffer: u32::from(SMALL_GROUP) << 16 | u32::from(buffer), offset: 0, size };
+                core.events.push(Event::Received { conn, span });
+            }
+            (None, _) => connection.end(core, conn, None),
+            (Some(error), _) => match error.raw_os_error() {
+                // No buffer was left: the next turn gives them back before it arms again.
+                Some(libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN) => {}
+                _ => connection.end(core, conn, Some(error)),
+            },
+        }
+        self.arm(core, key);
+        self.settle(core, key);
+    }
+
+    /// Receives, if wanted and not under way.
+    fn arm(&mut self, core: &mut Core, key: Key) {
+        let Some(connection) = self.slots.get_mut(key) else { return };
+        let may = connection.phase == Phase::Open && connection.is_wanted;
+        if !may || connection.is_armed || connection.has_ended {
+            return;
+        }
+        connection.is_armed = true;
+        let fd = Fd(connection.socket.as_raw_fd());
+        let entry = opcode::RecvMulti::new(fd, SMALL_GROUP).build();
+        let entry = entry.user_data(Token::new(Kind::Receive, key).pack());
+        // SAFETY: the entry points to nothing; the buffer group outlives the ring.
+        unsafe { core.ring.push(entry) };
+    }
+
+    /// Finishes what waited for the connection to be idle.
+    fn settle(&mut self, core: &mut Core, key: Key) {
+        let Some(connection) = self.slots.get(key) else { return };
+        if connection.phase == Phase::Open || !connection.is_idle() {
+            return;
+        }
+        let Some(connection) = self.slots.remove(key) else { return };
+        let conn = conn_of(key);
+        if connection.phase == Phase::Detaching {
+            let socket = Detached(Box::new(connection.socket));
+            core.events.push(Event::Detached { conn, socket });
+            return;
+        }
+        if !connection.has_ended {
+            socket::discard_input(&connection.socket);
+        }
+        drop(connection);
+        self.has_freed = true;
+        core.events.push(Event::Closed { conn });
+    }
+
+    /// Whether a descriptor became free since the last call.
+    pub(super) fn take_freed(&mut self) -> bool {
+        std::mem::take(&mut self.has_freed)
+    }
+}
+
+impl Connection {
+    /// Notes and reports the end of receiving. One that leaves the driver is told so by its next.
+    fn end(&mut self, core: &mut Core, conn: Conn, error: Option<io::Error>) {
+        if self.phase == Phase::Open {
+            self.has_ended = true;
+            core.events.push(Event::Ended { conn, error });
+        }
+    }
+}
+
+fn key_of(conn: Conn) -> Key {
+    Key { index: conn.index, generation: conn.generation }
+}
+
+fn conn_of(key: Key) -> Conn {
+    Conn { index: key.index, generation: key.generation }
+}
