@@ -64,6 +64,20 @@ pub enum Owner {
     File,
 }
 
+impl Owner {
+    /// What it is, for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Owner::Test => "built-in channel",
+            Owner::Device => "device",
+            Owner::Proxy => "proxy",
+            Owner::Pusher => "pusher",
+            Owner::Published => "published stream",
+            Owner::File => "file or published stream",
+        }
+    }
+}
+
 impl Output {
     /// Whether anything but the source's own format may be asked for.
     pub fn asks_for_encoding(&self) -> bool {
