@@ -1,3 +1,7 @@
 //! The `rtspserver` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ringcaster::cli::main()
+}

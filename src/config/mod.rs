@@ -14,6 +14,8 @@ mod output;
 pub mod problem;
 pub mod running;
 pub mod settings;
+#[cfg(test)]
+mod tests;
 pub mod typed;
 mod values;
 

@@ -64,6 +64,20 @@ pub enum Owner {
     File,
 }
 
+impl Owner {
+    /// What it is, for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Owner::Test => "built-in channel",
+            Owner::Device => "device",
+            Owner::Proxy => "proxy",
+            Owner::Pusher => "pusher",
+            Owner::Published => "published stream",
+            Owner::File => "file or published stream",
+        }
+    }
+}
+
 impl Output {
     /// Whether anything but the source's own format may be asked for.
     pub fn asks_for_encoding(&self) -> bool {
@@ -179,3 +193,102 @@ fn fold(text: &str) -> String {
 
 /// Names of the devices.
 const DEVICES: [&str; 3] = ["screenlive", "videodevice", "audiodevice"];
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::{Proxy, Secret, Transfer};
+
+    fn rule(url: &str) -> Output {
+        Output {
+            url: (!url.is_empty()).then(|| url.to_string()),
+            video: VideoOutput::default(),
+            audio: AudioOutput::default(),
+            live: false,
+            place: Place { file: Arc::from(Path::new("f.xml")), line: 1, column: 1 },
+        }
+    }
+
+    fn file(pattern: &str, path: &str) -> bool {
+        rule(pattern).matches(path, Owner::File)
+    }
+
+    fn device(pattern: &str, path: &str) -> bool {
+        rule(pattern).matches(path, Owner::Device)
+    }
+
+    #[test]
+    fn files_match_by_name_by_extension_and_by_wildcard_in_any_folder_and_case() {
+        assert!(file("*.mp4", "/Clip.MP4") && file("mp4", "a/b/clip.mp4") && file(".MP4", "clip.mp4"));
+        assert!(file("sample.flv", "shows/Sample.FLV") && file("*", "anything"));
+        assert!(file("shows/*.mkv", "shows/one.mkv") && file("a*b*c.mp4", "aXbYbZc.mp4"));
+        assert!(!file("mp4", "mp4.mkv") && !file("*.mp4", "clip.mp4.mkv") && !file("mp4", "clip.xmp4"));
+        assert!(!file("shows/*.mkv", "other/one.mkv") && !file("sample.flv", "my-sample.flv"));
+        assert!(!file("ab*ba", "aba") && !file("screenlive", "screenlive.mp4"));
+    }
+
+    #[test]
+    fn a_device_without_an_index_stands_for_all_and_combinations_match_by_their_beginning() {
+        assert!(device("screenlive", "screenlive") && device("ScreenLive", "screenlive1+audiodevice"));
+        assert!(device("screenlive0", "screenlive") && device("videodevice1", "videodevice1+audiodevice1"));
+        assert!(device("videodevice+audiodevice1", "videodevice2+audiodevice1"));
+        assert!(!device("screenlive1", "screenlive") && !device("audiodevice", "screenlive+audiodevice"));
+        assert!(!device("videodevice+audiodevice", "videodevice") && !device("videodevice", "screenlive"));
+        assert!(!device("mp4", "screenlive"));
+    }
+
+    #[test]
+    fn a_rule_without_url_is_for_files_and_devices_only() {
+        for (owner, expected) in [
+            (Owner::File, true),
+            (Owner::Device, true),
+            (Owner::Test, false),
+            (Owner::Proxy, false),
+            (Owner::Pusher, false),
+            (Owner::Published, false),
+        ] {
+            assert_eq!(rule("").matches("gate", owner), expected);
+            assert!(owner == Owner::Device || rule("Gate").matches("gate", owner));
+            assert!(matches!(owner, Owner::File | Owner::Device) || !rule("*").matches("gate", owner));
+        }
+    }
+
+    #[test]
+    fn the_first_rule_that_matches_is_taken_and_a_proxys_own_before_it() {
+        let mut settings =
+            Settings { outputs: vec![rule("a.mp4"), rule("mp4"), rule("")], ..Settings::default() };
+        let found = |settings: &Settings, path: &str| {
+            settings.rule_for(path, settings.owner_of(path)).map(|output| output.url.clone())
+        };
+        assert_eq!(found(&settings, "/x/a.mp4"), Some(Some("a.mp4".to_string())));
+        assert_eq!(found(&settings, "/b.mp4"), Some(Some("mp4".to_string())));
+        assert_eq!(found(&settings, "/screenlive"), Some(None));
+        assert_eq!(found(&settings, "/test"), None);
+        settings.outputs.push(rule("gate"));
+        settings.proxies.push(Proxy {
+            suffix: "gate".to_string(),
+            url: "rtsp://192.0.2.1/".to_string(),
+            user: String::new(),
+            pass: Secret::default(),
+            transfer: Transfer::Tcp,
+            ondemand: true,
+            output: None,
+            place: rule("").place,
+        });
+        assert_eq!(found(&settings, "/gate"), Some(Some("gate".to_string())));
+        settings.proxies[0].output = Some(rule(""));
+        assert_eq!(found(&settings, "/gate"), Some(None));
+    }
+
+    #[test]
+    fn devices_are_told_from_files_that_are_named_alike() {
+        assert!(
+            is_device("screenlive") && is_device("VideoDevice12") && is_device("screenlive1+audiodevice")
+        );
+        assert!(!is_device("screenlive.mp4") && !is_device("screenlive+") && !is_device("audiodevice1x"));
+        assert!(!is_device("") && !is_device("screenlive99999999999"));
+    }
+}

@@ -36,18 +36,19 @@ pub struct Overrides {
 ///
 /// Errors: the file cannot be read, or anything in it, the environment or the command line is wrong.
 pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Loaded, ConfigError> {
-    let file = file.map(Path::to_path_buf).or_else(|| find_file(Path::new("")));
+    let Some(file) = file.map(Path::to_path_buf).or_else(|| find_file(Path::new(""))) else {
+        return Merge::default().finish(None, overrides);
+    };
+    let bytes = std::fs::read(&file)
+        .map_err(|error| Problem::outside(file.display().to_string(), format!("cannot be read: {error}")))?;
+    load_bytes(&bytes, &file, overrides)
+}
+
+/// Loads the configuration from the bytes of `file`.
+pub(super) fn load_bytes(bytes: &[u8], file: &Path, overrides: &Overrides) -> Result<Loaded, ConfigError> {
     let mut merge = Merge::default();
-    if let Some(file) = &file {
-        let bytes = std::fs::read(file).map_err(|error| {
-            Problem::outside(file.display().to_string(), format!("cannot be read: {error}"))
-        })?;
-        merge.file(check(&typed::parse(&bytes, file)?)?, folder_of(file));
-    }
-    merge.environment(&overrides.environment);
-    merge.command_line(&overrides.command_line);
-    merge.default_media_dir(file.as_deref().map_or(Path::new(""), folder_of));
-    merge.finish(file)
+    merge.file(check(&typed::parse(bytes, file)?)?, folder_of(file));
+    merge.finish(Some(file.to_path_buf()), overrides)
 }
 
 /// The configuration file that is used when none is named.
@@ -140,7 +141,10 @@ impl Merge {
         };
     }
 
-    fn finish(mut self, file: Option<PathBuf>) -> Result<Loaded, ConfigError> {
+    fn finish(mut self, file: Option<PathBuf>, overrides: &Overrides) -> Result<Loaded, ConfigError> {
+        self.environment(&overrides.environment);
+        self.command_line(&overrides.command_line);
+        self.default_media_dir(file.as_deref().map_or(Path::new(""), folder_of));
         self.settings.origins = self.origins;
         self.errors.extend(contradictions(&self.settings));
         self.errors.extend(later::refusals(&self.settings));
@@ -179,6 +183,10 @@ fn contradictions(settings: &Settings) -> Vec<Problem> {
     }
     for (key, text) in same_ports(settings) {
         refuse(key, text);
+    }
+    if let Err(error) = std::fs::read_dir(&settings.media_dir) {
+        let folder = settings.media_dir.display();
+        refuse("media_dir", format!("{folder} cannot be read: {error}; allowed: a folder that can be read"));
     }
     problems
 }

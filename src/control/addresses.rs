@@ -103,17 +103,23 @@ fn is_taken_by(error: &io::Error, host: &IpAddr, hosts: &[IpAddr], held: &[TcpLi
 /// The addresses of the default route's interface, and loopback. A UDP socket that is connected, and never sends,
 /// shows which address the kernel would send from.
 fn default_hosts() -> Vec<IpAddr> {
-    let routed = |local: IpAddr, remote: IpAddr| -> io::Result<IpAddr> {
-        let socket = UdpSocket::bind(SocketAddr::new(local, 0))?;
-        socket.connect(SocketAddr::new(remote, 9))?;
-        Ok(socket.local_addr()?.ip())
-    };
-    // Addresses set aside for documentation (RFC 5737, RFC 3849): routed by the default route everywhere.
-    let v4 = routed(Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into());
+    // An address set aside for documentation (RFC 3849): routed by the default route everywhere.
     let v6 = routed(Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into());
     let has_v6_loopback = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
     let loopback = [Some(Ipv4Addr::LOCALHOST.into()), has_v6_loopback.then(|| Ipv6Addr::LOCALHOST.into())];
-    [v4.ok(), v6.ok()].into_iter().chain(loopback).flatten().collect()
+    [routed_host(), v6.ok()].into_iter().chain(loopback).flatten().collect()
+}
+
+/// The IPv4 address of the default route's interface.
+pub fn routed_host() -> Option<IpAddr> {
+    // RFC 5737.
+    routed(Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into()).ok()
+}
+
+fn routed(local: IpAddr, remote: IpAddr) -> io::Result<IpAddr> {
+    let socket = UdpSocket::bind(SocketAddr::new(local, 0))?;
+    socket.connect(SocketAddr::new(remote, 9))?;
+    Ok(socket.local_addr()?.ip())
 }
 
 fn reason(error: &io::Error, port: u16) -> String {

@@ -5,4 +5,4 @@ mod run;
 mod shards;
 mod streams;
 
-pub use run::{Door, RunError, Started, run};
+pub use run::{RunError, Started, run};

@@ -1,7 +1,7 @@
 //! The life of the program: everything is started, signals are obeyed, everything ends in order.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -33,24 +33,13 @@ pub enum RunError {
     System(&'static str, std::io::Error),
 }
 
-/// What runs once the program has started.
-#[derive(Debug)]
+/// What there is to say once clients can connect.
+#[derive(Clone, Debug)]
 pub struct Started {
-    /// Where clients can connect.
-    pub doors: Vec<Door>,
-    /// Which driver, for the log.
-    pub backend: &'static str,
-    /// How many shards.
-    pub shards: u16,
-}
-
-/// One way in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Door {
-    /// `rtsp` and so on.
-    pub scheme: &'static str,
-    /// Where.
-    pub address: SocketAddr,
+    /// URLs that can be played now.
+    pub urls: Vec<String>,
+    /// How many more files there are.
+    pub more: usize,
 }
 
 /// What the operating system tells the program.
@@ -65,20 +54,19 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
     let port = addresses::port(&hosts, "serverport", settings.server_port, &settings, 8554)?;
     let listen: Vec<_> = hosts.iter().map(|host| SocketAddr::new(*host, port)).collect();
     let backend = Backend::choose(settings.backend).map_err(RunError::Backend)?;
-    raise_file_limit();
     let signals = signals()?;
     let mtu_bytes = usize::from(settings.mtu);
     let streams = Streams::start(sources(&settings), mtu_bytes);
     let common = Common {
         backend,
         settings: Arc::new(shard_settings(&settings, listen.clone())),
-        library: media::library(&settings_of_library(&settings)),
+        library: Arc::new(media::memory::MemoryLibrary::new(mtu_bytes)),
         catalog: Arc::new(streams.map_err(|error| RunError::System("no thread for the streams", error))?),
     };
     let count = settings.shards.unwrap_or_else(shards_by_default);
     let shards = Shards::start(count, &common)?;
-    let doors = listen.iter().map(|address| Door { scheme: "rtsp", address: *address }).collect();
-    ready(&Started { doors, backend: backend.name(), shards: count });
+    tracing::info!(backend = backend.name(), shards = count, listen = ?listen, "serving");
+    ready(&started(&settings, &listen));
     let result = wait(&signals, &shards);
     tracing::info!("stopping");
     shards.stop();
@@ -99,6 +87,27 @@ fn wait(signals: &Receiver<Signal>, shards: &Shards) -> Result<(), RunError> {
                 Ok(Ok(())) | Err(_) => Ok(()),
             },
         }
+    }
+}
+
+/// The URLs of everything that can be played, by the address that other machines are most likely to reach.
+fn started(settings: &Settings, listen: &[SocketAddr]) -> Started {
+    let reachable = listen.iter().find(|address| !address.ip().is_loopback() && address.is_ipv4());
+    let Some(address) = reachable.or(listen.first()) else { return Started { urls: Vec::new(), more: 0 } };
+    let host = match address.ip() {
+        ip if ip.is_unspecified() => addresses::routed_host().unwrap_or(ip),
+        ip => ip,
+    };
+    let address = SocketAddr::new(host, address.port());
+    let base = if address.port() == 554 { format!("rtsp://{}", bracketed(host)) } else { format!("rtsp://{address}") };
+    let urls = settings.test.then(|| format!("{base}/test")).into_iter().collect();
+    Started { urls, more: 0 }
+}
+
+fn bracketed(host: IpAddr) -> String {
+    match host {
+        IpAddr::V4(host) => host.to_string(),
+        IpAddr::V6(host) => format!("[{host}]"),
     }
 }
 
@@ -128,19 +137,6 @@ fn sources(settings: &Settings) -> HashMap<String, MakeSource> {
 
 fn shards_by_default() -> u16 {
     thread::available_parallelism().map_or(1, |count| count.get().min(256) as u16)
-}
-
-/// As many descriptors as the system grants: every connection needs one.
-fn raise_file_limit() {
-    #[cfg(unix)]
-    {
-        use rustix::process::{Resource, getrlimit, setrlimit};
-        let mut limit = getrlimit(Resource::Nofile);
-        limit.current = limit.maximum;
-        if let Err(error) = setrlimit(Resource::Nofile, limit) {
-            tracing::debug!(%error, "the limit of open files stays");
-        }
-    }
 }
 
 #[cfg(unix)]

@@ -7,17 +7,42 @@ use std::io;
 
 use proto::io::Driver;
 
+use crate::config::BackendChoice;
+
 /// A driver that was found to work here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
+    /// io_uring.
+    #[cfg(target_os = "linux")]
+    Uring,
     /// tokio and plain system calls.
     Fallback,
 }
 
 impl Backend {
+    /// Picks the backend: the one that is asked for, or the ring where the kernel allows it. An error says why the
+    /// one that is asked for cannot be had.
+    pub fn choose(choice: BackendChoice) -> Result<Backend, String> {
+        if choice == BackendChoice::Fallback {
+            return Ok(Backend::Fallback);
+        }
+        match ring() {
+            Ok(backend) => Ok(backend),
+            Err(reason) if choice == BackendChoice::Uring => {
+                Err(format!("--backend uring: {reason}; --backend fallback serves without it"))
+            }
+            Err(reason) => {
+                tracing::warn!("{reason}; the fallback serves, at more CPU per viewer");
+                Ok(Backend::Fallback)
+            }
+        }
+    }
+
     /// Its name in the log.
     pub fn name(self) -> &'static str {
         match self {
+            #[cfg(target_os = "linux")]
+            Backend::Uring => "io_uring",
             Backend::Fallback => "tokio",
         }
     }
@@ -25,7 +50,19 @@ impl Backend {
     /// Makes a driver for the calling thread.
     pub fn driver(self) -> io::Result<Box<dyn Driver>> {
         match self {
+            #[cfg(target_os = "linux")]
+            Backend::Uring => Ok(Box::new(uring::UringDriver::new(uring::UringOptions::default())?)),
             Backend::Fallback => Ok(Box::new(fallback::TokioDriver::new()?)),
         }
     }
+}
+
+#[cfg(target_os = "linux")]
+fn ring() -> Result<Backend, String> {
+    uring::probe().map(|_| Backend::Uring).map_err(|refusal| refusal.to_string())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn ring() -> Result<Backend, String> {
+    Err("io_uring is part of Linux".to_owned())
 }

@@ -1,0 +1,88 @@
+//! The log: which lines, how they look, where they go.
+
+use std::fs::OpenOptions;
+use std::path::Path;
+
+use file_rotate::compression::Compression;
+use file_rotate::suffix::AppendCount;
+use file_rotate::{ContentLimit, FileRotate};
+use tracing_subscriber::EnvFilter;
+
+use super::Failure;
+use super::sink::{Flush, Sink};
+use crate::config::{LogFormat, LogLevel, Problem, Settings};
+
+/// Starts logging as the settings say; `RUST_LOG` goes before `log_level`. None when logging is switched off.
+///
+/// Errors: the log file cannot be written.
+pub(super) fn start(settings: &Settings) -> Result<Option<Flush>, Failure> {
+    if !settings.log_enable {
+        return Ok(None);
+    }
+    let started = match &settings.log_file {
+        Some(file) => Sink::start(open(file, settings)?),
+        None => Sink::start(std::io::stderr()),
+    };
+    let (sink, flush) = started.map_err(|error| Failure::Other(format!("no thread for the log: {error}")))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter(settings.log_level))
+        .with_ansi(settings.log_file.is_none() && std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_writer(sink);
+    let set = match settings.log_format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    set.map_err(|error| Failure::Other(format!("the log was started twice: {error}")))?;
+    Ok(Some(flush))
+}
+
+/// Writes what ends the program into the log file; on a terminal it is said without the log.
+pub(super) fn fatal(settings: &Settings, sentence: &str) {
+    if settings.log_enable && settings.log_file.is_some() {
+        tracing::error!(target: FATAL, "{sentence}");
+    }
+}
+
+/// Lets a panic of any thread reach the log file, since a daemon has no terminal.
+pub(super) fn log_panics() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        tracing::error!(target: FATAL, "our bug: {info}");
+        print(info);
+    }));
+}
+
+fn filter(level: LogLevel) -> EnvFilter {
+    let asked = std::env::var("RUST_LOG").unwrap_or_default();
+    if !asked.is_empty()
+        && let Ok(filter) = EnvFilter::try_new(&asked)
+    {
+        return filter;
+    }
+    let directives = match level {
+        LogLevel::Trace => "trace",
+        LogLevel::Debug => "debug",
+        LogLevel::Info => "info",
+        LogLevel::Warn => "warn",
+        LogLevel::Error => "error",
+        LogLevel::Fatal => "off,fatal=error",
+    };
+    EnvFilter::new(directives)
+}
+
+/// The log file, which becomes `FILE.1` when it is full.
+fn open(file: &Path, settings: &Settings) -> Result<FileRotate<AppendCount>, Failure> {
+    let refuse = |error: std::io::Error| {
+        let text = format!("{} cannot be written: {error}", file.display());
+        Failure::Configuration(Problem::outside(settings.cite("log_file"), text).into())
+    };
+    // The rotating writer keeps silent when it cannot open its file.
+    OpenOptions::new().append(true).create(true).open(file).map_err(refuse)?;
+    let limit = ContentLimit::BytesSurpassed(settings.log_file_mb as usize * 1024 * 1024);
+    let keep = AppendCount::new(settings.log_files as usize);
+    let path = std::path::absolute(file).map_err(refuse)?;
+    Ok(FileRotate::new(path, keep, limit, Compression::None, None))
+}
+
+/// Target of the lines that level 5 lets through.
+const FATAL: &str = "fatal";

@@ -1,0 +1,137 @@
+//! The effective configuration in lines for people.
+
+use std::fmt::Write;
+
+use crate::config::{
+    AudioCodec, AudioOutput, Choice, Loaded, Origin, Output, Proxy, Pusher, PusherMode, Settings, Transfer,
+    VideoCodec, VideoOutput, keys,
+};
+
+/// All of it, with the origin of each value.
+pub(super) fn overview(loaded: &Loaded) -> String {
+    let settings = &loaded.settings;
+    let mut text = String::new();
+    match &loaded.file {
+        Some(file) => line(&mut text, format_args!("configuration: {}", file.display())),
+        None => line(&mut text, format_args!("configuration: none, defaults")),
+    }
+    for key in keys() {
+        let (value, origin) = ((key.show)(settings), origin(settings.origin(key.name)));
+        line(&mut text, format_args!("{:<20} {value:<24} {origin}", key.name));
+    }
+    for user in &settings.users {
+        line(&mut text, format_args!("{:<20} {}", "user", user.name));
+    }
+    for output in &settings.outputs {
+        line(&mut text, format_args!("{:<20} {}", "output", rule(output)));
+    }
+    for one in &settings.proxies {
+        line(&mut text, format_args!("{:<20} {}", "proxy", proxy(one)));
+    }
+    for one in &settings.pushers {
+        line(&mut text, format_args!("{:<20} {}", "pusher", pusher(one)));
+    }
+    if let Some(back) = &settings.backchannel {
+        let (codec, rate, channels) = (back.codec.name(), back.sample_rate, back.channels);
+        line(&mut text, format_args!("{:<20} {codec} {rate} Hz, {channels} channels", "backchannel"));
+    }
+    for warning in &loaded.warnings {
+        line(&mut text, format_args!("warning: {warning}"));
+    }
+    text
+}
+
+/// Which `<output>` is for a path, decoded and without parameters.
+pub(super) fn rule_for(settings: &Settings, path: &str) -> String {
+    let owner = settings.owner_of(path);
+    let rule = match settings.rule_for(path, owner) {
+        Some(output) => rule(output),
+        None => "none, the source's own format".to_string(),
+    };
+    format!("/{}: {}; output: {rule}", path.trim_matches('/'), owner.name())
+}
+
+fn rule(output: &Output) -> String {
+    let pattern = output.url.as_deref().unwrap_or("(files and devices)");
+    let place = &output.place;
+    let live = if output.live { ", live" } else { "" };
+    let (video, audio) = (video(&output.video), audio(&output.audio));
+    format!("{pattern}: video {video}, audio {audio}{live} ({}:{})", place.file.display(), place.line)
+}
+
+fn video(output: &VideoOutput) -> String {
+    let mut text = choice(output.codec, VideoCodec::name).to_string();
+    match (output.width, output.height) {
+        (Some(width), Some(height)) => text += &format!(" {width}x{height}"),
+        (Some(width), None) => text += &format!(" {width} wide"),
+        (None, Some(height)) => text += &format!(" {height} high"),
+        (None, None) => {}
+    }
+    text += &output.framerate.map(|rate| format!(" {rate} fps")).unwrap_or_default();
+    text + &bitrate(output.bitrate_kbps)
+}
+
+fn audio(output: &AudioOutput) -> String {
+    let mut text = choice(output.codec, AudioCodec::name).to_string();
+    text += &output.sample_rate.map(|rate| format!(" {rate} Hz")).unwrap_or_default();
+    text += &output.channels.map(|channels| format!(" {channels} ch")).unwrap_or_default();
+    text + &bitrate(output.bitrate_kbps)
+}
+
+fn bitrate(kbps: Option<u32>) -> String {
+    kbps.map(|kbps| format!(" {kbps} kbit/s")).unwrap_or_default()
+}
+
+fn choice<C>(choice: Choice<C>, name: fn(C) -> &'static str) -> &'static str {
+    match choice {
+        Choice::Keep => "as it is",
+        Choice::Drop => "none",
+        Choice::As(codec) => name(codec),
+    }
+}
+
+fn proxy(proxy: &Proxy) -> String {
+    let transfer = match proxy.transfer {
+        Transfer::Tcp => "TCP",
+        Transfer::Udp => "UDP",
+        Transfer::Multicast => "MULTICAST",
+    };
+    let when = if proxy.ondemand { "on demand" } else { "always" };
+    format!("/{} from {} over {transfer}, {when}", proxy.suffix, without_password(&proxy.url))
+}
+
+fn pusher(pusher: &Pusher) -> String {
+    let mode = match pusher.mode {
+        PusherMode::Tcp => "TCP",
+        PusherMode::Udp => "UDP",
+        PusherMode::Rtsp => "RTSP",
+    };
+    let port = |port: Option<u16>| port.map(|port| format!(" at port {port}")).unwrap_or_default();
+    let video = pusher.video.map(|video| format!(", video {}{}", video.codec.name(), port(video.port)));
+    let audio = pusher.audio.map(|audio| format!(", audio {}{}", audio.codec.name(), port(audio.port)));
+    format!("/{} by {mode}{}{}", pusher.suffix, video.unwrap_or_default(), audio.unwrap_or_default())
+}
+
+/// The URL without what stands before its `@`.
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_string() };
+    let end = rest.find('/').unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) => format!("{scheme}://***{}", &rest[at..]),
+        None => url.to_string(),
+    }
+}
+
+fn origin(origin: &Origin) -> String {
+    match origin {
+        Origin::Default => "default".to_string(),
+        Origin::File(place) => format!("{}:{}", place.file.display(), place.line),
+        Origin::Environment => "environment".to_string(),
+        Origin::CommandLine => "command line".to_string(),
+    }
+}
+
+fn line(text: &mut String, what: std::fmt::Arguments<'_>) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "{what}");
+}

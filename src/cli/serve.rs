@@ -1,0 +1,64 @@
+//! `serve`: settings, log, then the control room until it ends.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::args::Serve;
+use super::pid_file::PidFile;
+use super::{Failure, daemon, limits, logging};
+use crate::config;
+use crate::control;
+
+/// Serves until stopped.
+pub(super) fn serve(args: &Serve) -> Result<(), Failure> {
+    let args = daemon::with_defaults(args);
+    let loaded = config::load(args.file.config.as_deref(), &args.overrides())?;
+    if args.daemon {
+        return daemon::start(&args, &loaded.settings);
+    }
+    let _pid_file = args.pid_file.as_deref().map(PidFile::take).transpose()?;
+    if args.daemon_child {
+        daemon::leave_terminal();
+    }
+    let _flush = logging::start(&loaded.settings)?;
+    if args.daemon_child {
+        logging::log_panics();
+    }
+    say_at_start(loaded.file, &loaded.warnings);
+    limits::raise_open_files();
+    let settings = Arc::new(loaded.settings);
+    let ended = control::run(settings.clone(), |started| {
+        announce(started);
+        if args.daemon_child {
+            daemon::ready();
+        }
+    });
+    ended.map_err(|error| {
+        let sentence = error.to_string();
+        logging::fatal(&settings, &sentence);
+        Failure::Other(sentence)
+    })
+}
+
+fn say_at_start(file: Option<PathBuf>, warnings: &[config::Problem]) {
+    let file = file.map_or_else(|| "none, defaults".to_string(), |file| file.display().to_string());
+    tracing::info!("rtspserver {} starts; configuration: {file}", env!("CARGO_PKG_VERSION"));
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+}
+
+/// Prints the URLs that can be played.
+fn announce(started: &control::Started) {
+    use std::io::Write;
+
+    let mut out = std::io::stdout().lock();
+    for url in &started.urls {
+        // A terminal that is gone is no reason to stop serving.
+        let _ = writeln!(out, "{url}");
+    }
+    if started.more > 0 {
+        let _ = writeln!(out, "and {} more", started.more);
+    }
+    let _ = out.flush();
+}

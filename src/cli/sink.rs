@@ -1,0 +1,156 @@
+//! Where log lines go without making the one who logs wait.
+//!
+//! A shard that writes to a pipe whose reader has stopped would stop serving. So a thread of its own writes, behind
+//! a bounded queue; what does not fit is dropped and counted.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use tracing_subscriber::fmt::MakeWriter;
+
+/// The logging side; clones share one queue.
+#[derive(Clone)]
+pub(super) struct Sink {
+    queue: Sender<Message>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// Keeps the last lines from being lost: on drop it waits until they are written, at most a second.
+pub(super) struct Flush {
+    queue: Sender<Message>,
+}
+
+enum Message {
+    Line(Vec<u8>),
+    Flush(Sender<()>),
+}
+
+impl Sink {
+    /// Starts the thread that writes to `output`.
+    ///
+    /// Errors: the system gives no thread.
+    pub(super) fn start(output: impl Write + Send + 'static) -> io::Result<(Sink, Flush)> {
+        let (queue, lines) = bounded(LINES_MAX);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let count = dropped.clone();
+        std::thread::Builder::new()
+            .name("log".to_string())
+            .spawn(move || write_lines(&lines, &count, output))?;
+        Ok((Sink { queue: queue.clone(), dropped }, Flush { queue }))
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if let Err(TrySendError::Full(_)) = self.queue.try_send(Message::Line(line.to_vec())) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Sink {
+    type Writer = Sink;
+
+    fn make_writer(&'a self) -> Sink {
+        self.clone()
+    }
+}
+
+impl Drop for Flush {
+    fn drop(&mut self) {
+        let (done, written) = bounded(1);
+        if self.queue.send_timeout(Message::Flush(done), FLUSH_MAX).is_ok() {
+            // An output that takes nothing must not keep the program from ending.
+            let _ = written.recv_timeout(FLUSH_MAX);
+        }
+    }
+}
+
+fn write_lines(lines: &Receiver<Message>, dropped: &AtomicU64, mut output: impl Write) {
+    for message in lines {
+        match message {
+            // A log that cannot be written has nowhere to complain.
+            Message::Line(line) => {
+                let _ = output.write_all(&line);
+            }
+            Message::Flush(done) => {
+                let _ = output.flush();
+                let _ = done.send(());
+            }
+        }
+        let lost = dropped.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            let _ = writeln!(output, "{lost} log lines were dropped because the log could not keep up");
+        }
+    }
+}
+
+/// Lines that wait to be written; the next ones are dropped and counted.
+const LINES_MAX: usize = 4096;
+/// How long the end of the program waits for the log.
+const FLUSH_MAX: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Stuck;
+
+    impl Write for Stuck {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            std::thread::park();
+            Ok(0)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_are_written_in_order_before_the_end() {
+        let output = Shared::default();
+        let (mut sink, flush) = Sink::start(output.clone()).unwrap();
+        for line in ["one\n", "two\n", "three\n"] {
+            sink.write_all(line.as_bytes()).unwrap();
+        }
+        drop(flush);
+        assert_eq!(*output.0.lock().unwrap(), b"one\ntwo\nthree\n");
+    }
+
+    #[test]
+    fn an_output_that_takes_nothing_holds_up_nobody() {
+        let (mut sink, flush) = Sink::start(Stuck).unwrap();
+        let begin = std::time::Instant::now();
+        for _ in 0..LINES_MAX + 100 {
+            sink.write_all(b"line\n").unwrap();
+        }
+        assert!(sink.dropped.load(Ordering::Relaxed) >= 90);
+        drop(flush);
+        assert!(begin.elapsed() < 3 * FLUSH_MAX);
+    }
+}
