@@ -7,3 +7,6 @@ pub mod parse;
 pub mod status;
 pub mod uri;
 pub mod write;
+
+#[cfg(test)]
+mod dialogue_tests;

@@ -92,7 +92,10 @@ impl Target {
 
     fn from_path(scheme: Option<Scheme>, host: Option<String>, port: Option<u16>, whole: &str) -> Target {
         let (whole, track) = take_track(whole);
-        let whole = whole.trim_end_matches('/');
+        let mut whole = whole.trim_end_matches('/').to_owned();
+        if whole.starts_with(['?', '#']) {
+            whole.insert(0, '/');
+        }
         let (path, rest) = whole.split_at(whole.find(SEPARATORS).unwrap_or(whole.len()));
         let or_root = |path: &str| if path.is_empty() { "/".to_owned() } else { path.to_owned() };
         Target {
@@ -100,7 +103,7 @@ impl Target {
             host,
             port,
             path: or_root(path.trim_end_matches('/')),
-            raw_path: or_root(whole),
+            raw_path: or_root(&whole),
             parameters: parse_parameters(rest),
             track,
         }
@@ -138,36 +141,34 @@ impl Target {
     }
 
     /// The base for the relative control attributes of a description, as `Content-Base` gives it (RFC 2326 section
-    /// C.1.1): the request URL without track, with a slash at its end.
+    /// C.1.1): the request URL without track, every `?` made `&`, with a slash at its end.
     ///
-    /// FFmpeg, live555, VLC and retina append the control attribute to it as text, GStreamer puts it before the `?`,
-    /// RFC 3986 replaces what follows the last slash of the path. So a query gets a slash on both sides,
-    /// `path/?query/`: all three then name the same path and [`Target::parse`] reads each of them.
+    /// Behind `path?query/` FFmpeg and live555 append the control attribute as text, GStreamer replaces what follows
+    /// the path's last slash (1.22) or puts it before the `?` (others). Behind `path&query/` all of them do the same.
     pub fn content_base(&self) -> String {
-        let (path, query) = self.raw_path.split_once('?').unwrap_or((&self.raw_path, ""));
-        let mut base = self.origin();
-        base.push_str(path.trim_end_matches('/'));
-        base.push('/');
-        if !query.is_empty() {
-            base.push('?');
-            base.push_str(query);
-            base.push('/');
-        }
-        base
+        self.content_base_of(&self.path)
     }
 
-    /// The same for a path that was found as a name in whole, although it holds `?` or `#`: those are
-    /// percent-encoded, so that no client takes them for the start of a query.
-    pub fn content_base_of_name(&self) -> String {
+    /// The same when the file found is `name`, one of [`Target::readings`]: the `&`, `?` and `#` in it are
+    /// percent-encoded, so that it stays a name whatever the client makes of the base.
+    pub fn content_base_of(&self, name: &str) -> String {
         let mut base = self.origin();
-        for character in self.raw_path.trim_end_matches('/').chars() {
+        for character in name.trim_end_matches('/').chars() {
             match character {
+                '&' => base.push_str("%26"),
                 '?' => base.push_str("%3F"),
                 '#' => base.push_str("%23"),
                 other => base.push(other),
             }
         }
-        base.push('/');
+        let rest = self.raw_path.strip_prefix(name).unwrap_or_default().trim_start_matches('/');
+        if name.is_empty() || name == "/" {
+            base.push('/');
+        }
+        base.push_str(&rest.replace('?', "&"));
+        if !base.ends_with('/') {
+            base.push('/');
+        }
         base
     }
 
@@ -353,35 +354,38 @@ mod tests {
 
     #[test]
     fn every_client_reaches_the_track_from_the_content_base() {
-        for uri in [
-            "rtsp://h:1/d/a.mp4",
-            "rtsp://h/a.mp4/",
-            "rtsp://[::1]/a.mp4?x=1&y=2",
-            "rtsp://h/a&x=1?y=2",
-            "/a?x",
-        ] {
+        let uris = [
+            "rtsp://h:1/d/a",
+            "rtsp://h/a/",
+            "rtsp://[::1]/a?x=1?y=2",
+            "rtsp://h/a&x=1&y=2",
+            "rtsp://h?x",
+            "/a/?x",
+        ];
+        for uri in uris {
             let asked = target(uri);
             let base = asked.content_base();
-            let (path, query) =
-                base.split_once('?').map_or((base.as_str(), None), |(path, query)| (path, Some(query)));
-            let gstreamer =
-                query.map_or(format!("{path}trackID=3"), |query| format!("{path}trackID=3?{query}"));
-            for (client, url) in [("appending", format!("{base}trackID=3")), ("GStreamer", gstreamer)] {
-                let got = target(&url);
-                assert_eq!((&got.path, got.track), (&asked.path, Some(3)), "{client}: {url}");
-                assert_eq!(got.parameters, asked.parameters, "{client}: {url}");
-            }
-            assert_eq!(target(&format!("{path}trackID=3")).track, Some(3), "RFC 3986");
+            assert!(!base.contains('?') && base.ends_with('/'), "{base}");
+            let got = target(&format!("{base}trackID=3"));
+            assert_eq!((&got.host, got.port, &got.path), (&asked.host, asked.port, &asked.path), "{base}");
+            assert_eq!((got.parameters, got.track), (asked.parameters, Some(3)), "{base}");
             assert_eq!(target(&base).content_base(), base);
         }
+        assert_eq!(target("rtsp://u:p@h:1/a.mp4?x=1/trackID=0").content_base(), "rtsp://h:1/a.mp4&x=1/");
+        assert_eq!(target("rtsp://h").content_base(), "rtsp://h/");
+        assert_eq!(target("rtsp://h?x=1").content_base(), "rtsp://h/&x=1/");
     }
 
     #[test]
-    fn a_name_with_a_question_mark_keeps_it_through_the_base() {
-        let base = target("rtsp://h/what?#1.mp4").content_base_of_name();
-        assert_eq!(base, "rtsp://h/what%3F%231.mp4/");
+    fn a_name_with_separators_keeps_them_through_the_base() {
+        let asked = target("rtsp://h/R&B?#1.mp4&w=1");
+        let name = asked.readings().nth(1).unwrap().0;
+        assert_eq!(name, "/R&B?#1.mp4");
+        let base = asked.content_base_of(name);
+        assert_eq!(base, "rtsp://h/R%26B%3F%231.mp4&w=1/");
         let got = target(&format!("{base}trackID=0"));
-        assert_eq!(percent_decode(&got.path), Ok("/what?#1.mp4".into()));
+        assert_eq!(percent_decode(&got.path), Ok("/R&B?#1.mp4".into()));
+        assert_eq!(got.parameters, pairs(&[("w", "1")]));
     }
 
     #[test]
