@@ -1,6 +1,7 @@
 //! RTP (RFC 3550) and its payload formats.
 
 pub mod batch;
+pub mod depacketize;
 pub mod header;
 pub mod jpeg;
 mod nal;

@@ -60,13 +60,12 @@ impl<'a> Obu<'a> {
         1 + usize::from(self.extension.is_some()) + self.payload.len()
     }
 
-    /// Appends the unit with its size.
-    pub(super) fn put_sized(&self, out: &mut Vec<u8>) {
+    /// Appends the header with the size of the payload that follows.
+    pub(super) fn put_sized_header(&self, out: &mut Vec<u8>) {
         out.push(self.header | SIZE_FLAG);
         out.extend(self.extension);
         let (size, bytes) = leb128(self.payload.len());
         out.extend_from_slice(&size[..bytes]);
-        out.extend_from_slice(self.payload);
     }
 }
 
