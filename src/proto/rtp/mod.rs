@@ -5,5 +5,5 @@ pub mod depacketize;
 pub mod header;
 pub mod jpeg;
 mod nal;
-mod obu;
+pub(crate) mod obu;
 pub mod packetize;

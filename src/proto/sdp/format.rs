@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 
+use super::av1;
 use crate::track::{BitOrder, Codec, Framing, Kind, Law};
 
 /// Written with padding, read with and without.
@@ -54,6 +55,7 @@ pub(super) fn fmtp(codec: &Codec) -> Option<String> {
         Codec::H264 { sps, pps, .. } => Some(h264(sps, pps)),
         Codec::H265 { vps, sps, pps, .. } => h265(vps, sps, pps),
         Codec::Mpeg4Visual { config } => mpeg4_visual(config),
+        Codec::Av1 { sequence_header } => av1::fmtp(sequence_header),
         Codec::Vp9 { profile } => Some(format!("profile-id={profile}")),
         Codec::Aac { config, .. } => Some(format!(
             "streamtype=5;profile-level-id=1;mode=AAC-hbr;sizelength=13;indexlength=3;indexdeltalength=3;config={}",

@@ -1,5 +1,6 @@
 //! SDP (RFC 8866): how is a presentation described?
 
+mod av1;
 mod format;
 mod parse;
 mod write;
