@@ -1,8 +1,9 @@
 //! RTP (RFC 3550) and its payload formats.
 
 pub mod batch;
+pub mod depacketize;
 pub mod header;
 pub mod jpeg;
 mod nal;
-mod obu;
+pub(crate) mod obu;
 pub mod packetize;

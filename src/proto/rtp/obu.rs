@@ -4,18 +4,18 @@ use smallvec::SmallVec;
 
 /// One unit: its header, extension included, and its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Obu<'a> {
+pub(crate) struct Obu<'a> {
     /// First byte of the header as it stands.
     pub(super) header: u8,
     /// Extension byte of the header.
     pub(super) extension: Option<u8>,
-    pub(super) payload: &'a [u8],
+    pub(crate) payload: &'a [u8],
 }
 
 /// The units of one temporal unit, in order.
 pub(super) type Obus<'a> = SmallVec<[Obu<'a>; 8]>;
 
-pub(super) const SEQUENCE_HEADER: u8 = 1;
+pub(crate) const SEQUENCE_HEADER: u8 = 1;
 pub(super) const TEMPORAL_DELIMITER: u8 = 2;
 pub(super) const TILE_LIST: u8 = 8;
 pub(super) const PADDING: u8 = 15;
@@ -28,7 +28,7 @@ const LEB128_BYTES_MAX: usize = 8;
 
 impl<'a> Obu<'a> {
     /// Reads the first unit and what is behind it; one without a size reaches to the end. None when it is cut off.
-    pub(super) fn parse(bytes: &'a [u8]) -> Option<(Obu<'a>, &'a [u8])> {
+    pub(crate) fn parse(bytes: &'a [u8]) -> Option<(Obu<'a>, &'a [u8])> {
         let (&header, mut rest) = bytes.split_first()?;
         let mut extension = None;
         if header & EXTENSION_FLAG != 0 {
@@ -45,7 +45,7 @@ impl<'a> Obu<'a> {
     }
 
     /// The unit's type.
-    pub(super) fn kind(&self) -> u8 {
+    pub(crate) fn kind(&self) -> u8 {
         self.header >> 3 & 0x0f
     }
 
@@ -60,13 +60,12 @@ impl<'a> Obu<'a> {
         1 + usize::from(self.extension.is_some()) + self.payload.len()
     }
 
-    /// Appends the unit with its size.
-    pub(super) fn put_sized(&self, out: &mut Vec<u8>) {
+    /// Appends the header with the size of the payload that follows.
+    pub(super) fn put_sized_header(&self, out: &mut Vec<u8>) {
         out.push(self.header | SIZE_FLAG);
         out.extend(self.extension);
         let (size, bytes) = leb128(self.payload.len());
         out.extend_from_slice(&size[..bytes]);
-        out.extend_from_slice(self.payload);
     }
 }
 

@@ -1,6 +1,12 @@
-//! SDP (RFC 8866): how a presentation is described.
+//! SDP (RFC 8866): how is a presentation described?
 
+mod av1;
 mod format;
+mod parse;
 mod write;
 
+pub use parse::{Direction, Media, SdpError, Session, parse};
 pub use write::Description;
+
+#[cfg(test)]
+mod tests;

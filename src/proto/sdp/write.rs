@@ -77,7 +77,7 @@ fn write_media(out: &mut String, index: usize, track: &Track) -> std::fmt::Resul
     }
     if let Some((width, height)) = track.size {
         write!(out, "a=x-dimensions:{width},{height}\r\n")?;
-        // RFC 6064 section 7.1.2; JPEG pictures of more than 2040 pixels have no size in band (RFC 2435).
+        // RFC 6064 section 7.1.2.
         write!(out, "a=framesize:{payload_type} {width}-{height}\r\n")?;
     }
     if let Some(framerate) = track.framerate.filter(|rate| rate.is_finite() && *rate > 0.0) {

@@ -91,7 +91,7 @@ impl<'a> Headers<'a> {
         }
         let table =
             |number: u8| self.quantization[usize::from(number)].ok_or("a quantization table is missing");
-        let end = memmem::rfind(data, &[0xff, EOI]).unwrap_or(data.len());
+        let end = memmem::rfind(data, &END).unwrap_or(data.len());
         if end == 0 {
             return Err(CUT);
         }
@@ -135,6 +135,55 @@ impl FrameHeader {
     }
 }
 
+/// What a receiver knows of a picture before its scan.
+pub(super) struct FileHeader<'a> {
+    pub(super) width: u16,
+    pub(super) height: u16,
+    pub(super) sampling: Sampling,
+    pub(super) restart_interval: u16,
+    pub(super) quantization: &'a [[u8; 64]; 2],
+}
+
+impl FileHeader<'_> {
+    /// The file up to its scan (RFC 2435 appendix B). None when the picture has no size.
+    pub(super) fn write(&self) -> Option<Vec<u8>> {
+        if self.width == 0 || self.height == 0 {
+            return None;
+        }
+        let ([w1, w0], [h1, h0]) = (self.width.to_be_bytes(), self.height.to_be_bytes());
+        let mut out = Vec::with_capacity(640);
+        out.extend_from_slice(&[0xff, SOI]);
+        for (number, table) in (0u8..).zip(self.quantization) {
+            out.extend_from_slice(&[0xff, DQT, 0, 67, number]);
+            out.extend_from_slice(table);
+        }
+        if self.restart_interval > 0 {
+            let [high, low] = self.restart_interval.to_be_bytes();
+            out.extend_from_slice(&[0xff, DRI, 0, 4, high, low]);
+        }
+        for table in tables::HUFFMAN {
+            // The largest of the four has 179 bytes.
+            out.extend_from_slice(&[0xff, DHT, 0, table.len() as u8 + 2]);
+            out.extend_from_slice(table);
+        }
+        let luma = match self.sampling {
+            Sampling::Horizontal => 0x21,
+            Sampling::Both => 0x22,
+        };
+        out.extend_from_slice(&[0xff, SOF0, 0, 17, 8, h1, h0, w1, w0, 3, 1, luma, 0, 2, 0x11, 1, 3, 0x11, 1]);
+        out.extend_from_slice(&[0xff, SOS, 0, 12, 3, 1, 0x00, 2, 0x11, 3, 0x11, 0, 63, 0]);
+        Some(out)
+    }
+}
+
+/// The tables of a quality of 1 to 99 (RFC 2435 section 4.2 and appendix A).
+pub(super) fn quantization(quality: u8) -> [[u8; 64]; 2] {
+    let quality = u32::from(quality.clamp(1, 99));
+    let factor = if quality < 50 { 5_000 / quality } else { 200 - 2 * quality };
+    tables::QUANTIZATION
+        .map(|table| table.map(|value| ((u32::from(value) * factor + 50) / 100).clamp(1, 255) as u8))
+}
+
 /// The next marker with its segment, and what is behind it. None when the file ends.
 fn next_segment(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let bytes = bytes.strip_prefix(&[0xff])?;
@@ -171,6 +220,10 @@ fn check_huffman(mut segment: &[u8]) -> Result<(), &'static str> {
 
 const SOI: u8 = 0xd8;
 const EOI: u8 = 0xd9;
+
+/// What a file ends with.
+pub(super) const END: [u8; 2] = [0xff, EOI];
+
 const SOF0: u8 = 0xc0;
 const DHT: u8 = 0xc4;
 const DQT: u8 = 0xdb;
@@ -183,26 +236,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A file as encoders write it, with `scan` as its data.
-    pub(crate) fn file(width: u16, height: u16, sampling: Sampling, restart: u16, scan: &[u8]) -> Vec<u8> {
-        let ([w1, w0], [h1, h0]) = (width.to_be_bytes(), height.to_be_bytes());
-        let luma = if sampling == Sampling::Both { 0x22 } else { 0x21 };
-        let mut out = vec![0xff, SOI, 0xff, 0xe0, 0, 4, 1, 2];
-        for number in 0..2u8 {
-            out.extend_from_slice(&[0xff, DQT, 0, 67, number]);
-            out.extend_from_slice(&tables::QUANTIZATION[usize::from(number)]);
-        }
-        for table in tables::HUFFMAN {
-            out.extend_from_slice(&[0xff, DHT, 0, table.len() as u8 + 2]);
-            out.extend_from_slice(table);
-        }
-        if restart > 0 {
-            out.extend_from_slice(&[0xff, DRI, 0, 4, (restart >> 8) as u8, restart as u8]);
-        }
-        out.extend_from_slice(&[0xff, SOF0, 0, 17, 8, h1, h0, w1, w0, 3, 1, luma, 0, 2, 0x11, 1, 3, 0x11, 1]);
-        out.extend_from_slice(&[0xff, SOS, 0, 12, 3, 1, 0, 2, 0x11, 3, 0x11, 0, 63, 0]);
+    /// A file with `scan` as its data.
+    fn file(width: u16, height: u16, sampling: Sampling, restart_interval: u16, scan: &[u8]) -> Vec<u8> {
+        let quantization = &tables::QUANTIZATION;
+        let mut out = FileHeader { width, height, sampling, restart_interval, quantization }.write().unwrap();
         out.extend_from_slice(scan);
-        out.extend_from_slice(&[0xff, EOI]);
+        out.extend_from_slice(&END);
         out
     }
 
