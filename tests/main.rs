@@ -6,4 +6,3 @@ mod corpus;
 mod house;
 mod judge;
 mod server;
-mod standin;

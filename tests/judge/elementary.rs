@@ -260,10 +260,11 @@ fn scalability(bytes: &[u8]) -> usize {
 /// Pieces of sound in packets, with the index of the packet in which each begins.
 pub(crate) fn received_sound(audio: Audio, packets: &[Packet]) -> Result<Vec<(usize, Vec<u8>)>, String> {
     let mut pieces: Vec<(usize, Vec<u8>)> = Vec::new();
+    let mut missing = 0;
     for (index, packet) in packets.iter().enumerate() {
         let payload = &packet.payload[..];
         match audio {
-            Audio::Aac => aac(index, payload, &mut pieces)?,
+            Audio::Aac => aac(index, payload, &mut missing, &mut pieces)?,
             Audio::Mp3 => {
                 // RFC 2250 section 3.5: a fragment names the bytes of the frame that came before it.
                 let offset = u16::from_be_bytes([payload[2], payload[3]]);
@@ -284,33 +285,32 @@ pub(crate) fn received_sound(audio: Audio, packets: &[Packet]) -> Result<Vec<(us
     Ok(pieces)
 }
 
-/// Access units of one payload in AAC-hbr (RFC 3640 section 3.3.6), fragments put together.
-fn aac(index: usize, payload: &[u8], pieces: &mut Vec<(usize, Vec<u8>)>) -> Result<(), String> {
+/// Access units of one payload in AAC-hbr (RFC 3640 section 3.3.6). A unit that does not fit comes in packets of one
+/// fragment each, whose headers all name the size of the whole; `missing` counts what the last one still lacks.
+fn aac(
+    index: usize,
+    payload: &[u8],
+    missing: &mut usize,
+    pieces: &mut Vec<(usize, Vec<u8>)>,
+) -> Result<(), String> {
     let headers = usize::from(u16::from_be_bytes([payload[0], payload[1]])) / 16;
-    let mut at = 2 + 2 * headers;
+    let mut rest = &payload[2 + 2 * headers..];
     for header in 0..headers {
         let size = usize::from(u16::from_be_bytes([payload[2 + 2 * header], payload[3 + 2 * header]]) >> 3);
-        let missing = pieces.last().filter(|_| headers == 1).and_then(|piece| {
-            let unfinished = piece.1.capacity() > piece.1.len() && piece.1.len() < size;
-            unfinished.then_some(size - piece.1.len())
-        });
-        let end = (at + size).min(payload.len());
-        if end < at + size && headers > 1 {
-            return Err("an access unit is cut short".into());
+        if let (1.., Some((_, piece))) = (*missing, pieces.last_mut()) {
+            piece.extend_from_slice(rest);
+            *missing = missing.checked_sub(rest.len()).ok_or("a fragment is longer than its unit")?;
+            return Ok(());
         }
-        match missing.filter(|missing| end - at <= *missing && size > payload.len()) {
-            Some(_) => {
-                pieces.last_mut().expect("a piece is unfinished").1.extend_from_slice(&payload[at..end])
-            }
-            None => {
-                let mut piece = Vec::with_capacity(size);
-                piece.extend_from_slice(&payload[at..end]);
-                pieces.push((index, piece));
-            }
+        let part = size.min(rest.len());
+        *missing = size - part;
+        if *missing > 0 && headers > 1 {
+            return Err("one of several access units is cut short".into());
         }
-        at = end;
+        pieces.push((index, rest[..part].to_vec()));
+        rest = &rest[part..];
     }
-    Ok(())
+    if rest.is_empty() { Ok(()) } else { Err(format!("{} bytes behind the access units", rest.len())) }
 }
 
 /// Splits whole MPEG audio frames that lie back to back; a last one may be cut short.
