@@ -1,6 +1,8 @@
 //! One binary for all behaviours; a file for each.
 
+mod bit_exact;
 mod client;
 mod corpus;
 mod house;
+mod judge;
 mod server;

@@ -1,0 +1,73 @@
+#!/bin/sh
+# Runs every test: units, behaviours with real players as judges, simulation. Installs what they need, if it is missing.
+#
+#   ./test.sh                  everything
+#   ./test.sh NAME...          tests whose name holds NAME, arguments as for cargo test
+#
+# TEST_THREADS (8) tests run at once: most of them wait for a player, not for a processor.
+set -eu
+cd "$(dirname "$0")"
+
+say() { printf 'test.sh: %s\n' "$*"; }
+
+# What the tests start, by the package that Debian has it in.
+PACKAGES="
+ffmpeg:ffmpeg
+ffprobe:ffmpeg
+gst-launch-1.0:gstreamer1.0-tools
+timeout:coreutils
+kill:procps
+"
+# What GStreamer must be able to do, by package.
+ELEMENTS="
+rtspsrc:gstreamer1.0-plugins-good
+rtph264depay:gstreamer1.0-plugins-good
+matroskamux:gstreamer1.0-plugins-good
+aacparse:gstreamer1.0-plugins-good
+filesink:gstreamer1.0-plugins-base
+rtph265depay:gstreamer1.0-plugins-good
+"
+
+install_missing() {
+    missing=""
+    for pair in $PACKAGES; do
+        command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
+    done
+    for pair in $ELEMENTS; do
+        gst-inspect-1.0 --exists "${pair%%:*}" 2>/dev/null || missing="$missing ${pair##*:}"
+    done
+    [ -n "$missing" ] || return 0
+    # gst-inspect-1.0 itself may have been what was missing: the plugins come along.
+    missing=$(printf '%s\n' $missing gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good | sort -u)
+    say "installing" $missing
+    as_root=""
+    [ "$(id -u)" = 0 ] || as_root=sudo
+    $as_root apt-get update -qq
+    # shellcheck disable=SC2086
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+}
+
+# A whole 4K keyframe must fit the sockets of players that do not read all the time.
+widen_buffers() {
+    now=$(sysctl -n net.core.rmem_max 2>/dev/null || echo 0)
+    if [ "$now" -lt 4194304 ]; then
+        sysctl -qw net.core.rmem_max=4194304 2>/dev/null ||
+            say "WARNING: net.core.rmem_max is $now; players may lose packets of 4K files over UDP (wanted: 4194304)"
+    fi
+}
+
+if [ -x ./start.sh ]; then
+    ./start.sh --install-only
+fi
+install_missing
+widen_buffers
+if [ -f "$HOME/.cargo/env" ]; then
+    . "$HOME/.cargo/env"
+fi
+ulimit -n "$(ulimit -Hn)" 2>/dev/null || true
+
+export RUST_TEST_THREADS="${TEST_THREADS:-8}"
+say "building"
+cargo build --workspace --bins --tests --quiet
+say "testing, $RUST_TEST_THREADS at once"
+exec cargo test --workspace --no-fail-fast -- "$@"

@@ -1,0 +1,139 @@
+//! GStreamer as the judge: its depayloaders write what they get to files, which FFmpeg reads.
+
+use std::fs;
+use std::time::Duration;
+
+use super::ffmpeg::{Listing, Scratch, source, words};
+use super::{Verdict, run, same};
+use crate::client::viewer::Over;
+use crate::corpus::{Audio, Recipe, SECONDS, Video};
+use crate::server::scratch;
+
+/// Plays `url` and compares with the file; GStreamer must end by itself.
+pub(crate) fn judge(url: &str, over: Over, recipe: &'static Recipe) -> Verdict {
+    let folder = Scratch(scratch("gstreamer"));
+    let mut arguments = words("-q rtspsrc name=s latency=200 drop-on-latency=false udp-buffer-size=4000000");
+    arguments.push(format!("protocols={}", over.name()));
+    arguments.push(format!("location={url}"));
+    if let Some((video, _)) = recipe.video {
+        arguments.extend(words("s. ! application/x-rtp,media=video ! queue max-size-buffers=0 !"));
+        arguments.extend(words(pictures_branch(video)));
+        arguments.push(format!("! filesink location={}", folder.file("video")));
+    }
+    if let Some((audio, _)) = recipe.audio {
+        arguments.extend(words("s. ! application/x-rtp,media=audio ! queue max-size-buffers=0 !"));
+        arguments.extend(words(sound_branch(audio)));
+        arguments.push(format!("! filesink location={}", folder.file("audio")));
+    }
+    // Elements of one argument each, as gst-launch wants them.
+    let arguments: Vec<String> = arguments.iter().flat_map(|word| words(word)).collect();
+    run("gst-launch-1.0", &arguments, Duration::from_secs(u64::from(SECONDS) + 22))?;
+    compare(&folder, recipe)
+}
+
+/// Whether GStreamer 1.22 can receive the file at all: it has no depayloader for AV1.
+pub(crate) fn can(recipe: &Recipe) -> bool {
+    !matches!(recipe.video, Some((Video::Av1, _)))
+}
+
+fn compare(folder: &Scratch, recipe: &'static Recipe) -> Verdict {
+    let source = source(recipe);
+    if let Some((video, _)) = recipe.video {
+        let format = match video {
+            Video::H264 => "h264",
+            Video::H265 => "hevc",
+            Video::Mpeg4 => "m4v",
+            Video::Jpeg => "mjpeg",
+            Video::Vp8 | Video::Vp9 | Video::Av1 => "matroska",
+        };
+        let played = listing(folder, &format!("-f {format}"), "video", "-map 0:v:0 -fps_mode passthrough")?;
+        same("pictures", &source.pictures.sums, &played.sums)?;
+    }
+    let Some((audio, _)) = recipe.audio else { return Ok(()) };
+    match audio {
+        Audio::Aac => {
+            let copy = "-map 0:a:0 -c:a copy -bsf:a aac_adtstoasc";
+            same("packets of sound", &source.packets.sums, &listing(folder, "-f aac", "audio", copy)?.sums)
+        }
+        Audio::Opus => {
+            let copy = "-map 0:a:0 -c:a copy";
+            same(
+                "packets of sound",
+                &source.packets.sums,
+                &listing(folder, "-f matroska", "audio", copy)?.sums,
+            )
+        }
+        Audio::Mp3 => {
+            let copy = "-map 0:a:0 -c:a copy";
+            same("packets of sound", &source.packets.sums, &listing(folder, "-f mp3", "audio", copy)?.sums)
+        }
+        _ => samples(folder, recipe, audio, &source.samples),
+    }
+}
+
+fn samples(folder: &Scratch, recipe: &Recipe, audio: Audio, source: &[u8]) -> Verdict {
+    let channels = if recipe.audio.is_some_and(|(_, arguments)| arguments.contains("-ac 2")) { 2 } else { 1 };
+    let format = match audio {
+        Audio::Alaw => format!("-f alaw -ac {channels}"),
+        Audio::Mulaw => format!("-f mulaw -ac {channels}"),
+        Audio::G722 => "-f g722".into(),
+        Audio::G726Most => format!("-f g726 -code_size {}", code_size(recipe)),
+        Audio::G726Least => format!("-f g726le -code_size {}", code_size(recipe)),
+        _ => format!("-f s16be -ac {channels}"),
+    };
+    let mut arguments = words(&format!("-nostdin -v error -y {format} -i"));
+    arguments.push(folder.file("audio"));
+    arguments.extend(words("-c:a pcm_s16le -f s16le"));
+    arguments.push(folder.file("samples"));
+    run("ffmpeg", &arguments, Duration::from_secs(20))?;
+    let played = fs::read(folder.path().join("samples")).unwrap_or_default();
+    if played == source {
+        return Ok(());
+    }
+    let at = source.iter().zip(&played).position(|(a, b)| a != b);
+    Err(format!("samples differ from byte {at:?} on: {} bytes against {}", played.len(), source.len()))
+}
+
+/// Bits a codeword.
+fn code_size(recipe: &Recipe) -> u8 {
+    let arguments = recipe.audio.map_or("", |(_, arguments)| arguments);
+    [("16k", 2), ("24k", 3), ("40k", 5)]
+        .into_iter()
+        .find(|(rate, _)| arguments.contains(rate))
+        .map_or(4, |p| p.1)
+}
+
+fn listing(folder: &Scratch, format: &str, name: &str, output: &str) -> Result<Listing, String> {
+    let mut arguments = words(&format!("-nostdin -v error -y -threads 1 -flags2 +skip_manual {format} -i"));
+    arguments.push(folder.file(name));
+    arguments.extend(words(&format!("{output} -f framemd5")));
+    let list = folder.file(&format!("{name}.md5"));
+    arguments.push(list.clone());
+    run("ffmpeg", &arguments, Duration::from_secs(30))?;
+    Ok(Listing::parse(&fs::read_to_string(list).unwrap_or_default()))
+}
+
+fn pictures_branch(video: Video) -> &'static str {
+    match video {
+        Video::H264 => "rtph264depay ! video/x-h264,stream-format=byte-stream,alignment=au",
+        Video::H265 => "rtph265depay ! video/x-h265,stream-format=byte-stream,alignment=au",
+        Video::Mpeg4 => "rtpmp4vdepay",
+        Video::Jpeg => "rtpjpegdepay",
+        Video::Vp8 => "rtpvp8depay ! matroskamux",
+        Video::Vp9 => "rtpvp9depay ! matroskamux",
+        Video::Av1 => unreachable!("can() says no"),
+    }
+}
+
+fn sound_branch(audio: Audio) -> &'static str {
+    match audio {
+        Audio::Aac => "rtpmp4gdepay ! aacparse ! audio/mpeg,stream-format=adts",
+        Audio::Opus => "rtpopusdepay ! matroskamux",
+        Audio::Alaw => "rtppcmadepay",
+        Audio::Mulaw => "rtppcmudepay",
+        Audio::G722 => "rtpg722depay",
+        Audio::G726Most | Audio::G726Least => "rtpg726depay force-aal2=false",
+        Audio::Mp3 => "rtpmpadepay",
+        Audio::L16 => "rtpL16depay",
+    }
+}
