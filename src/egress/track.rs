@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use proto::io::{Op, Pieces, Udp};
+use proto::rtcp::interval::Interval;
+use proto::rtcp::statistics::ReceiverView;
 use proto::rtp::batch::{Batch, Train};
 use proto::time::Time;
 
@@ -44,6 +46,8 @@ pub struct Unicast {
 pub struct TrackOut {
     /// Index of the track in its presentation.
     pub track: u8,
+    /// RTP clock in hertz.
+    pub clock_rate: u32,
     /// Its URL as SETUP gave it: players compare the one in `RTP-Info` with it as text.
     pub url: String,
     /// Where it goes.
@@ -54,6 +58,10 @@ pub struct TrackOut {
     pub next_sequence: Option<u16>,
     /// What a sender report states.
     pub sent: Sent,
+    /// What the viewer's reports say.
+    pub heard: ReceiverView,
+    /// How far apart sender reports are.
+    pub interval: Interval,
     /// When the next sender report is due; None while nothing plays.
     pub report_at: Option<Time>,
     /// Whether this track flows: PAUSE of one track's URL stops that track alone.
@@ -77,7 +85,13 @@ impl TrackOut {
     }
 
     /// The send of one train.
-    pub fn datagrams(&mut self, to: &UnicastTarget, batch: &Arc<Batch>, train: &Train, heads: &mut Heads) -> Op {
+    pub fn datagrams(
+        &mut self,
+        to: &UnicastTarget,
+        batch: &Arc<Batch>,
+        train: &Train,
+        heads: &mut Heads,
+    ) -> Op {
         let piece = heads.datagrams(batch, train, &self.numbering);
         self.count(train.count, train.bytes - 12 * train.count);
         Op::SendTo { udp: to.udp, to: to.address, piece, segment: train.segment }

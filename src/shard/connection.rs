@@ -152,11 +152,6 @@ impl Connection {
         }
     }
 
-    /// Whether nothing waits and nothing is under way.
-    pub fn is_flushed(&self) -> bool {
-        self.out.is_empty() && !self.is_sending
-    }
-
     /// Whether the client does not read its replies.
     pub fn is_clogged(&self) -> bool {
         self.out_bytes > OUT_BYTES_MAX

@@ -116,8 +116,11 @@ impl FilePlayback {
     /// Begins a stretch at `now` with its first segment; returns the content time it begins at.
     pub fn begin(&mut self, now: Time, asked: MediaTime, segment: Arc<Segment>, pace: Pace) -> MediaTime {
         let leading = leading(&self.info.tracks);
-        let first_of_leading =
-            segment.entries.iter().find(|entry| entry.batch.meta().track == leading).map(|e| e.batch.meta().pts);
+        let first_of_leading = segment
+            .entries
+            .iter()
+            .find(|entry| entry.batch.meta().track == leading)
+            .map(|e| e.batch.meta().pts);
         let start = match first_of_leading {
             Some(pts) if asked > MediaTime::ZERO => pts.min(asked).max(MediaTime::ZERO),
             _ => MediaTime::ZERO,
@@ -153,11 +156,6 @@ impl FilePlayback {
     /// Whether playing can go on without a new segment.
     pub fn is_paused_midway(&self) -> bool {
         self.current.is_some()
-    }
-
-    /// Whether nothing was played yet under the present SSRC.
-    pub fn is_fresh(&self) -> bool {
-        !self.has_played
     }
 
     /// After the end: the next PLAY starts anew.
@@ -303,7 +301,8 @@ impl FilePlayback {
 
     fn is_skipped(&self, batch: &Batch) -> bool {
         let meta = batch.meta();
-        self.clock.scale > SCALE_ALL_FRAMES_MAX && !(meta.keyframe && meta.track == leading(&self.info.tracks))
+        self.clock.scale > SCALE_ALL_FRAMES_MAX
+            && !(meta.keyframe && meta.track == leading(&self.info.tracks))
     }
 
     fn next_due(&self) -> Option<MediaTime> {

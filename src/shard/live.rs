@@ -7,7 +7,6 @@ use std::time::Duration;
 use proto::io::Conn;
 use proto::rtp::batch::Batch;
 use proto::time::Time;
-use proto::track::Track;
 
 use super::session::SessionKey;
 use crate::stream::catalog::{Description, Snapshot, StreamError, StreamId};
@@ -137,11 +136,6 @@ impl LiveStreams {
     /// A stream that is received here.
     pub fn get(&self, id: StreamId) -> Option<&LiveStream> {
         self.streams.get(&id)
-    }
-
-    /// The tracks of a stream; none when it has ended.
-    pub fn tracks(&self, id: StreamId) -> &[Track] {
-        self.streams.get(&id).map_or(&[], |stream| &stream.description.tracks)
     }
 
     /// Adds a viewer.

@@ -15,6 +15,7 @@ use proto::time::MediaTime;
 use super::connection::Refusal;
 use super::file::{FilePlayback, Pace};
 use super::request::Outcome;
+use super::resolve::status_of;
 use super::session::{SessionKey, Source, State};
 use super::turn::{Asker, Shard};
 use crate::media::library::{MediaError, Ticket, Wanted};
@@ -52,8 +53,10 @@ impl Shard {
             Ok(asked) => asked,
             Err(refusal) => return refusal.into(),
         };
-        let is_awaited = self.sessions[key].state == State::Starting;
-        if is_awaited {
+        if let Some(refusal) = self.sessions[key].failed.take() {
+            return refusal.into();
+        }
+        if self.sessions[key].state == State::Starting {
             // The segment is on its way; only its arrival brings this request back.
             return Outcome::Wait;
         }
@@ -75,7 +78,9 @@ impl Shard {
         };
         let session = &mut self.sessions[key];
         let response = Response::new(Status::OK).header("Session", session.id.to_string());
-        if let Some(track) = target.track.and_then(|index| session.tracks.iter_mut().find(|t| t.track == index)) {
+        if let Some(track) =
+            target.track.and_then(|index| session.tracks.iter_mut().find(|t| t.track == index))
+        {
             track.enabled = false;
             if session.tracks.iter().any(|track| track.enabled) {
                 return Outcome::Reply(response);
@@ -115,8 +120,17 @@ impl Shard {
         file.asked = None;
         let segment = match answer {
             Ok(segment) => segment,
+            Err(error) if session.state == State::Starting => {
+                session.state = State::Ready;
+                session.failed = Some(Refusal::new(status_of(&error), error.to_string()));
+                tracing::warn!(session = %session.id, url = %session.url, %error, "cannot be played");
+                if let Some(conn) = session.conn {
+                    self.retry(conn);
+                }
+                return;
+            }
             Err(error) => {
-                self.break_off(key, &error.to_string());
+                self.end_session(key, &error.to_string());
                 return;
             }
         };
@@ -268,7 +282,8 @@ impl Shard {
 fn asked(request: &Request) -> Result<Asked, Refusal> {
     let headers = &request.headers;
     let scale = headers.get("Scale").map(Scale::parse).transpose();
-    let scale = scale.map_err(|_| Refusal::new(Status::BAD_REQUEST, "Scale is not a number above or below zero"))?;
+    let scale =
+        scale.map_err(|_| Refusal::new(Status::BAD_REQUEST, "Scale is not a number above or below zero"))?;
     let speed = headers.get("Speed").map(Speed::parse).transpose();
     let speed = speed.map_err(|_| Refusal::new(Status::BAD_REQUEST, "Speed is not a number above zero"))?;
     let range = headers.get("Range").map(Range::parse).transpose();
@@ -285,7 +300,9 @@ fn asked(request: &Request) -> Result<Asked, Refusal> {
         }
     };
     // Reverse is not offered: what cannot be granted is played at normal speed, and the reply says so.
-    let grant = |scale: Scale| if scale.ratio() < 0.0 { 1.0 } else { scale.ratio().clamp(SCALE_GRANTED.0, SCALE_GRANTED.1) };
+    let grant = |scale: Scale| {
+        if scale.ratio() < 0.0 { 1.0 } else { scale.ratio().clamp(SCALE_GRANTED.0, SCALE_GRANTED.1) }
+    };
     let pace = (scale.is_some() || speed.is_some()).then(|| Pace {
         scale: scale.map_or(1.0, grant),
         speed: speed.map_or(1.0, |speed| speed.ratio().clamp(SPEED_GRANTED.0, SPEED_GRANTED.1)),

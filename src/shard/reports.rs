@@ -1,17 +1,154 @@
-//! RTCP of viewers.
+//! RTCP of viewers: our sender reports to them, their receiver reports to us (RFC 3550 section 6).
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
+use proto::io::{Op, Piece};
+use proto::rtcp::interval::Members;
+use proto::rtcp::parse::{Compound, Packet};
+use proto::rtcp::report::SenderInfo;
+use proto::rtcp::{is_rtcp, write};
+use proto::rtp::batch::interleaved_head;
+use proto::time::NtpTime;
+use rand::RngExt;
 
-use super::session::SessionKey;
+use super::session::{Session, SessionKey, Source};
 use super::turn::Shard;
+use crate::egress::track::{Route, TrackOut};
+
+/// Our canonical name in source descriptions: the same for all tracks, so that players align them.
+const CNAME: &str = "ringcaster";
+
+/// What a report is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Where the clocks stand.
+    Report,
+    /// That this was the last of the source.
+    Bye,
+}
 
 impl Shard {
-    pub(super) fn send_due_reports(&mut self, _key: SessionKey) {}
-    pub(super) fn send_bye(&mut self, _key: SessionKey) {}
-    pub(super) fn handle_report(&mut self, key: SessionKey, _track: u8, _bytes: &[u8]) {
-        if let Some(session) = self.sessions.get_mut(key) {
-            session.seen = self.now;
+    /// Sends the sender reports that are due: the first at once, later ones by the RFC's interval.
+    pub(super) fn send_due_reports(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get(key) else { return };
+        for slot in 0..session.tracks.len() {
+            let track = &self.sessions[key].tracks[slot];
+            // Before the first packet there is nothing that a report could be about.
+            if track.report_at.is_some_and(|at| at <= self.now) && track.sent.packets > 0 {
+                let random = self.ports.random.random();
+                let track = &mut self.sessions[key].tracks[slot];
+                track.report_at = Some(self.now + track.interval.next(Members::UNICAST, random));
+                self.send_report(key, slot, Kind::Report);
+            }
         }
     }
-    pub(super) fn handle_interleaved(&mut self, _conn: proto::io::Conn, _channel: u8, _payload: &Bytes) {}
+
+    /// Says goodbye for every track that has sent something.
+    pub(super) fn send_bye(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get(key) else { return };
+        for slot in 0..session.tracks.len() {
+            if self.sessions[key].tracks[slot].sent.packets > 0 {
+                self.send_report(key, slot, Kind::Bye);
+            }
+        }
+        if let Some(conn) = self.sessions.get(key).and_then(|session| session.conn) {
+            self.flush_between_media(conn);
+        }
+    }
+
+    /// Takes a compound packet from a viewer.
+    pub(super) fn handle_report(&mut self, key: SessionKey, track: u8, bytes: &[u8]) {
+        let wall = self.ports.driver.wall();
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.seen = self.now;
+        let Ok(compound) = Compound::parse(bytes) else {
+            // Players open their routers with RTP of no meaning; that is no report, and no fault.
+            session.numbers.malformed += u64::from(is_rtcp(bytes));
+            return;
+        };
+        let Some(out) = session.tracks.iter_mut().find(|out| out.track == track) else { return };
+        for packet in compound.iter() {
+            let (Packet::ReceiverReport { blocks, .. } | Packet::SenderReport { blocks, .. }) = packet else {
+                continue;
+            };
+            for block in blocks.iter().filter(|block| block.ssrc == out.numbering.ssrc) {
+                out.heard.handle_report(&block, wall);
+                // Media arrives where it is sent: its address does not move any more.
+                if let Route::Unicast(unicast) = &mut out.route {
+                    unicast.movable = false;
+                }
+            }
+        }
+    }
+
+    /// Takes a `$` frame from a viewer: reports on the second channel of a track.
+    pub(super) fn handle_interleaved(&mut self, conn: proto::io::Conn, channel: u8, payload: &Bytes) {
+        let Some(connection) = self.connections.get(conn) else { return };
+        for key in connection.sessions.clone() {
+            let Some(session) = self.sessions.get(key) else { continue };
+            let track = session.tracks.iter().find_map(|track| match track.route {
+                Route::Interleaved { rtcp, .. } if rtcp == channel => Some(track.track),
+                _ => None,
+            });
+            if let Some(track) = track {
+                self.handle_report(key, track, payload);
+                return;
+            }
+        }
+    }
+
+    fn send_report(&mut self, key: SessionKey, slot: usize, kind: Kind) {
+        let wall = self.ports.driver.wall();
+        let session = &self.sessions[key];
+        let track = &session.tracks[slot];
+        let Some(rtp) = self.rtp_at(session, track, wall) else { return };
+        let info = SenderInfo {
+            ssrc: track.numbering.ssrc,
+            ntp: wall,
+            rtp,
+            packets: track.sent.packets,
+            octets: track.sent.octets,
+        };
+        let compose = |out: &mut bytes::BytesMut| match kind {
+            Kind::Report => write::sender_report(out, &info, CNAME),
+            Kind::Bye => write::bye(out, &info, CNAME, ""),
+        };
+        match &track.route {
+            Route::Interleaved { rtcp, .. } => {
+                let body = self.heads.own(compose);
+                let bytes = self.heads.own(|out| {
+                    out.put_slice(&interleaved_head(*rtcp, body.len() as u16));
+                    out.put_slice(&body);
+                });
+                if let Some(connection) = session.conn.and_then(|conn| self.connections.get_mut(conn)) {
+                    connection.push(bytes);
+                    let conn = connection.conn;
+                    if !connection.is_sending {
+                        self.flush(conn);
+                    }
+                }
+            }
+            Route::Unicast(unicast) => {
+                let Some(to) = unicast.rtcp_to else { return };
+                let udp = unicast.rtcp;
+                let bytes = self.heads.own(compose);
+                let segment = bytes.len() as u16;
+                self.ports.driver.submit(Op::SendTo { udp, to, piece: Piece::Shared(bytes), segment });
+            }
+        }
+    }
+
+    /// The viewer's RTP timestamp of the present moment.
+    fn rtp_at(&self, session: &Session, track: &TrackOut, wall: NtpTime) -> Option<u32> {
+        match &session.source {
+            Source::File(file) => Some(file.rtp_timestamp(track.track, file.content_at(self.now))),
+            Source::Live(cursor) => {
+                let description = &self.live.get(cursor.stream)?.description;
+                let index = usize::from(track.track);
+                let rate = u64::from(description.tracks[index].clock_rate);
+                let elapsed = wall.0.wrapping_sub(description.origin.0);
+                let ticks = (u128::from(elapsed) * u128::from(rate)) >> 32;
+                Some(description.timestamp_base[index].wrapping_add(ticks as u32))
+            }
+        }
+    }
 }

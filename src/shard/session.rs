@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use proto::io::Conn;
 use proto::time::{MediaTime, Time};
-use proto::track::Track;
 use smallvec::SmallVec;
 
+use super::connection::Refusal;
 use super::file::{FilePlayback, Pace};
 use super::live::LiveCursor;
 use crate::egress::track::{Route, TrackOut};
@@ -101,6 +101,8 @@ pub struct Session {
     pub start: Option<MediaTime>,
     /// What the PLAY that is being prepared asked for: content time and pace.
     pub starting: Option<(MediaTime, Pace)>,
+    /// Why the PLAY that was being prepared fails.
+    pub failed: Option<Refusal>,
     /// Content time that the latest PLAY begins at.
     pub start_granted: MediaTime,
     /// When it began.
@@ -124,23 +126,19 @@ pub struct Numbers {
     pub bytes: u64,
     /// Batches skipped because the viewer was too slow.
     pub skipped: u64,
-    /// Packets lost, as the viewer's reports count them.
-    pub lost: u64,
-    /// Jitter in the latest report, in ticks of the track's clock.
-    pub jitter: u32,
-    /// Latest round trip.
-    pub round_trip: Option<Duration>,
-    /// RTP and RTCP packets from the viewer that could not be read.
+    /// Reports from the viewer that could not be read.
     pub malformed: u64,
 }
 
 impl Session {
-    /// All tracks of what it plays.
-    pub fn offered<'a>(&'a self, live: &'a super::live::LiveStreams) -> &'a [Track] {
-        match &self.source {
-            Source::File(file) => &file.info.tracks,
-            Source::Live(cursor) => live.tracks(cursor.stream),
-        }
+    /// Packets lost on all tracks, as the viewer's reports count them.
+    pub fn lost(&self) -> u64 {
+        self.tracks.iter().map(|track| u64::from(track.heard.lost.max(0) as u32)).sum()
+    }
+
+    /// Longest latest round trip; None before the viewer has reported.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.tracks.iter().filter_map(|track| track.heard.round_trip).max()
     }
 
     /// The set-up track with this index.

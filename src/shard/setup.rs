@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 
 use proto::io::{Conn, UdpOptions};
+use proto::rtcp::interval::{Interval, Members, Minimum};
+use proto::rtcp::statistics::ReceiverView;
 use proto::rtsp::headers::transport::{Delivery, Lower, Mode, Pair, Transport};
 use proto::rtsp::message::{Request, Response};
 use proto::rtsp::status::Status;
@@ -21,6 +23,9 @@ use super::session::{Carrier, Numbers, Session, SessionId, SessionKey, Source, S
 use super::turn::Shard;
 use crate::egress::numbering::Numbering;
 use crate::egress::track::{Route, Sent, TrackOut, Unicast};
+
+/// Bits a second that the report interval is reckoned from; above 40 kbit/s the minimum of 5 s decides.
+const SESSION_BANDWIDTH: u64 = 1_000_000;
 
 impl Shard {
     /// Answers SETUP: makes a session, or adds a track to one.
@@ -46,7 +51,12 @@ impl Shard {
     }
 
     /// Which track is meant, and whether it may be set up now.
-    fn track_asked_for(&self, mount: &Mount, target: &Target, session: Option<SessionKey>) -> Result<u8, Refusal> {
+    fn track_asked_for(
+        &self,
+        mount: &Mount,
+        target: &Target,
+        session: Option<SessionKey>,
+    ) -> Result<u8, Refusal> {
         let count = mount.track_count();
         let track = match target.track {
             Some(track) if usize::from(track) < count => track,
@@ -107,9 +117,12 @@ impl Shard {
 
     /// The channels that a client asked for, or others when it asked for none or for some that are taken.
     fn channels(&self, conn: Conn, asked: Option<Pair<u8>>) -> (u8, u8) {
-        let sessions = self.connections.get(conn).map(|connection| &connection.sessions[..]).unwrap_or_default();
+        let sessions =
+            self.connections.get(conn).map(|connection| &connection.sessions[..]).unwrap_or_default();
         let is_taken = |channel| {
-            sessions.iter().any(|key| self.sessions.get(*key).is_some_and(|session| session.has_channel(channel)))
+            sessions
+                .iter()
+                .any(|key| self.sessions.get(*key).is_some_and(|session| session.has_channel(channel)))
         };
         if let Some(asked) = asked {
             let rtcp = asked.rtcp.unwrap_or(asked.rtp.wrapping_add(1));
@@ -117,7 +130,9 @@ impl Shard {
                 return (asked.rtp, rtcp);
             }
         }
-        let free = (0..=127).map(|pair| (pair * 2, pair * 2 + 1)).find(|(rtp, rtcp)| !is_taken(*rtp) && !is_taken(*rtcp));
+        let free = (0..=127)
+            .map(|pair| (pair * 2, pair * 2 + 1))
+            .find(|(rtp, rtcp)| !is_taken(*rtp) && !is_taken(*rtcp));
         free.unwrap_or((0, 1))
     }
 
@@ -144,11 +159,14 @@ impl Shard {
         granted.ssrc = Some(ssrc);
         let track_out = TrackOut {
             track,
+            clock_rate: mount.clock_rate(track),
             url: request.uri.clone(),
             route,
             numbering: Numbering::identity(ssrc),
             next_sequence: None,
             sent: Sent::default(),
+            heard: ReceiverView::default(),
+            interval: self.interval(),
             report_at: None,
             enabled: true,
         };
@@ -161,12 +179,18 @@ impl Shard {
         let session = &mut self.sessions[key];
         session.tracks.push(track_out);
         let timeout = self.settings.session_timeout.as_secs();
-        let id = if timeout == 0 { session.id.to_string() } else { format!("{};timeout={timeout}", session.id) };
+        let id =
+            if timeout == 0 { session.id.to_string() } else { format!("{};timeout={timeout}", session.id) };
         Ok(Response::new(Status::OK).header("Session", id).header("Transport", granted.to_string()))
     }
 
     /// Takes channels or ports, and says what is granted.
-    fn take_way(&mut self, way: Way, peer: SocketAddr, local: SocketAddr) -> Result<(Route, Transport), Refusal> {
+    fn take_way(
+        &mut self,
+        way: Way,
+        peer: SocketAddr,
+        local: SocketAddr,
+    ) -> Result<(Route, Transport), Refusal> {
         match way {
             Way::Interleaved((rtp, rtcp)) => {
                 let granted = Transport {
@@ -185,8 +209,10 @@ impl Shard {
                 };
                 let range = &self.settings.udp_ports;
                 let random = &mut self.ports.random;
-                let pair =
-                    self.udp.pair(local.ip(), range, &options, &mut *self.ports.driver, random).map_err(|error| {
+                let pair = self
+                    .udp
+                    .pair(local.ip(), range, &options, &mut *self.ports.driver, random)
+                    .map_err(|error| {
                         let reason = format!(
                             "no UDP port pair is free between udp_port_min and udp_port_max ({}-{}): {error}",
                             range.start(),
@@ -212,7 +238,8 @@ impl Shard {
     }
 
     fn claim(&self, rtp: SocketAddr, rtcp: Option<SocketAddr>) -> Result<(), Refusal> {
-        let taken = || Refusal::new(Status::BAD_REQUEST, "client_port is in use by another session of this address");
+        let taken =
+            || Refusal::new(Status::BAD_REQUEST, "client_port is in use by another session of this address");
         let claims = &self.ports.client_ports;
         if !claims.claim(rtp) {
             return Err(taken());
@@ -222,6 +249,13 @@ impl Shard {
             return Err(taken());
         }
         Ok(())
+    }
+
+    /// The pace of sender reports; the first one is sent when the track begins to flow and needs no interval.
+    fn interval(&mut self) -> Interval {
+        let mut interval = Interval::new(SESSION_BANDWIDTH, Minimum::Fixed);
+        interval.next(Members::UNICAST, self.ports.random.random());
+        interval
     }
 
     fn make_session(
@@ -250,6 +284,7 @@ impl Shard {
             path: target.path.clone(),
             start: start.filter(|start| start.is_finite() && *start >= 0.0).map(MediaTime::from_secs_f64),
             starting: None,
+            failed: None,
             start_granted: MediaTime::ZERO,
             began: self.now,
             seen: self.now,
@@ -296,6 +331,14 @@ impl Mount {
             Mount::File(file) => file.tracks.len(),
             Mount::Live(stream) => stream.tracks.len(),
         }
+    }
+
+    fn clock_rate(&self, track: u8) -> u32 {
+        let tracks = match self {
+            Mount::File(file) => &file.tracks,
+            Mount::Live(stream) => &stream.tracks,
+        };
+        tracks.get(usize::from(track)).map_or(90_000, |track| track.clock_rate)
     }
 
     fn ssrc(&self, track: u8) -> u32 {

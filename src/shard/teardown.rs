@@ -20,7 +20,8 @@ impl Shard {
         };
         let session = &mut self.sessions[key];
         let id = session.id.to_string();
-        let slot = target.track.and_then(|index| session.tracks.iter().position(|track| track.track == index));
+        let slot =
+            target.track.and_then(|index| session.tracks.iter().position(|track| track.track == index));
         match slot {
             Some(slot) if session.tracks.len() > 1 => {
                 let track = session.tracks.remove(slot);
@@ -90,11 +91,6 @@ impl Shard {
         self.renew_sources(key);
     }
 
-    /// A media thread could not go on: the session ends with the reason.
-    pub(super) fn break_off(&mut self, key: SessionKey, reason: &str) {
-        self.end_session(key, reason);
-    }
-
     fn release(&mut self, key: SessionKey, track: &TrackOut) {
         let Route::Unicast(unicast) = &track.route else { return };
         for address in [Some(unicast.rtp_to), unicast.rtcp_to].into_iter().flatten() {
@@ -117,10 +113,10 @@ fn log_end(session: &Session, duration: std::time::Duration, reason: &str) {
         transport,
         duration_s = duration.as_secs_f64(),
         bytes = numbers.bytes,
-        lost = numbers.lost,
+        lost = session.lost(),
         skipped = numbers.skipped,
-        jitter = numbers.jitter,
-        round_trip_ms = numbers.round_trip.map(|trip| trip.as_millis() as u64),
+        malformed = numbers.malformed,
+        round_trip_ms = session.round_trip().map(|trip| trip.as_millis() as u64),
         reason,
         "session ended"
     );
