@@ -3,6 +3,7 @@
 mod bit_exact;
 mod client;
 mod corpus;
+mod driver;
 mod house;
 mod judge;
 mod server;

@@ -210,10 +210,10 @@ impl Sockets {
 
     fn send_to(&mut self, udp: Udp, out: Outgoing) {
         let now = self.clock.now();
-        if let Some((datagrams, _, waker)) = self.udp.get(udp.0) {
-            let cx = &mut Context::from_waker(waker);
-            datagrams.send(out, now, cx, &mut self.scratch, &mut self.stats);
-            self.has_chores |= datagrams.shed_at().is_some();
+        if let Some((datagrams, ..)) = self.udp.get(udp.0)
+            && datagrams.push(out, now)
+        {
+            self.pending.push_back(Token::Udp(udp.0));
         }
     }
 
@@ -263,6 +263,7 @@ impl Sockets {
         let Some((datagrams, _, waker)) = self.udp.get(index) else { return false };
         let cx = &mut Context::from_waker(waker);
         datagrams.poll_flush(cx, &mut self.scratch, &mut self.stats);
+        self.has_chores |= datagrams.shed_at().is_some();
         if datagrams.is_over() {
             self.udp.remove(index);
             self.retry_accepts();

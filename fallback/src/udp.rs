@@ -9,6 +9,7 @@ use std::time::Duration;
 use proto::io::{DriverStats, Piece, Span, UdpOptions};
 use proto::time::Time;
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use smallvec::SmallVec;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
@@ -18,6 +19,9 @@ use crate::platform;
 
 /// Trains in a row that the kernel took only as single packets before segmentation offload is given up.
 const OFFLOAD_REFUSALS_MAX: u8 = 3;
+
+/// Entries of one system call, on any system.
+const ENTRIES_MAX: usize = 64;
 
 /// Errors in a row that one look at a socket passes over: ICMP answers to what we sent.
 const RECEIVE_ERRORS_MAX: usize = 64;
@@ -29,13 +33,15 @@ pub struct Datagrams {
     state: UdpSocketState,
     patience: Duration,
     queue: VecDeque<Waiting>,
-    /// Whether the socket refused the front of the queue and has not called since.
-    full: bool,
     /// Whether to close once the queue has left.
     pub closing: bool,
     /// Whether the kernel splits trains.
     offload: bool,
     refusals: u8,
+    /// Entries of one system call; 0 where each needs its own.
+    burst_max: usize,
+    /// The size of segment that the socket is set to; 0 for none.
+    segment: u16,
 }
 
 /// A datagram or a train on its way.
@@ -47,6 +53,40 @@ pub struct Outgoing {
     pub piece: Piece,
     /// Bytes of each datagram.
     pub segment: u16,
+}
+
+impl Outgoing {
+    /// Count of datagrams.
+    fn packets(&self) -> u64 {
+        packets(self.piece.size(), usize::from(self.segment))
+    }
+}
+
+/// What the entries of one burst have in common.
+#[derive(Debug, Default)]
+struct Sizes {
+    /// Segment of its trains.
+    segment: Option<u16>,
+    /// Bytes of its largest single datagram. The kernel takes one for a train if it is larger than the segment.
+    single_bytes_max: usize,
+}
+
+impl Sizes {
+    /// Adds an entry if it fits the others.
+    fn take(&mut self, out: &Outgoing) -> bool {
+        let size = out.piece.size();
+        let segment = if out.packets() > 1 { Some(out.segment) } else { None };
+        let single_bytes_max =
+            if segment.is_none() { self.single_bytes_max.max(size) } else { self.single_bytes_max };
+        let fits = match (self.segment, segment) {
+            (Some(known), Some(new)) => known == new,
+            (known, new) => known.or(new).is_none_or(|segment| single_bytes_max <= usize::from(segment)),
+        };
+        if fits {
+            *self = Sizes { segment: self.segment.or(segment), single_bytes_max };
+        }
+        fits
+    }
 }
 
 /// An entry of the queue.
@@ -101,44 +141,30 @@ impl Datagrams {
             state,
             patience: options.patience,
             queue: VecDeque::new(),
-            full: false,
             closing: false,
             offload,
             refusals: 0,
+            burst_max: platform::BURST_MAX.min(ENTRIES_MAX),
+            segment: 0,
         };
         Ok((datagrams, local))
     }
 
-    /// Sends, or queues behind what waits already.
-    pub fn send(
-        &mut self,
-        out: Outgoing,
-        now: Time,
-        cx: &mut Context<'_>,
-        scratch: &mut Vec<u8>,
-        stats: &mut DriverStats,
-    ) {
-        let mut entry = Waiting { out, sent: 0, since: now };
-        if self.queue.is_empty() && self.transmit(&mut entry, scratch, stats) {
-            return;
-        }
-        self.queue.push_back(entry);
-        if !self.full {
-            self.poll_flush(cx, scratch, stats);
-        }
+    /// Queues what [`Datagrams::poll_flush`] sends. Whether that is to be called.
+    pub fn push(&mut self, out: Outgoing, now: Time) -> bool {
+        let first = self.queue.is_empty();
+        self.queue.push_back(Waiting { out, sent: 0, since: now });
+        first
     }
 
-    /// Sends what waits, as far as the socket takes it. Called at its waker's call.
+    /// Sends what waits, as far as the socket takes it.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>, scratch: &mut Vec<u8>, stats: &mut DriverStats) {
-        self.full = false;
-        while let Some(mut entry) = self.queue.pop_front() {
-            if self.transmit(&mut entry, scratch, stats) {
+        while !self.queue.is_empty() {
+            if self.send_front(scratch, stats) {
                 continue;
             }
-            self.queue.push_front(entry);
             self.note_not_ready(Interest::WRITABLE);
             if self.socket.poll_send_ready(cx).is_pending() {
-                self.full = true;
                 return;
             }
         }
@@ -186,6 +212,52 @@ impl Datagrams {
         Input::Full
     }
 
+    /// Gives the first entries to the kernel: as many as one call takes, else one. False if the socket is full.
+    fn send_front(&mut self, scratch: &mut Vec<u8>, stats: &mut DriverStats) -> bool {
+        match self.send_burst() {
+            Ok(count) if count > 0 => {
+                stats.datagrams += self.queue.drain(..count).map(|entry| entry.out.packets()).sum::<u64>();
+                return true;
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+            // What is wrong with the first entry shows when it goes alone.
+            _ => {}
+        }
+        if self.segment != 0 && platform::set_segment(&self.socket, 0).is_ok() {
+            self.segment = 0;
+        }
+        let Some(mut entry) = self.queue.pop_front() else { return true };
+        let left = self.transmit(&mut entry, scratch, stats);
+        if !left {
+            self.queue.push_front(entry);
+        }
+        left
+    }
+
+    /// Sends the first entries that have one size of segment by one call. None sent: they must go one by one.
+    fn send_burst(&mut self) -> io::Result<usize> {
+        let mut entries = SmallVec::<[(SocketAddr, &Piece); ENTRIES_MAX]>::new();
+        let mut sizes = Sizes::default();
+        for entry in self.queue.iter().take(self.burst_max) {
+            let goes_whole = entry.sent == 0 && (self.offload || entry.out.packets() == 1);
+            if !goes_whole || !sizes.take(&entry.out) {
+                break;
+            }
+            entries.push((entry.out.to, &entry.out.piece));
+        }
+        if entries.is_empty() {
+            return Ok(0);
+        }
+        let segment = sizes.segment.unwrap_or_else(|| {
+            if sizes.single_bytes_max <= usize::from(self.segment) { self.segment } else { 0 }
+        });
+        if segment != self.segment {
+            platform::set_segment(&self.socket, segment)?;
+            self.segment = segment;
+        }
+        platform::send_burst(&self.socket, &entries)
+    }
+
     /// Gives one entry to the kernel. False if the socket is full.
     fn transmit(&mut self, entry: &mut Waiting, scratch: &mut Vec<u8>, stats: &mut DriverStats) -> bool {
         let Outgoing { to, piece, segment } = &entry.out;
@@ -198,7 +270,7 @@ impl Datagrams {
             }
         };
         let segment = if *segment == 0 { contents.len() } else { usize::from(*segment) };
-        let count = packets(contents.len(), segment);
+        let count = entry.out.packets();
         if count > 1 && (entry.sent > 0 || !self.offload) {
             return self.transmit_singly(*to, contents, segment, &mut entry.sent, stats);
         }

@@ -6,9 +6,9 @@ mod linux;
 mod portable;
 
 #[cfg(target_os = "linux")]
-pub use linux::{BALANCES_LISTENERS, prepare_accepted, prepare_listener, set_udp_buffers, share_address};
+pub use linux::*;
 #[cfg(not(target_os = "linux"))]
-pub use portable::{BALANCES_LISTENERS, prepare_accepted, prepare_listener, set_udp_buffers, share_address};
+pub use portable::*;
 
 /// Bytes of a UDP socket's send buffer, where the system allows it: some 480 frames of 16 kB.
 const UDP_SEND_BYTES: usize = 8 * 1024 * 1024;

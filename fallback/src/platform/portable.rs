@@ -1,15 +1,30 @@
 //! Windows and every other system.
 
 use std::io;
+use std::net::SocketAddr;
 
+use proto::io::Piece;
 use socket2::{SockRef, Socket};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 
 use super::{TCP_SEND_BYTES, UDP_RECEIVE_BYTES, UDP_SEND_BYTES};
 
 /// Whether several drivers can listen on one address, with the kernel spreading connections over them. Here the
 /// second one's `bind` fails: one driver listens and connections move to the others.
 pub const BALANCES_LISTENERS: bool = false;
+
+/// Datagrams or trains of one call: they go one by one.
+pub const BURST_MAX: usize = 0;
+
+/// Never called, for [`BURST_MAX`] is 0.
+pub fn set_segment(_socket: &UdpSocket, _segment: u16) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Never called, for [`BURST_MAX`] is 0.
+pub fn send_burst(_socket: &UdpSocket, _entries: &[(SocketAddr, &Piece)]) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
+}
 
 /// Options before `bind`. SO_REUSEADDR would let another program take the port away on Windows, where a port in
 /// TIME_WAIT can be bound without it.

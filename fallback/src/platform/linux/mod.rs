@@ -1,10 +1,14 @@
 //! Linux.
 
+mod burst;
+
 use std::io;
 
 use rustix::net::sockopt::{set_socket_recv_buffer_size_force, set_socket_send_buffer_size_force};
 use socket2::Socket;
 use tokio::net::TcpStream;
+
+pub use burst::{BURST_MAX, send_burst, set_segment};
 
 use super::{TCP_SEND_BYTES, TCP_UNSENT_BYTES, UDP_RECEIVE_BYTES, UDP_SEND_BYTES};
 

@@ -1,0 +1,72 @@
+//! What every driver keeps: the same scenarios over real sockets, for each backend.
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+mod datagrams;
+mod limits;
+mod moving;
+mod rig;
+mod tcp;
+mod wake;
+
+use proto::io::Driver;
+
+/// Runs each scenario for each backend, as `driver::<backend>::<scenario>`.
+macro_rules! scenarios {
+    ($($file:ident: $($name:ident),+;)+) => {
+        mod tokio {
+            $($(
+                #[test]
+                fn $name() {
+                    let name = concat!(module_path!(), "::", stringify!($name));
+                    super::rig::run(name, super::tokio, super::$file::$name);
+                }
+            )+)+
+        }
+    };
+}
+
+scenarios! {
+    tcp:
+        a_client_is_accepted_heard_answered_and_let_go,
+        a_client_that_half_closes_still_gets_its_answer,
+        a_reset_connection_is_reported_once_and_stays_until_it_is_closed,
+        a_send_to_a_client_that_has_gone_is_reported,
+        ten_megabytes_arrive_whole_and_are_answered_once,
+        a_client_that_never_reads_does_not_hold_up_its_close,
+        an_answer_before_the_close_survives_unread_input,
+        stopped_input_waits_until_it_is_resumed,
+        pieces_arrive_in_order_byte_for_byte,
+        sends_follow_one_another,
+        an_operation_on_an_old_name_is_ignored,
+        a_client_over_ipv6_is_served,
+        a_closed_listener_accepts_no_more;
+    datagrams:
+        a_datagram_goes_both_ways,
+        a_datagram_goes_both_ways_over_ipv6,
+        a_train_arrives_as_single_datagrams,
+        a_spliced_train_arrives_with_its_own_heads,
+        merged_datagrams_can_be_told_apart,
+        a_burst_is_received_whole,
+        unreachable_ports_harm_nobody,
+        a_closed_socket_sends_its_queue_first,
+        a_full_socket_keeps_the_order,
+        a_full_socket_sheds_what_waited_too_long;
+    wake:
+        a_waker_ends_a_turn_from_another_thread,
+        a_wake_before_the_turn_is_not_lost,
+        a_turn_ends_at_its_time,
+        a_time_in_the_past_only_looks,
+        the_clock_stands_between_two_turns;
+    moving:
+        a_connection_moves_with_its_unread_input,
+        several_drivers_share_one_address,
+        a_connection_of_another_kind_is_refused;
+    limits:
+        two_thousand_clients_come_and_go,
+        two_hundred_clients_are_served_at_once,
+        out_of_descriptors_is_survived;
+}
+
+fn tokio() -> Option<Box<dyn Driver>> {
+    Some(Box::new(fallback::TokioDriver::new().unwrap()))
+}

@@ -1,0 +1,130 @@
+//! Many clients, and too many.
+
+use std::collections::HashMap;
+use std::env;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::thread;
+
+use proto::io::{Conn, Op};
+
+use super::rig::{Make, Rig, Seen, pattern};
+
+/// Set in the process whose descriptors are few.
+const FEW_DESCRIPTORS: &str = "RINGCASTER_TEST_FEW_DESCRIPTORS";
+
+pub fn two_thousand_clients_come_and_go(make: Make<'_>) {
+    const AT_ONCE: usize = 100;
+    let mut rig = Rig::new(make());
+    let (_, address) = rig.listen("127.0.0.1:0");
+    for round in 0..20 {
+        rig.seen.clear();
+        let clients: Vec<_> = (0..AT_ONCE).map(|_| TcpStream::connect(address).unwrap()).collect();
+        rig.until(|rig| (names(rig).len() == AT_ONCE).then_some(()));
+        let names = names(&rig);
+        assert!(names.iter().all(|conn| (conn.index as usize) < 2 * AT_ONCE), "places are used again");
+        if round % 2 == 0 {
+            // They leave first.
+            drop(clients);
+            rig.until(|rig| names.iter().all(|conn| !rig.ends(*conn).is_empty()).then_some(()));
+        }
+        names.iter().for_each(|conn| rig.driver.submit(Op::Close(*conn)));
+        rig.until(|rig| names.iter().all(|conn| rig.count_closed(*conn) == 1).then_some(()));
+    }
+}
+
+pub fn two_hundred_clients_are_served_at_once(make: Make<'_>) {
+    const CLIENTS: usize = 200;
+    let mut rig = Rig::new(make());
+    let (_, address) = rig.listen("127.0.0.1:0");
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| TcpStream::connect(address).unwrap()).collect();
+    for (client, index) in clients.iter_mut().zip(0_u32..) {
+        client.write_all(&index.to_be_bytes()).unwrap();
+    }
+    let mut requests = HashMap::new();
+    rig.until(|rig| {
+        for conn in names(rig) {
+            requests.insert(conn, rig.received(conn));
+        }
+        (requests.values().filter(|bytes| bytes.len() == 4).count() == CLIENTS).then_some(())
+    });
+    for (conn, request) in &requests {
+        rig.send(*conn, [&request[..], &pattern(200_000, request[3])].concat());
+    }
+    let readers: Vec<_> = clients
+        .into_iter()
+        .zip(0_u32..)
+        .map(|(mut client, index)| {
+            thread::spawn(move || {
+                let mut answer = vec![0; 200_004];
+                client.read_exact(&mut answer).unwrap();
+                assert_eq!(answer[..4], index.to_be_bytes());
+                assert!(answer[4..] == pattern(200_000, index as u8)[..], "client {index}");
+            })
+        })
+        .collect();
+    rig.until(|rig| requests.keys().all(|conn| rig.count_sent(*conn) == 1).then_some(()));
+    readers.into_iter().for_each(|reader| reader.join().unwrap());
+}
+
+pub fn out_of_descriptors_is_survived(make: Make<'_>) {
+    if !cfg!(unix) {
+        return;
+    }
+    if env::var_os(FEW_DESCRIPTORS).is_none() {
+        return in_process_with_few_descriptors();
+    }
+    let mut rig = Rig::new(make());
+    let (listener, address) = rig.listen("127.0.0.1:0");
+    let (first, mut known) = rig.connect_to(address);
+    let mut fillers = Vec::new();
+    while let Ok(file) = File::open("/dev/null") {
+        fillers.push(file);
+    }
+    fillers.pop();
+    let mut waiting = TcpStream::connect(address).unwrap();
+    waiting.write_all(b"let me in").unwrap();
+    rig.until(|rig| rig.seen.iter().any(|s| matches!(s, Seen::Refused(on) if *on == listener)).then_some(()));
+    rig.idle();
+    assert_eq!(names(&rig), [first]);
+    known.write_all(b"still heard").unwrap();
+    rig.until_received(first, b"still heard");
+    // A descriptor that others free is found, and one of a connection that closes.
+    fillers.truncate(fillers.len() - 2);
+    let second = rig.until(|rig| names(rig).get(1).copied());
+    rig.until_received(second, b"let me in");
+    while let Ok(file) = File::open("/dev/null") {
+        fillers.push(file);
+    }
+    fillers.pop();
+    let _third = TcpStream::connect(address).unwrap();
+    rig.idle();
+    rig.close(first);
+    rig.until(|rig| (names(rig).len() == 3).then_some(()));
+}
+
+/// Runs this test once more where `ulimit` allows 64 descriptors.
+fn in_process_with_few_descriptors() {
+    let thread = thread::current();
+    let name = thread.name().and_then(|name| name.split_once("::")).unwrap().1;
+    let status = Command::new("sh")
+        .args(["-c", "ulimit -n 64 && exec \"$0\" --exact \"$1\" --nocapture"])
+        .arg(env::current_exe().unwrap())
+        .arg(name)
+        .env(FEW_DESCRIPTORS, "1")
+        .output()
+        .unwrap();
+    let output = String::from_utf8_lossy(&status.stdout);
+    assert!(status.status.success() && output.contains("1 passed"), "{output}");
+}
+
+/// The connections accepted so far, in order.
+fn names(rig: &Rig) -> Vec<Conn> {
+    let names = rig.seen.iter().filter_map(|seen| match seen {
+        Seen::Accepted { conn, .. } => Some(*conn),
+        _ => None,
+    });
+    names.collect()
+}
