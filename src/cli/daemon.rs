@@ -29,7 +29,8 @@ pub(super) fn start(args: &Serve, settings: &Settings) -> Result<(), Failure> {
     if let Some(path) = &args.pid_file {
         PidFile::check_free(path)?;
     }
-    let log_file = settings.log_file.clone().unwrap_or_else(|| PathBuf::from("rtspserver.log"));
+    let beside = args.pid_file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+    let log_file = settings.log_file.clone().unwrap_or_else(|| beside.join("rtspserver.log"));
     let mut command = child_command(args, &log_file)?;
     let mut child =
         command.spawn().map_err(|error| Failure::Other(format!("the daemon cannot be started: {error}")))?;
