@@ -46,7 +46,7 @@ pub(super) struct Serve {
     /// Serving threads; 0 is one per core [default: 0]
     #[arg(long, value_name = "N")]
     pub(super) shards: Option<u16>,
-    /// Go to the background, with ./rtspserver.pid and ./rtspserver.log unless other files are named
+    /// Go to the background, with ./rtspserver.pid and rtspserver.log beside it unless other files are named
     #[arg(long)]
     pub(super) daemon: bool,
     /// Write the process number to FILE and refuse to run twice with it

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use super::args::Serve;
 use super::pid_file::PidFile;
-use super::{Failure, detach};
+use super::{Failure, platform};
 use crate::config::Settings;
 
 /// The options with the files that a daemon needs.
@@ -25,11 +25,12 @@ pub(super) fn with_defaults(args: &Serve) -> Serve {
 ///
 /// Errors: it already runs, or the child ends instead of serving.
 pub(super) fn start(args: &Serve, settings: &Settings) -> Result<(), Failure> {
-    detach::supported().map_err(|sentence| Failure::Other(sentence.to_string()))?;
+    platform::daemon_supported().map_err(|sentence| Failure::Other(sentence.to_string()))?;
     if let Some(path) = &args.pid_file {
         PidFile::check_free(path)?;
     }
-    let log_file = settings.log_file.clone().unwrap_or_else(|| PathBuf::from("rtspserver.log"));
+    let beside = args.pid_file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+    let log_file = settings.log_file.clone().unwrap_or_else(|| beside.join("rtspserver.log"));
     let mut command = child_command(args, &log_file)?;
     let mut child =
         command.spawn().map_err(|error| Failure::Other(format!("the daemon cannot be started: {error}")))?;
@@ -46,7 +47,7 @@ pub(super) fn start(args: &Serve, settings: &Settings) -> Result<(), Failure> {
 
 /// In the child, first: a session without a terminal.
 pub(super) fn leave_terminal() {
-    if let Err(error) = detach::new_session() {
+    if let Err(error) = platform::new_session() {
         eprintln!("rtspserver: no session of its own: {error}");
     }
 }
@@ -57,7 +58,7 @@ pub(super) fn ready() {
     // The parent sees the end of the stream if it does not see the word.
     let _ = writeln!(out, "{READY}").and_then(|()| out.flush());
     drop(out);
-    if let Err(error) = detach::close_streams() {
+    if let Err(error) = platform::close_streams() {
         tracing::warn!("the standard streams stay open: {error}");
     }
 }

@@ -7,11 +7,10 @@
 mod args;
 mod check;
 mod daemon;
-mod detach;
-mod limits;
 mod logging;
 mod overview;
 mod pid_file;
+mod platform;
 mod probe;
 mod serve;
 mod sink;

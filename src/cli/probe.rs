@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::Failure;
+use super::{Failure, platform};
 
 /// One line of the report.
 struct Finding {
@@ -29,7 +29,7 @@ fn machine() -> Vec<Finding> {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     vec![
         Finding { name: "rtspserver".to_string(), has: env!("CARGO_PKG_VERSION").to_string(), note: "" },
-        Finding { name: "system".to_string(), has: system(), note: "" },
+        Finding { name: "system".to_string(), has: platform::system(), note: "" },
         Finding {
             name: "cores".to_string(),
             has: cores.to_string(),
@@ -38,22 +38,8 @@ fn machine() -> Vec<Finding> {
     ]
 }
 
-#[cfg(unix)]
-fn system() -> String {
-    let name = rustix::system::uname();
-    format!("{} {}", name.sysname().to_string_lossy(), name.release().to_string_lossy())
-}
-
-#[cfg(not(unix))]
-fn system() -> String {
-    std::env::consts::OS.to_string()
-}
-
-#[cfg(unix)]
 fn limits() -> Vec<Finding> {
-    use rustix::process::{Resource, getrlimit};
-
-    let files = getrlimit(Resource::Nofile).maximum;
+    let files = platform::open_files_max();
     let mut findings = vec![Finding {
         name: "open files".to_string(),
         has: files.map_or("no limit".to_string(), |files| files.to_string()),
@@ -63,17 +49,11 @@ fn limits() -> Vec<Finding> {
             "enough"
         },
     }];
-    findings.extend(SYSCTLS.iter().filter_map(|sysctl| sysctl.finding()));
+    findings.extend(SYSCTLS.iter().filter_map(Sysctl::finding));
     findings
 }
 
-#[cfg(not(unix))]
-fn limits() -> Vec<Finding> {
-    Vec::new()
-}
-
 /// A kernel setting that is a number of bytes.
-#[cfg(unix)]
 struct Sysctl {
     name: &'static str,
     file: &'static str,
@@ -81,7 +61,6 @@ struct Sysctl {
     advice: &'static str,
 }
 
-#[cfg(unix)]
 impl Sysctl {
     /// None where the system does not have it.
     fn finding(&self) -> Option<Finding> {
@@ -93,7 +72,6 @@ impl Sysctl {
 }
 
 /// Bounds of socket buffers; with CAP_NET_ADMIN the server goes beyond them by itself.
-#[cfg(unix)]
 const SYSCTLS: &[Sysctl] = &[
     Sysctl {
         name: "net.core.wmem_max",
@@ -109,8 +87,6 @@ const SYSCTLS: &[Sysctl] = &[
     },
 ];
 /// The server asks for 8 MiB of send buffer.
-#[cfg(unix)]
 const BUFFER_ADVISED: u64 = 8 << 20;
 /// 10,000 sessions, and their files.
-#[cfg(unix)]
 const FILES_ADVISED: u64 = 20_000;

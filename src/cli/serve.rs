@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::args::Serve;
 use super::pid_file::PidFile;
-use super::{Failure, daemon, limits, logging};
+use super::{Failure, daemon, logging, platform};
 use crate::config;
 use crate::control;
 
@@ -25,7 +25,7 @@ pub(super) fn serve(args: &Serve) -> Result<(), Failure> {
         logging::log_panics();
     }
     say_at_start(loaded.file, &loaded.warnings);
-    limits::raise_open_files();
+    platform::raise_open_files();
     let settings = Arc::new(loaded.settings);
     let ended = control::run(settings.clone(), |started| {
         announce(started);

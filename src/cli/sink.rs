@@ -6,26 +6,26 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// The logging side; clones share one queue.
 #[derive(Clone)]
 pub(super) struct Sink {
-    queue: Sender<Message>,
+    queue: SyncSender<Message>,
     dropped: Arc<AtomicU64>,
 }
 
 /// Keeps the last lines from being lost: on drop it waits until they are written, at most a second.
 pub(super) struct Flush {
-    queue: Sender<Message>,
+    queue: SyncSender<Message>,
 }
 
 enum Message {
     Line(Vec<u8>),
-    Flush(Sender<()>),
+    Flush(SyncSender<()>),
 }
 
 impl Sink {
@@ -33,7 +33,7 @@ impl Sink {
     ///
     /// Errors: the system gives no thread.
     pub(super) fn start(output: impl Write + Send + 'static) -> io::Result<(Sink, Flush)> {
-        let (queue, lines) = bounded(LINES_MAX);
+        let (queue, lines) = sync_channel(LINES_MAX);
         let dropped = Arc::new(AtomicU64::new(0));
         let count = dropped.clone();
         std::thread::Builder::new()
@@ -66,11 +66,18 @@ impl<'a> MakeWriter<'a> for Sink {
 
 impl Drop for Flush {
     fn drop(&mut self) {
-        let (done, written) = bounded(1);
-        if self.queue.send_timeout(Message::Flush(done), FLUSH_MAX).is_ok() {
-            // An output that takes nothing must not keep the program from ending.
-            let _ = written.recv_timeout(FLUSH_MAX);
+        let (done, written) = sync_channel(1);
+        let mut message = Message::Flush(done);
+        let begin = Instant::now();
+        // An output that takes nothing must not keep the program from ending.
+        while let Err(TrySendError::Full(back)) = self.queue.try_send(message) {
+            if begin.elapsed() > FLUSH_MAX {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+            message = back;
         }
+        let _ = written.recv_timeout(FLUSH_MAX);
     }
 }
 

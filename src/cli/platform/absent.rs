@@ -1,0 +1,31 @@
+//! A system without sessions, daemons and limits of POSIX.
+
+use std::io;
+
+/// Whether a daemon can be made here, else why not.
+pub(crate) fn daemon_supported() -> Result<(), &'static str> {
+    Err("--daemon is not available on this system")
+}
+
+/// Nothing to leave.
+pub(crate) fn new_session() -> io::Result<()> {
+    Ok(())
+}
+
+/// Nothing to close.
+pub(crate) fn close_streams() -> io::Result<()> {
+    Ok(())
+}
+
+/// Nothing to raise.
+pub(crate) fn raise_open_files() {}
+
+/// How many files may be open. None means that there is no limit.
+pub(crate) fn open_files_max() -> Option<u64> {
+    None
+}
+
+/// Name of the system.
+pub(crate) fn system() -> String {
+    std::env::consts::OS.to_string()
+}

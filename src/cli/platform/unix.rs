@@ -1,0 +1,44 @@
+//! Sessions, standard streams and limits of POSIX.
+
+use std::fs::OpenOptions;
+use std::io;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Whether a daemon can be made here, else why not.
+pub(crate) fn daemon_supported() -> Result<(), &'static str> {
+    Ok(())
+}
+
+/// Puts this process into a session of its own, so that no terminal can end it.
+pub(crate) fn new_session() -> io::Result<()> {
+    rustix::process::setsid().map(drop).map_err(io::Error::from)
+}
+
+/// Lets the standard streams lead nowhere.
+pub(crate) fn close_streams() -> io::Result<()> {
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    Ok(())
+}
+
+/// Raises the number of files that may be open as far as the system lets us: every viewer over TCP is one.
+pub(crate) fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!("the limit of open files stays at {:?}: {error}", limit.current);
+    }
+}
+
+/// How many files may be open. None means that there is no limit.
+pub(crate) fn open_files_max() -> Option<u64> {
+    getrlimit(Resource::Nofile).maximum
+}
+
+/// Name and version of the system.
+pub(crate) fn system() -> String {
+    let name = rustix::system::uname();
+    format!("{} {}", name.sysname().to_string_lossy(), name.release().to_string_lossy())
+}
