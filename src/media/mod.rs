@@ -9,6 +9,8 @@
 
 pub mod cut;
 pub mod demux;
+#[cfg(feature = "ffmpeg")]
+pub mod ffmpeg;
 pub mod keys;
 pub mod library;
 pub mod memory;

@@ -1,0 +1,3 @@
+//! Files through FFmpeg's demuxers.
+
+pub mod raw;

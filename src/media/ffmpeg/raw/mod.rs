@@ -1,0 +1,45 @@
+//! FFmpeg's C interface as far as its safe wrapper does not reach: custom input, extradata, positions, parsers.
+//!
+//! Whatever leaves this room is plain data or owns what it points to.
+
+#![allow(unsafe_code)]
+
+mod input;
+mod io;
+mod packet;
+mod parser;
+
+pub use input::{Input, Next, Stream};
+pub use packet::Packet;
+pub use parser::Parser;
+
+use std::ffi::CStr;
+use std::sync::Once;
+
+use ffmpeg_next::ffi;
+
+/// Keeps FFmpeg from writing to standard error. Its messages repeat what our errors say.
+pub fn silence() {
+    static ONCE: Once = Once::new();
+    // SAFETY: the call only stores an integer that FFmpeg reads atomically.
+    ONCE.call_once(|| unsafe { ffi::av_log_set_level(ffi::AV_LOG_QUIET) });
+}
+
+/// FFmpeg's version as its packager wrote it, such as `5.1.9-0+deb12u1`.
+pub fn version() -> String {
+    // SAFETY: the function has no preconditions and returns a pointer to a constant.
+    let text = unsafe { ffi::av_version_info() };
+    // SAFETY: the constant is a string that ends with zero and lives as long as the program.
+    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+}
+
+/// Whether there is a demuxer of this name.
+pub fn has_demuxer(name: &CStr) -> bool {
+    // SAFETY: the name ends with zero and is only read during the call.
+    !unsafe { ffi::av_find_input_format(name.as_ptr()) }.is_null()
+}
+
+/// What FFmpeg says about one of its error numbers.
+fn message(error: i32) -> String {
+    ffmpeg_next::Error::from(error).to_string()
+}
