@@ -63,7 +63,8 @@ fn publishing(c: &mut Criterion) {
 fn headers(c: &mut Criterion) {
     let mut group = c.benchmark_group("parse/header");
     group.throughput(Throughput::Elements(1));
-    let offers = "RTP/AVP/UDP;unicast;client_port=22340-22341,RTP/AVP/TCP;unicast;interleaved=0-1;mode=\"PLAY\"";
+    let offers =
+        "RTP/AVP/UDP;unicast;client_port=22340-22341,RTP/AVP/TCP;unicast;interleaved=0-1;mode=\"PLAY\"";
     group.bench_function("transport", |b| b.iter(|| Transport::parse(black_box(offers))));
     group.bench_function("range", |b| b.iter(|| Range::parse(black_box("npt=12.345-34.5"))));
     let uri = "rtsp://192.168.1.7:8554/films/a%20b.mp4?t=unicast&w=640/trackID=1";

@@ -87,10 +87,10 @@ impl Shards {
         for result in reported.iter().take(usize::from(count)) {
             result?;
         }
-        if outsides.len() < usize::from(count) {
-            if let Ok(Err(error)) = ended.recv() {
-                return Err(error);
-            }
+        if outsides.len() < usize::from(count)
+            && let Ok(Err(error)) = ended.recv()
+        {
+            return Err(error);
         }
         Ok(Shards { outsides, threads, ended })
     }

@@ -176,10 +176,11 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(viewer.session) else { return };
         session.seen = self.now;
         for track in &mut session.tracks {
-            if let Route::Unicast(unicast) = &mut track.route {
-                if track.track == viewer.track && unicast.rtp_to == from {
-                    unicast.movable = false;
-                }
+            if let Route::Unicast(unicast) = &mut track.route
+                && track.track == viewer.track
+                && unicast.rtp_to == from
+            {
+                unicast.movable = false;
             }
         }
     }

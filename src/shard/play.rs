@@ -316,10 +316,10 @@ fn check_range(file: &FilePlayback, asked: &Asked) -> Result<(), Refusal> {
     if asked.until.is_some_and(|until| until <= from) {
         return invalid("Range ends before it begins");
     }
-    if let Some(duration) = file.info.duration {
-        if from > media_time(duration) {
-            return invalid("Range begins behind the end");
-        }
+    if let Some(duration) = file.info.duration
+        && from > media_time(duration)
+    {
+        return invalid("Range begins behind the end");
     }
     if from > MediaTime::ZERO && !file.info.seekable {
         return invalid("this file can only be played from its start");

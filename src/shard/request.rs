@@ -135,10 +135,10 @@ impl Shard {
         if session.conn == Some(conn) {
             return;
         }
-        if let Some(previous) = session.conn.replace(conn) {
-            if let Some(connection) = self.connections.get_mut(previous) {
-                connection.sessions.retain(|other| *other != key);
-            }
+        if let Some(previous) = session.conn.replace(conn)
+            && let Some(connection) = self.connections.get_mut(previous)
+        {
+            connection.sessions.retain(|other| *other != key);
         }
         if let Some(connection) = self.connections.get_mut(conn) {
             connection.sessions.push(key);

@@ -60,11 +60,11 @@ impl Shard {
         let path = resolved.path.clone();
         if answer.as_ref().is_err_and(|error| *error == MediaError::NotFound) {
             // A name that exists wins: the raw name is tried before the one cut at its parameters.
-            if let Ok(target) = Target::parse(&path) {
-                if target.readings().nth(reading + 1).is_some() {
-                    self.ask_library(conn, &target, reading + 1);
-                    return;
-                }
+            if let Ok(target) = Target::parse(&path)
+                && target.readings().nth(reading + 1).is_some()
+            {
+                self.ask_library(conn, &target, reading + 1);
+                return;
             }
         }
         resolved.mount =

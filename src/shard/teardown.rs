@@ -78,11 +78,11 @@ impl Shard {
     pub(super) fn finish(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         // A batch may have come in the meantime.
-        if let Source::File(file) = &mut session.source {
-            if !matches!(file.peek(self.now), Next::Finished(_)) {
-                self.make_ready(key);
-                return;
-            }
+        if let Source::File(file) = &mut session.source
+            && !matches!(file.peek(self.now), Next::Finished(_))
+        {
+            self.make_ready(key);
+            return;
         }
         tracing::info!(session = %session.id, url = %session.url, "played to the end");
         session.state = State::Ready;

@@ -134,11 +134,11 @@ impl Shard {
 
     /// Puts a session on the list of those that may have something to send.
     pub(super) fn make_ready(&mut self, key: SessionKey) {
-        if let Some(session) = self.sessions.get_mut(key) {
-            if !session.is_ready {
-                session.is_ready = true;
-                self.ready.push_back(key);
-            }
+        if let Some(session) = self.sessions.get_mut(key)
+            && !session.is_ready
+        {
+            session.is_ready = true;
+            self.ready.push_back(key);
         }
     }
 
@@ -196,10 +196,10 @@ impl Shard {
 
     /// Closes a connection once what waits has left.
     pub(super) fn close_when_flushed(&mut self, conn: Conn) {
-        if let Some(connection) = self.connections.get_mut(conn) {
-            if connection.fate != Fate::Gone {
-                connection.fate = Fate::Closing;
-            }
+        if let Some(connection) = self.connections.get_mut(conn)
+            && connection.fate != Fate::Gone
+        {
+            connection.fate = Fate::Closing;
         }
         self.flush(conn);
     }
