@@ -44,8 +44,8 @@ pub struct Connection {
     pub resolved: Option<Resolved>,
     /// Sessions that came in by this connection.
     pub sessions: SmallVec<[SessionKey; 1]>,
-    /// When it last received anything.
-    pub seen: Time,
+    /// When it was opened, last asked something in full, or last lost a session.
+    pub served: Time,
     /// Whether the driver has a send under way.
     pub is_sending: bool,
     /// Whether receiving was stopped until pending input is worked off.
@@ -117,7 +117,7 @@ impl Connection {
             is_retrying: false,
             resolved: None,
             sessions: SmallVec::new(),
-            seen: now,
+            served: now,
             is_sending: false,
             is_stopped: false,
             fate: Fate::Open,

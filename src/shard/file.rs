@@ -105,14 +105,6 @@ impl FilePlayback {
         }
     }
 
-    /// Drops what was read, for a jump to another position.
-    pub fn forget(&mut self) {
-        self.current = None;
-        self.ahead.clear();
-        self.asked = None;
-        self.index = 0;
-    }
-
     /// Begins a stretch at `now` with its first segment; returns the content time it begins at.
     pub fn begin(&mut self, now: Time, asked: MediaTime, segment: Arc<Segment>, pace: Pace) -> MediaTime {
         let leading = leading(&self.info.tracks);
@@ -194,8 +186,8 @@ impl FilePlayback {
         loop {
             let Some(current) = &self.current else { return Next::Starved };
             if let Some(entry) = current.entries.get(self.index) {
-                if self.until.is_some_and(|until| entry.due >= until && self.ahead_is_of_this_play()) {
-                    return Next::Finished(self.due(self.until.unwrap_or(entry.due)));
+                if let Some(until) = self.until.filter(|until| entry.due >= *until) {
+                    return Next::Finished(self.due(until));
                 }
                 if self.is_skipped(entry.batch.as_ref()) {
                     self.index += 1;
@@ -230,9 +222,14 @@ impl FilePlayback {
         }
     }
 
-    /// Ends the play at a content time, or lets it run to the end.
-    pub fn stop_at(&mut self, until: Option<MediaTime>) {
+    /// Drops what was read, for a jump: `plays` times to the end (None = endless), or once to a content time.
+    pub fn jump(&mut self, plays: Option<u32>, until: Option<MediaTime>) {
+        self.current = None;
+        self.ahead.clear();
+        self.asked = None;
+        self.index = 0;
         self.until = until;
+        self.plays_left = if until.is_some() { Some(0) } else { plays.map(|plays| plays.saturating_sub(1)) };
     }
 
     /// The map from canonical timestamps of a track to this viewer's in the present stretch.
@@ -293,10 +290,6 @@ impl FilePlayback {
         }
         self.current = Some(ahead.segment);
         self.index = 0;
-    }
-
-    fn ahead_is_of_this_play(&self) -> bool {
-        self.plays_left.is_none_or(|left| left == 0) || self.until.is_some()
     }
 
     fn is_skipped(&self, batch: &Batch) -> bool {

@@ -232,8 +232,7 @@ impl Shard {
             }
         }
         let from = from.unwrap_or(MediaTime::ZERO);
-        file.forget();
-        file.stop_at(asked.until);
+        file.jump(self.settings.loops, asked.until);
         let info = file.info.clone();
         session.state = State::Starting;
         session.trains_sent = 0;

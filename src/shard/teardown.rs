@@ -52,7 +52,7 @@ impl Shard {
         let is_torn_down = reason == "torn down";
         if let Some(connection) = session.conn.and_then(|conn| self.connections.get_mut(conn)) {
             connection.sessions.retain(|other| *other != key);
-            connection.seen = self.now;
+            connection.served = self.now;
             // What was bound to the connection has no use for it any more; a client that said goodbye may go on.
             if session.carrier == Carrier::Interleaved && !is_torn_down {
                 let conn = connection.conn;

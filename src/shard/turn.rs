@@ -33,8 +33,12 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// otherwise hold the shard for 30 ms.
 const PUMPS_A_TURN: usize = 256;
 
-/// A connection without a session is closed after this long in silence: slow or half-sent requests cannot pile up.
+/// A connection without a session is closed when it has not asked anything in full for this long: slow or half-sent
+/// requests cannot pile up.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// How long a client may take to read the last words of a connection.
+const FAREWELL_MAX: Duration = Duration::from_secs(5);
 
 /// One thread's worth of server.
 #[derive(Debug)]
@@ -167,7 +171,10 @@ impl Shard {
             }
             match connection.parser.poll() {
                 Ok(None) => break,
-                Ok(Some(Item::Request(request))) => self.serve(conn, request),
+                Ok(Some(Item::Request(request))) => {
+                    connection.served = self.now;
+                    self.serve(conn, request);
+                }
                 Ok(Some(Item::Interleaved { channel, payload })) => {
                     self.handle_interleaved(conn, channel, &payload)
                 }
@@ -200,6 +207,7 @@ impl Shard {
             && connection.fate != Fate::Gone
         {
             connection.fate = Fate::Closing;
+            connection.served = self.now;
         }
         self.flush(conn);
     }
@@ -291,7 +299,6 @@ impl Shard {
         if matches!(connection.fate, Fate::Closing | Fate::Gone) {
             return;
         }
-        connection.seen = self.now;
         connection.parser.handle_bytes(self.ports.driver.bytes(span));
         self.advance(conn);
     }
@@ -300,14 +307,17 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         connection.is_sending = false;
         let was_stopped = connection.is_stopped;
-        let playing = connection.sessions.iter().copied().find(|key| self.sessions.contains_key(*key));
-        match playing {
-            Some(key) if connection.fate == Fate::Open => {
-                // A viewer that takes its media is alive, even if it never sends a word.
-                self.sessions[key].seen = self.now;
-                self.make_ready(key);
+        let sessions =
+            if connection.fate == Fate::Open { connection.sessions.clone() } else { Default::default() };
+        for key in &sessions {
+            // A viewer that takes its media is alive, even if it never sends a word.
+            if let Some(session) = self.sessions.get_mut(*key) {
+                session.seen = self.now;
             }
-            _ => self.flush(conn),
+            self.make_ready(*key);
+        }
+        if sessions.is_empty() {
+            self.flush(conn);
         }
         if was_stopped {
             self.advance(conn);
@@ -429,7 +439,9 @@ impl Shard {
         }
         let idle: Vec<_> = (self.connections.iter())
             .filter(|connection| {
-                connection.sessions.is_empty() && self.now.since(connection.seen) > SILENCE_MAX
+                let silence = self.now.since(connection.served);
+                let is_leaving = connection.fate == Fate::Closing && silence > FAREWELL_MAX;
+                is_leaving || (connection.sessions.is_empty() && silence > SILENCE_MAX)
             })
             .map(|connection| connection.conn)
             .collect();

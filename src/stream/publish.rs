@@ -14,12 +14,19 @@ use super::catalog::{Description, Notice, ShardIndex, Snapshot, StreamId, Subscr
 /// Most bytes that are kept for viewers who come between two keyframes; beyond them they wait for the next one.
 const CACHED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// A subscribed shard.
+struct Receiver {
+    subscriber: Subscriber,
+    /// Its inbox was full: nothing is of use to it before the next keyframe.
+    awaits_keyframe: bool,
+}
+
 /// A live stream in the hands of the thread that receives or encodes it.
 pub struct Publisher {
     description: Arc<Description>,
     packetizers: Vec<Packetizer>,
     leading: u8,
-    subscribers: Vec<Subscriber>,
+    receivers: Vec<Receiver>,
     cached: Vec<Arc<Batch>>,
     cached_bytes: usize,
 }
@@ -53,7 +60,7 @@ impl Publisher {
             description,
             packetizers,
             leading,
-            subscribers: Vec::new(),
+            receivers: Vec::new(),
             cached: Vec::new(),
             cached_bytes: 0,
         }
@@ -77,31 +84,43 @@ impl Publisher {
         self.unsubscribe(subscriber.shard);
         let snapshot = Snapshot { description: self.description.clone(), batches: self.cached.clone() };
         (subscriber.deliver)(Notice::Subscribed { path: path.clone(), answer: Ok(snapshot) });
-        self.subscribers.push(subscriber);
+        self.receivers.push(Receiver { subscriber, awaits_keyframe: false });
     }
 
     /// Removes a shard.
     pub fn unsubscribe(&mut self, shard: ShardIndex) {
-        self.subscribers.retain(|subscriber| subscriber.shard != shard);
+        self.receivers.retain(|receiver| receiver.subscriber.shard != shard);
     }
 
     /// Tells every shard that the stream is over.
     pub fn end(&mut self, reason: &str) {
-        for subscriber in self.subscribers.drain(..) {
-            (subscriber.deliver)(Notice::Ended { stream: self.description.id, reason: reason.to_owned() });
+        for receiver in self.receivers.drain(..) {
+            (receiver.subscriber.deliver)(Notice::Ended {
+                stream: self.description.id,
+                reason: reason.to_owned(),
+            });
         }
     }
 
     /// Whether nobody receives the stream.
     pub fn is_idle(&self) -> bool {
-        self.subscribers.is_empty()
+        self.receivers.is_empty()
     }
 
     fn distribute(&mut self, batch: Arc<Batch>) {
         self.cache(&batch);
-        for subscriber in &self.subscribers {
+        let is_start = batch.meta().keyframe && batch.meta().track == self.leading;
+        for receiver in &mut self.receivers {
+            if receiver.awaits_keyframe && !is_start {
+                continue;
+            }
             let notice = Notice::Batch { stream: self.description.id, batch: batch.clone() };
-            (subscriber.deliver)(notice);
+            let is_delivered = (receiver.subscriber.deliver)(notice);
+            if !is_delivered && !receiver.awaits_keyframe {
+                let shard = receiver.subscriber.shard;
+                tracing::warn!(stream = %self.description.path, shard, "a shard is behind; it skips to the next keyframe");
+            }
+            receiver.awaits_keyframe = !is_delivered;
         }
     }
 
