@@ -99,7 +99,11 @@ fn started(settings: &Settings, listen: &[SocketAddr]) -> Started {
         ip => ip,
     };
     let address = SocketAddr::new(host, address.port());
-    let base = if address.port() == 554 { format!("rtsp://{}", bracketed(host)) } else { format!("rtsp://{address}") };
+    let base = if address.port() == 554 {
+        format!("rtsp://{}", bracketed(host))
+    } else {
+        format!("rtsp://{address}")
+    };
     let urls = settings.test.then(|| format!("{base}/test")).into_iter().collect();
     Started { urls, more: 0 }
 }
