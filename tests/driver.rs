@@ -22,6 +22,17 @@ macro_rules! scenarios {
                 }
             )+)+
         }
+
+        #[cfg(target_os = "linux")]
+        mod uring {
+            $($(
+                #[test]
+                fn $name() {
+                    let name = concat!(module_path!(), "::", stringify!($name));
+                    super::rig::run(name, super::uring, super::$file::$name);
+                }
+            )+)+
+        }
     };
 }
 
@@ -69,4 +80,11 @@ scenarios! {
 
 fn tokio() -> Option<Box<dyn Driver>> {
     Some(Box::new(fallback::TokioDriver::new().unwrap()))
+}
+
+#[cfg(target_os = "linux")]
+fn uring() -> Option<Box<dyn Driver>> {
+    use ringcaster::driver::uring::{UringDriver, UringOptions, probe};
+    probe().ok()?;
+    Some(Box::new(UringDriver::new(UringOptions::default()).unwrap()))
 }

@@ -5,6 +5,8 @@
 //! list; a turn sends what is queued by plain system calls, works off the ready list and sleeps in the reactor
 //! until something of it is true again.
 
+#[cfg(test)]
+mod allocations;
 mod clock;
 mod connection;
 mod door;

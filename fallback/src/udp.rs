@@ -20,7 +20,7 @@ use crate::platform;
 /// Trains in a row that the kernel took only as single packets before segmentation offload is given up.
 const OFFLOAD_REFUSALS_MAX: u8 = 3;
 
-/// Entries of one system call, on any system.
+/// Entries of one system call on any system, for a list without an allocation.
 const ENTRIES_MAX: usize = 64;
 
 /// Errors in a row that one look at a socket passes over: ICMP answers to what we sent.
@@ -144,7 +144,7 @@ impl Datagrams {
             closing: false,
             offload,
             refusals: 0,
-            burst_max: platform::BURST_MAX.min(ENTRIES_MAX),
+            burst_max: platform::BURST_MAX,
             segment: 0,
         };
         Ok((datagrams, local))
@@ -363,4 +363,97 @@ fn note_failure(stats: &mut DriverStats, count: u64, to: SocketAddr, error: &io:
 
 fn is_peers_answer(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn train(to: SocketAddr, size: usize, segment: u16) -> Outgoing {
+        let bytes: Vec<u8> = (0..size).map(|at| (at / usize::from(segment)) as u8).collect();
+        Outgoing { to, piece: Piece::Shared(bytes.into()), segment }
+    }
+
+    /// Sends trains by a socket that `change` has changed; what arrives must be the packets, in order.
+    fn trains_arrive(change: impl FnOnce(&mut Datagrams)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let _context = runtime.enter();
+        let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        peer.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let to = peer.local_addr().unwrap();
+        let (mut datagrams, _) =
+            Datagrams::bind("127.0.0.1:0".parse().unwrap(), &UdpOptions::default()).unwrap();
+        change(&mut datagrams);
+        let mut stats = DriverStats::default();
+        let trains = [(60, 60), (12_000, 1_400), (2_800, 1_400), (900, 900), (5_000, 700)];
+        for (size, segment) in trains {
+            datagrams.push(train(to, size, segment), Time::ZERO);
+        }
+        datagrams.poll_flush(&mut Context::from_waker(Waker::noop()), &mut Vec::new(), &mut stats);
+        let mut count = 0;
+        for (size, segment) in trains {
+            let Piece::Shared(bytes) = train(to, size, segment).piece else { unreachable!() };
+            for packet in bytes.chunks(segment.into()) {
+                let mut buffer = [0; 2_000];
+                let received = peer.recv(&mut buffer).expect("every packet arrives");
+                assert_eq!(buffer[..received], *packet);
+                count += 1;
+            }
+        }
+        assert_eq!((stats.datagrams, stats.datagrams_failed), (count, 0));
+    }
+
+    #[test]
+    fn trains_leave_in_bursts() {
+        trains_arrive(|_| {});
+    }
+
+    #[test]
+    fn trains_leave_by_a_call_each() {
+        trains_arrive(|datagrams| datagrams.burst_max = 0);
+    }
+
+    #[test]
+    fn trains_leave_as_single_packets_without_offload() {
+        trains_arrive(|datagrams| datagrams.offload = false);
+        trains_arrive(|datagrams| (datagrams.offload, datagrams.burst_max) = (false, 0));
+    }
+
+    #[test]
+    fn a_burst_has_trains_of_one_segment_and_no_larger_single() {
+        let to = "127.0.0.1:9".parse().unwrap();
+        let mut sizes = Sizes::default();
+        assert!(sizes.take(&train(to, 60, 60)));
+        assert!(sizes.take(&train(to, 2_800, 1_400)));
+        assert!(!sizes.take(&train(to, 2_800, 1_300)));
+        assert!(!sizes.take(&train(to, 1_401, 1_401)));
+        assert!(sizes.take(&train(to, 1_400, 1_400)));
+        let mut sizes = Sizes::default();
+        assert!(sizes.take(&train(to, 1_401, 1_401)));
+        assert!(!sizes.take(&train(to, 2_800, 1_400)));
+    }
+
+    #[test]
+    fn what_waits_too_long_is_shed_by_packets() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let _context = runtime.enter();
+        let options = UdpOptions { patience: Duration::from_millis(10), ..UdpOptions::default() };
+        let (mut datagrams, _) = Datagrams::bind("127.0.0.1:0".parse().unwrap(), &options).unwrap();
+        let to = "127.0.0.1:9".parse().unwrap();
+        assert!(datagrams.push(train(to, 2_900, 1_400), Time::ZERO));
+        let empty = Outgoing { to, piece: Piece::Shared(Bytes::new()), segment: 0 };
+        assert!(!datagrams.push(empty, Time::from_millis(5)));
+        let mut stats = DriverStats::default();
+        datagrams.shed(Time::from_millis(9), &mut stats);
+        assert_eq!(stats.datagrams_shed, 0);
+        datagrams.shed(Time::from_millis(10), &mut stats);
+        assert_eq!(stats.datagrams_shed, 3);
+        assert_eq!(datagrams.shed_at(), Some(Time::from_millis(15)));
+        datagrams.shed(Time::from_millis(15), &mut stats);
+        assert_eq!((stats.datagrams_shed, datagrams.shed_at()), (4, None));
+    }
 }

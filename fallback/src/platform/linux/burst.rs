@@ -28,9 +28,11 @@ pub fn send_burst(socket: &UdpSocket, entries: &[(SocketAddr, &Piece)]) -> io::R
     let mut runs = SmallVec::<[IoSlice<'_>; RUNS_MAX]>::new();
     let mut ends = SmallVec::<[usize; BURST_MAX]>::new();
     for (_, piece) in entries.iter().take(BURST_MAX) {
+        // Those that do not fit any more leave by the next call; a single one always fits.
+        let room = if ends.is_empty() { usize::MAX } else { RUNS_MAX - runs.len() };
         let before = runs.len();
-        runs.extend(piece.slices().map(IoSlice::new));
-        if runs.len() > RUNS_MAX && !ends.is_empty() {
+        runs.extend(piece.slices().take(room).map(IoSlice::new));
+        if runs.len() == before + room {
             runs.truncate(before);
             break;
         }
