@@ -29,7 +29,7 @@ pub(super) fn start(settings: &Settings) -> Result<Option<Flush>, Failure> {
         .with_ansi(settings.log_file.is_none() && std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_writer(sink);
     let set = match settings.log_format {
-        LogFormat::Text => builder.try_init(),
+        LogFormat::Text => builder.with_target(false).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     set.map_err(|error| Failure::Other(format!("the log was started twice: {error}")))?;
