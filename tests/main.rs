@@ -6,4 +6,5 @@ mod corpus;
 mod driver;
 mod house;
 mod judge;
+mod program;
 mod server;

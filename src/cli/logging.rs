@@ -29,7 +29,7 @@ pub(super) fn start(settings: &Settings) -> Result<Option<Flush>, Failure> {
         .with_ansi(settings.log_file.is_none() && std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_writer(sink);
     let set = match settings.log_format {
-        LogFormat::Text => builder.try_init(),
+        LogFormat::Text => builder.with_target(false).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     set.map_err(|error| Failure::Other(format!("the log was started twice: {error}")))?;
@@ -86,3 +86,42 @@ fn open(file: &Path, settings: &Settings) -> Result<FileRotate<AppendCount>, Fai
 
 /// Target of the lines that level 5 lets through.
 const FATAL: &str = "fatal";
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_full_log_file_is_put_aside_and_only_some_are_kept() {
+        let folder = std::env::temp_dir().join(format!("ringcaster-log-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("a.log");
+        let mut settings = Settings::default();
+        (settings.log_file_mb, settings.log_files) = (1, 2);
+        let mut log = open(&file, &settings).unwrap();
+        let line = [b'x'; 1024];
+        for _ in 0..5 * 1100 {
+            log.write_all(&line).unwrap();
+        }
+        let mut names: Vec<_> =
+            std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["a.log", "a.log.1", "a.log.2"]);
+        assert!(std::fs::metadata(folder.join("a.log.1")).unwrap().len() <= (1 << 20) + 2048);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_log_file_that_cannot_be_written_is_named_with_its_setting() {
+        let file = Path::new("/nowhere/a.log");
+        match open(file, &Settings::default()) {
+            Err(Failure::Configuration(error)) => assert_eq!(
+                error.to_string(),
+                "log_file, default: /nowhere/a.log cannot be written: No such file or directory (os error 2)"
+            ),
+            _ => panic!("it cannot be written"),
+        }
+    }
+}

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::{Failure, platform};
+use crate::driver;
 
 /// One line of the report.
 struct Finding {
@@ -11,15 +12,22 @@ struct Finding {
     /// What there is.
     has: String,
     /// What it means or what to do; may be empty.
-    note: &'static str,
+    note: String,
+}
+
+impl Finding {
+    fn new(name: impl Into<String>, has: impl Into<String>, note: impl Into<String>) -> Finding {
+        Finding { name: name.into(), has: has.into(), note: note.into() }
+    }
 }
 
 /// Prints what this machine offers.
 pub(super) fn probe() -> Result<(), Failure> {
     let mut text = String::new();
-    for finding in machine().into_iter().chain(limits()) {
+    for finding in machine().into_iter().chain(ring()).chain(codecs()).chain(limits()) {
+        let line = format!("{:<22} {:<18} {}", finding.name, finding.has, finding.note);
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{:<28} {:<24} {}", finding.name, finding.has, finding.note);
+        let _ = writeln!(text, "{}", line.trim_end());
     }
     print!("{text}");
     Ok(())
@@ -28,29 +36,51 @@ pub(super) fn probe() -> Result<(), Failure> {
 fn machine() -> Vec<Finding> {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     vec![
-        Finding { name: "rtspserver".to_string(), has: env!("CARGO_PKG_VERSION").to_string(), note: "" },
-        Finding { name: "system".to_string(), has: platform::system(), note: "" },
-        Finding {
-            name: "cores".to_string(),
-            has: cores.to_string(),
-            note: "one shard each unless shards says otherwise",
-        },
+        Finding::new("rtspserver", env!("CARGO_PKG_VERSION"), ""),
+        Finding::new("system", platform::system(), ""),
+        Finding::new("cores", cores.to_string(), "one shard each unless shards says otherwise"),
     ]
 }
 
+fn ring() -> Vec<Finding> {
+    let report = match driver::ring_report() {
+        Ok(report) => report,
+        Err(reason) => return vec![Finding::new("io_uring", "no", format!("{reason}; the fallback serves"))],
+    };
+    let lines = report.lines().filter_map(|line| line.split_once(": ")).map(|(name, has)| {
+        let (has, note) = has.split_once(", ").unwrap_or((has, ""));
+        Finding::new(format!("  {name}"), has, note)
+    });
+    std::iter::once(Finding::new("io_uring", "yes", "")).chain(lines).collect()
+}
+
+#[cfg(feature = "ffmpeg")]
+fn codecs() -> Vec<Finding> {
+    use crate::media::ffmpeg::report;
+
+    let lines = report::codecs().into_iter().map(|codec| {
+        let named = |name: Option<&str>| name.unwrap_or("none").to_string();
+        let has = format!("decoder {}", named(codec.decoder));
+        Finding::new(format!("  {}", codec.name), has, format!("encoder {}", named(codec.encoder)))
+    });
+    std::iter::once(Finding::new("FFmpeg, libavcodec", report::version(), "")).chain(lines).collect()
+}
+
+#[cfg(not(feature = "ffmpeg"))]
+fn codecs() -> Vec<Finding> {
+    vec![Finding::new("FFmpeg", "no", "this build is without it: files do not play")]
+}
+
 fn limits() -> Vec<Finding> {
-    let files = platform::open_files_max();
-    let mut findings = vec![Finding {
-        name: "open files".to_string(),
-        has: files.map_or("no limit".to_string(), |files| files.to_string()),
-        note: if files.is_some_and(|files| files < FILES_ADVISED) {
-            "few: each viewer over TCP needs one; raise LimitNOFILE= or ulimit -n"
-        } else {
-            "enough"
-        },
-    }];
-    findings.extend(SYSCTLS.iter().filter_map(Sysctl::finding));
-    findings
+    let (has, note) = match platform::open_files_max() {
+        None => ("no limit".to_string(), "enough"),
+        Some(files) if files < FILES_ADVISED => {
+            (files.to_string(), "few: each viewer over TCP needs one; raise LimitNOFILE= or ulimit -n")
+        }
+        Some(files) => (files.to_string(), "enough"),
+    };
+    let sysctls = SYSCTLS.iter().filter_map(Sysctl::finding);
+    std::iter::once(Finding::new("open files", has, note)).chain(sysctls).collect()
 }
 
 /// A kernel setting that is a number of bytes.
@@ -67,7 +97,7 @@ impl Sysctl {
         let text = std::fs::read_to_string(self.file).ok()?;
         let value: u64 = text.trim().parse().ok()?;
         let note = if value < self.advised { self.advice } else { "enough" };
-        Some(Finding { name: self.name.to_string(), has: value.to_string(), note })
+        Some(Finding::new(self.name, value.to_string(), note))
     }
 }
 

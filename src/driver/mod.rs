@@ -57,6 +57,18 @@ impl Backend {
     }
 }
 
+/// What the ring has here, a line each. An error says why there is no ring.
+#[cfg(target_os = "linux")]
+pub fn ring_report() -> Result<String, String> {
+    uring::probe().map(|has| has.to_string()).map_err(|refusal| refusal.to_string())
+}
+
+/// What the ring has here, a line each. An error says why there is no ring.
+#[cfg(not(target_os = "linux"))]
+pub fn ring_report() -> Result<String, String> {
+    Err("io_uring is part of Linux".to_owned())
+}
+
 #[cfg(target_os = "linux")]
 fn ring() -> Result<Backend, String> {
     uring::probe().map(|_| Backend::Uring).map_err(|refusal| refusal.to_string())

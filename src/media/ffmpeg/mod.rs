@@ -1,3 +1,4 @@
 //! Files through FFmpeg's demuxers.
 
 pub mod raw;
+pub mod report;
