@@ -56,7 +56,13 @@ pub fn hosts(settings: &Settings) -> Result<Vec<IpAddr>, AddressError> {
 
 /// Finds the port to listen on: the one that is set or, where that is only a default and cannot be had, `instead`.
 /// Port 0 becomes a free one.
-pub fn port(hosts: &[IpAddr], key: &str, port: u16, settings: &Settings, instead: u16) -> Result<u16, AddressError> {
+pub fn port(
+    hosts: &[IpAddr],
+    key: &str,
+    port: u16,
+    settings: &Settings,
+    instead: u16,
+) -> Result<u16, AddressError> {
     let error = match claim(hosts, port) {
         Ok(port) => return Ok(port),
         Err(error) => error,
@@ -65,7 +71,10 @@ pub fn port(hosts: &[IpAddr], key: &str, port: u16, settings: &Settings, instead
         let (address, error) = error;
         return Err(AddressError::Port { address, setting: settings.cite(key), error });
     }
-    tracing::warn!("port {port} cannot be had ({}); {instead} takes its place: set {key} to choose", reason(&error.1, port));
+    tracing::warn!(
+        "port {port} cannot be had ({}); {instead} takes its place: set {key} to choose",
+        reason(&error.1, port)
+    );
     claim(hosts, instead).map_err(|(address, error)| AddressError::Port {
         address,
         setting: settings.cite(key),
@@ -119,7 +128,9 @@ fn default_hosts() -> Vec<IpAddr> {
 fn reason(error: &io::Error, port: u16) -> String {
     match error.kind() {
         io::ErrorKind::PermissionDenied if port < 1024 => {
-            format!("ports below 1024 need root or CAP_NET_BIND_SERVICE, and this program has neither for {port}")
+            format!(
+                "ports below 1024 need root or CAP_NET_BIND_SERVICE, and this program has neither for {port}"
+            )
         }
         io::ErrorKind::AddrInUse => format!("port {port} is in use"),
         io::ErrorKind::AddrNotAvailable => "this machine does not have that address".to_owned(),

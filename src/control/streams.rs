@@ -163,7 +163,8 @@ impl Live {
             Ok(()) => tracing::info!(path = %self.path, "source stopped: nobody watches"),
             Err(error) => tracing::error!(path = %self.path, %error, "source failed"),
         }
-        publisher.end(&result.err().map_or_else(|| "the source stopped".to_owned(), |error| error.to_string()));
+        publisher
+            .end(&result.err().map_or_else(|| "the source stopped".to_owned(), |error| error.to_string()));
         self.received.try_iter().collect()
     }
 

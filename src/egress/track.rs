@@ -77,7 +77,13 @@ impl TrackOut {
     }
 
     /// The send of one train.
-    pub fn datagrams(&mut self, to: &UnicastTarget, batch: &Arc<Batch>, train: &Train, heads: &mut Heads) -> Op {
+    pub fn datagrams(
+        &mut self,
+        to: &UnicastTarget,
+        batch: &Arc<Batch>,
+        train: &Train,
+        heads: &mut Heads,
+    ) -> Op {
         let piece = heads.datagrams(batch, train, &self.numbering);
         self.count(train.count, train.bytes - 12 * train.count);
         Op::SendTo { udp: to.udp, to: to.address, piece, segment: train.segment }

@@ -154,11 +154,8 @@ impl Shard {
         let track = &mut self.sessions[key].tracks[slot];
         let index = track.track;
         let Route::Unicast(unicast) = &mut track.route else { return None };
-        let (is_media, old) = if unicast.rtp == udp {
-            (true, unicast.rtp_to)
-        } else {
-            (false, unicast.rtcp_to?)
-        };
+        let (is_media, old) =
+            if unicast.rtp == udp { (true, unicast.rtp_to) } else { (false, unicast.rtcp_to?) };
         if is_media {
             unicast.rtp_to = from;
             unicast.movable = false;

@@ -18,7 +18,8 @@ impl Shard {
             return Refusal::new(Status::NOT_ACCEPTABLE, "only application/sdp is offered").into();
         }
         let is_first_look = self.connections.get(conn).is_some_and(|connection| {
-            connection.resolved.as_ref().is_none_or(|resolved| resolved.asked.is_none()) && !connection.is_retrying
+            connection.resolved.as_ref().is_none_or(|resolved| resolved.asked.is_none())
+                && !connection.is_retrying
         });
         if is_first_look {
             self.forget_resolved(conn);

@@ -116,8 +116,11 @@ impl FilePlayback {
     /// Begins a stretch at `now` with its first segment; returns the content time it begins at.
     pub fn begin(&mut self, now: Time, asked: MediaTime, segment: Arc<Segment>, pace: Pace) -> MediaTime {
         let leading = leading(&self.info.tracks);
-        let first_of_leading =
-            segment.entries.iter().find(|entry| entry.batch.meta().track == leading).map(|e| e.batch.meta().pts);
+        let first_of_leading = segment
+            .entries
+            .iter()
+            .find(|entry| entry.batch.meta().track == leading)
+            .map(|e| e.batch.meta().pts);
         let start = match first_of_leading {
             Some(pts) if asked > MediaTime::ZERO => pts.min(asked).max(MediaTime::ZERO),
             _ => MediaTime::ZERO,
@@ -303,7 +306,8 @@ impl FilePlayback {
 
     fn is_skipped(&self, batch: &Batch) -> bool {
         let meta = batch.meta();
-        self.clock.scale > SCALE_ALL_FRAMES_MAX && !(meta.keyframe && meta.track == leading(&self.info.tracks))
+        self.clock.scale > SCALE_ALL_FRAMES_MAX
+            && !(meta.keyframe && meta.track == leading(&self.info.tracks))
     }
 
     fn next_due(&self) -> Option<MediaTime> {

@@ -93,6 +93,9 @@ impl Outside {
     /// How live streams reach this shard.
     pub fn subscriber(&self) -> Subscriber {
         let outside = self.clone();
-        Subscriber { shard: self.shard, deliver: Arc::new(move |notice| outside.send(Message::Stream(notice))) }
+        Subscriber {
+            shard: self.shard,
+            deliver: Arc::new(move |notice| outside.send(Message::Stream(notice))),
+        }
     }
 }

@@ -38,10 +38,14 @@ impl Shard {
     fn parameter(&self, session: &Session, name: &str) -> Option<String> {
         match name {
             "position" => match &session.source {
-                Source::File(file) => Some(format!("npt={:.3}", file.content_at(self.now).as_secs_f64().max(0.0))),
+                Source::File(file) => {
+                    Some(format!("npt={:.3}", file.content_at(self.now).as_secs_f64().max(0.0)))
+                }
                 Source::Live(_) => Some("npt=now".to_owned()),
             },
-            "packets_sent" => Some(session.tracks.iter().map(|t| u64::from(t.sent.packets)).sum::<u64>().to_string()),
+            "packets_sent" => {
+                Some(session.tracks.iter().map(|t| u64::from(t.sent.packets)).sum::<u64>().to_string())
+            }
             "packets_lost" => Some(session.numbers.lost.to_string()),
             "jitter" => Some(session.numbers.jitter.to_string()),
             _ => None,

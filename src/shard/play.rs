@@ -75,7 +75,9 @@ impl Shard {
         };
         let session = &mut self.sessions[key];
         let response = Response::new(Status::OK).header("Session", session.id.to_string());
-        if let Some(track) = target.track.and_then(|index| session.tracks.iter_mut().find(|t| t.track == index)) {
+        if let Some(track) =
+            target.track.and_then(|index| session.tracks.iter_mut().find(|t| t.track == index))
+        {
             track.enabled = false;
             if session.tracks.iter().any(|track| track.enabled) {
                 return Outcome::Reply(response);
@@ -268,7 +270,8 @@ impl Shard {
 fn asked(request: &Request) -> Result<Asked, Refusal> {
     let headers = &request.headers;
     let scale = headers.get("Scale").map(Scale::parse).transpose();
-    let scale = scale.map_err(|_| Refusal::new(Status::BAD_REQUEST, "Scale is not a number above or below zero"))?;
+    let scale =
+        scale.map_err(|_| Refusal::new(Status::BAD_REQUEST, "Scale is not a number above or below zero"))?;
     let speed = headers.get("Speed").map(Speed::parse).transpose();
     let speed = speed.map_err(|_| Refusal::new(Status::BAD_REQUEST, "Speed is not a number above zero"))?;
     let range = headers.get("Range").map(Range::parse).transpose();
@@ -285,7 +288,9 @@ fn asked(request: &Request) -> Result<Asked, Refusal> {
         }
     };
     // Reverse is not offered: what cannot be granted is played at normal speed, and the reply says so.
-    let grant = |scale: Scale| if scale.ratio() < 0.0 { 1.0 } else { scale.ratio().clamp(SCALE_GRANTED.0, SCALE_GRANTED.1) };
+    let grant = |scale: Scale| {
+        if scale.ratio() < 0.0 { 1.0 } else { scale.ratio().clamp(SCALE_GRANTED.0, SCALE_GRANTED.1) }
+    };
     let pace = (scale.is_some() || speed.is_some()).then(|| Pace {
         scale: scale.map_or(1.0, grant),
         speed: speed.map_or(1.0, |speed| speed.ratio().clamp(SPEED_GRANTED.0, SPEED_GRANTED.1)),

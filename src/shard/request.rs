@@ -39,7 +39,11 @@ impl From<Refusal> for Outcome {
 impl From<Refusal> for Response {
     fn from(refusal: Refusal) -> Response {
         let response = Response::new(refusal.status);
-        if refusal.reason.is_empty() { response } else { response.body("text/plain", refusal.reason + "\r\n") }
+        if refusal.reason.is_empty() {
+            response
+        } else {
+            response.body("text/plain", refusal.reason + "\r\n")
+        }
     }
 }
 
@@ -107,10 +111,15 @@ impl Shard {
         let unknown = || Outcome::from(Refusal::new(Status::SESSION_NOT_FOUND, ""));
         let id = SessionHeader::parse(value).and_then(|header| SessionId::parse(&header.id));
         let id = id.ok_or_else(unknown)?;
-        let owns_a_session = self.connections.get(conn).is_some_and(|connection| !connection.sessions.is_empty());
+        let owns_a_session =
+            self.connections.get(conn).is_some_and(|connection| !connection.sessions.is_empty());
         if id.shard() != self.index {
             let is_known_shard = usize::from(id.shard()) < self.ports.shards.len();
-            return Err(if is_known_shard && !owns_a_session { Outcome::Move(id.shard()) } else { unknown() });
+            return Err(if is_known_shard && !owns_a_session {
+                Outcome::Move(id.shard())
+            } else {
+                unknown()
+            });
         }
         let key = *self.by_id.get(&id).ok_or_else(unknown)?;
         // Media on a connection belongs to that connection: nobody else can speak for it.

@@ -67,7 +67,8 @@ impl Shard {
                 }
             }
         }
-        resolved.mount = answer.map(Mount::File).map_err(|error| Refusal::new(status_of(&error), error.to_string()));
+        resolved.mount =
+            answer.map(Mount::File).map_err(|error| Refusal::new(status_of(&error), error.to_string()));
         if let Err(refusal) = &resolved.mount {
             tracing::info!(peer = %connection.peer, %path, status = %refusal.status, reason = %refusal.reason,
                 "not played");
@@ -122,7 +123,8 @@ impl Shard {
         let (ticket, reply) = self.ticket(Asker::Connection(conn));
         if let Some(connection) = self.connections.get_mut(conn) {
             let path = target.raw_path.clone();
-            connection.resolved = Some(Resolved { path, mount: Err(unanswered()), asked: Some((ticket, reading)) });
+            connection.resolved =
+                Some(Resolved { path, mount: Err(unanswered()), asked: Some((ticket, reading)) });
         }
         self.ports.library.describe(name, ticket, &reply);
     }

@@ -46,7 +46,12 @@ impl Shard {
     }
 
     /// Which track is meant, and whether it may be set up now.
-    fn track_asked_for(&self, mount: &Mount, target: &Target, session: Option<SessionKey>) -> Result<u8, Refusal> {
+    fn track_asked_for(
+        &self,
+        mount: &Mount,
+        target: &Target,
+        session: Option<SessionKey>,
+    ) -> Result<u8, Refusal> {
         let count = mount.track_count();
         let track = match target.track {
             Some(track) if usize::from(track) < count => track,
@@ -107,9 +112,12 @@ impl Shard {
 
     /// The channels that a client asked for, or others when it asked for none or for some that are taken.
     fn channels(&self, conn: Conn, asked: Option<Pair<u8>>) -> (u8, u8) {
-        let sessions = self.connections.get(conn).map(|connection| &connection.sessions[..]).unwrap_or_default();
+        let sessions =
+            self.connections.get(conn).map(|connection| &connection.sessions[..]).unwrap_or_default();
         let is_taken = |channel| {
-            sessions.iter().any(|key| self.sessions.get(*key).is_some_and(|session| session.has_channel(channel)))
+            sessions
+                .iter()
+                .any(|key| self.sessions.get(*key).is_some_and(|session| session.has_channel(channel)))
         };
         if let Some(asked) = asked {
             let rtcp = asked.rtcp.unwrap_or(asked.rtp.wrapping_add(1));
@@ -117,7 +125,9 @@ impl Shard {
                 return (asked.rtp, rtcp);
             }
         }
-        let free = (0..=127).map(|pair| (pair * 2, pair * 2 + 1)).find(|(rtp, rtcp)| !is_taken(*rtp) && !is_taken(*rtcp));
+        let free = (0..=127)
+            .map(|pair| (pair * 2, pair * 2 + 1))
+            .find(|(rtp, rtcp)| !is_taken(*rtp) && !is_taken(*rtcp));
         free.unwrap_or((0, 1))
     }
 
@@ -161,12 +171,18 @@ impl Shard {
         let session = &mut self.sessions[key];
         session.tracks.push(track_out);
         let timeout = self.settings.session_timeout.as_secs();
-        let id = if timeout == 0 { session.id.to_string() } else { format!("{};timeout={timeout}", session.id) };
+        let id =
+            if timeout == 0 { session.id.to_string() } else { format!("{};timeout={timeout}", session.id) };
         Ok(Response::new(Status::OK).header("Session", id).header("Transport", granted.to_string()))
     }
 
     /// Takes channels or ports, and says what is granted.
-    fn take_way(&mut self, way: Way, peer: SocketAddr, local: SocketAddr) -> Result<(Route, Transport), Refusal> {
+    fn take_way(
+        &mut self,
+        way: Way,
+        peer: SocketAddr,
+        local: SocketAddr,
+    ) -> Result<(Route, Transport), Refusal> {
         match way {
             Way::Interleaved((rtp, rtcp)) => {
                 let granted = Transport {
@@ -185,8 +201,10 @@ impl Shard {
                 };
                 let range = &self.settings.udp_ports;
                 let random = &mut self.ports.random;
-                let pair =
-                    self.udp.pair(local.ip(), range, &options, &mut *self.ports.driver, random).map_err(|error| {
+                let pair = self
+                    .udp
+                    .pair(local.ip(), range, &options, &mut *self.ports.driver, random)
+                    .map_err(|error| {
                         let reason = format!(
                             "no UDP port pair is free between udp_port_min and udp_port_max ({}-{}): {error}",
                             range.start(),
@@ -212,7 +230,8 @@ impl Shard {
     }
 
     fn claim(&self, rtp: SocketAddr, rtcp: Option<SocketAddr>) -> Result<(), Refusal> {
-        let taken = || Refusal::new(Status::BAD_REQUEST, "client_port is in use by another session of this address");
+        let taken =
+            || Refusal::new(Status::BAD_REQUEST, "client_port is in use by another session of this address");
         let claims = &self.ports.client_ports;
         if !claims.claim(rtp) {
             return Err(taken());

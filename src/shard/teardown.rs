@@ -20,7 +20,8 @@ impl Shard {
         };
         let session = &mut self.sessions[key];
         let id = session.id.to_string();
-        let slot = target.track.and_then(|index| session.tracks.iter().position(|track| track.track == index));
+        let slot =
+            target.track.and_then(|index| session.tracks.iter().position(|track| track.track == index));
         match slot {
             Some(slot) if session.tracks.len() > 1 => {
                 let track = session.tracks.remove(slot);

@@ -70,7 +70,11 @@ pub(super) enum Asker {
 
 impl Shard {
     /// A shard that listens where its settings say. Errors are those of listening, with the address.
-    pub fn new(index: ShardIndex, settings: Arc<Settings>, mut ports: Ports) -> Result<Shard, (SocketAddr, io::Error)> {
+    pub fn new(
+        index: ShardIndex,
+        settings: Arc<Settings>,
+        mut ports: Ports,
+    ) -> Result<Shard, (SocketAddr, io::Error)> {
         let mut listeners = Vec::new();
         for address in &settings.listen {
             let (listener, _) = ports.driver.listen(*address).map_err(|error| (*address, error))?;
@@ -164,7 +168,9 @@ impl Shard {
             match connection.parser.poll() {
                 Ok(None) => break,
                 Ok(Some(Item::Request(request))) => self.serve(conn, request),
-                Ok(Some(Item::Interleaved { channel, payload })) => self.handle_interleaved(conn, channel, &payload),
+                Ok(Some(Item::Interleaved { channel, payload })) => {
+                    self.handle_interleaved(conn, channel, &payload)
+                }
                 Ok(Some(Item::Response(_))) => {}
                 Ok(Some(Item::BadRequest { cseq, reason, .. })) => {
                     tracing::debug!(peer = %connection.peer, %reason, "bad request");
@@ -366,7 +372,8 @@ impl Shard {
                 }
             }
             Message::Stream(Notice::Batch { stream, batch }) => {
-                let viewers: smallvec::SmallVec<[SessionKey; 64]> = self.live.push(self.now, stream, batch).collect();
+                let viewers: smallvec::SmallVec<[SessionKey; 64]> =
+                    self.live.push(self.now, stream, batch).collect();
                 for key in viewers {
                     self.make_ready(key);
                 }
@@ -421,7 +428,9 @@ impl Shard {
             }
         }
         let idle: Vec<_> = (self.connections.iter())
-            .filter(|connection| connection.sessions.is_empty() && self.now.since(connection.seen) > SILENCE_MAX)
+            .filter(|connection| {
+                connection.sessions.is_empty() && self.now.since(connection.seen) > SILENCE_MAX
+            })
             .map(|connection| connection.conn)
             .collect();
         for conn in idle {

@@ -49,7 +49,14 @@ impl Publisher {
             origin,
         });
         let leading = description.leading();
-        Publisher { description, packetizers, leading, subscribers: Vec::new(), cached: Vec::new(), cached_bytes: 0 }
+        Publisher {
+            description,
+            packetizers,
+            leading,
+            subscribers: Vec::new(),
+            cached: Vec::new(),
+            cached_bytes: 0,
+        }
     }
 
     /// Packetizes one frame and hands it to every subscribed shard. A frame that cannot be packetized is left out

@@ -71,7 +71,12 @@ const DAMAGE_MAX: u32 = 64;
 impl Input {
     /// Opens a container and finds out about its streams. `name` helps to recognize formats that have no signature;
     /// `format` forces one. Whatever the file refers to, only the file itself is read.
-    pub fn open(file: File, name: &str, format: Option<&CStr>, options: &[(&CStr, &CStr)]) -> Result<Input, String> {
+    pub fn open(
+        file: File,
+        name: &str,
+        format: Option<&CStr>,
+        options: &[(&CStr, &CStr)],
+    ) -> Result<Input, String> {
         silence();
         let io = FileIo::new(file).ok_or("out of memory")?;
         let name = CString::new(name).map_err(|_| "the name holds a zero byte")?;
@@ -97,7 +102,12 @@ impl Input {
         // SAFETY: the context is whole, the name ends with zero, the format is null or FFmpeg's own, and the
         // dictionary is one of FFmpeg's. On failure the context is freed by FFmpeg.
         let code = unsafe {
-            ffi::avformat_open_input(&mut opened, name.as_ptr(), format.cast_mut().cast_const(), &mut dictionary.0)
+            ffi::avformat_open_input(
+                &mut opened,
+                name.as_ptr(),
+                format.cast_mut().cast_const(),
+                &mut dictionary.0,
+            )
         };
         let context = NonNull::new(opened).filter(|_| code >= 0).ok_or_else(|| message(code))?;
         let mut input = Input { context, io };
@@ -179,7 +189,9 @@ impl Input {
 
     /// Length in microseconds; None when unknown.
     pub fn duration_micros(&self) -> Option<u64> {
-        known(self.fields().duration).and_then(|duration| u64::try_from(duration).ok()).filter(|micros| *micros > 0)
+        known(self.fields().duration)
+            .and_then(|duration| u64::try_from(duration).ok())
+            .filter(|micros| *micros > 0)
     }
 
     /// Whether the length was computed from the average bit rate.
@@ -260,7 +272,8 @@ fn describe(stream: *const ffi::AVStream) -> Stream {
         Bytes::new()
     } else {
         // SAFETY: the container holds `extradata_size` bytes there; they are copied at once.
-        let bytes = unsafe { slice::from_raw_parts(parameters.extradata, parameters.extradata_size as usize) };
+        let bytes =
+            unsafe { slice::from_raw_parts(parameters.extradata, parameters.extradata_size as usize) };
         Bytes::copy_from_slice(bytes)
     };
     let (width, height) = (parameters.width.max(0) as u32, parameters.height.max(0) as u32);
