@@ -14,6 +14,7 @@ pub mod ffmpeg;
 pub mod keys;
 pub mod library;
 pub mod memory;
+pub mod opener;
 pub mod reader;
 pub mod segment;
 pub mod source;

@@ -1,4 +1,7 @@
 //! Files through FFmpeg's demuxers.
 
+mod config;
+mod container;
+mod pieces;
 pub mod raw;
 pub mod report;

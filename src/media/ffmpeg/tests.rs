@@ -1,0 +1,298 @@
+//! Files of many kinds, made by the `ffmpeg` program, read through reader and container.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use proto::frame::Frame;
+use proto::time::MediaTime;
+use proto::track::{Codec, Kind, Track};
+
+use super::Containers;
+use crate::media::library::MediaError;
+use crate::media::opener::{Opened, Opener};
+use crate::media::reader::{Reader, Stretch};
+
+const PICTURE: &str = "-f lavfi -i testsrc2=s=320x240:r=25:d=4";
+const SOUND: &str = "-f lavfi -i sine=440:d=4:r=44100";
+const X264: &str = "-c:v libx264 -preset veryfast -g 25 -bf 3";
+
+/// Names and arguments of files with pictures and sound, in an order in which they can be made.
+fn recipes() -> Vec<(&'static str, String)> {
+    let both = |rest: &str| format!("{PICTURE} {SOUND} {rest}");
+    let picture = |rest: &str| format!("{PICTURE} {rest}");
+    let telephone = |rest: &str| format!("{SOUND} -ar 8000 -ac 1 {rest}");
+    let again = |rest: &str| format!("-i film.mp4 {rest}");
+    vec![
+        ("film.mp4", both(&format!("{X264} -c:a aac"))),
+        ("plain.mp4", both("-c:v libx264 -preset veryfast -g 50 -bf 0 -c:a aac -ac 2 -ar 48000")),
+        ("film.mov", again("-c copy")),
+        ("film.mkv", again("-c copy")),
+        ("film.ts", again("-c copy")),
+        ("film.flv", again("-c copy")),
+        ("film.avi", again("-c copy")),
+        ("late.mkv", format!("-itsoffset 7 {PICTURE} -itsoffset 5 {SOUND} {X264} -c:a aac -copyts")),
+        ("film.264", again("-c copy -an")),
+        ("plain.264", "-i plain.mp4 -c copy -an".to_owned()),
+        ("film.265", picture("-c:v libx265 -preset ultrafast -x265-params log-level=none:keyint=25:bframes=3")),
+        ("film265.mp4", "-i film.265 -c copy".to_owned()),
+        ("xvid.avi", both("-c:v mpeg4 -bf 2 -g 25 -c:a libmp3lame")),
+        ("xvid.m4v", picture("-c:v mpeg4 -bf 2 -g 25 -f m4v")),
+        ("jpeg.avi", both("-c:v mjpeg -huffman default -c:a pcm_s16le")),
+        ("jpeg.mjpeg", picture("-c:v mjpeg -huffman default")),
+        ("vp8.webm", both("-c:v libvpx -deadline realtime -g 25 -c:a libopus")),
+        ("vp9.webm", both("-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 25 -c:a libopus")),
+        ("av1.mkv", picture("-c:v libaom-av1 -usage realtime -cpu-used 10 -g 25")),
+        ("av1.mp4", "-i av1.mkv -c copy".to_owned()),
+        ("dvd.mpg", both("-c:v mpeg2video -c:a mp2")),
+        ("song.aac", again("-c copy -vn")),
+        ("song.mp3", format!("{SOUND} -c:a libmp3lame")),
+        ("song.opus", format!("{SOUND} -c:a libopus")),
+        ("song.m4a", again("-c copy -vn")),
+        ("alaw.wav", telephone("-c:a pcm_alaw")),
+        ("mulaw.mov", telephone("-c:a pcm_mulaw")),
+        ("s16.wav", format!("{SOUND} -ac 2 -c:a pcm_s16le")),
+        ("g722.wav", format!("{SOUND} -ar 16000 -ac 1 -c:a g722")),
+        ("bare.g722", format!("{SOUND} -ar 16000 -ac 1 -c:a g722")),
+        ("g726.wav", telephone("-c:a g726 -b:a 32k")),
+        ("bare.g726", telephone("-c:a g726 -b:a 32k -f g726")),
+        ("bare.g726le", telephone("-c:a g726le -b:a 32k -f g726le")),
+        ("lossless.flac", SOUND.to_owned()),
+    ]
+}
+
+/// The folder with the files; None without the program.
+fn corpus() -> Option<&'static Path> {
+    static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        let folder = std::env::temp_dir().join(format!("ringcaster-media-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        for (name, arguments) in recipes() {
+            let arguments = arguments.split_whitespace();
+            let status = Command::new("ffmpeg")
+                .current_dir(&folder)
+                .args(["-v", "error", "-nostdin", "-y"])
+                .args(arguments)
+                .arg(name)
+                .status();
+            match status {
+                Err(_) => return None,
+                Ok(status) => assert!(status.success(), "{name} was not made"),
+            }
+        }
+        Some(folder)
+    });
+    if folder.is_none() {
+        eprintln!("skipped: there is no ffmpeg program");
+    }
+    folder.as_deref()
+}
+
+fn open(path: &Path) -> Result<Opened, MediaError> {
+    Containers.open(File::open(path).unwrap(), path)
+}
+
+fn reader(path: &Path) -> (Reader, Vec<Track>) {
+    let opened = open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    (Reader::open(opened.demux, &opened.tracks, opened.duration).unwrap(), opened.tracks)
+}
+
+fn stretches(reader: &mut Reader) -> Vec<Stretch> {
+    std::iter::from_fn(|| reader.stretch().unwrap()).collect()
+}
+
+fn frames(path: &Path, kind: Kind) -> (Track, Vec<Frame>) {
+    let (mut reader, tracks) = reader(path);
+    let index = tracks.iter().position(|track| track.kind() == kind).unwrap();
+    let all = stretches(&mut reader).into_iter().flat_map(|stretch| stretch.frames);
+    (tracks[index].clone(), all.filter(|frame| usize::from(frame.track) == index).collect())
+}
+
+/// Sizes of a stream's packets as the program's demuxer has them.
+fn packet_sizes(path: &Path, kind: Kind) -> Vec<usize> {
+    let selector = if kind == Kind::Video { "v:0" } else { "a:0" };
+    let output = Command::new("ffprobe")
+        .args(["-v", "error", "-select_streams", selector, "-show_entries", "packet=size", "-of", "csv=p=0"])
+        .arg(path)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().filter_map(|line| line.trim_end_matches(',').parse().ok()).collect()
+}
+
+/// Files of the corpus that can be played.
+fn playable(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    recipes().into_iter().filter(|(name, _)| *name != "lossless.flac").map(move |(name, _)| folder.join(name))
+}
+
+#[test]
+fn every_packet_becomes_a_frame() {
+    let Some(folder) = corpus() else { return };
+    for path in playable(folder) {
+        let (_, tracks) = reader(&path);
+        for kind in [Kind::Video, Kind::Audio] {
+            let Some(track) = tracks.iter().find(|track| track.kind() == kind) else { continue };
+            let sizes: Vec<_> = frames(&path, kind).1.iter().map(|frame| frame.payload.len()).collect();
+            let told = packet_sizes(&path, kind);
+            let (sum, told_sum): (usize, usize) = (sizes.iter().sum(), told.iter().sum());
+            let is_raw = matches!(
+                track.codec,
+                Codec::G711 { .. } | Codec::G722 { .. } | Codec::G726 { .. } | Codec::L16 { .. }
+            );
+            match &track.codec {
+                _ if is_raw => assert_eq!(sum, told_sum, "{}", path.display()),
+                // ADTS headers of seven bytes are gone.
+                Codec::Aac { .. } if sum != told_sum => {
+                    assert_eq!((sizes.len(), sum), (told.len(), told_sum - 7 * told.len()), "{}", path.display());
+                }
+                _ => assert_eq!(sizes, told, "{}", path.display()),
+            }
+        }
+    }
+}
+
+#[test]
+fn pictures_are_shown_evenly_from_the_first_moment_on() {
+    let Some(folder) = corpus() else { return };
+    for path in playable(folder) {
+        if !reader(&path).1.iter().any(|track| track.kind() == Kind::Video) {
+            continue;
+        }
+        let (_, frames) = frames(&path, Kind::Video);
+        let name = path.display();
+        assert_eq!(frames.len(), 100, "{name}");
+        assert!(frames[0].keyframe, "{name}");
+        for pair in frames.windows(2) {
+            assert!(pair[0].dts <= pair[1].dts, "{name}: {} then {}", pair[0].dts, pair[1].dts);
+        }
+        assert!(frames.iter().all(|frame| frame.dts <= frame.pts), "{name}");
+        let mut shown: Vec<_> = frames.iter().map(|frame| frame.pts).collect();
+        shown.sort_unstable();
+        assert!((0..=4_500).contains(&shown[0]), "{name} begins at {}", shown[0]);
+        for pair in shown.windows(2) {
+            // Millisecond time bases are off by half a millisecond at either end.
+            assert!((pair[1] - pair[0] - 3_600).abs() <= 90, "{name}: {} then {}", pair[0], pair[1]);
+        }
+    }
+}
+
+type Facts = Vec<(u8, i64, i64, bool, usize)>;
+
+fn facts(stretch: &Stretch) -> Facts {
+    let fact =
+        |frame: &Frame| (frame.track, frame.pts, frame.dts, frame.keyframe, frame.payload.len());
+    stretch.frames.iter().map(fact).collect()
+}
+
+#[test]
+fn a_position_yields_the_same_frames_however_it_was_reached() {
+    let Some(folder) = corpus() else { return };
+    for path in playable(folder) {
+        let (mut straight, _) = reader(&path);
+        let plan = straight.plan();
+        let stretches = stretches(&mut straight);
+        assert!(stretches.len() >= 4, "{}", path.display());
+        for stretch in stretches.iter().rev() {
+            let opened = open(&path).unwrap();
+            let mut fresh = Reader::with_plan(opened.demux, plan.clone());
+            fresh.go_to(stretch.position).unwrap();
+            let again = fresh.stretch().unwrap().unwrap();
+            assert_eq!(facts(&again), facts(stretch), "{} at {:?}", path.display(), stretch.position);
+            assert_eq!(again.next, stretch.next, "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn seeking_finds_the_last_keyframe_at_or_before_the_time() {
+    let Some(folder) = corpus() else { return };
+    for path in playable(folder) {
+        let (mut straight, _) = reader(&path);
+        let starts: Vec<_> = (stretches(&mut straight).iter())
+            .filter(|stretch| stretch.position.part == 0)
+            .map(|stretch| stretch.position.keyframe)
+            .collect();
+        for millis in [0, 10, 999, 1_000, 1_500, 2_040, 3_990, 100_000] {
+            let time = MediaTime(millis * 1_000_000);
+            let expected = starts.iter().rev().find(|start| **start <= time).unwrap_or(&starts[0]);
+            let (mut fresh, _) = reader(&path);
+            let found = fresh.seek(time).unwrap();
+            assert_eq!(found.keyframe, *expected, "{} at {millis} ms", path.display());
+            let again = straight.seek(time).unwrap();
+            assert_eq!(again, found, "{} at {millis} ms, once all is known", path.display());
+        }
+    }
+}
+
+#[test]
+fn samples_arrive_as_they_are() {
+    let Some(folder) = corpus() else { return };
+    for (name, format) in [("s16.wav", "s16be"), ("alaw.wav", "alaw"), ("mulaw.mov", "mulaw")] {
+        let path = folder.join(name);
+        let output = Command::new("ffmpeg")
+            .args(["-v", "error", "-nostdin", "-i"])
+            .arg(&path)
+            .args(["-f", format, "-"])
+            .output()
+            .unwrap();
+        let (_, frames) = frames(&path, Kind::Audio);
+        let payload: Vec<u8> = frames.iter().flat_map(|frame| frame.payload.to_vec()).collect();
+        assert!(payload == output.stdout, "{name}");
+    }
+}
+
+#[test]
+fn what_cannot_be_carried_is_named() {
+    let Some(folder) = corpus() else { return };
+    let Err(MediaError::Unsupported(reason)) = open(&folder.join("lossless.flac")) else {
+        panic!("FLAC has no payload format here");
+    };
+    assert!(reason.contains("flac"), "{reason}");
+    let opened = open(&folder.join("dvd.mpg")).unwrap();
+    assert!(opened.left_out[0].contains("mpeg2video"), "{:?}", opened.left_out);
+    let text = folder.join("text.mp4");
+    fs::write(&text, "no film").unwrap();
+    assert!(matches!(open(&text), Err(MediaError::Unsupported(_))));
+}
+
+#[test]
+fn a_truncated_file_ends_at_its_last_whole_frame() {
+    let Some(folder) = corpus() else { return };
+    let whole = folder.join("film.mkv");
+    let bytes = fs::read(&whole).unwrap();
+    let cut = folder.join("cut.mkv");
+    fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
+    let (_, all) = frames(&whole, Kind::Video);
+    let (_, some) = frames(&cut, Kind::Video);
+    assert!((20..80).contains(&some.len()), "{}", some.len());
+    for (left, right) in some.iter().zip(&all) {
+        assert_eq!(left.payload, right.payload);
+    }
+}
+
+#[test]
+fn damage_never_panics() {
+    let Some(folder) = corpus() else { return };
+    let mut state = 1_u32;
+    let mut random = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as usize
+    };
+    for name in ["film.mp4", "film.mkv", "film.ts", "film.avi", "film.264", "xvid.avi", "s16.wav", "song.aac"] {
+        let bytes = fs::read(folder.join(name)).unwrap();
+        for round in 0..6 {
+            let mut damaged = bytes.clone();
+            for _ in 0..50 {
+                let place = random() % damaged.len();
+                damaged[place] = random() as u8;
+            }
+            let path = folder.join(format!("damaged{round}-{name}"));
+            fs::write(&path, &damaged).unwrap();
+            let Ok(opened) = open(&path) else { continue };
+            let Ok(mut reader) = Reader::open(opened.demux, &opened.tracks, opened.duration) else { continue };
+            while let Ok(Some(_)) = reader.stretch() {}
+            let _ = reader.seek(MediaTime(2_000_000_000));
+        }
+    }
+}

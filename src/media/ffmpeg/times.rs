@@ -1,0 +1,274 @@
+//! When the frames of a track are decoded and shown, whatever the container leaves out.
+
+use ffmpeg_next::codec::Id;
+
+use super::raw::{Parser, Stream};
+
+/// Translates a stream's time base into ticks of an RTP clock that counts from the content's first moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Scale {
+    time_base: (i64, i64),
+    start_micros: i64,
+    rate: u32,
+}
+
+/// Largest tick that is believed: 3,257 years at 90 kHz, far from any overflow.
+const TICKS_MAX: i128 = 1 << 53;
+
+impl Scale {
+    /// `start_micros` is the content's first moment in the container's time.
+    pub fn new(time_base: (i64, i64), start_micros: i64, rate: u32) -> Scale {
+        Scale { time_base, start_micros, rate }
+    }
+
+    /// Ticks of a point in time, rounded to the nearest.
+    pub fn ticks(&self, time: i64) -> i64 {
+        let (num, den) = (i128::from(self.time_base.0), i128::from(self.time_base.1));
+        let rate = i128::from(self.rate);
+        // Container times are below 2^63, a factor below 2^31 * 10^6 * 2^32: the product fits 2^127 when clamped.
+        let time = i128::from(time.clamp(-(1 << 60), 1 << 60));
+        let above = (time * num).saturating_mul(1_000_000) - i128::from(self.start_micros) * den;
+        let below = den * 1_000_000;
+        let ticks = above.saturating_mul(rate).saturating_add(below / 2).div_euclid(below);
+        ticks.clamp(-TICKS_MAX, TICKS_MAX) as i64
+    }
+
+    /// Ticks a second.
+    pub fn rate(&self) -> u32 {
+        self.rate
+    }
+
+    /// Ticks of a span of time.
+    pub fn span(&self, duration: i64) -> u32 {
+        let span = Scale { start_micros: 0, ..*self };
+        u32::try_from(span.ticks(duration)).unwrap_or(0)
+    }
+
+    /// The point in the stream's time base that lies `nanos` after the content's first moment, rounded down.
+    pub fn time_at(&self, nanos: i64) -> i64 {
+        let (num, den) = (i128::from(self.time_base.0), i128::from(self.time_base.1));
+        let nanos = i128::from(nanos) + i128::from(self.start_micros) * 1_000;
+        let time = (nanos * den).div_euclid(num * 1_000_000_000);
+        time.clamp(i128::from(i64::MIN / 4), i128::from(i64::MAX / 4)) as i64
+    }
+}
+
+/// What a container says of a packet, in ticks.
+#[derive(Clone, Copy, Debug)]
+pub struct Told {
+    /// When it is shown.
+    pub pts: Option<i64>,
+    /// When it is decoded.
+    pub dts: Option<i64>,
+    /// How long it is shown; zero when unknown.
+    pub duration: u32,
+    /// Whether decoding can begin here.
+    pub keyframe: bool,
+}
+
+/// When a frame is shown and decoded, in ticks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// When it is shown.
+    pub pts: i64,
+    /// When it is decoded.
+    pub dts: i64,
+}
+
+/// Completes the times of one track.
+pub enum Times {
+    /// The container tells both, or one that stands for both.
+    Told {
+        /// Where the last frame ended.
+        end: i64,
+    },
+    /// The container tells when frames are shown, and pictures are reordered (Matroska).
+    Shown(Shown),
+    /// The container tells at most when pictures are decoded; their order stands in the stream (H.264 and H.265 in
+    /// AVI and bare).
+    Ordered(Box<Ordered>),
+    /// The container tells when pictures are decoded; only B pictures are shown at that time (MPEG-4 in AVI).
+    Held {
+        /// Ticks that everything is moved by so that the first picture is shown at zero.
+        shift: i64,
+    },
+}
+
+impl Times {
+    /// Times of a picture or of sound.
+    pub fn stamp(&mut self, told: Told, payload: &[u8]) -> Stamp {
+        match self {
+            Times::Told { end } => {
+                let time = told.dts.or(told.pts).unwrap_or(*end);
+                let stamp = Stamp { pts: told.pts.unwrap_or(time), dts: told.dts.unwrap_or(time) };
+                *end = time.saturating_add(i64::from(told.duration));
+                stamp
+            }
+            Times::Shown(shown) => shown.stamp(told),
+            Times::Ordered(ordered) => ordered.stamp(told, payload),
+            Times::Held { shift } => {
+                let dts = told.dts.or(told.pts).unwrap_or(0) - *shift;
+                Stamp { pts: told.pts.map_or(dts, |pts| pts - *shift), dts }
+            }
+        }
+    }
+
+    /// What comes next is from elsewhere in the file.
+    pub fn reset(&mut self) {
+        match self {
+            Times::Told { end } => *end = 0,
+            Times::Shown(shown) => shown.window.clear(),
+            Times::Ordered(ordered) => ordered.base = None,
+            Times::Held { .. } => {}
+        }
+    }
+}
+
+/// Makes decoding times: those of showing, in order, so much earlier as pictures are reordered. It begins anew at each
+/// keyframe, so that the times do not depend on where reading began.
+pub struct Shown {
+    delay: usize,
+    frame: i64,
+    window: Vec<i64>,
+}
+
+impl Shown {
+    /// `delay` pictures are decoded before the first is shown; a picture lasts `frame` ticks.
+    pub fn new(delay: usize, frame: i64) -> Shown {
+        Shown { delay, frame, window: Vec::with_capacity(delay + 1) }
+    }
+
+    fn stamp(&mut self, told: Told) -> Stamp {
+        let Some(pts) = told.pts.or(told.dts) else {
+            let dts = self.window.first().copied().unwrap_or(0);
+            return Stamp { pts: dts, dts };
+        };
+        if told.keyframe || self.window.is_empty() {
+            self.window.clear();
+            let delay = self.delay as i64;
+            self.window.extend((1..=delay).rev().map(|count| pts - count * self.frame));
+        }
+        let place = self.window.partition_point(|earlier| *earlier <= pts);
+        self.window.insert(place, pts);
+        Stamp { pts, dts: self.window.remove(0) }
+    }
+}
+
+/// Makes times from picture order counts.
+pub struct Ordered {
+    parser: Parser,
+    codec: Id,
+    // Difference of the order counts of neighbouring pictures.
+    step: i64,
+    frame: i64,
+    delay: i64,
+    // Time and order count that showing counts from; None until the first keyframe.
+    base: Option<(i64, i64)>,
+    // Time of the next picture, when the container does not tell.
+    next: i64,
+    // When the keyframe that reading goes on with is shown, where that is known.
+    landed: Option<i64>,
+}
+
+impl Ordered {
+    /// None when FFmpeg cannot parse the codec. `units` are the first access units of the stream.
+    pub fn new<'a>(stream: &Stream, frame: i64, units: impl Iterator<Item = &'a [u8]>) -> Option<Ordered> {
+        let codec = stream.codec;
+        let mut parser = Parser::new(codec)?;
+        let mut orders: Vec<i64> = Vec::new();
+        for unit in units {
+            if is_refresh(codec, unit) && !orders.is_empty() {
+                break;
+            }
+            orders.push(i64::from(parser.parse(unit).order));
+        }
+        orders.sort_unstable();
+        let steps = orders.windows(2).map(|pair| pair[1] - pair[0]).filter(|step| *step > 0);
+        let step = steps.min().unwrap_or(1);
+        let delay = stream.reorder as i64 * frame;
+        let parser = Parser::new(codec)?;
+        Some(Ordered { parser, codec, step, frame, delay, base: None, next: 0, landed: None })
+    }
+
+    /// Reading goes on with the picture at `index` in decoding order, which is shown at `pts`.
+    pub fn land(&mut self, index: u64, pts: i64) {
+        self.next = index as i64 * self.frame;
+        self.base = None;
+        self.landed = Some(pts);
+    }
+
+    /// Reading goes on with the first picture.
+    pub fn rewind(&mut self) {
+        (self.next, self.base, self.landed) = (0, None, None);
+    }
+
+    fn stamp(&mut self, told: Told, unit: &[u8]) -> Stamp {
+        let order = i64::from(self.parser.parse(unit).order);
+        let time = told.dts.unwrap_or(self.next);
+        self.next = time + self.frame;
+        let (base_time, base_order) = match (self.base, self.landed.take()) {
+            (None, Some(landed)) => (landed, order),
+            (None, None) => (time, order),
+            (Some(_), _) if is_refresh(self.codec, unit) => (time, order),
+            (Some(base), _) => base,
+        };
+        self.base = Some((base_time, base_order));
+        let pts = base_time + (order - base_order) * self.frame / self.step;
+        let dts = (time - self.delay).min(pts);
+        Stamp { pts, dts }
+    }
+}
+
+/// Whether order counts begin anew with this access unit, which has start codes.
+fn is_refresh(codec: Id, unit: &[u8]) -> bool {
+    let headers = unit.windows(4).filter(|window| window[..3] == [0, 0, 1]).map(|window| window[3]);
+    // The first slice decides; what stands before it is short.
+    headers.take(8).any(|header| match codec {
+        Id::H264 => header & 31 == 5,
+        _ => (16..=20).contains(&(header >> 1 & 63)),
+    })
+}
+
+/// Whether an MPEG-4 picture is a B picture (ISO/IEC 14496-2 section 6.2.5).
+pub fn is_mpeg4_b_picture(picture: &[u8]) -> bool {
+    let at = picture.windows(4).position(|window| window == [0, 0, 1, 0xb6]);
+    at.and_then(|at| picture.get(at + 4)).is_some_and(|byte| byte >> 6 == 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_count_from_the_first_moment() {
+        let scale = Scale::new((1, 90_000), 1_400_011, 90_000);
+        assert_eq!(scale.ticks(126_001), 0);
+        assert_eq!(scale.ticks(129_601), 3_600);
+        assert_eq!(scale.time_at(0), 126_000);
+        assert_eq!(Scale::new((1, 1_000), -7_000, 48_000).ticks(-7), 0);
+        assert_eq!(Scale::new((1_001, 30_000), 0, 90_000).ticks(1), 3_003);
+        Scale::new((i64::from(i32::MAX), 1), i64::MAX, u32::MAX).ticks(i64::MIN);
+    }
+
+    #[test]
+    fn decoding_times_precede_showing_and_do_not_depend_on_the_way() {
+        let told = |pts, keyframe| Told { pts: Some(pts), dts: None, duration: 10, keyframe };
+        let group = [(0, true), (40, false), (20, false), (10, false), (30, false)];
+        let stamps = |shown: &mut Shown, from: i64| -> Vec<Stamp> {
+            group.iter().map(|(pts, key)| shown.stamp(told(from + pts, *key))).collect()
+        };
+        let mut shown = Shown::new(2, 10);
+        let first = stamps(&mut shown, 0);
+        assert_eq!(first.iter().map(|stamp| stamp.dts).collect::<Vec<_>>(), [-20, -10, 0, 10, 20]);
+        let second = stamps(&mut shown, 50);
+        assert_eq!(second, stamps(&mut Shown::new(2, 10), 50));
+        assert_eq!(second[0], Stamp { pts: 50, dts: 30 });
+    }
+
+    #[test]
+    fn b_pictures_are_told_by_their_header() {
+        assert!(is_mpeg4_b_picture(&[0, 0, 1, 0xb6, 0x9f]));
+        assert!(!is_mpeg4_b_picture(&[0, 0, 1, 0xb6, 0x5f]));
+        assert!(!is_mpeg4_b_picture(&[0, 0, 1]));
+    }
+}

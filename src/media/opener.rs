@@ -1,0 +1,30 @@
+//! The port to whatever takes containers apart.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::Duration;
+
+use proto::track::Track;
+
+use super::demux::Demux;
+use super::library::MediaError;
+
+/// A file that was opened, at its first frame.
+pub struct Opened {
+    /// Its frames.
+    pub demux: Box<dyn Demux>,
+    /// Tracks that can be carried; never empty.
+    pub tracks: Vec<Track>,
+    /// Length of the content; None when the container does not tell.
+    pub duration: Option<Duration>,
+    /// Whether other positions than the start can be reached.
+    pub seekable: bool,
+    /// One sentence for each track that was left out.
+    pub left_out: Vec<String>,
+}
+
+/// Takes containers apart.
+pub trait Opener: Send + Sync {
+    /// Opens a file. `path` names it for formats that are known by their extension.
+    fn open(&self, file: File, path: &Path) -> Result<Opened, MediaError>;
+}
