@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, select, unbounded};
+use proto::rtsp::uri::percent_encode;
 
 use super::addresses::{self, AddressError};
 use super::shards::{Common, ShardError, Shards};
@@ -14,7 +15,12 @@ use super::streams::{MakeSource, Streams};
 use crate::config::{Loops, Settings};
 use crate::driver::Backend;
 use crate::media;
+use crate::media::folder::Folder;
+use crate::media::pool::{self, Pool, PoolSettings};
 use crate::shard::settings::Settings as ShardSettings;
+
+/// Files whose URLs are printed at start.
+const FILES_LISTED_MAX: usize = 20;
 
 /// Why the program ends with an error.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +66,10 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
     let common = Common {
         backend,
         settings: Arc::new(shard_settings(&settings, listen.clone())),
-        library: Arc::new(media::memory::MemoryLibrary::new(mtu_bytes)),
+        library: Arc::new(
+            Pool::start(&pool_settings(&settings), pool::opener())
+                .map_err(|error| RunError::System("no thread for media", error))?,
+        ),
         catalog: Arc::new(streams.map_err(|error| RunError::System("no thread for the streams", error))?),
     };
     let count = settings.shards.unwrap_or_else(shards_by_default);
@@ -104,8 +113,25 @@ fn started(settings: &Settings, listen: &[SocketAddr]) -> Started {
     } else {
         format!("rtsp://{address}")
     };
-    let urls = settings.test.then(|| format!("{base}/test")).into_iter().collect();
-    Started { urls, more: 0 }
+    let folder = Folder::new(settings.media_dir.clone(), settings.follow_symlinks);
+    let (files, more) = folder.list(FILES_LISTED_MAX).unwrap_or_else(|error| {
+        let folder = settings.media_dir.display();
+        tracing::warn!("{folder} cannot be read ({error}): set media_dir to the folder of your videos");
+        Default::default()
+    });
+    let test = settings.test.then(|| "test".to_owned());
+    let paths = test.into_iter().chain(files.iter().map(|name| percent_encode(name)));
+    Started { urls: paths.map(|path| format!("{base}/{path}")).collect(), more }
+}
+
+fn pool_settings(settings: &Settings) -> PoolSettings {
+    PoolSettings {
+        media_dir: settings.media_dir.clone(),
+        follow_symlinks: settings.follow_symlinks,
+        mtu_bytes: usize::from(settings.mtu),
+        cache_bytes: settings.file_cache_mb as usize * 1024 * 1024,
+        threads: Pool::threads_by_default(),
+    }
 }
 
 fn bracketed(host: IpAddr) -> String {

@@ -11,10 +11,12 @@ pub mod cut;
 pub mod demux;
 #[cfg(feature = "ffmpeg")]
 pub mod ffmpeg;
+pub mod folder;
 pub mod keys;
 pub mod library;
 pub mod memory;
 pub mod opener;
+pub mod pool;
 pub mod reader;
 pub mod segment;
 pub mod source;

@@ -28,3 +28,14 @@ pub trait Opener: Send + Sync {
     /// Opens a file. `path` names it for formats that are known by their extension.
     fn open(&self, file: File, path: &Path) -> Result<Opened, MediaError>;
 }
+
+/// The opener of a build without FFmpeg.
+#[cfg(not(feature = "ffmpeg"))]
+pub struct Absent;
+
+#[cfg(not(feature = "ffmpeg"))]
+impl Opener for Absent {
+    fn open(&self, _: File, _: &Path) -> Result<Opened, MediaError> {
+        Err(MediaError::Unsupported("this build is without FFmpeg: files do not play".to_owned()))
+    }
+}

@@ -35,7 +35,10 @@ fn recipes() -> Vec<(&'static str, String)> {
         ("late.mkv", format!("-itsoffset 7 {PICTURE} -itsoffset 5 {SOUND} {X264} -c:a aac -copyts")),
         ("film.264", again("-c copy -an")),
         ("plain.264", "-i plain.mp4 -c copy -an".to_owned()),
-        ("film.265", picture("-c:v libx265 -preset ultrafast -x265-params log-level=none:keyint=25:bframes=3")),
+        (
+            "film.265",
+            picture("-c:v libx265 -preset ultrafast -x265-params log-level=none:keyint=25:bframes=3"),
+        ),
         ("film265.mp4", "-i film.265 -c copy".to_owned()),
         ("xvid.avi", both("-c:v mpeg4 -bf 2 -g 25 -c:a libmp3lame")),
         ("xvid.m4v", picture("-c:v mpeg4 -bf 2 -g 25 -f m4v")),
@@ -144,7 +147,12 @@ fn every_packet_becomes_a_frame() {
                 _ if is_raw => assert_eq!(sum, told_sum, "{}", path.display()),
                 // ADTS headers of seven bytes are gone.
                 Codec::Aac { .. } if sum != told_sum => {
-                    assert_eq!((sizes.len(), sum), (told.len(), told_sum - 7 * told.len()), "{}", path.display());
+                    assert_eq!(
+                        (sizes.len(), sum),
+                        (told.len(), told_sum - 7 * told.len()),
+                        "{}",
+                        path.display()
+                    );
                 }
                 _ => assert_eq!(sizes, told, "{}", path.display()),
             }
@@ -180,8 +188,7 @@ fn pictures_are_shown_evenly_from_the_first_moment_on() {
 type Facts = Vec<(u8, i64, i64, bool, usize)>;
 
 fn facts(stretch: &Stretch) -> Facts {
-    let fact =
-        |frame: &Frame| (frame.track, frame.pts, frame.dts, frame.keyframe, frame.payload.len());
+    let fact = |frame: &Frame| (frame.track, frame.pts, frame.dts, frame.keyframe, frame.payload.len());
     stretch.frames.iter().map(fact).collect()
 }
 
@@ -279,7 +286,8 @@ fn damage_never_panics() {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (state >> 8) as usize
     };
-    for name in ["film.mp4", "film.mkv", "film.ts", "film.avi", "film.264", "xvid.avi", "s16.wav", "song.aac"] {
+    for name in ["film.mp4", "film.mkv", "film.ts", "film.avi", "film.264", "xvid.avi", "s16.wav", "song.aac"]
+    {
         let bytes = fs::read(folder.join(name)).unwrap();
         for round in 0..6 {
             let mut damaged = bytes.clone();
@@ -290,7 +298,9 @@ fn damage_never_panics() {
             let path = folder.join(format!("damaged{round}-{name}"));
             fs::write(&path, &damaged).unwrap();
             let Ok(opened) = open(&path) else { continue };
-            let Ok(mut reader) = Reader::open(opened.demux, &opened.tracks, opened.duration) else { continue };
+            let Ok(mut reader) = Reader::open(opened.demux, &opened.tracks, opened.duration) else {
+                continue;
+            };
             while let Ok(Some(_)) = reader.stretch() {}
             let _ = reader.seek(MediaTime(2_000_000_000));
         }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use thiserror::Error;
 
 /// What precedes `://`.
@@ -189,6 +189,14 @@ impl Target {
         origin
     }
 }
+
+/// A name as a path of a URL: all that could end the path, or stand for something else in it, is encoded.
+pub fn percent_encode(name: &str) -> String {
+    utf8_percent_encode(name, NAME).to_string()
+}
+
+/// What a name may hold as it is: unreserved characters (RFC 3986 section 2.3) and the slash between its parts.
+const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// Percent-decodes a path or a part of it. Error: [`UriError::Encoding`] for what no file name can be.
 pub fn percent_decode(text: &str) -> Result<String, UriError> {
