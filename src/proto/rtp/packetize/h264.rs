@@ -23,7 +23,8 @@ pub(super) struct H264 {
 
 impl H264 {
     pub(super) fn new(sps: &[Bytes], pps: &[Bytes], framing: Framing) -> H264 {
-        H264 { framing, sps: sps.to_vec(), pps: pps.to_vec() }
+        let [sps, pps] = [sps, pps].map(|sets| super::usable_sets(sets, H264Units::HEADER_BYTES));
+        H264 { framing, sps, pps }
     }
 
     /// Bytes of the sets that may be put in front of a keyframe.

@@ -25,7 +25,8 @@ pub(super) struct H265 {
 
 impl H265 {
     pub(super) fn new(vps: &[Bytes], sps: &[Bytes], pps: &[Bytes], framing: Framing) -> H265 {
-        H265 { framing, vps: vps.to_vec(), sps: sps.to_vec(), pps: pps.to_vec() }
+        let [vps, sps, pps] = [vps, sps, pps].map(|sets| super::usable_sets(sets, H265Units::HEADER_BYTES));
+        H265 { framing, vps, sps, pps }
     }
 
     pub(super) fn write(
@@ -135,5 +136,14 @@ mod tests {
             payloads[1..].iter().map(|payload| [payload[0], payload[1], payload[2]]).collect();
         assert_eq!(heads, [[0x62, 1, 0x93], [0x62, 1, 0x13], [0x62, 1, 0x53]]);
         assert_eq!(batch.trains().len(), 2);
+    }
+
+    #[test]
+    fn sets_that_are_too_short_to_be_units_are_left_out() {
+        let (vps, sps) = (vec![Bytes::new()], vec![Bytes::from_static(&[0x42])]);
+        let codec = Codec::H265 { vps, sps, pps: vec![], framing: Framing::Length(4) };
+        let frame = video(&[0, 0, 0, 3, 0x26, 1, 7], true);
+        let batch = packetizer(codec, 1_400).packetize(&frame).unwrap().unwrap();
+        assert_eq!(payloads(&batch), [[0x26, 1, 7]]);
     }
 }

@@ -220,6 +220,12 @@ impl Format {
     }
 }
 
+/// The sets that are units at all and fit the size of an aggregated one: they may come from another server's words.
+fn usable_sets(sets: &[Bytes], header_bytes: usize) -> Vec<Bytes> {
+    let usable = sets.iter().filter(|set| (header_bytes..=usize::from(u16::MAX)).contains(&set.len()));
+    usable.cloned().collect()
+}
+
 /// Puts the units of one kind in place of the sets in force, where they differ. A set must not keep its frame in
 /// memory, so it is copied; sets change next to never.
 fn replace_sets(sets: &mut Vec<Bytes>, units: &[&[u8]], is_kind: impl Fn(&[u8]) -> bool) {
@@ -231,8 +237,12 @@ fn replace_sets(sets: &mut Vec<Bytes>, units: &[&[u8]], is_kind: impl Fn(&[u8]) 
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
     use crate::rtp::header::Header;
+    use crate::track::{BitOrder, Law};
 
     pub(super) fn packetizer(codec: Codec, mtu_bytes: usize) -> Packetizer {
         let numbering = Numbering { ssrc: 1, payload_type: 96, sequence: 65_530, timestamp: 1_000 };
@@ -272,5 +282,45 @@ mod tests {
             packetizer(codec, 1_400).packetize(&video(&[1], true)),
             Err(PacketizeError::Unsupported(_))
         ));
+    }
+
+    fn codecs(bytes: Bytes, length_bytes: u8) -> Vec<Codec> {
+        let (set, config) = (vec![bytes.clone()], bytes.clone());
+        let framing = if length_bytes == 0 { Framing::AnnexB } else { Framing::Length(length_bytes) };
+        vec![
+            Codec::H264 { sps: set.clone(), pps: set.clone(), framing },
+            Codec::H265 { vps: set.clone(), sps: set.clone(), pps: set, framing },
+            Codec::Mpeg4Visual { config: config.clone() },
+            Codec::Jpeg,
+            Codec::Vp8,
+            Codec::Vp9 { profile: length_bytes },
+            Codec::Av1 { sequence_header: bytes },
+            Codec::Aac { config, sample_rate: 0, channels: length_bytes },
+            Codec::Opus { channels: length_bytes },
+            Codec::MpegAudio,
+            Codec::G711 { law: Law::A, sample_rate: 0, channels: length_bytes },
+            Codec::G726 { bits: length_bytes, order: BitOrder::LeastFirst },
+            Codec::L16 { sample_rate: u32::MAX, channels: length_bytes },
+        ]
+    }
+
+    proptest! {
+        /// Frames and parameters come from files and servers that may lie.
+        #[test]
+        fn any_frame_and_any_parameters_are_taken_without_panic(
+            bytes in vec(prop_oneof![Just(0u8), Just(1u8), any::<u8>()], 0..2_000),
+            parameters in vec(any::<u8>(), 0..600),
+            length_bytes in 0u8..7, keyframe: bool, mtu_bytes in 0usize..2_000,
+        ) {
+            for codec in codecs(Bytes::from(parameters), length_bytes) {
+                let mut frame = video(&bytes, keyframe);
+                frame.pts = i64::MIN;
+                let is_whole = matches!(codec, Codec::Opus { .. });
+                if let Ok(Some(batch)) = packetizer(codec, mtu_bytes).packetize(&frame) {
+                    let packet_max = mtu_bytes.max(MTU_BYTES_MIN);
+                    prop_assert!(is_whole || batch.packets().iter().all(|packet| usize::from(packet.size) <= packet_max));
+                }
+            }
+        }
     }
 }

@@ -43,7 +43,7 @@ impl RawAudio {
         let start = writer.numbering().timestamp;
         let units = self.units_per_packet(room);
         for (index, chunk) in samples.chunks(units * self.unit_bytes).enumerate() {
-            let ticks = (index * units) as u32 * self.unit_ticks;
+            let ticks = ((index * units) as u32).wrapping_mul(self.unit_ticks);
             writer.set_timestamp(start.wrapping_add(ticks));
             writer.packet(false, &[chunk]);
         }
