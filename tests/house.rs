@@ -38,6 +38,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hdrhistogram", &["loadtest"]),
     ("io_uring", &["src/driver/uring"]),
     ("libc", &["src/driver/uring"]),
+    ("memchr", &["src/proto"]),
     ("nix", &["fallback"]),
     ("percent_encoding", &["src/proto"]),
     ("quick_xml", &["src/config"]),

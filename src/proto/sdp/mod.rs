@@ -5,7 +5,7 @@ mod format;
 mod parse;
 mod write;
 
-pub use parse::{Direction, Media, SdpError, Session, parse};
+pub use parse::{Direction, MEDIA_MAX, Media, SDP_BYTES_MAX, SdpError, Session, parse};
 pub use write::Description;
 
 #[cfg(test)]
