@@ -114,6 +114,12 @@ impl Target {
         self.path == "*"
     }
 
+    /// Whether both name the same presentation with the same parameters, in whatever spelling a client gave the base
+    /// back: host, track, `?` or `&` and slashes at the end do not count.
+    pub fn is_same_presentation(&self, other: &Target) -> bool {
+        self.path == other.path && self.parameters == other.parameters
+    }
+
     /// The first parameter of that name in any case; None when there is none.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters
@@ -395,7 +401,9 @@ mod tests {
             assert_eq!((&got.host, got.port, &got.path), (&asked.host, asked.port, &asked.path), "{base}");
             assert_eq!((got.parameters, got.track), (asked.parameters, Some(3)), "{base}");
             assert_eq!(target(&base).content_base(), base);
+            assert!(target(&base).is_same_presentation(&target(uri)), "{base}");
         }
+        assert!(!target("/a?x=1").is_same_presentation(&target("/a?x=2")));
         assert_eq!(target("rtsp://u:p@h:1/a.mp4?x=1/trackID=0").content_base(), "rtsp://h:1/a.mp4&x=1/");
         assert_eq!(target("rtsp://h").content_base(), "rtsp://h/");
         assert_eq!(target("rtsp://[fe80::1%25eth0]/a").content_base(), "rtsp://[fe80::1%25eth0]/a/");
