@@ -141,11 +141,10 @@ fn parse_header(line: &[u8], headers: &mut Headers) -> Result<(), &'static str> 
     if folded {
         let value = headers.last_value_mut().ok_or("folded line before the first header")?;
         let more = String::from_utf8_lossy(line.trim_ascii());
-        // A blank line that only looks empty adds nothing.
-        if !more.is_empty() {
+        if !value.is_empty() && !more.is_empty() {
             value.push(' ');
-            value.push_str(&more);
         }
+        value.push_str(&more);
         return Ok(());
     }
     let colon = line.iter().position(|&byte| byte == b':').ok_or("header line without a colon")?;

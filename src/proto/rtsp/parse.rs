@@ -429,6 +429,8 @@ mod tests {
         let got =
             request(b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\nTransport: RTP/AVP,\r\n\tRTP/AVP/TCP\r\n  \r\n\r\n");
         assert_eq!(got.headers.get("Transport"), Some("RTP/AVP, RTP/AVP/TCP"));
+        let got = request(b"OPTIONS * RTSP/1.0\r\nCSeq:\r\n 1\r\n\r\n");
+        assert_eq!(got.headers.get("CSeq"), Some("1"));
     }
 
     #[test]

@@ -93,7 +93,7 @@ impl Target {
     fn from_path(scheme: Option<Scheme>, host: Option<String>, port: Option<u16>, whole: &str) -> Target {
         let (whole, track) = take_track(whole);
         let mut whole = whole.trim_end_matches('/').to_owned();
-        if whole.starts_with(['?', '#']) {
+        if whole.starts_with(['&', '?', '#']) {
             whole.insert(0, '/');
         }
         let (path, rest) = whole.split_at(whole.find(SEPARATORS).unwrap_or(whole.len()));
@@ -112,6 +112,12 @@ impl Target {
     /// Whether the URL is `*`: the server, not one of its presentations.
     pub fn is_server(&self) -> bool {
         self.path == "*"
+    }
+
+    /// Whether both name the same presentation with the same parameters, in whatever spelling a client gave the base
+    /// back: host, track, `?` or `&` and slashes at the end do not count.
+    pub fn is_same_presentation(&self, other: &Target) -> bool {
+        self.path == other.path && self.parameters == other.parameters
     }
 
     /// The first parameter of that name in any case; None when there is none.
@@ -179,7 +185,8 @@ impl Target {
         origin.push_str(self.scheme.unwrap_or(Scheme::Rtsp).as_str());
         origin.push_str("://");
         if host.contains(':') {
-            let _ = write!(origin, "[{host}]");
+            // The sign before a zone is percent-encoded in a URL (RFC 6874).
+            let _ = write!(origin, "[{}]", host.replace('%', "%25"));
         } else {
             origin.push_str(host);
         }
@@ -212,11 +219,15 @@ fn parse_authority(authority: &str) -> Result<(Option<String>, Option<u16>), Uri
     let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
     let (host, port) = match place.strip_prefix('[') {
         Some(rest) => {
-            let (host, port) = rest.split_once(']').ok_or(UriError::Authority)?;
-            (host.to_owned().replace("%25", "%"), port)
+            let (host, port) =
+                rest.split_once(']').filter(|(host, _)| is_ipv6(host)).ok_or(UriError::Authority)?;
+            (host.replace("%25", "%"), port)
         }
         None => {
             let (host, port) = place.split_at(place.find(':').unwrap_or(place.len()));
+            if host.contains(|c: char| c.is_ascii_control() || " \"<>[]".contains(c)) {
+                return Err(UriError::Authority);
+            }
             (host.to_owned(), port)
         }
     };
@@ -229,7 +240,17 @@ fn parse_authority(authority: &str) -> Result<(Option<String>, Option<u16>), Uri
         }
         Some(_) => return Err(UriError::Authority),
     };
-    Ok((Some(host).filter(|host| !host.is_empty()), port))
+    // A port of no host is of no use.
+    if host.is_empty() { Ok((None, None)) } else { Ok((Some(host), port)) }
+}
+
+/// Whether it looks like an IPv6 address, perhaps with a zone (RFC 6874).
+fn is_ipv6(host: &str) -> bool {
+    let (address, zone) = host.split_once('%').unwrap_or((host, ""));
+    let zone_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"%-._~".contains(&byte);
+    address.contains(':')
+        && address.bytes().all(|byte| byte.is_ascii_hexdigit() || b":.".contains(&byte))
+        && zone.bytes().all(zone_byte)
 }
 
 /// Cuts the last control suffix out of a path and gives its number.
@@ -344,12 +365,21 @@ mod tests {
             ("rtsp://u@[fe80::1%25eth0]/a", Some("fe80::1%eth0"), None),
             ("rtsp://h?x=1", Some("h"), None),
             ("rtsp:///a", None, None),
+            ("rtsp://u@:1/a", None, None),
         ];
         for (uri, host, port) in cases {
             let got = target(uri);
             assert_eq!((got.host.as_deref(), got.port), (host, port), "{uri}");
         }
-        for uri in ["rtsp://[::1/a", "rtsp://[::1]x/", "rtsp://h:99999/", "rtsp://h:1:2/", "rtsp://h:-1/"] {
+        for uri in [
+            "rtsp://[::1/a",
+            "rtsp://[::1]x/",
+            "rtsp://h:99999/",
+            "rtsp://h:1:2/",
+            "rtsp://h:-1/",
+            "rtsp://[h]/",
+            "rtsp://a b/",
+        ] {
             assert_eq!(Target::parse(uri), Err(UriError::Authority), "{uri}");
         }
         for uri in ["", "a", "http://h/", "rtsp:/h", "**"] {
@@ -358,6 +388,7 @@ mod tests {
         assert!(target("*").is_server());
         assert_eq!(target("rtsp://h").path, "/");
         assert_eq!(target("rtsp://h/?x=1").path, "/");
+        assert_eq!(target("/trackID=1&x=1").raw_path, "/&x=1");
     }
 
     #[test]
@@ -378,9 +409,12 @@ mod tests {
             assert_eq!((&got.host, got.port, &got.path), (&asked.host, asked.port, &asked.path), "{base}");
             assert_eq!((got.parameters, got.track), (asked.parameters, Some(3)), "{base}");
             assert_eq!(target(&base).content_base(), base);
+            assert!(target(&base).is_same_presentation(&target(uri)), "{base}");
         }
+        assert!(!target("/a?x=1").is_same_presentation(&target("/a?x=2")));
         assert_eq!(target("rtsp://u:p@h:1/a.mp4?x=1/trackID=0").content_base(), "rtsp://h:1/a.mp4&x=1/");
         assert_eq!(target("rtsp://h").content_base(), "rtsp://h/");
+        assert_eq!(target("rtsp://[fe80::1%25eth0]/a").content_base(), "rtsp://[fe80::1%25eth0]/a/");
         assert_eq!(target("rtsp://h?x=1").content_base(), "rtsp://h/&x=1/");
     }
 

@@ -81,14 +81,39 @@ fn put_word(out: &mut BytesMut, word: &str) {
 
 /// Whether a byte may stand in a method or a header name (RFC 2326 section 15.1).
 pub(super) fn is_token(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&byte)
+    TOKEN[usize::from(byte)]
 }
+
+/// Visible ASCII but for separators; a table, because every byte of every header name is asked for.
+const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0x21;
+    while byte < 0x7f {
+        table[byte] = true;
+        byte += 1;
+    }
+    let separators = b"()<>@,;:\\\"/[]?={}";
+    let mut at = 0;
+    while at < separators.len() {
+        table[separators[at] as usize] = false;
+        at += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::rtsp::message::Method;
     use crate::rtsp::status::Status;
+
+    #[test]
+    fn separators_and_blanks_are_in_no_token() {
+        let others: String = (0..=127).filter(|&byte| !is_token(byte)).map(char::from).collect();
+        let controls: String = (0..=32).map(char::from).collect();
+        assert_eq!(others, format!("{controls}\"(),/:;<=>?@[\\]{{}}\u{7f}"));
+        assert!((128..=255).all(|byte| !is_token(byte)));
+    }
 
     #[test]
     fn the_length_is_the_bodys_own() {

@@ -14,11 +14,12 @@ pub struct Session {
 
 impl Session {
     /// Reads the header's value. Clients repeat our `;timeout=` in requests and add blanks and parameters of their
-    /// own: all behind the identifier but a timeout that can be read is ignored. None without an identifier.
+    /// own: all behind the identifier but a timeout that can be read is ignored. None without an identifier of visible
+    /// ASCII characters.
     pub fn parse(value: &str) -> Option<Session> {
         let value = value.trim();
         let (id, rest) = value.split_at(value.find([';', ',', ' ', '\t']).unwrap_or(value.len()));
-        if id.is_empty() || id.len() > ID_BYTES_MAX {
+        if id.is_empty() || id.len() > ID_BYTES_MAX || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
             return None;
         }
         let timeout = rest.split([';', ',']).find_map(|parameter| {
@@ -62,6 +63,8 @@ mod tests {
         assert_eq!(read("AbC-12$, other"), id(None));
         assert_eq!(read(""), None);
         assert_eq!(read(";timeout=60"), None);
+        assert_eq!(read("a\nb"), None);
+        assert_eq!(read("\u{e4}"), None);
     }
 
     #[test]

@@ -1,0 +1,222 @@
+//! What must hold for any bytes: one function a target.
+
+use bytes::BytesMut;
+use proto::rtcp::parse::{Compound, Packet};
+use proto::rtcp::report::ReportBlock;
+use proto::rtcp::statistics::ReceiverView;
+use proto::rtcp::write;
+use proto::rtsp::headers::range::Range;
+use proto::rtsp::headers::rtp_info::RtpInfo;
+use proto::rtsp::headers::scale::{Scale, Speed};
+use proto::rtsp::headers::session::Session;
+use proto::rtsp::headers::transport::Transport;
+use proto::rtsp::headers::{cseq, require};
+use proto::rtsp::message::Headers;
+use proto::rtsp::parse::{Item, Limits, ParseError, Parser};
+use proto::rtsp::uri::{Target, percent_decode};
+use proto::time::NtpTime;
+
+/// A connection gives the same items however it is split, and what was read can be written and read again.
+pub fn rtsp(data: &[u8]) {
+    let expected = read([data]);
+    assert_eq!(read(data.chunks(1)), expected, "byte by byte");
+    // Every split of what is short; of longer input as many, evenly spread from a place that differs.
+    let stride = data.len().div_ceil(SPLITS).max(1);
+    let first = data.last().map_or(0, |&byte| usize::from(byte) % stride);
+    for at in (first..data.len()).step_by(stride) {
+        assert_eq!(read([&data[..at], &data[at..]]), expected, "split at {at}");
+    }
+    expected.0.iter().for_each(read_and_write_again);
+}
+
+/// Frames come out as they went in, whatever stands between and behind them.
+pub fn interleaved(data: &[u8]) {
+    let (mut stream, mut frames) = (Vec::new(), Vec::new());
+    let mut rest = data;
+    while let Some((&[channel, high, low], behind)) = rest.split_first_chunk::<3>() {
+        // Mostly small frames, some up to the largest.
+        let size = if high == 0xff { usize::from(low) * 257 } else { usize::from(low) };
+        let payload: Vec<u8> =
+            behind.iter().copied().cycle().take(if behind.is_empty() { 0 } else { size }).collect();
+        rest = behind.get(payload.len()..).unwrap_or_default();
+        stream.extend([b'$', channel]);
+        stream.extend((payload.len() as u16).to_be_bytes());
+        stream.extend(&payload);
+        if high % 3 == 0 {
+            stream.extend(b"\r\n");
+        }
+        frames.push((channel, payload));
+    }
+    let piece_bytes = data.first().map_or(1, |&first| 1 + usize::from(first) * 7);
+    let (items, end) = read(stream.chunks(piece_bytes));
+    assert_eq!(end, Ok(0));
+    let got: Vec<_> = items
+        .into_iter()
+        .map(|item| match item {
+            Item::Interleaved { channel, payload } => (channel, payload.to_vec()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(got, frames);
+}
+
+/// What is read of a `Transport` header is written so that it is read alike.
+pub fn transport(data: &[u8]) {
+    let mut headers = Headers::new();
+    headers.push("Transport", String::from_utf8_lossy(data));
+    for offer in Transport::parse_list(&headers) {
+        offer.effective_delivery();
+        assert_eq!(Transport::parse(&offer.to_string()).as_ref(), Some(&offer), "{offer}");
+    }
+}
+
+/// What is read of a `Range` header is written so that it is read alike; times in it can be reckoned with.
+pub fn range(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Ok(range) = Range::parse(&text) {
+        let written = range.to_string();
+        // Beyond microseconds nothing is written.
+        assert_eq!(Range::parse(&written).map(|range| range.to_string()), Ok(written));
+        if let proto::rtsp::headers::range::Span::Smpte { count, from, .. } = range.span {
+            let again = proto::rtsp::headers::range::Timecode::from_duration(count, from.to_duration(count));
+            assert_eq!(again.to_duration(count), from.to_duration(count));
+        }
+    }
+    // The other headers with numbers in them.
+    if let Ok(scale) = Scale::parse(&text) {
+        assert_eq!(Scale::parse(&scale.to_string()), Ok(scale));
+    }
+    if let Ok(speed) = Speed::parse(&text) {
+        assert_eq!(Speed::parse(&speed.to_string()), Ok(speed));
+    }
+    if let Some(session) = Session::parse(&text) {
+        assert_eq!(Session::parse(&session.to_string()), Some(session));
+    }
+    let infos = RtpInfo::parse_list(&text);
+    assert_eq!(RtpInfo::parse_list(&RtpInfo::write_list(&infos)).len(), infos.len());
+}
+
+/// A URL's base names the same path, and the track behind it is found.
+pub fn uri(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let Ok(target) = Target::parse(&text) else { return };
+    assert!(target.readings().count() <= 9);
+    if target.is_server() {
+        return;
+    }
+    for (path, _) in target.readings() {
+        let _ = percent_decode(path);
+        Target::parse(&target.content_base_of(path)).expect("a base is a URL");
+    }
+    // A path that holds a control suffix of its own cannot be told from one with a track.
+    if target.raw_path.to_ascii_lowercase().contains("trackid=") {
+        return;
+    }
+    let base = target.content_base();
+    let again = Target::parse(&format!("{base}trackID=7")).expect("a base is a URL");
+    assert_eq!((again.track, &again.parameters), (Some(7), &target.parameters), "{base}");
+    assert_eq!(percent_decode(&again.path), percent_decode(&target.path), "{base}");
+    assert_eq!((&again.host, again.port), (&target.host, target.port), "{base}");
+}
+
+/// Any description is read without panic.
+pub fn sdp(data: &[u8]) {
+    let _ = proto::sdp::parse(&String::from_utf8_lossy(data));
+}
+
+/// A compound is read to its end; its reports are written and read alike.
+pub fn rtcp(data: &[u8]) {
+    let Ok(compound) = Compound::parse(data) else { return };
+    let mut view = ReceiverView::default();
+    for packet in compound.iter() {
+        let mut out = Vec::new();
+        match packet {
+            Packet::SenderReport { info, blocks } => {
+                let blocks: Vec<ReportBlock> = blocks.iter().collect();
+                write::sender_report_with(&mut out, &info, &blocks, "fuzz");
+                blocks.iter().for_each(|block| view.handle_report(block, info.ntp));
+            }
+            Packet::ReceiverReport { ssrc, blocks } => {
+                let blocks: Vec<ReportBlock> = blocks.iter().collect();
+                write::receiver_report(&mut out, ssrc, &blocks, "fuzz");
+                blocks.iter().for_each(|block| view.handle_report(block, NtpTime(u64::from(ssrc) << 20)));
+            }
+            Packet::SourceDescription(names) => assert!(names.iter().count() < 32),
+            Packet::Bye { ssrcs, .. } => assert!(ssrcs.iter().count() < 32),
+            Packet::FullIntraRequest { entries, .. } => assert!(entries.iter().count() <= data.len() / 8),
+            Packet::Nack { lost, .. } => assert!(lost.iter().count() <= data.len() / 4 * 17),
+            Packet::PictureLossIndication { .. } | Packet::Other { .. } => {}
+        }
+        if !out.is_empty() {
+            let again = Compound::parse(&out).expect("our own reports are well-formed");
+            let Some(again) = again.iter().next() else { panic!("no packet") };
+            assert_eq!(format!("{again:?}"), format!("{packet:?}"));
+        }
+    }
+}
+
+/// What a connection gives when it arrives in these pieces: items, and how many bytes are left or why it failed.
+fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Item>, Result<usize, ParseError>) {
+    let mut parser = Parser::new(Limits { body_bytes_max: 512, ..Limits::DEFAULT });
+    let mut items = Vec::new();
+    for piece in pieces {
+        parser.handle_bytes(piece);
+        loop {
+            match parser.poll() {
+                Ok(Some(item @ Item::Http(_))) => {
+                    items.push(item);
+                    return (items, Ok(0));
+                }
+                Ok(Some(item)) => items.push(item),
+                Ok(None) => break,
+                Err(error) => return (items, Err(error)),
+            }
+        }
+        assert!(parser.memory_bytes() <= 4 * (parser.buffered() + 16 * 1024), "{}", parser.memory_bytes());
+        assert!(parser.buffered() > 0 || parser.memory_bytes() < 32 * 1024);
+    }
+    (items, Ok(parser.buffered()))
+}
+
+/// A message that was read and written is read alike, but for blanks; its headers are looked at as the server does.
+fn read_and_write_again(item: &Item) {
+    let mut out = BytesMut::new();
+    let headers = match item {
+        Item::Request(request) => {
+            let _ = Target::parse(&request.uri);
+            request.write(&mut out);
+            &request.headers
+        }
+        Item::Response(response) => {
+            response.write(&mut out);
+            &response.headers
+        }
+        _ => return,
+    };
+    cseq::cseq(headers);
+    require::unsupported(headers, &["play.basic"]);
+    Transport::parse_list(headers);
+    headers.get("Range").map(Range::parse);
+
+    let (again, end) = read([&out[..]]);
+    assert_eq!((again.len(), end), (1, Ok(0)), "{item:?}");
+    let mut written = BytesMut::new();
+    match (&again[0], item) {
+        (Item::Request(again), Item::Request(request)) => {
+            assert_eq!(
+                (&again.method, again.version, &again.body),
+                (&request.method, request.version, &request.body)
+            );
+            again.write(&mut written);
+        }
+        (Item::Response(again), Item::Response(response)) => {
+            assert_eq!((again.status, &again.body), (response.status, &response.body));
+            again.write(&mut written);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(written, out);
+}
+
+/// Of one input.
+const SPLITS: usize = 24;
