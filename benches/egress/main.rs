@@ -3,7 +3,7 @@
 //! Every variant sends the same frame to sinks of the same kind. The sinks are passive: they are emptied between two
 //! frames, outside the measured span, and every byte is counted, so that no variant can win by losing data. What is
 //! measured is the CPU time of the process while a frame is handed over, plus that of ksoftirqd, to which softirq work
-//! moves when a long call into the kernel leaves it no room. Variants take turns within each round, the order rotates,
+//! moves when a long call into the kernel leaves it no room; and the allocations beside it. Variants take turns within each round, the order rotates,
 //! and medians are compared within one run only.
 //!
 //! `cargo bench --bench egress -- [--rounds N] [--list] [PART OF A NAME]`
@@ -96,7 +96,8 @@ struct Entry<'a> {
     series: Series,
 }
 
-/// Measures all variants in turns and prints what each costs, and how it stands to the cheapest of `base`.
+/// Measures all variants in turns and prints what a send to one viewer costs, and how that stands to the cheapest of
+/// `base`.
 fn compare(
     arguments: &Arguments,
     frame: &Frame,
@@ -124,7 +125,7 @@ fn compare(
             }
             // The first round warms caches and windows.
             if round > 0 {
-                entry.series.push(span.finish() / (frames * viewers) as f64);
+                entry.series.push(span.finish(), frames * viewers);
             }
         }
     }
@@ -137,14 +138,11 @@ fn report(mut entries: Vec<Entry>, base: &[&str]) {
     let cheapest = entries.iter().filter(|entry| is_base(entry)).map(|entry| entry.series.median());
     let cheapest = cheapest.fold(f64::NAN, f64::min);
     entries.sort_by(|a, b| a.series.median().total_cmp(&b.series.median()));
-    println!();
+    println!("\n{:<30} {:>9} {:>19} {:>9} {:>12}", "", "us a send", "quartiles", "x base", "allocations");
     for entry in entries {
         let (low, median, high) = entry.series.quartiles();
-        println!(
-            "{:<36} {median:7.3} us a viewer and frame  [{low:7.3} .. {high:7.3}]  {:5.2} x",
-            entry.name,
-            median / cheapest
-        );
+        let (ratio, allocations) = (median / cheapest, entry.series.allocations());
+        println!("{:<30} {median:9.3} {low:9.3} {high:9.3} {ratio:9.2} {allocations:12.3}", entry.name);
     }
 }
 

@@ -22,7 +22,14 @@ impl Clock {
 
     /// A span that counts from its first start.
     pub fn span(&self) -> Span<'_> {
-        Span { clock: self, softirq_ns: self.softirq_ns(), process_ns: 0, started_ns: 0 }
+        Span {
+            clock: self,
+            softirq_ns: self.softirq_ns(),
+            process_ns: 0,
+            started_ns: 0,
+            allocations: 0,
+            allocated: 0,
+        }
     }
 
     fn softirq_ns(&self) -> u64 {
@@ -38,44 +45,69 @@ pub struct Span<'a> {
     softirq_ns: u64,
     process_ns: u64,
     started_ns: u64,
+    /// Allocations within the stretches, and before the one that runs.
+    allocations: u64,
+    allocated: u64,
 }
 
 impl Span<'_> {
     pub fn start(&mut self) {
+        self.allocated = sys::allocations();
         self.started_ns = sys::process_cpu_ns();
     }
 
     pub fn stop(&mut self) {
         self.process_ns += sys::process_cpu_ns() - self.started_ns;
+        self.allocations += sys::allocations() - self.allocated;
     }
 
-    /// Microseconds of the stretches in all, and of ksoftirqd from the first start to now.
-    pub fn finish(self) -> f64 {
+    /// Cost of the stretches in all, and of ksoftirqd from the first start to now.
+    pub fn finish(self) -> Cost {
         let softirq = self.clock.softirq_ns() - self.softirq_ns;
-        (self.process_ns + softirq) as f64 / 1e3
+        Cost { cpu_us: (self.process_ns + softirq) as f64 / 1e3, allocations: self.allocations as f64 }
     }
 }
 
-/// The values of one variant.
+/// What something cost.
+#[derive(Clone, Copy)]
+pub struct Cost {
+    pub cpu_us: f64,
+    pub allocations: f64,
+}
+
+/// The values of one variant, each of one round and divided by its sends.
 #[derive(Default)]
-pub struct Series(Vec<f64>);
+pub struct Series {
+    cpu_us: Vec<f64>,
+    allocations: Vec<f64>,
+}
 
 impl Series {
-    pub fn push(&mut self, value: f64) {
-        self.0.push(value);
+    pub fn push(&mut self, cost: Cost, sends: usize) {
+        self.cpu_us.push(cost.cpu_us / sends as f64);
+        self.allocations.push(cost.allocations / sends as f64);
     }
 
+    /// Median of the CPU time.
     pub fn median(&self) -> f64 {
         self.quartiles().1
     }
 
-    /// First quartile, median, third quartile.
+    /// First quartile, median and third quartile of the CPU time.
     pub fn quartiles(&self) -> (f64, f64, f64) {
-        let mut sorted = self.0.clone();
-        sorted.sort_by(f64::total_cmp);
-        let at = |part: usize| sorted.get(sorted.len() * part / 4).copied().unwrap_or(f64::NAN);
-        (at(1), at(2), at(3))
+        (quantile(&self.cpu_us, 1), quantile(&self.cpu_us, 2), quantile(&self.cpu_us, 3))
     }
+
+    /// Median of the allocations.
+    pub fn allocations(&self) -> f64 {
+        quantile(&self.allocations, 2)
+    }
+}
+
+fn quantile(values: &[f64], quarter: usize) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() * quarter / 4).copied().unwrap_or(f64::NAN)
 }
 
 /// What a figure needs beside it.
