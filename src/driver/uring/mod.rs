@@ -218,8 +218,10 @@ impl Driver for UringDriver {
         self.listeners.retry(&mut self.core, &mut self.connections);
 
         let is_idle = self.core.events.is_empty() && !self.core.ring.has_completions();
-        let want = u32::from(is_idle && self.bell.may_sleep());
-        let timeout = if want > 0 { self.timeout(until) } else { None };
+        let timeout = if is_idle { self.timeout(until) } else { None };
+        // To wait for no time at all would still put the thread to sleep and wake it again.
+        let may_wait = is_idle && timeout != Some(Duration::ZERO);
+        let want = u32::from(may_wait && self.bell.may_sleep());
         let entered = self.core.ring.enter(want, timeout);
         self.bell.run();
         self.connections.handed_over();

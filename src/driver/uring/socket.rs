@@ -123,9 +123,16 @@ fn set_buffers(fd: RawFd) {
     }
 }
 
+/// Multicast leaves by the interface that has the address, or by the route's where it is any.
 fn set_multicast(fd: RawFd, address: SocketAddr, ttl: u8) -> io::Result<()> {
     match address {
-        SocketAddr::V4(_) => set(fd, libc::IPPROTO_IP, libc::IP_MULTICAST_TTL, c_int::from(ttl)),
+        SocketAddr::V4(address) => {
+            set(fd, libc::IPPROTO_IP, libc::IP_MULTICAST_TTL, c_int::from(ttl))?;
+            let interface = c_int::from_ne_bytes(address.ip().octets());
+            // An address that is no interface's fails at bind, with a better error.
+            let _ = set(fd, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, interface);
+            Ok(())
+        }
         SocketAddr::V6(_) => set(fd, libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_HOPS, c_int::from(ttl)),
     }
 }
@@ -236,6 +243,22 @@ mod tests {
             let (_socket, bound) = bind(any.parse().unwrap(), &UdpOptions::default()).unwrap();
             assert_ne!(bound.port(), 0);
         }
+    }
+
+    #[test]
+    fn accepted_connections_inherit_what_listeners_were_given() {
+        let (listener, address) = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = std::net::TcpListener::from(listener);
+        let _client = std::net::TcpStream::connect(address).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        assert!(accepted.nodelay().unwrap());
+        let mut value: c_int = 0;
+        let mut size = size_of::<c_int>() as socklen_t;
+        let pointer: *mut c_int = &mut value;
+        let (level, option) = (libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT);
+        // SAFETY: the pointer leads to an int of `size` bytes.
+        unsafe { libc::getsockopt(accepted.as_raw_fd(), level, option, pointer.cast(), &mut size) };
+        assert_eq!(value, NOT_SENT_BYTES_MAX);
     }
 
     #[test]

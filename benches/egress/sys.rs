@@ -1,0 +1,162 @@
+//! Bare system calls, and an allocator that counts.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::ffi::c_int;
+use std::io;
+use std::mem;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+/// The system's allocator with a counter before it.
+struct Counting;
+
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller keeps what this method demands.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps what this method demands.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller keeps what this method demands.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+/// Allocations of the process so far.
+pub fn allocations() -> u64 {
+    ALLOCATIONS.load(Ordering::Relaxed)
+}
+
+const ETHERNET_MTU: c_int = 1500;
+
+/// The control message that has a train cut.
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+pub struct SegmentControl {
+    header: libc::cmsghdr,
+    segment: u16,
+    padding: [u8; 6],
+}
+
+impl SegmentControl {
+    pub fn new(segment: u16) -> SegmentControl {
+        let header = libc::cmsghdr {
+            cmsg_len: (size_of::<libc::cmsghdr>() + 2) as _,
+            cmsg_level: libc::SOL_UDP,
+            cmsg_type: libc::UDP_SEGMENT,
+        };
+        SegmentControl { header, segment, padding: [0; 6] }
+    }
+}
+
+/// An IPv4 address in the kernel's form.
+pub fn name(address: SocketAddr) -> libc::sockaddr_in {
+    let SocketAddr::V4(address) = address else { panic!("viewers are on IPv4") };
+    libc::sockaddr_in {
+        sin_family: libc::AF_INET as _,
+        sin_port: address.port().to_be(),
+        sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(address.ip().octets()) },
+        sin_zero: [0; 8],
+    }
+}
+
+/// An empty message header.
+pub fn header() -> libc::msghdr {
+    // SAFETY: the header is plain integers and pointers, for which zero is a value.
+    unsafe { mem::zeroed() }
+}
+
+/// A UDP socket with the options that the server's have.
+pub fn udp() -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let fd = socket.as_raw_fd();
+    if set(fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, 8 << 20).is_err() {
+        set(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, 8 << 20)?;
+    }
+    set(fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// A listener whose connections have the options that the server's have.
+pub fn tcp() -> io::Result<TcpListener> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let fd = listener.as_raw_fd();
+    set(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
+    set(fd, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, 32 * 1024)?;
+    Ok(listener)
+}
+
+pub fn set(fd: RawFd, level: c_int, option: c_int, value: c_int) -> io::Result<()> {
+    let pointer: *const c_int = &value;
+    // SAFETY: the pointer leads to an int of the size given.
+    check(unsafe { libc::setsockopt(fd, level, option, pointer.cast(), size_of::<c_int>() as _) })?;
+    Ok(())
+}
+
+/// Throws away up to `size` bytes that a socket has received; of a UDP socket with a size of 0 one datagram, or several
+/// that were merged. Returns how many there were.
+pub fn discard(fd: RawFd, size: usize) -> io::Result<usize> {
+    let (flags, pointer) = (libc::MSG_DONTWAIT | libc::MSG_TRUNC, std::ptr::null_mut());
+    // SAFETY: TCP copies nothing with MSG_TRUNC, UDP nothing into no room.
+    let count = unsafe { libc::recv(fd, pointer, size, flags) };
+    if count < 0 { Err(io::Error::last_os_error()) } else { Ok(count as usize) }
+}
+
+/// CPU time of all threads of this process.
+pub fn process_cpu_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer leads to a timespec.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Takes as many descriptors as the hard limit allows.
+pub fn raise_descriptor_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer leads to a limit.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: as above.
+    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
+}
+
+/// Moves the calling thread to a new network and brings its loopback device up, with the MTU of a real one.
+pub fn new_network() -> io::Result<()> {
+    // SAFETY: no pointers are passed.
+    check(unsafe { libc::unshare(libc::CLONE_NEWNET) })?;
+    // SAFETY: no pointers are passed.
+    let fd = check(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) })?;
+    // SAFETY: the descriptor was made above and has no other owner.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    // SAFETY: the request is plain integers, for which zero is a value.
+    let mut request: libc::ifreq = unsafe { mem::zeroed() };
+    request.ifr_name[0] = b'l' as _;
+    request.ifr_name[1] = b'o' as _;
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as _;
+    // SAFETY: the request names an interface and its flags.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &request) })?;
+    request.ifr_ifru.ifru_mtu = ETHERNET_MTU;
+    // SAFETY: the request names an interface and its MTU.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFMTU as _, &request) })?;
+    Ok(())
+}
+
+/// The result of a call, or its error.
+pub fn check(result: c_int) -> io::Result<c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}

@@ -1,0 +1,134 @@
+//! Connections and the waker, where the ring's sizes and ways matter.
+
+use std::io::{Read, Write};
+
+use super::*;
+
+#[test]
+fn close_with_a_receive_armed_ends_the_connection() {
+    let Some(mut rig) = Rig::new() else { return };
+    let (mut client, conn) = rig.connect();
+    rig.driver.submit(Op::Close(conn));
+    rig.until("closed", |rig| rig.has(|event| matches!(event, Event::Closed { .. })));
+    client.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
+    rig.driver.submit(Op::Close(conn));
+    rig.send(conn, &b"to nobody"[..]);
+    rig.turn(Duration::ZERO);
+    assert_eq!(rig.events.len(), 1, "a name that is gone is ignored: {:?}", rig.events);
+}
+
+#[test]
+fn pieces_of_every_kind_arrive_in_order_over_tcp() {
+    let Some(mut rig) = Rig::new() else { return };
+    let (mut client, conn) = rig.connect();
+    // 700 packets make a gather list of 1,400 entries, more than one send takes.
+    let (piece, packets) = spliced(&[1400; 700]);
+    let mut expected = b"head".to_vec();
+    expected.extend(packets.concat());
+    expected.extend(b"tail");
+    let pieces = smallvec![Piece::Shared("head".into()), piece, Piece::Shared("tail".into())];
+    rig.driver.submit(Op::Send { conn, pieces });
+    let size = expected.len();
+    let reader = std::thread::spawn(move || {
+        let mut all = vec![0; size];
+        client.read_exact(&mut all).unwrap();
+        all
+    });
+    rig.until("sent", |rig| (rig.sent() == 1).then_some(()));
+    assert!(reader.join().unwrap() == expected);
+}
+
+#[test]
+fn ten_thousand_sends_to_a_hundred_clients_are_all_answered() {
+    let Some(mut rig) = Rig::with(UringOptions { entries: 16, completions: 32, ..UringOptions::default() })
+    else {
+        return;
+    };
+    let address = rig.listen();
+    let mut clients = Vec::new();
+    for _ in 0..100 {
+        let mut client = TcpStream::connect(address).unwrap();
+        let conn = rig.accepted();
+        let reader = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            client.read_to_end(&mut all).unwrap();
+            all
+        });
+        clients.push((conn, reader));
+    }
+    for round in 1..=100u32 {
+        for (conn, _) in &clients {
+            rig.send(*conn, round.to_be_bytes().to_vec());
+        }
+        rig.until("sent", |rig| (rig.sent() == 100).then(|| rig.events.clear()));
+    }
+    let expected: Vec<u8> = (1..=100u32).flat_map(u32::to_be_bytes).collect();
+    for (conn, reader) in clients {
+        rig.driver.submit(Op::Close(conn));
+        rig.turn(Duration::ZERO);
+        assert_eq!(reader.join().unwrap(), expected);
+    }
+}
+
+#[test]
+fn more_bytes_than_buffers_arrive_whole_and_in_order() {
+    let small = UringOptions { receive_buffers: 4, receive_buffer_bytes: 512, ..UringOptions::default() };
+    let Some(mut rig) = Rig::with(small) else { return };
+    let (mut client, _conn) = rig.connect();
+    let expected: Vec<u8> = (0..200_000u32).map(|byte| (byte % 251) as u8).collect();
+    let bytes = expected.clone();
+    let writer = std::thread::spawn(move || client.write_all(&bytes).map(|()| client));
+    rig.until("received", |rig| (rig.received.len() >= expected.len()).then_some(()));
+    assert!(rig.received == expected);
+    writer.join().unwrap().unwrap();
+}
+
+#[test]
+fn the_waker_ends_a_turn_from_another_thread_and_costs_nothing_twice() {
+    let Some(mut rig) = Rig::new() else { return };
+    let waker = rig.driver.waker();
+    let start = Instant::now();
+    let thread = std::thread::spawn({
+        let waker = waker.clone();
+        move || {
+            std::thread::sleep(Duration::from_millis(50));
+            waker.wake_by_ref();
+            waker.wake();
+        }
+    });
+    rig.driver.turn(None, &mut Vec::new()).unwrap();
+    assert!(start.elapsed() >= Duration::from_millis(50));
+    thread.join().unwrap();
+    // A wake between two turns is not lost.
+    waker.wake_by_ref();
+    rig.driver.turn(None, &mut Vec::new()).unwrap();
+    // And does not linger.
+    rig.turn(Duration::ZERO);
+    rig.turn(Duration::ZERO);
+    let start = Instant::now();
+    rig.turn(Duration::from_millis(50));
+    assert!(start.elapsed() >= Duration::from_millis(49));
+}
+
+#[test]
+fn a_hundred_thousand_wakes_lose_no_message() {
+    let Some(mut rig) = Rig::new() else { return };
+    let (sender, receiver) = crossbeam_channel::unbounded();
+    let waker = rig.driver.waker();
+    let thread = std::thread::spawn(move || {
+        for number in 0..100_000u32 {
+            sender.send(number).unwrap();
+            waker.wake_by_ref();
+        }
+    });
+    let mut expected = 0;
+    while expected < 100_000 {
+        rig.driver.turn(None, &mut Vec::new()).unwrap();
+        while let Ok(number) = receiver.try_recv() {
+            assert_eq!(number, expected);
+            expected += 1;
+        }
+    }
+    thread.join().unwrap();
+}
