@@ -5,6 +5,7 @@ mod datagrams;
 mod limits;
 mod moving;
 mod rig;
+mod storm;
 mod tcp;
 mod wake;
 
@@ -76,6 +77,8 @@ scenarios! {
         two_thousand_clients_come_and_go,
         two_hundred_clients_are_served_at_once,
         out_of_descriptors_is_survived;
+    storm:
+        a_storm_mixes_nothing_up;
 }
 
 fn tokio() -> Option<Box<dyn Driver>> {
