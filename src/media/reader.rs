@@ -28,6 +28,12 @@ const WAITING_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Leading frames that are looked at to see whether all of them are keyframes.
 const INTRA_SAMPLE: usize = 8;
 
+/// Sound frames behind a jump that may be made of the rest of a frame, with times that are off (MPEG program streams).
+const UNSURE_FRAMES: usize = 4;
+
+/// Before every frame.
+const NOWHERE: MediaTime = MediaTime(i64::MIN);
+
 /// How a file is cut; found once, shared by all readers of the file.
 #[derive(Debug)]
 pub struct Plan {
@@ -63,6 +69,10 @@ pub struct Reader {
     next: Option<Position>,
     // Decoding time that the next stretch begins with.
     start: MediaTime,
+    // Frames of other tracks before this belong to a stretch in front of the one that was sought.
+    floor: MediaTime,
+    // For each track the earliest time that its frames in front of the first one read can end at, since the last jump.
+    begun: Vec<Option<MediaTime>>,
 }
 
 impl Plan {
@@ -113,8 +123,19 @@ impl Reader {
     /// Another reader of a file whose plan is known. It stands nowhere yet.
     pub fn with_plan(demux: Box<dyn Demux>, plan: Arc<Plan>) -> Reader {
         let waiting = plan.rates.iter().map(|_| VecDeque::new()).collect();
+        let begun = vec![None; plan.rates.len()];
         let start = MediaTime::ZERO;
-        Reader { demux, plan, waiting, waiting_bytes: 0, ended: false, next: None, start }
+        Reader {
+            demux,
+            plan,
+            waiting,
+            waiting_bytes: 0,
+            ended: false,
+            next: None,
+            start,
+            floor: NOWHERE,
+            begun,
+        }
     }
 
     /// How the file is cut, for further readers.
@@ -283,7 +304,12 @@ impl Reader {
             return Ok(None);
         };
         let track = usize::from(frame.track);
-        let Some(queue) = self.waiting.get_mut(track) else { return Ok(Some(self.plan.lead)) };
+        if let Some(begun @ None) = self.begun.get_mut(track) {
+            let before = frame.dts.saturating_sub(i64::from(frame.duration));
+            *begun = Some(self.plan.nanos(frame.track, before));
+        }
+        let is_passed = track != self.plan.lead && self.plan.dts(&frame) < self.floor;
+        let Some(queue) = self.waiting.get_mut(track).filter(|_| !is_passed) else { return Ok(Some(track)) };
         self.waiting_bytes += frame.payload.len();
         queue.push_back(frame);
         Ok(Some(track))
@@ -294,6 +320,8 @@ impl Reader {
         self.waiting_bytes = 0;
         self.ended = false;
         self.next = None;
+        self.floor = NOWHERE;
+        self.begun.fill(None);
     }
 
     fn rewind(&mut self) -> Result<(), MediaError> {
@@ -366,6 +394,7 @@ impl Reader {
             target = MediaTime(bucket(target).saturating_sub(1).saturating_mul(SEGMENT_NANOS_MAX));
         }
         let mut back = 1_000_000_000_i64;
+        let mut patience = 2;
         while target > plan.first {
             self.clear();
             // A place that cannot be reached is looked for from an earlier one.
@@ -375,7 +404,11 @@ impl Reader {
             };
             match landed {
                 Looked::Found(key) if key == plan.first => break,
-                Looked::Found(key) => return Ok(key),
+                Looked::Found(key) if patience == 0 || self.has_all_since_key()? => return Ok(key),
+                Looked::Found(key) => {
+                    patience -= 1;
+                    target = MediaTime(key.0.min(target.0).saturating_sub(back));
+                }
                 Looked::Missed(later) => {
                     let before = later.map_or(target, |dts| MediaTime(dts.0.saturating_sub(1)));
                     let earlier = MediaTime(time.0.saturating_sub(back));
@@ -390,6 +423,18 @@ impl Reader {
             Looked::Found(key) if key != plan.first => Ok(key),
             _ => self.go_to_start().map(|()| plan.first),
         }
+    }
+
+    /// Whether reading began early enough to see every frame of the other tracks that is decoded behind the keyframe.
+    /// Muxers may put them in front of it.
+    fn has_all_since_key(&mut self) -> Result<bool, MediaError> {
+        let floor = self.floor;
+        if self.demux.has_exact_index() {
+            return Ok(true);
+        }
+        self.read_past(floor)?;
+        let mut others = self.begun.iter().enumerate().filter(|(track, _)| *track != self.plan.lead);
+        Ok(others.all(|(_, begun)| begun.is_some_and(|begun| begun < floor)))
     }
 
     fn go_to_start(&mut self) -> Result<(), MediaError> {
@@ -418,6 +463,7 @@ impl Reader {
         let mut found: Option<MediaTime> = None;
         let mut previous: Option<MediaTime> = None;
         let mut missed = None;
+        let mut seen = 0;
         while let Some(track) = self.read()? {
             if track != plan.lead {
                 continue;
@@ -431,8 +477,12 @@ impl Reader {
                 }
                 break;
             }
+            seen += 1;
             if keyframe {
                 let begins = match previous {
+                    Some(previous) if plan.grid && landing == Landing::Anywhere => {
+                        seen > UNSURE_FRAMES && plan.is_cut(previous, pts)
+                    }
                     Some(previous) => plan.is_cut(previous, pts),
                     None => !plan.grid || landing == Landing::Start,
                 };
@@ -458,6 +508,7 @@ impl Reader {
     /// Drops all but the leading frame read last, and the other tracks' frames before it.
     fn drop_before(&mut self, dts: MediaTime) {
         let plan = self.plan.clone();
+        self.floor = dts;
         for (track, queue) in self.waiting.iter_mut().enumerate() {
             if track == plan.lead {
                 let last = queue.pop_back();

@@ -44,6 +44,8 @@ pub struct Container {
     // Keyframes of the leading track, for a container without times.
     landings: Option<Landings>,
     lead_stream: usize,
+    // Where the samples begin in a file that holds nothing else.
+    samples_start: Option<u64>,
     // Opens the file anew, to go back to its first packet.
     reopen: Box<dyn Fn() -> Result<Input, MediaError> + Send>,
 }
@@ -91,13 +93,15 @@ pub fn open(file: File, path: &Path) -> Result<Opened, MediaError> {
     let mut input = reopen()?;
     let streams = input.streams();
     let prelude = read_prelude(&mut input, &streams)?;
-    let (tracks, lanes, left_out) = sort_streams(&mut input, &streams, &prelude)?;
+    let (tracks, mut lanes, left_out) = sort_streams(&mut input, &streams, &prelude)?;
     let lead_stream = leading(&lanes);
     let is_bare = lanes[lead_stream].as_ref().is_some_and(|lane| matches!(lane.times, Times::Ordered(_)))
         && !has_times(&prelude, lead_stream);
     let has_exact_index = input.format_name().contains("mp4");
     let estimated = input.has_estimated_duration() && !is_constant(&streams[lead_stream]);
     let duration = input.duration_micros().filter(|_| !estimated && !is_bare).map(Duration::from_micros);
+    let samples_start = samples_start(&input, &prelude, streams.len())
+        .filter(|_| lanes[lead_stream].as_mut().is_some_and(Lane::count_samples));
     let container = Container {
         input,
         lanes,
@@ -107,6 +111,7 @@ pub fn open(file: File, path: &Path) -> Result<Opened, MediaError> {
         has_exact_index,
         landings: is_bare.then(Landings::default),
         lead_stream,
+        samples_start,
         reopen: Box::new(reopen),
     };
     Ok(Opened { demux: Box::new(container), tracks, duration, seekable: true, left_out })
@@ -207,6 +212,13 @@ fn sort_streams(
 /// Most tracks of a presentation: interleaved channels are numbered to 255 in pairs, payload types to 127.
 const TRACKS_MAX: usize = 16;
 
+/// Where the samples begin, when the container holds nothing else. FFmpeg's own seeking is wrong by half for G.722.
+fn samples_start(input: &Input, prelude: &VecDeque<Packet>, stream_count: usize) -> Option<u64> {
+    const CONTAINERS: [&str; 9] = ["wav", "w64", "aiff", "au", "g722", "g726", "g726le", "alaw", "mulaw"];
+    let is_plain = stream_count == 1 && CONTAINERS.contains(&input.format_name());
+    prelude.front().filter(|_| is_plain)?.byte()
+}
+
 fn leading(lanes: &[Option<Lane>]) -> usize {
     let is = |kind| move |lane: &Option<Lane>| lane.as_ref().is_some_and(|lane| lane.kind == kind);
     let video = lanes.iter().position(is(Kind::Video));
@@ -257,6 +269,13 @@ impl Lane {
         } else if untold && stream.codec == Id::MPEG4 && stream.reorder > 0 {
             self.times = Times::Held { shift: stream.reorder as i64 * self.frame };
         }
+    }
+
+    /// Counts samples instead of believing the container's times. False when there are none.
+    fn count_samples(&mut self) -> bool {
+        let Converter::Pieces(pieces) = &self.conversion else { return false };
+        self.times = Times::Counted { samples: pieces.samples(), next: 0 };
+        true
     }
 
     /// Makes frames of a packet; says where the last of them was put.
@@ -355,6 +374,11 @@ impl Container {
     fn take(&mut self, packet: Packet) {
         let stream = packet.stream();
         let Some(Some(lane)) = self.lanes.get_mut(stream) else { return };
+        // The last packet of a truncated file is not whole; raw sound needs not be.
+        let is_whole = !packet.is_corrupt() || !self.input.is_at_end();
+        if !is_whole && !matches!(lane.conversion, Converter::Pieces(_)) {
+            return;
+        }
         let (byte, is_key) = (packet.byte(), packet.is_key());
         lane.convert(packet, &mut self.ready);
         if stream == self.lead_stream
@@ -372,6 +396,20 @@ impl Container {
         self.ready.clear();
         self.has_ended = false;
         self.lanes.iter_mut().flatten().for_each(|lane| lane.reset(is_start));
+    }
+
+    /// Goes to the sample at `time`.
+    fn seek_sample(&mut self, start: u64, time: MediaTime) -> Result<(), MediaError> {
+        self.reset(false);
+        let Some(Lane { times: Times::Counted { samples, next }, scale, .. }) =
+            &mut self.lanes[self.lead_stream]
+        else {
+            return self.rewind();
+        };
+        let units = time.to_ticks(scale.rate()).max(0) / samples.ticks;
+        *next = units * samples.ticks;
+        let byte = start.saturating_add((units as u64).saturating_mul(samples.bytes as u64));
+        self.input.seek_byte(byte).map_err(MediaError::Broken)
     }
 
     /// Goes to a keyframe of a bare stream that was seen before, or to the furthest of them.
@@ -429,6 +467,9 @@ impl Demux for Container {
     fn seek(&mut self, time: MediaTime) -> Result<(), MediaError> {
         if self.landings.is_some() {
             return self.land(time);
+        }
+        if let Some(start) = self.samples_start {
+            return self.seek_sample(start, time);
         }
         let Some(lane) = &self.lanes[self.lead_stream] else { return self.rewind() };
         let target = lane.scale.time_at(time.0);

@@ -34,6 +34,11 @@ impl Pieces {
         Pieces { samples, piece: units * samples.ticks, waiting: BytesMut::new(), time: None, anywhere: true }
     }
 
+    /// How samples lie in bytes.
+    pub fn samples(&self) -> Samples {
+        self.samples
+    }
+
     /// Forgets what waits. What comes next is from the start of the file, or from elsewhere.
     pub fn reset(&mut self, is_start: bool) {
         self.waiting.clear();

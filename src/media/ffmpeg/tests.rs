@@ -39,14 +39,17 @@ fn recipes() -> Vec<(&'static str, String)> {
             "film.265",
             picture("-c:v libx265 -preset ultrafast -x265-params log-level=none:keyint=25:bframes=3"),
         ),
-        ("film265.mp4", "-i film.265 -c copy".to_owned()),
+        (
+            "film265.mp4",
+            picture("-c:v libx265 -preset ultrafast -x265-params log-level=none:keyint=25:bframes=3"),
+        ),
         ("xvid.avi", both("-c:v mpeg4 -bf 2 -g 25 -c:a libmp3lame")),
         ("xvid.m4v", picture("-c:v mpeg4 -bf 2 -g 25 -f m4v")),
         ("jpeg.avi", both("-c:v mjpeg -huffman default -c:a pcm_s16le")),
         ("jpeg.mjpeg", picture("-c:v mjpeg -huffman default")),
         ("vp8.webm", both("-c:v libvpx -deadline realtime -g 25 -c:a libopus")),
         ("vp9.webm", both("-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 25 -c:a libopus")),
-        ("av1.mkv", picture("-c:v libaom-av1 -usage realtime -cpu-used 10 -g 25")),
+        ("av1.mkv", picture("-c:v libaom-av1 -usage realtime -cpu-used 8 -g 25")),
         ("av1.mp4", "-i av1.mkv -c copy".to_owned()),
         ("dvd.mpg", both("-c:v mpeg2video -c:a mp2")),
         ("song.aac", again("-c copy -vn")),
@@ -137,7 +140,11 @@ fn every_packet_becomes_a_frame() {
         for kind in [Kind::Video, Kind::Audio] {
             let Some(track) = tracks.iter().find(|track| track.kind() == kind) else { continue };
             let sizes: Vec<_> = frames(&path, kind).1.iter().map(|frame| frame.payload.len()).collect();
-            let told = packet_sizes(&path, kind);
+            let mut told = packet_sizes(&path, kind);
+            if told.is_empty() {
+                // The program does not recognize it by its name.
+                told.push(fs::metadata(&path).unwrap().len() as usize);
+            }
             let (sum, told_sum): (usize, usize) = (sizes.iter().sum(), told.iter().sum());
             let is_raw = matches!(
                 track.codec,
@@ -177,7 +184,9 @@ fn pictures_are_shown_evenly_from_the_first_moment_on() {
         assert!(frames.iter().all(|frame| frame.dts <= frame.pts), "{name}");
         let mut shown: Vec<_> = frames.iter().map(|frame| frame.pts).collect();
         shown.sort_unstable();
-        assert!((0..=4_500).contains(&shown[0]), "{name} begins at {}", shown[0]);
+        // Its pictures begin two seconds behind its sound, all others with it.
+        let offset = if path.ends_with("late.mkv") { 180_000 } else { 0 };
+        assert!((0..=4_500).contains(&(shown[0] - offset)), "{name} begins at {}", shown[0]);
         for pair in shown.windows(2) {
             // Millisecond time bases are off by half a millisecond at either end.
             assert!((pair[1] - pair[0] - 3_600).abs() <= 90, "{name}: {} then {}", pair[0], pair[1]);
@@ -203,7 +212,8 @@ fn a_position_yields_the_same_frames_however_it_was_reached() {
         for stretch in stretches.iter().rev() {
             let opened = open(&path).unwrap();
             let mut fresh = Reader::with_plan(opened.demux, plan.clone());
-            fresh.go_to(stretch.position).unwrap();
+            let gone = fresh.go_to(stretch.position);
+            assert_eq!(gone, Ok(()), "{} at {:?}", path.display(), stretch.position);
             let again = fresh.stretch().unwrap().unwrap();
             assert_eq!(facts(&again), facts(stretch), "{} at {:?}", path.display(), stretch.position);
             assert_eq!(again.next, stretch.next, "{}", path.display());

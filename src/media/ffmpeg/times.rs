@@ -3,6 +3,7 @@
 use ffmpeg_next::codec::Id;
 
 use super::raw::{Parser, Stream};
+use super::tracks::Samples;
 
 /// Translates a stream's time base into ticks of an RTP clock that counts from the content's first moment.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +88,13 @@ pub enum Times {
     /// The container tells at most when pictures are decoded; their order stands in the stream (H.264 and H.265 in
     /// AVI and bare).
     Ordered(Box<Ordered>),
+    /// The file is nothing but samples, which are counted.
+    Counted {
+        /// How samples lie in bytes.
+        samples: Samples,
+        /// When the next sample is heard.
+        next: i64,
+    },
     /// The container tells when pictures are decoded; only B pictures are shown at that time (MPEG-4 in AVI).
     Held {
         /// Ticks that everything is moved by so that the first picture is shown at zero.
@@ -106,6 +114,11 @@ impl Times {
             }
             Times::Shown(shown) => shown.stamp(told),
             Times::Ordered(ordered) => ordered.stamp(told, payload),
+            Times::Counted { samples, next } => {
+                let time = *next;
+                *next += (payload.len() / samples.bytes) as i64 * samples.ticks;
+                Stamp { pts: time, dts: time }
+            }
             Times::Held { shift } => {
                 let dts = told.dts.or(told.pts).unwrap_or(0) - *shift;
                 Stamp { pts: told.pts.map_or(dts, |pts| pts - *shift), dts }
@@ -119,6 +132,7 @@ impl Times {
             Times::Told { end } => *end = 0,
             Times::Shown(shown) => shown.window.clear(),
             Times::Ordered(ordered) => ordered.base = None,
+            Times::Counted { next, .. } => *next = 0,
             Times::Held { .. } => {}
         }
     }
@@ -158,6 +172,8 @@ impl Shown {
 pub struct Ordered {
     parser: Parser,
     codec: Id,
+    // Bytes of the length before each unit; None for start codes.
+    length_bytes: Option<usize>,
     // Difference of the order counts of neighbouring pictures.
     step: i64,
     frame: i64,
@@ -174,10 +190,14 @@ impl Ordered {
     /// None when FFmpeg cannot parse the codec. `units` are the first access units of the stream.
     pub fn new<'a>(stream: &Stream, frame: i64, units: impl Iterator<Item = &'a [u8]>) -> Option<Ordered> {
         let codec = stream.codec;
-        let mut parser = Parser::new(codec)?;
+        let record = if codec == Id::H264 { 4 } else { 21 };
+        let is_record = stream.extradata.first() == Some(&1);
+        let length_byte = stream.extradata.get(record).filter(|_| is_record);
+        let length_bytes = length_byte.map(|byte| usize::from(byte & 3) + 1);
+        let mut parser = Parser::new(codec, &stream.extradata)?;
         let mut orders: Vec<i64> = Vec::new();
         for unit in units {
-            if is_refresh(codec, unit) && !orders.is_empty() {
+            if is_refresh(codec, unit, length_bytes) && !orders.is_empty() {
                 break;
             }
             orders.push(i64::from(parser.parse(unit).order));
@@ -186,8 +206,8 @@ impl Ordered {
         let steps = orders.windows(2).map(|pair| pair[1] - pair[0]).filter(|step| *step > 0);
         let step = steps.min().unwrap_or(1);
         let delay = stream.reorder as i64 * frame;
-        let parser = Parser::new(codec)?;
-        Some(Ordered { parser, codec, step, frame, delay, base: None, next: 0, landed: None })
+        let parser = Parser::new(codec, &stream.extradata)?;
+        Some(Ordered { parser, codec, length_bytes, step, frame, delay, base: None, next: 0, landed: None })
     }
 
     /// Reading goes on with the picture at `index` in decoding order, which is shown at `pts`.
@@ -209,7 +229,7 @@ impl Ordered {
         let (base_time, base_order) = match (self.base, self.landed.take()) {
             (None, Some(landed)) => (landed, order),
             (None, None) => (time, order),
-            (Some(_), _) if is_refresh(self.codec, unit) => (time, order),
+            (Some(_), _) if is_refresh(self.codec, unit, self.length_bytes) => (time, order),
             (Some(base), _) => base,
         };
         self.base = Some((base_time, base_order));
@@ -219,15 +239,31 @@ impl Ordered {
     }
 }
 
-/// Whether order counts begin anew with this access unit, which has start codes.
-fn is_refresh(codec: Id, unit: &[u8]) -> bool {
-    let headers = unit.windows(4).filter(|window| window[..3] == [0, 0, 1]).map(|window| window[3]);
-    // The first slice decides; what stands before it is short.
-    headers.take(8).any(|header| match codec {
+/// Whether order counts begin anew with this access unit.
+fn is_refresh(codec: Id, unit: &[u8], length_bytes: Option<usize>) -> bool {
+    let is = |header: u8| match codec {
         Id::H264 => header & 31 == 5,
         _ => (16..=20).contains(&(header >> 1 & 63)),
-    })
+    };
+    let Some(length_bytes) = length_bytes else {
+        let headers = unit.windows(4).filter(|window| window[..3] == [0, 0, 1]).map(|window| window[3]);
+        // The first slice decides; what stands before it is short.
+        return headers.take(UNITS_BEFORE_SLICE_MAX).any(is);
+    };
+    let mut rest = unit;
+    for _ in 0..UNITS_BEFORE_SLICE_MAX {
+        let Some((length, behind)) = rest.split_at_checked(length_bytes) else { return false };
+        let length = length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+        match behind.first() {
+            Some(header) if is(*header) => return true,
+            _ => rest = behind.get(length..).unwrap_or(&[]),
+        }
+    }
+    false
 }
+
+/// Parameter sets, delimiters and messages that are looked through for the first slice.
+const UNITS_BEFORE_SLICE_MAX: usize = 8;
 
 /// Whether an MPEG-4 picture is a B picture (ISO/IEC 14496-2 section 6.2.5).
 pub fn is_mpeg4_b_picture(picture: &[u8]) -> bool {

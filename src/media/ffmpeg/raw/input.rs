@@ -130,10 +130,6 @@ impl Input {
             // SAFETY: the context is open and the packet is empty.
             let code = unsafe { ffi::av_read_frame(self.context.as_ptr(), packet.as_ptr()) };
             if code >= 0 {
-                // The last packet of a truncated file is not whole.
-                if packet.is_corrupt() && self.io.is_at_end() {
-                    return Next::End;
-                }
                 return Next::Packet(packet);
             }
             if let Some(failure) = self.io.take_failure() {
@@ -144,6 +140,11 @@ impl Input {
                 return Next::End;
             }
         }
+    }
+
+    /// Whether everything up to the file's end was read.
+    pub fn is_at_end(&self) -> bool {
+        self.io.is_at_end()
     }
 
     /// Goes to the keyframe of `stream` at or before `time`, in the stream's time base.

@@ -4,7 +4,6 @@ use std::ffi::{c_int, c_void};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::ptr::{self, NonNull};
-use std::slice;
 
 use ffmpeg_next::ffi;
 
@@ -15,6 +14,9 @@ const BUFFER_BYTES: usize = 64 * 1024;
 struct Source {
     file: File,
     failure: Option<ErrorKind>,
+    // What was read stands here first: FFmpeg's buffer may be uninitialized, and it may hold bytes that are still
+    // wanted when nothing more can be read.
+    staging: Vec<u8>,
 }
 
 /// An `AVIOContext` on a file.
@@ -31,7 +33,7 @@ impl FileIo {
         if buffer.is_null() {
             return None;
         }
-        let source = NonNull::from(Box::leak(Box::new(Source { file, failure: None })));
+        let source = NonNull::from(Box::leak(Box::new(Source { file, failure: None, staging: Vec::new() })));
         // SAFETY: the buffer was allocated by FFmpeg with this size and belongs to the context from here on; the
         // callbacks take the pointer to the source, which lives until this value is dropped.
         let context = unsafe {
@@ -67,11 +69,11 @@ impl FileIo {
         source.failure.take()
     }
 
-    /// Whether reading came to the file's end.
+    /// Whether everything up to the file's end was read and taken.
     pub(super) fn is_at_end(&self) -> bool {
         // SAFETY: the context lives as long as this value.
         let context = unsafe { self.context.as_ref() };
-        context.eof_reached != 0
+        context.eof_reached != 0 && context.buf_ptr >= context.buf_end
     }
 }
 
@@ -96,17 +98,22 @@ unsafe extern "C" fn read(opaque: *mut c_void, buffer: *mut u8, size: c_int) -> 
     }
     // SAFETY: FFmpeg passes the pointer that `FileIo::new` gave it, one call at a time.
     let source = unsafe { &mut *opaque.cast::<Source>() };
-    // SAFETY: FFmpeg's buffer has room for `size` bytes; it may be uninitialized, so it is written first.
-    unsafe { ptr::write_bytes(buffer, 0, size as usize) };
-    // SAFETY: the bytes were initialized just before and nobody else uses them during the call.
-    let buffer = unsafe { slice::from_raw_parts_mut(buffer, size as usize) };
+    let Source { file, failure, staging } = source;
+    if staging.len() < size as usize {
+        staging.resize(size as usize, 0);
+    }
     loop {
-        match source.file.read(buffer) {
+        match file.read(&mut staging[..size as usize]) {
             Ok(0) => return ffi::AVERROR_EOF,
-            Ok(count) => return count as c_int,
+            Ok(count) => {
+                // SAFETY: FFmpeg's buffer has room for `size` bytes and `count` is no more; they do not overlap with
+                // ours.
+                unsafe { ptr::copy_nonoverlapping(staging.as_ptr(), buffer, count) };
+                return count as c_int;
+            }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => {
-                source.failure = Some(error.kind());
+                *failure = Some(error.kind());
                 return ffi::AVERROR(ffi::EIO);
             }
         }

@@ -24,8 +24,8 @@ pub struct Parser {
 unsafe impl Send for Parser {}
 
 impl Parser {
-    /// None when FFmpeg has no parser for this codec.
-    pub fn new(id: Id) -> Option<Parser> {
+    /// None when FFmpeg has no parser for this codec. `extradata` tells how units stand in an access unit.
+    pub fn new(id: Id, extradata: &[u8]) -> Option<Parser> {
         let id: ffi::AVCodecID = id.into();
         // SAFETY: any number may be asked for; an unknown one yields null.
         let mut parser = NonNull::new(unsafe { ffi::av_parser_init(id as i32) })?;
@@ -38,11 +38,13 @@ impl Parser {
         // SAFETY: the parser was made just before and nobody else has it.
         unsafe { parser.as_mut() }.flags |= ffi::PARSER_FLAG_COMPLETE_FRAMES;
         // SAFETY: the context was made just before and nobody else has it.
-        unsafe { codec.as_mut() }.codec_id = id;
+        let fields = unsafe { codec.as_mut() };
+        fields.codec_id = id;
+        set_extradata(fields, extradata);
         Some(Parser { parser, codec })
     }
 
-    /// Looks at one whole access unit in annex B form.
+    /// Looks at one whole access unit.
     pub fn parse(&mut self, unit: &[u8]) -> Parsed {
         // Parsers read up to 64 bytes behind the data, so that a copy with zeros behind it is needed.
         let mut padded = Vec::with_capacity(unit.len() + PADDING_BYTES);
@@ -78,6 +80,19 @@ impl Drop for Parser {
         // SAFETY: the context came from avcodec_alloc_context3 and is not used again.
         unsafe { ffi::avcodec_free_context(&mut codec) };
     }
+}
+
+fn set_extradata(codec: &mut ffi::AVCodecContext, extradata: &[u8]) {
+    let Ok(size) = i32::try_from(extradata.len()) else { return };
+    // SAFETY: any size may be asked for; null is looked at below.
+    let copy = unsafe { ffi::av_mallocz(extradata.len() + PADDING_BYTES) }.cast::<u8>();
+    if copy.is_null() {
+        return;
+    }
+    // SAFETY: the copy was made just before with room for all of them.
+    unsafe { ptr::copy_nonoverlapping(extradata.as_ptr(), copy, extradata.len()) };
+    // The context frees it.
+    (codec.extradata, codec.extradata_size) = (copy, size);
 }
 
 /// AV_INPUT_BUFFER_PADDING_SIZE.
