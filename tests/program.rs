@@ -1,7 +1,5 @@
 //! What a person at the terminal gets: words, exit codes, files.
 
-#![allow(clippy::unwrap_used)] // Helpers of tests fail as tests do.
-
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};

@@ -8,9 +8,13 @@ use super::settings::{
 };
 use super::values;
 
-/// `<user>`. None when the name is missing, which is reported.
+/// `<user>`. None when it is empty or, which is an error, has no name.
 pub(super) fn user(node: &Node<'_>, report: &mut Report) -> Option<User> {
     node.expect(&["username", "password"], report);
+    if node.is_blank() {
+        report.warn(&node.element.place, &node.path, "empty: ignored");
+        return None;
+    }
     let Some(name) = node.text("username") else {
         report.error(
             node.place_of("username"),
@@ -44,27 +48,34 @@ pub(super) fn output(node: &Node<'_>, report: &mut Report) -> Output {
 /// `<proxy>`. None when it is switched off by an empty `url` or, which is reported, wrong.
 pub(super) fn proxy(node: &Node<'_>, report: &mut Report) -> Option<Proxy> {
     node.expect(&["suffix", "url", "user", "pass", "transfer", "ondemand", "output"], report);
-    let suffix = suffix(node, report);
-    let url = node.value("url", SOURCE, |text| values::url(text, &SOURCE_SCHEMES), report);
-    let proxy = Proxy {
-        suffix: suffix.clone().unwrap_or_default(),
-        url: url.clone().unwrap_or_default(),
-        user: node.text("user").unwrap_or_default().to_string(),
-        pass: Secret::from(node.text("pass").unwrap_or_default()),
-        transfer: node.value("transfer", TRANSFER, transfer, report).unwrap_or_default(),
-        ondemand: node.value("ondemand", SWITCH, values::switch, report).unwrap_or(true),
-        output: node.child("output").map(|node| output(&node, report)),
-        place: node.element.place.clone(),
-    };
     if node.text("url").is_none() {
         report.warn(node.place_of("url"), &format!("{}/url", node.path), "empty: this proxy is switched off");
+        return None;
     }
-    suffix.and(url).map(|_| proxy)
+    let suffix = suffix(node, report);
+    let url = node.value("url", SOURCE, |text| values::url(text, &SOURCE_SCHEMES), report);
+    let transfer = node.value("transfer", TRANSFER, transfer, report).unwrap_or_default();
+    let ondemand = node.value("ondemand", SWITCH, values::switch, report).unwrap_or(true);
+    let output = node.child("output").map(|node| output(&node, report));
+    Some(Proxy {
+        suffix: suffix?,
+        url: url?,
+        user: node.text("user").unwrap_or_default().to_string(),
+        pass: Secret::from(node.text("pass").unwrap_or_default()),
+        transfer,
+        ondemand,
+        output,
+        place: node.element.place.clone(),
+    })
 }
 
-/// `<pusher>`. None when it is wrong, which is reported.
+/// `<pusher>`. None when it is empty or wrong, which is reported.
 pub(super) fn pusher(node: &Node<'_>, report: &mut Report) -> Option<Pusher> {
     node.expect(&["suffix", "video", "audio", "transfer", "output"], report);
+    if node.is_blank() {
+        report.warn(&node.element.place, &node.path, "empty: ignored");
+        return None;
+    }
     let suffix = suffix(node, report);
     let transfer = node.child("transfer");
     if let Some(transfer) = &transfer {

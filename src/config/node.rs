@@ -62,6 +62,11 @@ impl<'a> Node<'a> {
         self.children().filter(|node| node.element.name == name).last()
     }
 
+    /// Whether there is no text anywhere in it, as in a node that a template left open.
+    pub(super) fn is_blank(&self) -> bool {
+        self.element.text.is_empty() && self.children().all(|child| child.is_blank())
+    }
+
     /// Text of the child called `name`; None when it is absent or empty.
     pub(super) fn text(&self, name: &str) -> Option<&'a str> {
         let text = self.child(name)?.element.text.as_str();

@@ -39,7 +39,7 @@ pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Loaded, Config
     let Some(file) = file.map(Path::to_path_buf).or_else(|| find_file(Path::new(""))) else {
         return Merge::default().finish(None, overrides);
     };
-    let bytes = std::fs::read(&file)
+    let bytes = typed::read(&file)
         .map_err(|error| Problem::outside(file.display().to_string(), format!("cannot be read: {error}")))?;
     load_bytes(&bytes, &file, overrides)
 }

@@ -253,13 +253,15 @@ fn passwords_that_are_asked_for_but_cannot_be_checked_keep_the_server_from_start
 
 #[test]
 fn all_problems_of_a_file_are_told_at_once_in_its_order() {
-    let xml = inside("<proxy><suffix>a</suffix><url>x</url></proxy>\n<serverport>x</serverport>\n<proxy/>");
+    let xml = inside(
+        "<proxy><suffix>a</suffix><url>x</url></proxy>\n<serverport>x</serverport>\n<pusher><suffix>#</suffix></pusher>",
+    );
     let lines: Vec<_> =
         load_text(&xml).expect_err("it is wrong").problems.iter().map(Problem::to_string).collect();
     assert_eq!(lines.len(), 3);
     assert!(lines[0].starts_with("rtspserver.xml:2:31: config/proxy/url: "));
     assert!(lines[1].starts_with("rtspserver.xml:3:13: config/serverport: "));
-    assert!(lines[2].starts_with("rtspserver.xml:4:1: config/proxy/suffix: "));
+    assert!(lines[2].starts_with("rtspserver.xml:4:17: config/pusher/suffix: "));
 }
 
 #[test]
@@ -348,6 +350,24 @@ fn several_addresses_are_listened_on_and_empty_ones_ignored() {
     let settings = settings_of(&format!("{xml}<serverip>fe80::1%eth0</serverip>"));
     let shown: Vec<_> = settings.server_ips.iter().map(Host::to_string).collect();
     assert_eq!(shown, ["::1", "192.0.2.1", "host.test", "fe80::1%eth0"]);
+}
+
+#[test]
+fn nodes_that_a_template_left_empty_are_ignored() {
+    let xml = "<user><username/><password></password></user>\n<proxy><suffix></suffix><url/><transfer>TCP</transfer></proxy>\n\
+               <pusher><suffix/><transfer><mode></mode></transfer></pusher>\n<output><url/></output>";
+    let expected = [
+        "rtspserver.xml:2:1: config/user: empty: ignored",
+        "rtspserver.xml:3:25: config/proxy/url: empty: this proxy is switched off",
+        "rtspserver.xml:4:1: config/pusher: empty: ignored",
+    ];
+    assert_eq!(warnings_of(xml), expected);
+}
+
+#[test]
+fn a_device_that_never_ends_is_not_read_as_a_file() {
+    let error = load(Some(Path::new("/dev/zero")), &Overrides::default()).expect_err("it is too large");
+    assert_eq!(error.to_string(), "/dev/zero:1:1: the file is too large; allowed: 1048576 bytes");
 }
 
 #[test]
@@ -441,7 +461,7 @@ fn a_file_that_is_not_xml_is_refused_with_its_place() {
 fn a_file_is_bounded_in_size_and_depth() {
     let large = vec![b' '; (1 << 20) + 1];
     let error = typed::parse(&large, Path::new("f.xml")).expect_err("it is too large");
-    assert_eq!(error.to_string(), "f.xml:1:1: the file has 1048577 bytes; allowed: 1048576");
+    assert_eq!(error.to_string(), "f.xml:1:1: the file is too large; allowed: 1048576 bytes");
     let error =
         typed::parse("<a>".repeat(100_000).as_bytes(), Path::new("f.xml")).expect_err("it is too deep");
     assert_eq!(error.to_string(), "f.xml:1:49: elements are nested too deeply; allowed: 16 levels");

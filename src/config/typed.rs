@@ -1,5 +1,7 @@
 //! The first stage: XML as typed, a tree of elements that know where they stand.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,6 +26,13 @@ pub struct Element {
     pub attributes: Vec<String>,
     /// Elements inside.
     pub children: Vec<Element>,
+}
+
+/// Reads a file, but no more of it than shows that it is too large.
+pub(super) fn read(file: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(file)?.take(SIZE_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Reads a configuration file's bytes; `file` is its name in messages.
@@ -185,7 +194,7 @@ impl Builder<'_> {
 fn decode<'a>(bytes: &'a [u8], file: &Arc<Path>) -> Result<&'a str, Problem> {
     let first = || Place { file: file.clone(), line: 1, column: 1 };
     if bytes.len() > SIZE_MAX {
-        let text = format!("the file has {} bytes; allowed: {SIZE_MAX}", bytes.len());
+        let text = format!("the file is too large; allowed: {SIZE_MAX} bytes");
         return Err(Problem::in_file(first(), text));
     }
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
