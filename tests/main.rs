@@ -7,4 +7,6 @@ mod driver;
 mod house;
 mod judge;
 mod program;
+mod requests;
 mod server;
+mod setup;
