@@ -9,4 +9,6 @@ mod driver;
 mod house;
 mod judge;
 mod program;
+mod requests;
 mod server;
+mod setup;
