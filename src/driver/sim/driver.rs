@@ -14,8 +14,8 @@ use proto::io::{
 };
 use proto::time::{NtpTime, Time};
 
-use super::Net;
-use super::net::{Called, Owner, Socket, State, Token};
+use super::net::{Called, Departure, Owner, Socket, State, Token};
+use super::{Net, Wire};
 
 /// Wall-clock time at the clock's origin: 14 November 2023.
 const ORIGIN: Duration = Duration::from_secs(1_700_000_000);
@@ -111,7 +111,12 @@ impl SimDriver {
     fn send(&mut self, state: &mut State, conn: Conn, pieces: Pieces, events: &mut Vec<Event>) {
         let Some(connection) = self.named(conn) else { return };
         assert!(connection.sending.is_none(), "one send at a time on {conn:?}");
-        connection.sending = Some(pieces.iter().map(joined).filter(|bytes| !bytes.is_empty()).collect());
+        let bytes: VecDeque<_> = pieces.iter().map(joined).filter(|bytes| !bytes.is_empty()).collect();
+        let wire = Wire(connection.link);
+        for bytes in &bytes {
+            state.note(|| Departure::Bytes { wire, bytes: bytes.clone() });
+        }
+        connection.sending = Some(bytes);
         self.go_on_sending(state, conn, events);
     }
 
@@ -138,7 +143,8 @@ impl SimDriver {
         while !bytes.is_empty() {
             let datagram = bytes.split_to(usize::from(segment).min(bytes.len()));
             self.stats.datagrams += 1;
-            state.send_datagram(from, to, &datagram);
+            let is_lost = state.send_datagram(from, to, &datagram);
+            state.note(|| Departure::Datagram { from, to, bytes: datagram, is_lost });
         }
     }
 
@@ -148,6 +154,7 @@ impl SimDriver {
         let link = connection.link;
         state.links[link].place = None;
         state.links[link].is_waiting = false;
+        state.note(|| Departure::Close { wire: Wire(link) });
         state.finish_to_client(link);
         if state.random.chance(state.weather.late_close) {
             state.make_ready(self.host, Token::Closed(conn.index));

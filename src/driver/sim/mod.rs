@@ -99,12 +99,12 @@ impl Net {
         self.0.borrow_mut().touched.pop_front()
     }
 
-    /// Keeps the datagrams that drivers send from here on for [`Net::take_departures`].
+    /// Keeps what drivers' owners send from here on for [`Net::take_departures`].
     pub fn keep_departures(&self) {
         self.0.borrow_mut().departures.get_or_insert_default();
     }
 
-    /// The datagrams that drivers sent since the last call, in the order of sending.
+    /// What drivers' owners sent since the last call, in the order of sending.
     pub fn take_departures(&self) -> Vec<Departure> {
         self.0.borrow_mut().departures.as_mut().map(std::mem::take).unwrap_or_default()
     }
@@ -185,10 +185,7 @@ impl Net {
 
     /// Sends a datagram to a driver.
     pub fn send_to(&self, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
-        let mut state = self.0.borrow_mut();
-        let departures = state.departures.take();
-        state.send_datagram(from, to, &bytes);
-        state.departures = departures;
+        self.0.borrow_mut().send_datagram(from, to, &bytes);
     }
 
     /// The next datagram that has come for a peer's socket, with its sender.

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use proto::io::Listener;
 use proto::time::Time;
 
+use super::Wire;
 use super::pipe::Pipe;
 use super::random::Random;
 use super::weather::{Counts, Weather};
@@ -111,19 +112,32 @@ pub(super) enum Owner {
     Peer(Peer),
 }
 
-/// One datagram that a driver sent, in the order of sending.
+/// Something that a driver's owner sent, at the moment of sending.
 #[derive(Clone, Debug)]
-pub struct Departure {
-    /// When it was sent.
-    pub at: Time,
-    /// The driver's socket.
-    pub from: SocketAddr,
-    /// The target.
-    pub to: SocketAddr,
-    /// Its bytes.
-    pub bytes: Bytes,
-    /// Whether the network loses it.
-    pub is_lost: bool,
+pub enum Departure {
+    /// A datagram.
+    Datagram {
+        /// The driver's socket.
+        from: SocketAddr,
+        /// The target.
+        to: SocketAddr,
+        /// All of it.
+        bytes: Bytes,
+        /// Whether the network loses it.
+        is_lost: bool,
+    },
+    /// Bytes on a connection, of one piece of a send.
+    Bytes {
+        /// Which connection.
+        wire: Wire,
+        /// The piece.
+        bytes: Bytes,
+    },
+    /// The close of a connection.
+    Close {
+        /// Which one.
+        wire: Wire,
+    },
 }
 
 #[derive(Debug)]
@@ -278,15 +292,12 @@ impl State {
         self.schedule(at, Arrival::AtServer(link));
     }
 
-    pub(super) fn send_datagram(&mut self, from: SocketAddr, to: SocketAddr, bytes: &Bytes) {
+    /// Sends a datagram; true when the network loses it.
+    pub(super) fn send_datagram(&mut self, from: SocketAddr, to: SocketAddr, bytes: &Bytes) -> bool {
         let is_lost = self.random.chance(self.weather.loss);
-        if let Some(departures) = &mut self.departures {
-            let bytes = bytes.clone();
-            departures.push(Departure { at: self.now, from, to, bytes, is_lost });
-        }
         if is_lost {
             self.counts.lost += 1;
-            return;
+            return true;
         }
         let is_doubled = self.random.chance(self.weather.duplication);
         self.counts.duplicated += u64::from(is_doubled);
@@ -305,6 +316,14 @@ impl State {
             };
             self.datagrams[place] = Some(datagram);
             self.schedule(at, Arrival::Datagram(place));
+        }
+        false
+    }
+
+    /// Notes what a driver's owner has sent, if anyone wants to know.
+    pub(super) fn note(&mut self, departure: impl FnOnce() -> Departure) {
+        if let Some(departures) = &mut self.departures {
+            departures.push(departure());
         }
     }
 
