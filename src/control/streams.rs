@@ -146,7 +146,8 @@ impl Live {
             }
         };
         let origin = NtpTime::from_unix(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
-        let mut publisher = Publisher::new(self.id, &self.path, tracks, origin, self.mtu_bytes);
+        let mut publisher =
+            Publisher::new(self.id, &self.path, tracks, origin, self.mtu_bytes, &mut rand::rng());
         tracing::info!(path = %self.path, "source started");
         let mut idle_since = Instant::now();
         let result = source.run(&mut |frame| {

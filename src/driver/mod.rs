@@ -1,5 +1,6 @@
 //! Sockets: picks the backend. Linux has the ring, every platform the fallback, tests the simulation.
 
+pub mod sim;
 #[cfg(target_os = "linux")]
 pub mod uring;
 

@@ -96,6 +96,11 @@ impl UdpPairs {
         }
     }
 
+    /// How many addresses of viewers are known.
+    pub fn address_count(&self) -> usize {
+        self.viewers.len()
+    }
+
     /// Whose address it is.
     pub fn viewer(&self, address: SocketAddr) -> Option<Viewer> {
         self.viewers.get(&address).copied()

@@ -138,6 +138,11 @@ impl LiveStreams {
         self.streams.get(&id)
     }
 
+    /// All streams that are received here.
+    pub fn iter(&self) -> impl Iterator<Item = &LiveStream> {
+        self.streams.values()
+    }
+
     /// Adds a viewer.
     pub fn join(&mut self, id: StreamId, session: SessionKey) {
         if let Some(stream) = self.streams.get_mut(&id) {

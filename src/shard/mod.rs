@@ -1,5 +1,6 @@
 //! One thread: its listeners, connections, sessions and driver. [`Shard::turn`] is the unit of work.
 
+mod census;
 mod client_ports;
 mod connection;
 mod datagrams;
@@ -20,6 +21,7 @@ mod setup;
 mod teardown;
 mod turn;
 
+pub use census::Census;
 pub use client_ports::ClientPorts;
 pub use ports::Ports;
 pub use session::SessionId;

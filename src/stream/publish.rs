@@ -7,7 +7,7 @@ use proto::rtp::batch::{Batch, Numbering};
 use proto::rtp::packetize::Packetizer;
 use proto::time::NtpTime;
 use proto::track::Track;
-use rand::RngExt;
+use rand::{Rng, RngExt};
 
 use super::catalog::{Description, Notice, ShardIndex, Snapshot, StreamId, Subscriber};
 
@@ -33,8 +33,14 @@ pub struct Publisher {
 
 impl Publisher {
     /// A stream that begins now. SSRCs, first sequence numbers and timestamps are random (RFC 3550 section 5.1).
-    pub fn new(id: StreamId, path: &str, tracks: Vec<Track>, origin: NtpTime, mtu_bytes: usize) -> Publisher {
-        let mut random = rand::rng();
+    pub fn new(
+        id: StreamId,
+        path: &str,
+        tracks: Vec<Track>,
+        origin: NtpTime,
+        mtu_bytes: usize,
+        random: &mut impl Rng,
+    ) -> Publisher {
         let numberings: Vec<_> = tracks
             .iter()
             .map(|track| Numbering {
