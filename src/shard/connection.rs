@@ -48,6 +48,8 @@ pub struct Connection {
     pub served: Time,
     /// Whether the driver has a send under way.
     pub is_sending: bool,
+    /// Whether the client has said its last; what it asked is still answered.
+    pub is_ended: bool,
     /// Whether receiving was stopped until pending input is worked off.
     pub is_stopped: bool,
     /// What becomes of it.
@@ -119,6 +121,7 @@ impl Connection {
             sessions: SmallVec::new(),
             served: now,
             is_sending: false,
+            is_ended: false,
             is_stopped: false,
             fate: Fate::Open,
             out: VecDeque::new(),

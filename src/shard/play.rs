@@ -86,8 +86,13 @@ impl Shard {
                 return Outcome::Reply(response);
             }
         }
-        if session.state != State::Playing {
-            return Outcome::Reply(response);
+        match session.state {
+            State::Ready => return Outcome::Reply(response),
+            State::Starting => {
+                let reason = "PLAY is being prepared";
+                return Refusal::new(Status::METHOD_NOT_VALID_IN_THIS_STATE, reason).into();
+            }
+            State::Playing => {}
         }
         session.state = State::Ready;
         session.wake_at = None;

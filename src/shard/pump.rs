@@ -24,7 +24,13 @@ const SEND_PIECES_MAX: usize = 64;
 /// Batches of one session in one turn, so that a session that catches up does not hold up the others.
 const BATCHES_A_PUMP: usize = 64;
 
-/// Between two trains of one paced batch.
+/// Datagrams of a backlog that leave together: a viewer who joins gets the cached pictures at the pace of a large one.
+const BACKLOG_PACKETS: u32 = 12;
+
+/// Batches of all tracks that may come in one turn without making a backlog.
+const LATEST_BATCHES: u64 = 4;
+
+/// Between two trains of one paced batch, and between two parts of a backlog.
 const PACE: Duration = Duration::from_millis(1);
 
 /// What stopped a pump.
@@ -114,7 +120,11 @@ impl Shard {
 
     fn pump_datagrams(&mut self, key: SessionKey) -> Stop {
         let Some(session) = self.sessions.get_mut(key) else { return Stop::Awaits };
+        let mut packets = 0;
         for _ in 0..BATCHES_A_PUMP {
+            if packets >= BACKLOG_PACKETS && is_catching_up(session, &self.live) {
+                return Stop::Until(self.now + PACE);
+            }
             let batch = match next(session, &self.live, self.now, self.settings.slow_reader) {
                 Ok(batch) => batch,
                 Err(stop) => return stop,
@@ -129,6 +139,7 @@ impl Shard {
             for train in &pending[..now_sent] {
                 let op = session.tracks[slot].datagrams(&to, &batch, train, &mut self.heads);
                 session.numbers.bytes += u64::from(train.bytes);
+                packets += train.count;
                 self.ports.driver.submit(op);
             }
             session.trains_sent += now_sent;
@@ -156,6 +167,13 @@ impl Shard {
     }
 }
 
+/// Whether a live viewer still has more before it than the latest batches of its tracks.
+fn is_catching_up(session: &Session, live: &super::live::LiveStreams) -> bool {
+    let Source::Live(cursor) = &session.source else { return false };
+    let Some(stream) = live.get(cursor.stream) else { return false };
+    cursor.next.is_some_and(|next| next + LATEST_BATCHES < stream.window.end())
+}
+
 /// The batch that leaves next, or why none does.
 fn next(
     session: &mut Session,
@@ -173,6 +191,8 @@ fn next(
         Source::Live(cursor) => {
             let stream = live.get(cursor.stream).ok_or(Stop::Awaits)?;
             let before = cursor.next;
+            // Half of a picture is of no use: what has begun to leave is finished.
+            let patience = if session.trains_sent > 0 { Duration::MAX } else { patience };
             let batch = next_live(cursor, &stream.window, now, patience).ok_or(Stop::Awaits);
             if let (Some(before), Some(after)) = (before, cursor.next) {
                 session.numbers.skipped += after - before;

@@ -60,9 +60,13 @@ impl Shard {
             Ok(session) => session,
             Err(outcome) => return outcome,
         };
-        if let Some(key) = session {
-            self.sessions[key].seen = self.now;
-            self.adopt(conn, key);
+        match session {
+            Some(key) => {
+                self.sessions[key].seen = self.now;
+                self.adopt(conn, key);
+            }
+            // A keep-alive that names no session means those of its connection.
+            None => self.show_life(conn),
         }
         match &request.method {
             Method::Options => Outcome::Reply(Response::new(Status::OK).header("Public", PUBLIC)),
@@ -127,6 +131,15 @@ impl Shard {
             return Err(unknown());
         }
         Ok(Some(key))
+    }
+
+    fn show_life(&mut self, conn: Conn) {
+        let Some(connection) = self.connections.get(conn) else { return };
+        for key in &connection.sessions {
+            if let Some(session) = self.sessions.get_mut(*key) {
+                session.seen = self.now;
+            }
+        }
     }
 
     /// Makes a connection the one that speaks for a session.

@@ -59,6 +59,10 @@ impl Shard {
                 self.close_when_flushed(conn);
             }
         }
+        if let (State::Starting, Some(conn)) = (session.state, session.conn) {
+            // A PLAY that waited for its first segment is answered all the same.
+            self.retry(conn);
+        }
         log_end(&session, self.now.since(session.began), reason);
     }
 

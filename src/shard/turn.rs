@@ -20,7 +20,7 @@ use super::inbox::{Message, Moved};
 use super::live::LiveStreams;
 use super::ports::Ports;
 use super::request::Outcome;
-use super::session::{Session, SessionId, SessionKey};
+use super::session::{Carrier, Session, SessionId, SessionKey};
 use super::settings::Settings;
 use crate::egress::heads::Heads;
 use crate::media::library::{Answer, ReplyTo, Ticket};
@@ -198,7 +198,12 @@ impl Shard {
                 }
             }
         }
-        self.throttle(conn);
+        match self.connections.get_mut(conn) {
+            Some(connection) if connection.is_ended && connection.pending.is_none() => {
+                self.close_when_flushed(conn)
+            }
+            _ => self.throttle(conn),
+        }
     }
 
     /// Closes a connection once what waits has left.
@@ -281,10 +286,9 @@ impl Shard {
                 tracing::warn!(%error, "connections wait: raise the limit of open files (ulimit -n)");
             }
             Event::Received { conn, span } => self.handle_received(conn, span),
-            Event::Ended { conn, error } => {
-                if let Some(error) = error {
-                    tracing::debug!(?conn, %error, "connection broken");
-                }
+            Event::Ended { conn, error: None } => self.handle_end(conn),
+            Event::Ended { conn, error: Some(error) } => {
+                tracing::debug!(?conn, %error, "connection broken");
                 self.close(conn);
             }
             Event::Sent { conn } => self.handle_sent(conn),
@@ -301,6 +305,16 @@ impl Shard {
         }
         connection.parser.handle_bytes(self.ports.driver.bytes(span));
         self.advance(conn);
+    }
+
+    /// The client has closed its side. Where media flows that means that it is gone; else it may still read replies.
+    fn handle_end(&mut self, conn: Conn) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        connection.is_ended = true;
+        let carries_media = connection.sessions.iter().any(|key| {
+            self.sessions.get(*key).is_some_and(|session| session.carrier == Carrier::Interleaved)
+        });
+        if carries_media { self.close(conn) } else { self.advance(conn) }
     }
 
     fn handle_sent(&mut self, conn: Conn) {
