@@ -194,7 +194,7 @@ impl FilePlayback {
                     continue;
                 }
                 let due = self.due(entry.due);
-                return if due <= now + TICK { Next::Due(entry.batch.clone()) } else { Next::At(due) };
+                return if due <= now + TICK { Next::Due(entry.batch.clone()) } else { Next::At(tick(due)) };
             }
             let end = current.end;
             match self.ahead.pop_front() {
@@ -316,6 +316,12 @@ impl FilePlayback {
         let elapsed = (content.0 - self.clock.stretch_content.0) as f64 / self.clock.scale;
         MediaTime(self.clock.stretch_timeline.0 + elapsed as i64)
     }
+}
+
+/// The tick in which something due is sent: ticks are the same for all viewers, so that one turn serves many.
+fn tick(due: Time) -> Time {
+    let nanos = TICK.as_nanos() as u64;
+    Time::from_nanos(due.as_nanos() / nanos * nanos)
 }
 
 /// How fast a file is played.
