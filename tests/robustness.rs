@@ -1,0 +1,213 @@
+//! What strangers send, how they connect and how they leave: the server goes on serving.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use crate::client::viewer::{Over, Viewer};
+use crate::client::{Client, Message};
+use crate::corpus::folder;
+use crate::server::{Backend, Server, on_both_backends};
+
+const FILE: &str = "/h264_aac.mp4";
+
+fn server(backend: Backend) -> Server {
+    Server::with(backend).media(folder()).lifetime(Duration::from_secs(180)).start()
+}
+
+/// Fails unless a file still plays, within a few seconds.
+#[track_caller]
+fn assert_serves(server: &Server) {
+    let mut viewer = Viewer::open(server.address(), &server.url(FILE), Over::Tcp);
+    viewer.play(&[]);
+    viewer.receive_until(Duration::from_secs(5), |viewer| viewer.tracks.iter().all(|t| t.packets.len() > 10));
+    assert!(viewer.tracks.iter().all(|track| track.packets.len() > 10), "the server serves no more");
+}
+
+fn garbage_is_answered_with_400_or_a_closed_connection(backend: Backend) {
+    let server = server(backend);
+    let long = |count: usize, text: &str| text.repeat(count).into_bytes();
+    let wrong: Vec<Vec<u8>> = vec![
+        vec![0; 100],
+        vec![0xff; 5_000],
+        (0..=255).collect(),
+        b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03".to_vec(),
+        b"OPTIONS\r\n\r\n".to_vec(),
+        b"OPTIONS * RTSP/1.0\r\nCSeq 1\r\n\r\n".to_vec(),
+        b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\nContent-Length: -1\r\n\r\n".to_vec(),
+        b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\nContent-Length: 99999999999999999999\r\n\r\n".to_vec(),
+        b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n".to_vec(),
+        b"OPTIONS * RTSP/1.0\r\nCSeq: 1\0\r\n\r\n".to_vec(),
+        b"DESCRIBE rtsp://[::1/x RTSP/1.0\r\nCSeq: 1\r\n\r\n".to_vec(),
+        b"DESCRIBE rtsp://x/%zz RTSP/1.0\r\nCSeq: 1\r\n\r\n".to_vec(),
+        b"RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n".to_vec(),
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(),
+        long(40_000, "A"),
+        [&b"OPTIONS "[..], &long(100_000, "x"), b" RTSP/1.0\r\nCSeq: 1\r\n\r\n"].concat(),
+        [&b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n"[..], &long(20_000, "X-A: b\r\n"), b"\r\n"].concat(),
+        [&b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\nX: "[..], &long(200_000, "y"), b"\r\n\r\n"].concat(),
+    ];
+    for bytes in wrong {
+        let mut client = Client::connect(server.address());
+        // The server may close before everything is sent.
+        let _ = client.try_send(&bytes);
+        let _ = client.socket().shutdown(Shutdown::Write);
+        let start = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]).into_owned();
+        loop {
+            match client.next(Duration::from_secs(5)) {
+                Some(Message::Response(answer)) => {
+                    assert!(answer.status >= 400, "{start:?} is answered by {answer:?}");
+                }
+                Some(Message::Closed) => break,
+                Some(_) => {}
+                None => panic!("{start:?}: neither an answer nor an end"),
+            }
+        }
+    }
+    assert_serves(&server);
+}
+
+fn half_a_request_and_then_nothing_is_no_harm(backend: Backend) {
+    let server = server(backend);
+    let halves: Vec<_> = (0..200)
+        .map(|number| {
+            let mut client = Client::connect(server.address());
+            let request =
+                format!("DESCRIBE {} RTSP/1.0\r\nCSeq: 1\r\nContent-Length: 9\r\n\r\nabc", server.url(FILE));
+            client.send(&request.as_bytes()[..1 + number % request.len()]);
+            client
+        })
+        .collect();
+    assert_serves(&server);
+    drop(halves);
+    assert_serves(&server);
+}
+
+fn a_slow_loris_neither_stays_forever_nor_stops_the_rest(backend: Backend) {
+    let server = Server::with(backend).media(folder()).setting("session_timeout", 2).start();
+    let mut slow: Vec<_> = (0..100).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
+    let began = Instant::now();
+    let mut open = slow.len();
+    while open > 0 && began.elapsed() < Duration::from_secs(20) {
+        open = 0;
+        for stream in &mut slow {
+            stream.set_nonblocking(true).unwrap();
+            let mut buffer = [0; 256];
+            let closed = matches!(stream.read(&mut buffer), Ok(0)) || stream.write(b"O").is_err();
+            open += usize::from(!closed);
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(open, 0, "connections that never finish a request are closed");
+    assert_serves(&server);
+}
+
+fn connections_opened_and_dropped_by_the_thousand_are_no_harm(backend: Backend) {
+    let server = server(backend);
+    storm(server.address(), 1_000);
+    let before = server.memory_bytes();
+    storm(server.address(), 10_000);
+    assert_serves(&server);
+    std::thread::sleep(Duration::from_millis(300));
+    let grown = server.memory_bytes().saturating_sub(before);
+    assert!(grown < 8 << 20, "{grown} bytes more after 10,000 connections");
+    let open = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count();
+    assert!(open < 200, "{open} descriptors are still open");
+}
+
+/// Opens and drops that many connections, some with a word, some with a reset.
+fn storm(server: SocketAddr, count: usize) {
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            scope.spawn(move || {
+                for number in (thread..count).step_by(4) {
+                    let stream = TcpStream::connect(server).expect("the server accepts");
+                    match number % 4 {
+                        0 => drop((&stream).write_all(b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n")),
+                        1 => drop((&stream).write_all(b"OPT")),
+                        2 => drop(stream.shutdown(Shutdown::Both)),
+                        _ => {}
+                    }
+                    // An unread answer makes this a reset, so that ports do not run out.
+                    drop(stream);
+                }
+            });
+        }
+    });
+}
+
+fn players_that_vanish_while_playing_are_forgotten(backend: Backend) {
+    let server = server(backend);
+    for _ in 0..30 {
+        let mut viewer = Viewer::open(server.address(), &server.url(FILE), Over::Tcp);
+        viewer.play(&[]);
+        viewer.receive(Duration::from_millis(10));
+    }
+    assert_serves(&server);
+    std::thread::sleep(Duration::from_millis(300));
+    let open = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count();
+    assert!(open < 120, "{open} descriptors are still open");
+}
+
+fn a_file_that_is_cut_short_or_vanishes_ends_its_session_and_nothing_else(backend: Backend) {
+    let media = crate::server::scratch("cut");
+    let whole = std::fs::read(folder().join("h264_aac.ts")).unwrap();
+    std::fs::write(media.join("short.ts"), &whole[..whole.len() / 2]).unwrap();
+    std::fs::write(media.join("vanishing.ts"), &whole).unwrap();
+    let mp4 = std::fs::read(folder().join("h264_faststart.mp4")).unwrap();
+    std::fs::write(media.join("short.mp4"), &mp4[..mp4.len() / 2]).unwrap();
+    std::fs::copy(folder().join("h264_aac.mp4"), media.join("h264_aac.mp4")).unwrap();
+    let server = Server::with(backend).media(&media).start();
+    for name in ["/short.ts", "/short.mp4", "/vanishing.ts"] {
+        let mut viewer = Viewer::open(server.address(), &server.url(name), Over::Tcp);
+        viewer.play(&[]);
+        if name == "/vanishing.ts" {
+            let file = std::fs::File::options().write(true).open(media.join("vanishing.ts")).unwrap();
+            file.set_len(20_000).unwrap();
+            std::fs::remove_file(media.join("vanishing.ts")).unwrap();
+        }
+        viewer.receive_all(Duration::from_secs(8));
+        assert!(viewer.tracks[0].packets.len() > 3, "{name}: what was there has come");
+    }
+    assert_serves(&server);
+    std::fs::remove_dir_all(media).unwrap();
+}
+
+fn five_hundred_clients_at_once_are_all_answered(backend: Backend) {
+    let server = server(backend);
+    let mut clients: Vec<_> = (0..500).map(|_| Client::connect(server.address())).collect();
+    for client in &mut clients {
+        client.ask("DESCRIBE", &server.url(FILE), &[]);
+    }
+    for client in &mut clients {
+        client.response().expect(200);
+    }
+}
+
+fn when_it_is_told_to_end_viewers_get_bye_and_it_is_gone_in_time(backend: Backend) {
+    let server = server(backend);
+    let mut viewer = Viewer::open(server.address(), &server.url(FILE), Over::Tcp);
+    let mut over_udp = Viewer::open(server.address(), &server.url(FILE), Over::Udp);
+    viewer.play(&[]);
+    over_udp.play(&[]);
+    viewer.receive(Duration::from_millis(300));
+    server.signal("TERM");
+    let status = server.wait(Duration::from_secs(3)).expect("gone within shutdown_s");
+    assert!(status.success(), "{status}");
+    viewer.receive(Duration::from_millis(200));
+    over_udp.receive(Duration::from_millis(200));
+    for viewer in [&viewer, &over_udp] {
+        assert!(viewer.tracks.iter().all(|track| track.has_ended()), "every track ends with BYE");
+    }
+}
+
+on_both_backends!(
+    garbage_is_answered_with_400_or_a_closed_connection,
+    half_a_request_and_then_nothing_is_no_harm,
+    a_slow_loris_neither_stays_forever_nor_stops_the_rest,
+    connections_opened_and_dropped_by_the_thousand_are_no_harm,
+    players_that_vanish_while_playing_are_forgotten,
+    a_file_that_is_cut_short_or_vanishes_ends_its_session_and_nothing_else,
+    five_hundred_clients_at_once_are_all_answered,
+    when_it_is_told_to_end_viewers_get_bye_and_it_is_gone_in_time,
+);
