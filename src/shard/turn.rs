@@ -133,7 +133,12 @@ impl Shard {
                 self.pump(key);
             }
         }
-        Ok(!self.is_finished())
+        if self.is_finished() {
+            // The last goodbyes leave.
+            self.ports.driver.turn(Some(self.now), &mut Vec::new())?;
+            return Ok(false);
+        }
+        Ok(true)
     }
 
     /// Puts a session on the list of those that may have something to send.
