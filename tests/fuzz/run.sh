@@ -38,5 +38,5 @@ for target in "$@"; do
         printf 'run.sh: %s found something, see %s\n' "$target" "artifacts/$target" >&2
         exit 1
     }
-    grep -E '^(Done|stat::number_of_executed_units|stat::average_exec_per_sec)|cov:' "artifacts/$target/log" | tail -n 4
+    grep -aE '^(Done|stat::number_of_executed_units|stat::average_exec_per_sec)|cov:' "artifacts/$target/log" | tail -n 4
 done
