@@ -4,7 +4,7 @@
 use std::mem;
 use std::net::SocketAddr;
 
-use libc::{c_int, cmsghdr, iovec, msghdr};
+use libc::{c_int, cmsghdr, iovec, msghdr, sockaddr, socklen_t};
 use proto::io::Piece;
 
 use super::socket::Name;
@@ -148,8 +148,8 @@ impl Messages {
         self.last = Last::NONE;
     }
 
-    /// A header for one datagram, or for a train of datagrams of `segment` bytes where given. None when there is no room
-    /// before the next `clear`. Messages in a row that carry the same bytes share list and control message.
+    /// A header for one datagram, or for a train of datagrams of `segment` bytes where given; 0 overrides what the socket
+    /// is set to. None when there is no room before the next `clear`. Messages in a row that carry the same bytes share list and control message.
     pub(super) fn message(
         &mut self,
         to: SocketAddr,
@@ -171,6 +171,14 @@ impl Messages {
         header.msg_control = control.cast_mut().cast();
         header.msg_controllen = if segment.is_some() { size_of::<SegmentControl>() as _ } else { 0 };
         Some(header)
+    }
+
+    /// An address alone, with its size. None when there is no room before the next `clear`.
+    pub(super) fn name(&mut self, to: SocketAddr) -> Option<(*const sockaddr, socklen_t)> {
+        let name = self.names.get_mut(self.used)?;
+        self.used += 1;
+        let size = name.set(to);
+        Some((name.as_ptr().cast(), size))
     }
 
     fn list(&mut self, piece: &Piece) -> Option<(*const iovec, usize)> {

@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 use io_uring::types::{CancelBuilder, SubmitArgs, Timespec};
-use io_uring::{IoUring, cqueue, squeue};
+use io_uring::{IoUring, Probe, cqueue, opcode, squeue};
 
 use super::UringOptions;
 
@@ -55,6 +55,7 @@ pub(super) struct Ring {
     taskrun: Taskrun,
     enabled: bool,
     no_iowait: u32,
+    sends_to_addresses: bool,
     /// What did not fit the submission queue.
     spill: VecDeque<squeue::Entry>,
     /// Completions taken out of the queue and not yet acted upon.
@@ -78,6 +79,10 @@ impl Ring {
             Ok(()) => (0..FILES_MAX).rev().collect(),
             Err(_) => Vec::new(),
         };
+        let mut known = Probe::new();
+        let is_known = ring.submitter().register_probe(&mut known).is_ok();
+        // Linux 6.2 has it but tells nobody; this number came with 6.7.
+        let sends_to_addresses = is_known && known.is_supported(opcode::FutexWait::CODE);
         let reaped = Vec::with_capacity(options.completions as usize);
         let spill = VecDeque::new();
         Ok(Ring {
@@ -85,6 +90,7 @@ impl Ring {
             taskrun,
             enabled: false,
             no_iowait,
+            sends_to_addresses,
             spill,
             reaped,
             files_free,
@@ -182,6 +188,11 @@ impl Ring {
         let submitter = self.ring.submitter();
         // SAFETY: the caller's mapping holds count entries and is unmapped after the ring is dropped.
         unsafe { submitter.register_buf_ring_with_flags(address, count, group, 0) }
+    }
+
+    /// Whether a plain send takes a destination; a message does everywhere.
+    pub(super) fn sends_to_addresses(&self) -> bool {
+        self.sends_to_addresses
     }
 
     pub(super) fn taskrun(&self) -> Taskrun {

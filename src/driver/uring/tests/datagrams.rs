@@ -162,3 +162,41 @@ fn limit_send_buffer(rig: &Rig, udp: Udp) {
     let (fd, _) = rig.driver.datagrams.inspect(udp).unwrap();
     socket::set(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, 32 << 10).unwrap();
 }
+
+#[test]
+fn datagrams_of_other_sizes_leave_whole_beside_trains() {
+    let Some(mut rig) = Rig::new() else { return };
+    let (udp, _) = rig.bind(&UdpOptions::default());
+    let (sink, to) = sink();
+    // The first train sets the socket to its segments.
+    for (size, segment) in [(3000, 1400), (2000, 2000), (500, 500), (1500, 700), (1400, 1400), (2801, 1400)] {
+        rig.send_to(udp, to, &vec![segment as u8; size], segment);
+        rig.turn(Duration::ZERO);
+        let mut rest = size;
+        while rest > 0 {
+            let expected = rest.min(usize::from(segment));
+            assert_eq!(receive(&sink), vec![segment as u8; expected], "{size} in {segment}");
+            rest -= expected;
+        }
+    }
+    assert_eq!(rig.driver.stats().datagrams, 3 + 1 + 1 + 3 + 1 + 3);
+}
+
+#[test]
+fn single_datagrams_still_leave_where_trains_cannot() {
+    let Some(mut rig) = Rig::new() else { return };
+    let (udp, _) = rig.bind(&UdpOptions::default());
+    let sinks = [sink(), sink()];
+    rig.send_to(udp, sinks[0].1, &[1; 2000], 1400);
+    rig.turn(Duration::ZERO);
+    let (fd, _) = rig.driver.datagrams.inspect(udp).unwrap();
+    socket::set(fd, libc::SOL_SOCKET, libc::SO_NO_CHECK, 1).unwrap();
+    for (_, to) in &sinks {
+        rig.send_to(udp, *to, b"report", 6);
+    }
+    rig.turn(Duration::ZERO);
+    assert_eq!(receive(&sinks[0].0).len() + receive(&sinks[0].0).len(), 2000);
+    for (sink, _) in &sinks {
+        assert_eq!(receive(sink), b"report");
+    }
+}

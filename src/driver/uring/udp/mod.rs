@@ -38,9 +38,14 @@ pub(super) struct Datagrams {
 }
 
 struct Socket {
-    /// Held for its end, as entries name `file`.
-    _socket: OwnedFd,
+    socket: OwnedFd,
     file: File,
+    /// What the socket itself is set to cut, 0 for nothing: a train of another size says so in a control message.
+    segment: u16,
+    /// The call that found it should not be set.
+    unset_in: Option<u64>,
+    /// Whether the first train may set it.
+    may_set: bool,
     /// What the multishot receive was told about room for names and control messages.
     header: Box<libc::msghdr>,
     group: u16,
@@ -81,8 +86,11 @@ impl Datagrams {
         let control_bytes = if options.ingest { MERGED_CONTROL_BYTES } else { 0 };
         let file = core.ring.register_file(socket.as_raw_fd());
         let key = self.slots.insert(Socket {
-            _socket: socket,
+            socket,
             file,
+            segment: 0,
+            unset_in: None,
+            may_set: self.has_segmentation && core.ring.sends_to_addresses(),
             header: Box::new(receive_header(control_bytes)),
             group,
             patience: options.patience,
@@ -208,7 +216,7 @@ impl Datagrams {
     #[cfg(test)]
     pub(super) fn inspect(&self, udp: Udp) -> Option<(std::os::fd::RawFd, bool)> {
         let socket = self.slots.get(self.slots.unpack(udp.0)?)?;
-        Some((socket._socket.as_raw_fd(), socket.is_segmenting))
+        Some((socket.socket.as_raw_fd(), socket.is_segmenting))
     }
 
     fn remove(&mut self, core: &mut Core, key: Key) {

@@ -25,6 +25,14 @@ impl Outgoing {
         self.size > usize::from(self.segment)
     }
 
+    /// Whether it leaves as it should from a socket that is set to cut segments of this size, 0 for none.
+    pub(super) fn leaves_by(&self, segment: u16) -> bool {
+        match self.is_train() {
+            true => self.segment == segment,
+            false => segment == 0 || self.size <= usize::from(segment),
+        }
+    }
+
     /// Count of datagrams.
     pub(super) fn packets(&self) -> u64 {
         self.size.div_ceil(usize::from(self.segment.max(1))).max(1) as u64
@@ -62,6 +70,8 @@ pub(super) struct Round {
     pub(super) seen: Seen,
     /// Count of entries with the ring.
     pub(super) under_way: usize,
+    /// Calls so far.
+    pub(super) calls: u64,
 }
 
 impl Round {
@@ -73,6 +83,7 @@ impl Round {
             again: Vec::new(),
             seen: Seen::new(),
             under_way: 0,
+            calls: 0,
         }
     }
 }
