@@ -2,6 +2,7 @@
 
 mod config;
 mod container;
+pub mod encode;
 mod pieces;
 pub mod raw;
 pub mod report;

@@ -41,10 +41,14 @@ const WHITE: u8 = 235;
 const BLACK: u8 = 16;
 
 impl Canvas {
-    /// A black picture.
+    /// A picture of black, tinted.
     pub fn new(width: usize, height: usize) -> Canvas {
-        let chroma = vec![128; width / 2 * (height / 2)];
-        Canvas { width, height, luma: vec![BLACK; width * height], blue: chroma.clone(), red: chroma }
+        let half = width / 2;
+        let places = || (0..half * (height / 2)).map(|place| (place % half, place / half));
+        // The tint does not move.
+        let blue = places().map(|(x, _)| 96 + (x * 64 / half) as u8).collect();
+        let red = places().map(|(_, y)| 96 + (y * 128 / height) as u8).collect();
+        Canvas { width, height, luma: vec![BLACK; width * height], blue, red }
     }
 
     /// Draws the picture that is shown `time` after the channel's start.
@@ -66,22 +70,11 @@ impl Canvas {
     }
 
     fn draw_background(&mut self, step: usize) {
-        let width = self.width;
-        for (y, line) in self.luma.chunks_exact_mut(width).enumerate() {
-            for (x, pixel) in line.iter_mut().enumerate() {
-                // A triangle wave of 128 pixels, 40 to 103.
-                let phase = (x + y + step * 2) % 128;
-                *pixel = 40 + phase.min(127 - phase) as u8;
-            }
-        }
-        let half = width / 2;
-        for (y, (blue, red)) in
-            self.blue.chunks_exact_mut(half).zip(self.red.chunks_exact_mut(half)).enumerate()
-        {
-            for (x, (blue, red)) in blue.iter_mut().zip(red).enumerate() {
-                *blue = 96 + (x * 64 / half) as u8;
-                *red = 96 + (y * 128 / self.height) as u8;
-            }
+        // A triangle wave of 128 pixels, 40 to 103; every line shows it one pixel further.
+        let wave: Vec<u8> = (0..self.width + 128).map(|x| 40 + (x % 128).min(127 - x % 128) as u8).collect();
+        for (y, line) in self.luma.chunks_exact_mut(self.width).enumerate() {
+            let phase = (y + step * 2) % 128;
+            line.copy_from_slice(&wave[phase..phase + line.len()]);
         }
     }
 
