@@ -147,7 +147,7 @@ fn loss_that_a_viewer_reports_is_told_at_the_end(backend: Backend) {
     server.wait_for_log("17", Duration::from_secs(2));
     let log = server.log();
     let end =
-        log.lines().rfind(|line| line.contains("session ends")).unwrap_or_else(|| panic!("no end: {log}"));
+        log.lines().rfind(|line| line.contains("session ended")).unwrap_or_else(|| panic!("no end: {log}"));
     assert!(end.contains("17"), "the end of the session tells the loss: {end}");
 }
 

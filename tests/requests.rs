@@ -293,8 +293,8 @@ fn links_out_of_the_media_folder_are_not_followed(backend: Backend) {
     std::os::unix::fs::symlink(folder(), media.join("outside")).unwrap();
     let server = Server::with(backend).media(&media).start();
     let mut client = Client::connect(server.address());
-    client.request("DESCRIBE", &server.url("/out.wav"), &[]).expect(404);
-    client.request("DESCRIBE", &server.url("/outside/pcmu.wav"), &[]).expect(404);
+    client.request("DESCRIBE", &server.url("/out.wav"), &[]).expect(403);
+    client.request("DESCRIBE", &server.url("/outside/pcmu.wav"), &[]).expect(403);
     std::fs::remove_dir_all(media).unwrap();
 }
 
