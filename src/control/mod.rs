@@ -4,5 +4,6 @@ mod addresses;
 mod run;
 mod shards;
 mod streams;
+mod threads;
 
 pub use run::{RunError, Started, run};

@@ -12,6 +12,7 @@ use proto::rtsp::uri::percent_encode;
 use super::addresses::{self, AddressError};
 use super::shards::{Common, ShardError, Shards};
 use super::streams::{MakeSource, Streams};
+use super::threads;
 use crate::config::{Loops, Settings};
 use crate::driver::Backend;
 use crate::media;
@@ -131,6 +132,7 @@ fn pool_settings(settings: &Settings) -> PoolSettings {
         mtu_bytes: usize::from(settings.mtu),
         cache_bytes: settings.file_cache_mb as usize * 1024 * 1024,
         threads: Pool::threads_by_default(),
+        at_thread_start: threads::step_back,
     }
 }
 

@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
+use super::threads;
 use crate::driver::Backend;
 use crate::media::library::Library;
 use crate::shard::inbox::{Inbox, Message, Outside};
@@ -72,7 +73,7 @@ impl Shards {
             };
             let ended = ended_sender.clone();
             let thread = thread::Builder::new().name(format!("shard {index}")).spawn(move || {
-                pin(index);
+                threads::pin(index);
                 // Nobody listens any more only when the program is over.
                 let _ = ended.send(start.run());
             });
@@ -158,22 +159,4 @@ impl Start {
             }
         }
     }
-}
-
-/// Ties the thread to one of the processors that the program may use; without leave it floats.
-fn pin(index: ShardIndex) {
-    #[cfg(target_os = "linux")]
-    {
-        use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-        let Ok(allowed) = sched_getaffinity(None) else { return };
-        let processors: Vec<_> = (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect();
-        if processors.len() < 2 {
-            return;
-        }
-        let mut own = CpuSet::new();
-        own.set(processors[usize::from(index) % processors.len()]);
-        let _ = sched_setaffinity(None, &own);
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = index;
 }

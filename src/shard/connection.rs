@@ -8,6 +8,7 @@ use proto::io::{Conn, Piece, Pieces};
 use proto::rtsp::message::{Request, Response};
 use proto::rtsp::parse::{Limits, Parser};
 use proto::rtsp::status::Status;
+use proto::rtsp::uri::Target;
 use proto::time::Time;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -74,8 +75,10 @@ pub enum Fate {
 /// What a path names, as far as this connection asked.
 #[derive(Clone, Debug)]
 pub struct Resolved {
-    /// The path as the client wrote it.
-    pub path: String,
+    /// What the client asked for.
+    pub target: Target,
+    /// The reading of its path that names something.
+    pub name: String,
     /// The answer.
     pub mount: Result<Mount, Refusal>,
     /// The question to the library that is still open, and which reading of the path it was about.

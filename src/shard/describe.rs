@@ -43,7 +43,11 @@ impl Shard {
             live: matches!(mount, Mount::Live(_)),
             tracks,
         };
-        let response = Response::new(Status::OK).header("Content-Base", target.content_base());
+        let name = connection.resolved.as_ref().map_or("", |resolved| &resolved.name);
+        // Parts of a name that look like parameters must not be taken for them when the client comes back.
+        let base =
+            if name.contains(['&', '?', '#']) { target.content_base_of(name) } else { target.content_base() };
+        let response = Response::new(Status::OK).header("Content-Base", base);
         Outcome::Reply(response.body("application/sdp", sdp.write()))
     }
 }

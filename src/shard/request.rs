@@ -1,6 +1,7 @@
 //! What every request goes through before its method is looked at (RFC 2326 sections 7 to 12).
 
 use proto::io::Conn;
+use proto::rtsp::headers::cseq::cseq;
 use proto::rtsp::headers::date::Utc;
 use proto::rtsp::headers::require;
 use proto::rtsp::headers::session::Session as SessionHeader;
@@ -85,7 +86,7 @@ impl Shard {
 
     /// Completes a reply with what every reply carries and queues it.
     pub(super) fn reply_to_request(&mut self, conn: Conn, request: &Request, mut response: Response) {
-        if let Some(cseq) = request.headers.get("CSeq") {
+        if let Some(cseq) = cseq(&request.headers) {
             response.headers.set("CSeq", cseq);
         }
         if let Some(timestamp) = request.headers.get("Timestamp") {
@@ -174,8 +175,8 @@ fn refused_at_sight(request: &Request) -> Option<Response> {
     if request.version != (1, 0) {
         return Some(Response::new(Status::RTSP_VERSION_NOT_SUPPORTED));
     }
-    if request.headers.get("CSeq").is_none_or(|cseq| cseq.trim().is_empty()) {
-        return Some(Refusal::new(Status::BAD_REQUEST, "CSeq is missing").into());
+    if cseq(&request.headers).is_none() {
+        return Some(Refusal::new(Status::BAD_REQUEST, "CSeq is missing or no number").into());
     }
     if matches!(request.method, Method::Other(_)) {
         return Some(not_implemented());

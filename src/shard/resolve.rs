@@ -28,7 +28,7 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(conn) else { return Resolution::Waiting };
         match &connection.resolved {
             Some(Resolved { asked: Some(_), .. }) => return Resolution::Waiting,
-            Some(resolved) if resolved.path == target.raw_path => {
+            Some(resolved) if resolved.target.is_same_presentation(target) => {
                 return match &resolved.mount {
                     Ok(mount) => Resolution::Found(mount.clone()),
                     Err(refusal) => Resolution::Refused(refusal.clone()),
@@ -57,12 +57,10 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let Some(resolved) = &mut connection.resolved else { return };
         let Some((_, reading)) = resolved.asked.take_if(|(asked, _)| *asked == ticket) else { return };
-        let path = resolved.path.clone();
+        let target = resolved.target.clone();
         if answer.as_ref().is_err_and(|error| *error == MediaError::NotFound) {
             // A name that exists wins: the raw name is tried before the one cut at its parameters.
-            if let Ok(target) = Target::parse(&path)
-                && target.readings().nth(reading + 1).is_some()
-            {
+            if target.readings().nth(reading + 1).is_some() {
                 self.ask_library(conn, &target, reading + 1);
                 return;
             }
@@ -70,7 +68,7 @@ impl Shard {
         resolved.mount =
             answer.map(Mount::File).map_err(|error| Refusal::new(status_of(&error), error.to_string()));
         if let Err(refusal) = &resolved.mount {
-            tracing::info!(peer = %connection.peer, %path, status = %refusal.status, reason = %refusal.reason,
+            tracing::info!(peer = %connection.peer, path = %target.raw_path, status = %refusal.status, reason = %refusal.reason,
                 "not played");
         }
         self.retry(conn);
@@ -111,7 +109,8 @@ impl Shard {
             Lookup::Wait => (Err(unanswered()), Some((0, 0))),
         };
         let Some(connection) = self.connections.get_mut(conn) else { return Resolution::Waiting };
-        connection.resolved = Some(Resolved { path: target.raw_path.clone(), mount: mount.clone(), asked });
+        let (target, name) = (target.clone(), path.to_string());
+        connection.resolved = Some(Resolved { target, name, mount: mount.clone(), asked });
         match mount {
             Ok(mount) => Resolution::Found(mount),
             Err(_) => Resolution::Waiting,
@@ -122,9 +121,12 @@ impl Shard {
         let Some((name, _)) = target.readings().nth(reading) else { return };
         let (ticket, reply) = self.ticket(Asker::Connection(conn));
         if let Some(connection) = self.connections.get_mut(conn) {
-            let path = target.raw_path.clone();
-            connection.resolved =
-                Some(Resolved { path, mount: Err(unanswered()), asked: Some((ticket, reading)) });
+            connection.resolved = Some(Resolved {
+                target: target.clone(),
+                name: name.to_owned(),
+                mount: Err(unanswered()),
+                asked: Some((ticket, reading)),
+            });
         }
         self.ports.library.describe(name, ticket, &reply);
     }

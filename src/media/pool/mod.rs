@@ -29,6 +29,8 @@ pub struct PoolSettings {
     pub cache_bytes: usize,
     /// Media threads.
     pub threads: usize,
+    /// What each of them does first, such as standing back behind the shards.
+    pub at_thread_start: fn(),
 }
 
 /// The library of files in a folder.
@@ -55,8 +57,11 @@ impl Pool {
             has_work: Condvar::new(),
         });
         for index in 0..settings.threads.max(1) {
-            let shared = shared.clone();
-            thread::Builder::new().name(format!("media {index}")).spawn(move || worker::run(&shared))?;
+            let (shared, at_start) = (shared.clone(), settings.at_thread_start);
+            thread::Builder::new().name(format!("media {index}")).spawn(move || {
+                at_start();
+                worker::run(&shared);
+            })?;
         }
         Ok(Pool { shared })
     }

@@ -19,7 +19,6 @@ const SLOW: Duration = Duration::from_secs(2);
 
 /// Works until the pool is dropped.
 pub fn run(shared: &Shared) {
-    step_back();
     loop {
         let mut shelf = shared.shelf();
         let job = loop {
@@ -157,12 +156,4 @@ fn read(
         bytes: size_of::<Segment>(),
     });
     Ok((cutter, segment))
-}
-
-/// Shards come first: reading ahead may wait.
-fn step_back() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(None, 10) {
-        tracing::debug!(%error, "media threads keep their priority");
-    }
 }
