@@ -129,7 +129,9 @@ fn compare(
             }
         }
     }
-    report(entries, base);
+    if !entries.is_empty() {
+        report(entries, base);
+    }
     Ok(())
 }
 
