@@ -1,6 +1,7 @@
 //! One TCP connection: receiving into the inbox, and sends that are finished when the socket takes more.
 
 use std::io::{self, IoSlice, Read};
+use std::mem;
 use std::net::Shutdown;
 use std::task::{Context, Poll};
 
@@ -28,8 +29,10 @@ pub struct Connection {
     /// Whether the peer has closed its side or the connection is broken.
     ended: bool,
     broken: bool,
-    pieces: Pieces,
-    /// Bytes of the pieces that the kernel has.
+    /// What a full socket left over. Apart, so that a connection that takes its frames at once is one cache line;
+    /// kept once it was needed.
+    rest: Option<Box<Pieces>>,
+    /// Bytes of the send under way that the kernel has.
     sent: usize,
     sending: bool,
 }
@@ -66,25 +69,25 @@ impl Connection {
             receiving: true,
             ended: false,
             broken: false,
-            pieces: Pieces::new(),
+            rest: None,
             sent: 0,
             sending: false,
         }
     }
 
-    /// Begins to send. At most one send is under way; more pieces only make it longer.
-    pub fn send(&mut self, pieces: Pieces) {
+    /// Sends at once what the socket takes; the rest goes by [`Connection::poll_send`]. At most one send is under
+    /// way; more pieces only make it longer.
+    pub fn send(&mut self, pieces: Pieces, cx: &mut Context<'_>) -> Output {
         debug_assert!(!self.sending, "one send at a time");
         if self.broken {
-            return;
+            return Output::Waiting;
         }
         if self.sending {
-            self.pieces.extend(pieces);
-        } else {
-            self.pieces = pieces;
-            self.sent = 0;
-            self.sending = true;
+            self.rest.get_or_insert_default().extend(pieces);
+            return Output::Waiting;
         }
+        self.sent = 0;
+        self.go_on(pieces, cx)
     }
 
     /// Whether a send is under way.
@@ -94,14 +97,8 @@ impl Connection {
 
     /// Goes on with the send that is under way.
     pub fn poll_send(&mut self, cx: &mut Context<'_>) -> Output {
-        match self.poll_write(cx) {
-            Output::Waiting => Output::Waiting,
-            over => {
-                self.sending = false;
-                self.pieces.clear();
-                over
-            }
-        }
+        let pieces = self.rest.as_deref_mut().map(mem::take).unwrap_or_default();
+        self.go_on(pieces, cx)
     }
 
     /// Whether input could be read.
@@ -155,10 +152,20 @@ impl Connection {
         self.stream.into_std()
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Output {
+    /// Writes until all is sent or the socket is full.
+    fn go_on(&mut self, pieces: Pieces, cx: &mut Context<'_>) -> Output {
+        let output = self.poll_write(&pieces, cx);
+        self.sending = matches!(output, Output::Waiting);
+        if self.sending {
+            **self.rest.get_or_insert_default() = pieces;
+        }
+        output
+    }
+
+    fn poll_write(&mut self, pieces: &Pieces, cx: &mut Context<'_>) -> Output {
         loop {
             // The call comes before the question: a socket that is writable at once never waits for the reactor.
-            match self.write() {
+            match self.write(pieces) {
                 Ok(Written::All) => return Output::Done,
                 Ok(Written::Runs) => continue,
                 Ok(Written::Short) => {}
@@ -176,9 +183,9 @@ impl Connection {
     }
 
     /// One system call with what is left of the pieces.
-    fn write(&mut self) -> io::Result<Written> {
+    fn write(&mut self, pieces: &Pieces) -> io::Result<Written> {
         let socket = SockRef::from(&self.stream);
-        if let [Piece::Shared(bytes)] = &self.pieces[..] {
+        if let [Piece::Shared(bytes)] = &pieces[..] {
             let rest = &bytes[self.sent.min(bytes.len())..];
             if rest.is_empty() {
                 return Ok(Written::All);
@@ -187,7 +194,7 @@ impl Connection {
             self.sent += size;
             return Ok(if size == rest.len() { Written::All } else { Written::Short });
         }
-        let (runs, more) = runs(&self.pieces, self.sent);
+        let (runs, more) = runs(pieces, self.sent);
         let offered: usize = runs.iter().map(|run| run.len()).sum();
         if offered == 0 {
             return Ok(Written::All);
@@ -213,7 +220,7 @@ impl Connection {
             // A send that is under way would only report the same once more.
             self.broken = true;
             self.sending = false;
-            self.pieces.clear();
+            self.rest = None;
         }
         Input::End(error)
     }

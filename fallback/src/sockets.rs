@@ -169,9 +169,10 @@ impl Sockets {
     fn start(&mut self, op: Op, events: &mut Vec<Event>) {
         match op {
             Op::Send { conn, pieces } => {
-                if let Some(connection) = self.named(conn) {
-                    connection.send(pieces);
-                    self.poll_sending(conn.index, events);
+                if let Some((connection, generation, waker)) = self.connections.get(conn.index)
+                    && generation == conn.generation
+                {
+                    report(conn, connection.send(pieces, &mut Context::from_waker(waker)), events);
                 }
             }
             Op::SendTo { udp, to, piece, segment } => self.send_to(udp, Outgoing { to, piece, segment }),
@@ -252,11 +253,7 @@ impl Sockets {
             return;
         }
         let conn = Conn { index, generation };
-        match connection.poll_send(&mut Context::from_waker(waker)) {
-            Output::Done => events.push(Event::Sent { conn }),
-            Output::Failed(error) => events.push(Event::Ended { conn, error: Some(error) }),
-            Output::Waiting => {}
-        }
+        report(conn, connection.poll_send(&mut Context::from_waker(waker)), events);
     }
 
     fn poll_udp(&mut self, index: u32, events: &mut Vec<Event>) -> bool {
@@ -338,5 +335,14 @@ impl Sockets {
                 }
             }
         }
+    }
+}
+
+/// Tells how a send went on.
+fn report(conn: Conn, output: Output, events: &mut Vec<Event>) {
+    match output {
+        Output::Done => events.push(Event::Sent { conn }),
+        Output::Failed(error) => events.push(Event::Ended { conn, error: Some(error) }),
+        Output::Waiting => {}
     }
 }
