@@ -53,6 +53,8 @@ pub struct UringOptions {
     pub ingest_buffers: u16,
     /// Whether trains leave whole, to be cut by the kernel or the device.
     pub segmentation: bool,
+    /// Whether completions may be deferred until the driver asks, where the kernel can (DEFER_TASKRUN).
+    pub deferral: bool,
 }
 
 impl Default for UringOptions {
@@ -64,6 +66,7 @@ impl Default for UringOptions {
             receive_buffer_bytes: 4096,
             ingest_buffers: 32,
             segmentation: true,
+            deferral: true,
         }
     }
 }
@@ -104,9 +107,9 @@ const INGEST_GROUP: u16 = 1;
 const INGEST_BUFFER_BYTES: u32 = 65_536 + 256;
 
 impl UringDriver {
-    /// A driver with a ring of its own. Fails where [`probe`] does.
+    /// A driver with a ring of its own. Fails where [`probe`] does, with the same sentence.
     pub fn new(options: UringOptions) -> io::Result<UringDriver> {
-        let mut ring = Ring::new(&options)?;
+        let mut ring = Ring::new(&options).map_err(Refusal::from)?;
         let count = options.receive_buffers.next_power_of_two();
         let buffers = Buffers::register(&mut ring, SMALL_GROUP, count, options.receive_buffer_bytes)?;
         let bell = Bell::new()?;

@@ -136,11 +136,40 @@ pub fn probe() -> Result<Capabilities, Refusal> {
 mod tests {
     use super::*;
 
+    /// Has every io_uring_setup of the calling thread fail with `error`, as containers do.
+    fn forbid(error: i32) {
+        let instruction =
+            |code: u32, jump: u8, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: jump, k };
+        let filter = [
+            // The number of the system call is the first field of what the filter sees.
+            instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+            instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, libc::SYS_io_uring_setup as u32),
+            instruction(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ERRNO | error as u32),
+            instruction(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
+        ];
+        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
+        // SAFETY: no pointers are passed.
+        assert_eq!(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, 0);
+        // SAFETY: the pointer leads to a program, which the kernel copies.
+        assert_eq!(unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) }, 0);
+    }
+
     #[test]
-    fn refusals_say_what_to_change() {
-        let forbidden = Refusal::from(io::Error::from_raw_os_error(libc::EPERM)).to_string();
-        assert!(forbidden.contains("kernel.io_uring_disabled") && forbidden.contains("seccomp"));
-        let absent = Refusal::from(io::Error::from_raw_os_error(libc::ENOSYS)).to_string();
-        assert!(absent.contains("seccomp"));
+    fn a_filter_that_forbids_the_ring_is_named() {
+        let refusal = |error| {
+            let ask = move || {
+                forbid(error);
+                (probe().unwrap_err(), super::super::UringDriver::new(UringOptions::default()).err())
+            };
+            std::thread::spawn(ask).join().unwrap()
+        };
+        let (forbidden, error) = refusal(libc::EPERM);
+        assert!(matches!(forbidden, Refusal::Forbidden));
+        let text = forbidden.to_string();
+        assert!(text.contains("kernel.io_uring_disabled") && text.contains("seccomp"));
+        assert_eq!(error.unwrap().to_string(), text);
+        let (absent, _) = refusal(libc::ENOSYS);
+        assert!(matches!(absent, Refusal::Absent));
+        assert!(absent.to_string().contains("seccomp"));
     }
 }

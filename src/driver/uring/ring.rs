@@ -68,11 +68,12 @@ pub(super) struct Ring {
 impl Ring {
     /// Sets the ring up; it runs from the first `enter`, on the thread that calls it.
     pub(super) fn new(options: &UringOptions) -> io::Result<Ring> {
-        let (ring, taskrun) = match build(options, Taskrun::Deferred) {
+        let wanted = if options.deferral { Taskrun::Deferred } else { Taskrun::Cooperative };
+        let (ring, taskrun) = match build(options, wanted) {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
                 (build(options, Taskrun::Cooperative)?, Taskrun::Cooperative)
             }
-            built => (built?, Taskrun::Deferred),
+            built => (built?, wanted),
         };
         let no_iowait = if ring.params().is_feature_no_iowait() { ENTER_NO_IOWAIT } else { 0 };
         let files_free = match ring.submitter().register_files_sparse(FILES_MAX) {

@@ -40,11 +40,17 @@ fn pieces_of_every_kind_arrive_in_order_over_tcp() {
 }
 
 #[test]
-fn ten_thousand_sends_to_a_hundred_clients_are_all_answered() {
-    let Some(mut rig) = Rig::with(UringOptions { entries: 16, completions: 32, ..UringOptions::default() })
-    else {
-        return;
-    };
+fn ten_thousand_sends_through_small_queues_are_all_answered() {
+    ten_thousand_sends(UringOptions { entries: 16, completions: 32, ..UringOptions::default() });
+}
+
+#[test]
+fn ten_thousand_sends_without_deferred_completions_are_all_answered() {
+    ten_thousand_sends(UringOptions { deferral: false, ..UringOptions::default() });
+}
+
+fn ten_thousand_sends(options: UringOptions) {
+    let Some(mut rig) = Rig::with(options) else { return };
     let address = rig.listen();
     let mut clients = Vec::new();
     for _ in 0..100 {
