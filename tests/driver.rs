@@ -59,6 +59,7 @@ scenarios! {
         a_spliced_train_arrives_with_its_own_heads,
         merged_datagrams_can_be_told_apart,
         a_burst_is_received_whole,
+        multicast_leaves_by_the_interface_of_the_bound_address,
         unreachable_ports_harm_nobody,
         a_closed_socket_sends_its_queue_first,
         a_full_socket_keeps_the_order,
