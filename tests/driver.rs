@@ -59,6 +59,7 @@ scenarios! {
         a_spliced_train_arrives_with_its_own_heads,
         merged_datagrams_can_be_told_apart,
         a_burst_is_received_whole,
+        multicast_leaves_by_the_interface_of_the_bound_address,
         unreachable_ports_harm_nobody,
         a_closed_socket_sends_its_queue_first,
         a_full_socket_keeps_the_order,
@@ -71,11 +72,14 @@ scenarios! {
         the_clock_stands_between_two_turns;
     moving:
         a_connection_moves_with_its_unread_input,
+        nothing_is_lost_of_input_that_comes_while_it_moves,
         several_drivers_share_one_address,
         a_connection_of_another_kind_is_refused;
     limits:
         two_thousand_clients_come_and_go,
         two_hundred_clients_are_served_at_once,
+        more_input_at_once_than_a_turn_takes_is_all_heard,
+        a_flood_on_many_udp_sockets_is_heard,
         out_of_descriptors_is_survived;
     storm:
         a_storm_mixes_nothing_up;

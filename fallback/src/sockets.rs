@@ -115,6 +115,10 @@ impl Sockets {
             self.start(op, events);
         }
         self.queued = queued;
+        if self.has_chores {
+            // A driver that is never idle never sleeps until they are due.
+            self.do_chores(self.clock.now());
+        }
     }
 
     /// Looks once at each socket that is ready.
@@ -264,6 +268,9 @@ impl Sockets {
         if datagrams.is_over() {
             self.udp.remove(index);
             self.retry_accepts();
+            return false;
+        }
+        if datagrams.closing {
             return false;
         }
         for _ in 0..DATAGRAMS_PER_TURN {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -120,11 +120,17 @@ impl Datagrams {
     /// Binds `address`. Needs the runtime's context.
     pub fn bind(address: SocketAddr, options: &UdpOptions) -> io::Result<(Datagrams, SocketAddr)> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-        if address.is_ipv6() {
-            socket.set_only_v6(true)?;
-            socket.set_multicast_hops_v6(u32::from(options.multicast_ttl))?;
-        } else {
-            socket.set_multicast_ttl_v4(u32::from(options.multicast_ttl))?;
+        let ttl = u32::from(options.multicast_ttl);
+        match address.ip() {
+            IpAddr::V4(ip) => {
+                socket.set_multicast_ttl_v4(ttl)?;
+                // By the interface that has the address; one that none has fails at bind, with a better error.
+                let _ = socket.set_multicast_if_v4(&ip);
+            }
+            IpAddr::V6(_) => {
+                socket.set_only_v6(true)?;
+                socket.set_multicast_hops_v6(ttl)?;
+            }
         }
         if options.ingest {
             platform::share_address(&socket)?;

@@ -1,7 +1,7 @@
 //! UDP: trains, order, and sockets that are full.
 
 use std::env;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -127,6 +127,22 @@ pub fn a_burst_is_received_whole(make: Make<'_>) {
         for (index, (_, bytes)) in rig.datagrams(udp).iter().enumerate() {
             assert_eq!(*bytes, pattern(100 + index, round as u8));
         }
+    }
+}
+
+pub fn multicast_leaves_by_the_interface_of_the_bound_address(make: Make<'_>) {
+    let mut rig = Rig::new(make());
+    let group = Ipv4Addr::new(239, 255, 81, 7);
+    let peer = UdpSocket::bind("0.0.0.0:0").unwrap();
+    peer.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    peer.join_multicast_v4(&group, &Ipv4Addr::LOCALHOST).unwrap();
+    let to = SocketAddr::from((group, peer.local_addr().unwrap().port()));
+    let (udp, from) = rig.driver.bind("127.0.0.1:0".parse().unwrap(), &UdpOptions::default()).unwrap();
+    let bytes = pattern(5_000, 3);
+    rig.send_to(udp, to, bytes.clone(), 1_400);
+    rig.turn(Duration::ZERO);
+    for packet in bytes.chunks(1_400) {
+        assert_eq!(receive(&peer), (from, packet.to_vec()));
     }
 }
 

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::env;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::process::Command;
 use std::thread;
+use std::time::Duration;
 
-use proto::io::{Conn, Op};
+use proto::io::{Conn, Op, UdpOptions};
 
 use super::rig::{Make, Rig, Seen, pattern};
 
@@ -69,6 +70,68 @@ pub fn two_hundred_clients_are_served_at_once(make: Make<'_>) {
     readers.into_iter().for_each(|reader| reader.join().unwrap());
 }
 
+pub fn more_input_at_once_than_a_turn_takes_is_all_heard(make: Make<'_>) {
+    const CLIENTS: usize = 60;
+    let mut rig = Rig::new(make());
+    let (_, address) = rig.listen("127.0.0.1:0");
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| TcpStream::connect(address).unwrap()).collect();
+    rig.until(|rig| (names(rig).len() == CLIENTS).then_some(()));
+    let by_peer: HashMap<_, _> = rig.seen.iter().filter_map(accepted).collect();
+    // All of it is there before the driver looks: 100 kB each, 6 MB in all.
+    let writers: Vec<_> = clients
+        .iter_mut()
+        .zip(0_u8..)
+        .map(|(client, seed)| {
+            let mut client = client.try_clone().unwrap();
+            thread::spawn(move || client.write_all(&pattern(100_000, seed)).unwrap())
+        })
+        .collect();
+    thread::sleep(Duration::from_millis(100));
+    let mut left = CLIENTS;
+    let mut got: HashMap<Conn, Vec<u8>> = HashMap::new();
+    rig.until(|rig| {
+        for seen in rig.seen.drain(..) {
+            if let Seen::Received(conn, bytes) = seen {
+                let all = got.entry(conn).or_default();
+                all.extend_from_slice(&bytes);
+                left -= usize::from(all.len() == 100_000);
+            }
+        }
+        (left == 0).then_some(())
+    });
+    writers.into_iter().for_each(|writer| writer.join().unwrap());
+    for (client, seed) in clients.iter().zip(0_u8..) {
+        let conn = by_peer[&client.local_addr().unwrap()];
+        assert!(got[&conn] == pattern(100_000, seed), "client {seed}");
+    }
+}
+
+pub fn a_flood_on_many_udp_sockets_is_heard(make: Make<'_>) {
+    let mut rig = Rig::new(make());
+    let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for ingest in [false, true] {
+        let options = UdpOptions { ingest, ..UdpOptions::default() };
+        let any = "127.0.0.1:0".parse().unwrap();
+        let sockets: Vec<_> = (0..40).map(|_| rig.driver.bind(any, &options).unwrap()).collect();
+        for round in 0..20 {
+            for (_, to) in &sockets {
+                peer.send_to(&pattern(900, round), to).unwrap();
+            }
+        }
+        for (udp, _) in &sockets {
+            rig.until(|rig| (rig.datagrams(*udp).len() == 20).then_some(()));
+            for ((_, bytes), round) in rig.datagrams(*udp).iter().zip(0..) {
+                assert_eq!(*bytes, pattern(900, round));
+            }
+        }
+        for (udp, _) in sockets {
+            rig.driver.submit(Op::CloseUdp(udp));
+        }
+        rig.idle();
+        rig.seen.clear();
+    }
+}
+
 pub fn out_of_descriptors_is_survived(make: Make<'_>) {
     if !cfg!(unix) {
         return;
@@ -118,6 +181,14 @@ fn in_process_with_few_descriptors() {
         .unwrap();
     let output = String::from_utf8_lossy(&status.stdout);
     assert!(status.status.success() && output.contains("1 passed"), "{output}");
+}
+
+/// The address and the name of a client.
+fn accepted(seen: &Seen) -> Option<(SocketAddr, Conn)> {
+    match seen {
+        Seen::Accepted { peer, conn, .. } => Some((*peer, *conn)),
+        _ => None,
+    }
 }
 
 /// The connections accepted so far, in order.

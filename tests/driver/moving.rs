@@ -2,11 +2,12 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::thread;
 use std::time::Duration;
 
 use proto::io::{Conn, Detached, Op};
 
-use super::rig::{Make, Rig, Seen};
+use super::rig::{Make, Rig, Seen, pattern};
 
 pub fn a_connection_moves_with_its_unread_input(make: Make<'_>) {
     let (mut from, mut to) = (Rig::new(make()), Rig::new(make()));
@@ -32,6 +33,41 @@ pub fn a_connection_moves_with_its_unread_input(make: Make<'_>) {
     }
     from.close(conn);
     assert_eq!(client.read(&mut [0; 10]).unwrap(), 0, "an orderly end");
+}
+
+pub fn nothing_is_lost_of_input_that_comes_while_it_moves(make: Make<'_>) {
+    const SIZE: usize = 5_000_000;
+    let mut rigs = [Rig::new(make()), Rig::new(make())];
+    let (mut conn, mut client) = rigs[0].connect();
+    let writer = thread::spawn(move || {
+        for run in pattern(SIZE, 1).chunks(1_000) {
+            client.write_all(run).unwrap();
+        }
+        client
+    });
+    let mut got = Vec::new();
+    let mut moves = 0;
+    while got.len() < SIZE {
+        let [from, to] = &mut rigs;
+        from.seen.clear();
+        from.turn(Duration::from_millis(20));
+        if got.len() + from.received(conn).len() >= SIZE {
+            got.extend(from.received(conn));
+            break;
+        }
+        // What is on its way to the one comes before the other has it.
+        let socket = detach(from, conn);
+        got.extend(from.received(conn));
+        to.seen.clear();
+        conn = to.driver.attach(socket).unwrap();
+        moves += 1;
+        rigs.swap(0, 1);
+    }
+    assert!(moves > 2, "{moves} moves");
+    assert!(got == pattern(SIZE, 1), "every byte, in order");
+    drop(writer.join().unwrap());
+    let rig = &mut rigs[0];
+    rig.until(|rig| (rig.ends(conn) == [None]).then_some(()));
 }
 
 pub fn several_drivers_share_one_address(make: Make<'_>) {
