@@ -8,3 +8,4 @@ mod house;
 mod judge;
 mod program;
 mod server;
+mod simulation;
