@@ -6,6 +6,7 @@ pub(crate) mod ffmpeg;
 pub(crate) mod gstreamer;
 pub(crate) mod raw;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Output};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,7 +30,13 @@ pub(crate) fn all(recipes: &[&'static Recipe], judge: impl Fn(&'static Recipe) -
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 while let Some(recipe) = recipes.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if let Err(problem) = judge(recipe) {
+                    // A client that fails an assertion of its own is a failure of this file alone.
+                    let verdict = catch_unwind(AssertUnwindSafe(|| judge(recipe)));
+                    let verdict = verdict.unwrap_or_else(|panic| {
+                        let text = panic.downcast_ref::<String>().map(String::as_str);
+                        Err(text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("panic").to_owned())
+                    });
+                    if let Err(problem) = verdict {
                         failures.lock().unwrap().push(format!("{}: {problem}", recipe.name));
                     }
                 }
