@@ -26,6 +26,7 @@ pub(super) fn notes(settings: &Settings) -> Vec<Problem> {
             "output",
             settings.outputs.iter().find(|output| output.asks_for_encoding()).map(|output| &output.place),
         ),
+        ("output/live", settings.outputs.iter().find(|output| output.live).map(|output| &output.place)),
         ("proxy", settings.proxies.first().map(|proxy| &proxy.place)),
         ("pusher", settings.pushers.first().map(|pusher| &pusher.place)),
         ("backchannel", settings.backchannel.as_ref().map(|backchannel| &backchannel.place)),

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZero;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -13,11 +14,12 @@ use super::addresses::{self, AddressError};
 use super::shards::{Common, ShardError, Shards};
 use super::streams::{MakeSource, Streams};
 use super::threads;
-use crate::config::{Loops, Settings};
+use crate::config::{GopCache, Loops, Settings};
 use crate::driver::Backend;
 use crate::media;
 use crate::media::folder::Folder;
 use crate::media::pool::{self, Pool, PoolSettings};
+use crate::shard::limits::Limits;
 use crate::shard::settings::Settings as ShardSettings;
 
 /// Files whose URLs are printed at start.
@@ -154,7 +156,11 @@ fn shard_settings(settings: &Settings, listen: Vec<SocketAddr>) -> ShardSettings
         },
         udp_ports: settings.udp_port_min..=settings.udp_port_max,
         multicast_ttl: settings.multicast_ttl,
-        sessions_max: None,
+        limits: Arc::new(Limits::new(
+            NonZero::new(settings.max_sessions as usize).map(NonZero::get),
+            NonZero::new(settings.max_sessions_per_ip).map(NonZero::get),
+        )),
+        has_gop_cache: settings.gop_cache != GopCache::Off,
         shutdown: Duration::from_secs(settings.shutdown_s.into()),
     }
 }

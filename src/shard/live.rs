@@ -22,6 +22,8 @@ pub struct LiveCursor {
     pub stream: StreamId,
     /// Index of the next batch; None until playing finds a keyframe to begin with.
     pub next: Option<u64>,
+    /// Index that the keyframe to begin with must not lie before.
+    pub not_before: u64,
 }
 
 /// One stream as this shard has it.

@@ -7,6 +7,7 @@ mod datagrams;
 mod describe;
 mod file;
 pub mod inbox;
+pub mod limits;
 mod live;
 mod parameters;
 mod play;

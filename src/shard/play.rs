@@ -188,7 +188,11 @@ impl Shard {
             return Refusal::new(Status::SERVICE_UNAVAILABLE, "the stream has ended").into();
         };
         if session.state != State::Playing {
-            cursor.next = stream.window.keyframe();
+            if self.settings.has_gop_cache {
+                cursor.next = stream.window.keyframe();
+            } else {
+                cursor.not_before = stream.window.end();
+            }
             session.state = State::Playing;
         }
         let first = cursor.next.unwrap_or(stream.window.end());

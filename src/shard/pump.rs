@@ -209,7 +209,7 @@ fn next(
 /// the latest keyframe: whole groups of pictures are shed, never half of one.
 fn next_live(cursor: &mut LiveCursor, window: &Window, now: Time, patience: Duration) -> Option<Arc<Batch>> {
     let position = match cursor.next {
-        None => window.keyframe()?,
+        None => window.keyframe().filter(|keyframe| *keyframe >= cursor.not_before)?,
         Some(position) => {
             let lags = window.arrival(position).is_some_and(|arrival| now.since(arrival) > patience);
             let is_lost = position < window.start();

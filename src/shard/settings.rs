@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
+
+use super::limits::Limits;
 
 /// The part of the configuration that shards obey.
 #[derive(Clone, Debug)]
@@ -20,8 +23,10 @@ pub struct Settings {
     pub udp_ports: RangeInclusive<u16>,
     /// Time to live of multicast datagrams.
     pub multicast_ttl: u8,
-    /// Most sessions on this shard; None = as many as memory and descriptors allow.
-    pub sessions_max: Option<usize>,
+    /// How many sessions there may be on all shards.
+    pub limits: Arc<Limits>,
+    /// Whether a live viewer starts with the pictures since the latest keyframe, or waits for the next one.
+    pub has_gop_cache: bool,
     /// How long viewers are given to see their BYE when the program ends.
     pub shutdown: Duration,
 }
@@ -35,7 +40,8 @@ impl Default for Settings {
             loops: Some(1),
             udp_ports: 20_000..=59_999,
             multicast_ttl: 16,
-            sessions_max: None,
+            limits: Arc::new(Limits::new(None, None)),
+            has_gop_cache: true,
             shutdown: Duration::from_secs(2),
         }
     }

@@ -151,10 +151,21 @@ impl Shard {
             return Err(Refusal::new(Status::INTERNAL_SERVER_ERROR, ""));
         };
         let (peer, local) = (connection.peer, connection.local);
-        if session.is_none() && self.settings.sessions_max.is_some_and(|max| self.sessions.len() >= max) {
-            return Err(Refusal::new(Status::NOT_ENOUGH_BANDWIDTH, "max_sessions is reached"));
+        if session.is_none() {
+            self.settings.limits.begin(peer.ip()).map_err(|reached| {
+                tracing::warn!(%peer, "{reached}: a viewer was refused");
+                Refusal::new(Status::NOT_ENOUGH_BANDWIDTH, reached.to_string())
+            })?;
         }
-        let (route, mut granted) = self.take_way(way, peer, local)?;
+        let (route, mut granted) = match self.take_way(way, peer, local) {
+            Ok(way) => way,
+            Err(refusal) => {
+                if session.is_none() {
+                    self.settings.limits.end(peer.ip());
+                }
+                return Err(refusal);
+            }
+        };
         let ssrc = mount.ssrc(track);
         granted.ssrc = Some(ssrc);
         let track_out = TrackOut {
@@ -270,7 +281,7 @@ impl Shard {
         let start = target.parameter("s").and_then(|seconds| seconds.parse::<f64>().ok());
         let source = match mount {
             Mount::File(file) => Source::File(Box::new(FilePlayback::new(file.clone(), self.settings.loops))),
-            Mount::Live(stream) => Source::Live(LiveCursor { stream: stream.id, next: None }),
+            Mount::Live(stream) => Source::Live(LiveCursor { stream: stream.id, next: None, not_before: 0 }),
         };
         let key = self.sessions.insert(Session {
             id,

@@ -43,6 +43,7 @@ impl Shard {
         self.send_bye(key);
         let Some(session) = self.sessions.remove(key) else { return };
         self.by_id.remove(&session.id);
+        self.settings.limits.end(session.peer.ip());
         if let Source::Live(cursor) = &session.source {
             self.live.leave(self.now, cursor.stream, key);
         }
