@@ -39,6 +39,8 @@ pub struct Unicast {
     pub rtcp_to: Option<SocketAddr>,
     /// Whether media may still move to the port that the viewer's own datagrams come from (a translating router).
     pub movable: bool,
+    /// Whether reports may still do so.
+    pub reports_movable: bool,
 }
 
 /// One track of one viewer.

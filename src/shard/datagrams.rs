@@ -147,7 +147,10 @@ impl Shard {
         for key in candidates {
             let Some(session) = self.sessions.get(*key) else { continue };
             let slot = session.tracks.iter().position(|track| match &track.route {
-                Route::Unicast(unicast) => unicast.movable && (unicast.rtp == udp || unicast.rtcp == udp),
+                Route::Unicast(unicast) => {
+                    (unicast.movable && unicast.rtp == udp)
+                        || (unicast.reports_movable && unicast.rtcp == udp && unicast.rtcp_to.is_some())
+                }
                 Route::Interleaved { .. } => false,
             });
             if let Some(slot) = slot {
@@ -166,6 +169,7 @@ impl Shard {
             unicast.movable = false;
         } else {
             unicast.rtcp_to = Some(from);
+            unicast.reports_movable = false;
         }
         tracing::info!(session = %self.sessions[key].id, track = index, %old, new = %from, "viewer's port was translated");
         let viewer = Viewer { session: key, track: index };
@@ -176,16 +180,16 @@ impl Shard {
         Some(viewer)
     }
 
-    /// A datagram came from where the viewer said: its media stays there.
+    /// A datagram came from where the viewer said: its media or its reports stay there.
     fn settle(&mut self, viewer: Viewer, from: SocketAddr) {
         let Some(session) = self.sessions.get_mut(viewer.session) else { return };
         session.seen = self.now;
         for track in &mut session.tracks {
             if let Route::Unicast(unicast) = &mut track.route
                 && track.track == viewer.track
-                && unicast.rtp_to == from
             {
-                unicast.movable = false;
+                unicast.movable &= unicast.rtp_to != from;
+                unicast.reports_movable &= unicast.rtcp_to != Some(from);
             }
         }
     }

@@ -118,7 +118,11 @@ impl FilePlayback {
             _ => MediaTime::ZERO,
         };
         let first_due = segment.entries.first().map_or(start, |entry| entry.due);
-        let timeline = if self.has_played { self.sent_until + STRETCH_GAP } else { start };
+        // Sound may begin before the picture, and pictures may be shown before the keyframe: none of them may come
+        // under a timestamp that was sent before.
+        let earliest = segment.entries.iter().map(|entry| entry.batch.meta().pts).min().unwrap_or(start);
+        let preroll = start.since(earliest).div_f64(pace.scale);
+        let timeline = if self.has_played { self.sent_until + STRETCH_GAP + preroll } else { start };
         self.clock = Clock {
             origin: now,
             content: first_due,

@@ -62,6 +62,7 @@ impl Shard {
         }
         let is_retrying = self.connections.get(conn).is_some_and(|connection| connection.is_retrying);
         if !is_retrying {
+            self.finish_batch(key);
             self.enable(key, target);
         }
         match &mut self.sessions[key].source {
@@ -76,6 +77,7 @@ impl Shard {
         let Some(key) = session else {
             return Refusal::new(Status::SESSION_NOT_FOUND, "").into();
         };
+        self.finish_batch(key);
         let session = &mut self.sessions[key];
         let response = Response::new(Status::OK).header("Session", session.id.to_string());
         if let Some(track) =
@@ -102,7 +104,6 @@ impl Shard {
         }
         let response = match &mut session.source {
             Source::Live(cursor) => {
-                cursor.next = None;
                 self.live.leave(self.now, cursor.stream, key);
                 response
             }
@@ -188,8 +189,8 @@ impl Shard {
             return Refusal::new(Status::SERVICE_UNAVAILABLE, "the stream has ended").into();
         };
         if session.state != State::Playing {
-            if self.settings.has_gop_cache {
-                cursor.next = stream.window.keyframe();
+            if self.settings.has_gop_cache || cursor.next.is_some() {
+                cursor.next = stream.window.begin_or_resume(cursor.next);
             } else {
                 cursor.not_before = stream.window.end();
             }

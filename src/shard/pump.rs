@@ -151,6 +151,24 @@ impl Shard {
         Stop::Yields
     }
 
+    /// Sends the rest of a picture whose first trains have left, so that no receiver is left with half of one.
+    pub(super) fn finish_batch(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if session.trains_sent == 0 {
+            return;
+        }
+        let Ok(batch) = next(session, &self.live, self.now, self.settings.slow_reader) else { return };
+        let slot = if session.trains_sent == 0 { None } else { renumber(session, &batch) };
+        let Some(slot) = slot else { return };
+        let Some(to) = session.tracks[slot].unicast_target() else { return };
+        for train in &batch.trains()[session.trains_sent.min(batch.trains().len())..] {
+            let op = session.tracks[slot].datagrams(&to, &batch, train, &mut self.heads);
+            session.numbers.bytes += u64::from(train.bytes);
+            self.ports.driver.submit(op);
+        }
+        advance(session);
+    }
+
     /// Asks the media threads ahead of a file's viewer.
     pub(super) fn prefetch(&mut self, key: SessionKey) {
         let Some(Session { source: Source::File(file), .. }) = self.sessions.get_mut(key) else { return };

@@ -235,7 +235,14 @@ impl Shard {
                 let rtp_to = SocketAddr::new(peer.ip(), client.rtp);
                 let rtcp_to = client.rtcp.map(|port| SocketAddr::new(peer.ip(), port));
                 self.claim(rtp_to, rtcp_to)?;
-                let unicast = Unicast { rtp: pair.rtp, rtcp: pair.rtcp, rtp_to, rtcp_to, movable: true };
+                let unicast = Unicast {
+                    rtp: pair.rtp,
+                    rtcp: pair.rtcp,
+                    rtp_to,
+                    rtcp_to,
+                    movable: true,
+                    reports_movable: true,
+                };
                 let server = Pair { rtp: pair.port, rtcp: client.rtcp.map(|_| pair.port + 1) };
                 let granted = Transport {
                     delivery: Some(Delivery::Unicast),

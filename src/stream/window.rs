@@ -83,6 +83,19 @@ impl Window {
         self.keyframe
     }
 
+    /// Where a viewer begins that was last at `paused`, or nowhere yet: at the latest keyframe, but never behind what
+    /// it has seen already.
+    pub fn begin_or_resume(&self, paused: Option<u64>) -> Option<u64> {
+        match paused {
+            Some(paused)
+                if paused >= self.first && self.keyframe.is_none_or(|keyframe| keyframe < paused) =>
+            {
+                Some(paused)
+            }
+            _ => self.keyframe,
+        }
+    }
+
     fn entry(&self, index: u64) -> Option<&Entry> {
         self.batches.get(usize::try_from(index.checked_sub(self.first)?).ok()?)
     }
@@ -127,6 +140,18 @@ mod tests {
             window.push(Time::from_millis(index * 100), batch(100), index == 20 || index == 50);
         }
         assert_eq!((window.keyframe(), window.start(), window.end()), (Some(50), 50, 100));
+    }
+
+    #[test]
+    fn a_paused_viewer_goes_on_where_it_was_unless_a_keyframe_has_come() {
+        let mut window = Window::new(WindowLimits::default());
+        for index in 0..10 {
+            window.push(Time::from_millis(index * 100), batch(100), index == 2);
+        }
+        assert_eq!(window.begin_or_resume(None), Some(2));
+        assert_eq!(window.begin_or_resume(Some(1)), Some(2));
+        assert_eq!(window.begin_or_resume(Some(7)), Some(7));
+        assert_eq!(window.begin_or_resume(Some(10)), Some(10));
     }
 
     #[test]

@@ -70,7 +70,11 @@ impl Content {
         let shown = match place {
             0 => 0,
             odd if odd % 2 == 1 => {
-                if odd + 1 < count { odd + 1 } else { odd }
+                if odd + 1 < count {
+                    odd + 1
+                } else {
+                    odd
+                }
             }
             even => even - 1,
         };

@@ -24,7 +24,7 @@ const PREROLL: Duration = Duration::from_millis(22);
 const REPORTS: Duration = Duration::from_millis(6_160);
 
 /// A track on its way to a player.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Track {
     pub index: u8,
     pub kind: Kind,
@@ -46,6 +46,7 @@ pub struct Track {
     pub said_bye: bool,
     pub began: Option<Time>,
     pub reported: Option<Time>,
+    has_flowed: bool,
 }
 
 /// From content to timestamps.
@@ -107,6 +108,7 @@ impl Track {
             said_bye: false,
             began: None,
             reported: None,
+            has_flowed: false,
         }
     }
 
@@ -117,6 +119,19 @@ impl Track {
         self.last = None;
         self.latest = None;
         self.map = None;
+    }
+
+    /// Whether it has ever flowed.
+    pub fn has_flowed(&self) -> bool {
+        self.has_flowed
+    }
+
+    /// It does not flow for a while.
+    pub fn rest(&mut self, content: &Content) {
+        self.expects = Expects::Due;
+        if content.is_live {
+            self.next_sequence = None;
+        }
     }
 
     fn take_header(&mut self, header: &Header, payload_octets: usize) -> Result<(), Fault> {
@@ -138,6 +153,7 @@ impl Track {
         if self.said_bye {
             return Err(format!("track {index}: a packet behind BYE"));
         }
+        self.has_flowed = true;
         self.sent.0 += 1;
         self.sent.1 += payload_octets as u32;
         Ok(())
@@ -180,8 +196,6 @@ pub struct Scene<'a> {
     pub may_skip: bool,
     /// When the live source began, and the timestamp of its content zero on this track.
     pub live: Option<(Time, u32)>,
-    /// Whether the session's leading track is set up and flows.
-    pub has_leading: bool,
 }
 
 /// What a packet was.
@@ -344,11 +358,17 @@ fn check_time(track: &Track, play: &Play, scene: &Scene<'_>, unit: u64, dts: i64
         return Err(format!("track {index}: unit {unit} comes {:.1} ms too early", early / 1e6));
     }
     if scene.is_calm && (play.is_exact || scene.live.is_some()) {
-        let slack = scene.rules.lateness(play.pace()) + PREROLL.mul_f64(1.0 / play.pace());
+        // A round begins when the round before was sent, sound and all: pictures that are decoded long before they
+        // are shown are late then.
+        let frame = Duration::from_secs(1) / scene.content.presentation.framerate;
+        let wait = if scene.content.presentation.has_b_frames { frame } else { PREROLL };
+        let slack = scene.rules.lateness(play.pace()) + wait.max(PREROLL).mul_f64(1.0 / play.pace());
         let late = at - due - slack.as_nanos() as f64;
         if late > 0.0 {
             let (total, slack) = ((at - due) / 1e6, slack.as_millis());
-            return Err(format!("track {index}: unit {unit} comes {total:.1} ms late, at most {slack} are due"));
+            return Err(format!(
+                "track {index}: unit {unit} comes {total:.1} ms late, at most {slack} are due"
+            ));
         }
     }
     Ok(())
@@ -359,8 +379,8 @@ fn report_is_due(track: &mut Track, scene: &Scene<'_>) -> Result<(), Fault> {
     let since = *track.began.get_or_insert(scene.at);
     let slack = scene.rules.lateness(1.0);
     let (since, allowed) = match track.reported {
-        Some(reported) if reported >= since => (reported, REPORTS),
-        _ => (since, Duration::from_millis(5)),
+        Some(reported) => (reported.max(since), REPORTS),
+        None => (since, Duration::from_millis(5)),
     };
     if scene.is_calm && scene.at.since(since) > allowed + slack {
         let silence = scene.at.since(since).as_millis();
@@ -413,17 +433,18 @@ pub fn take_report(
     }
     let wall = scene.rules.wall(scene.at);
     let off = apart(wall, info.ntp);
-    if off > scene.rules.stall + Duration::from_millis(1) {
+    // What waits for room on a connection was written earlier.
+    if scene.is_calm && off > scene.rules.lateness(1.0) {
         return Err(format!("track {index}: the report's clock is {off:?} off"));
     }
     track.reported = Some(scene.at);
     let content_rate = track.rate as f64;
     let (predicted, slack) = match (scene.live, track.map, play) {
-        (Some((origin, base)), ..) => {
+        (Some((origin, base)), ..) if scene.is_calm => {
             let elapsed = scene.at.since(origin).as_nanos() as f64;
             (base.wrapping_add((elapsed * content_rate / 1e9) as u64 as u32), Duration::ZERO)
         }
-        (None, Some(map), Some(play)) if play.is_exact && scene.is_calm => {
+        (_, Some(map), Some(play)) if play.is_exact && scene.is_calm => {
             let slack = PREROLL.mul_f64(1.0 / play.pace());
             (map.timestamp_of(play.content_at(scene.at), track.rate), slack)
         }

@@ -13,7 +13,7 @@ use super::content::Content;
 use super::dialogue::{Ask, Asked, Item, Playing, Response};
 use super::flow::{Expects, Fault, Map, Play, Track};
 use super::player::{Player, World};
-use super::session::{Over, Ports, Route, Session, State, seconds};
+use super::session::{Over, Ports, Route, Session, State};
 
 impl Player {
     /// Takes something that the server has sent to this player.
@@ -21,14 +21,19 @@ impl Player {
         match departure {
             Departure::Datagram { from, to, bytes, .. } => {
                 for (place, session) in self.sessions.iter().enumerate().rev() {
-                    let found = session.tracks.iter().enumerate().find_map(|(slot, (_, route))| match route {
-                        Route::Ports(ports) if ports.is_media(*from, *to, world.now) => Some((slot, false)),
-                        Route::Ports(ports) if ports.is_report(*from, *to, world.now) => Some((slot, true)),
-                        _ => None,
-                    });
+                    let found =
+                        session.tracks.iter().enumerate().find_map(|(slot, (_, route))| match route {
+                            Route::Ports(ports) if ports.is_media(*from, *to, world.now) => {
+                                Some((slot, false))
+                            }
+                            Route::Ports(ports) if ports.is_report(*from, *to, world.now) => {
+                                Some((slot, true))
+                            }
+                            _ => None,
+                        });
                     if let Some((slot, is_report)) = found {
-                        let session = &mut self.sessions[place];
-                        return session.take(world.rules, world.streams, world.now, slot, is_report, bytes);
+                        let is_asked = self.is_play_asked(place);
+                        return self.sessions[place].take_datagram(world, slot, is_report, bytes, is_asked);
                     }
                 }
                 Err(format!("a datagram from {from} to {to}, which no session has"))
@@ -47,6 +52,12 @@ impl Player {
         }
     }
 
+    /// Whether a PLAY of a session is not answered yet.
+    fn is_play_asked(&self, place: usize) -> bool {
+        let mut asked = self.lines.iter().flat_map(|line| &line.asked);
+        asked.any(|asked| asked.session == Some(place) && matches!(asked.ask, Ask::Play(_)))
+    }
+
     fn take_frame(&mut self, world: &World<'_>, line: usize, channel: u8, bytes: &[u8]) -> Result<(), Fault> {
         let of_line = self.sessions.iter_mut().rev().filter(|session| session.line == line);
         for session in of_line {
@@ -56,17 +67,13 @@ impl Player {
                 _ => None,
             });
             if let Some((slot, is_report)) = found {
-                return session.take(world.rules, world.streams, world.now, slot, is_report, bytes);
+                return session.take(world, world.now, slot, is_report, bytes);
             }
         }
         Err(format!("a frame on channel {channel}, which no session has"))
     }
 
-    fn take_close(
-        &mut self,
-        world: &World<'_>,
-        wire: ringcaster::driver::sim::Wire,
-    ) -> Result<(), Fault> {
+    fn take_close(&mut self, world: &World<'_>, wire: ringcaster::driver::sim::Wire) -> Result<(), Fault> {
         let Some(place) = self.lines.iter().position(|line| line.wire == wire) else { return Ok(()) };
         let line = &mut self.lines[place];
         line.closed = Some(world.now);
@@ -114,7 +121,7 @@ impl Player {
             if response.status == 454 {
                 session.ended.get_or_insert(world.now);
             } else {
-                session.seen = world.now;
+                session.seen = session.seen.max(asked.at);
             }
         }
         if response.status == 200 { self.granted(world, line, &asked, response) } else { Ok(()) }
@@ -127,8 +134,12 @@ impl Player {
         let mut allowed = Vec::new();
         if let Some(session) = session {
             let is_bound_elsewhere = session.over == Over::Tcp && session.line != line;
-            if session.ended.is_some() || session.is_dying || is_bound_elsewhere {
+            if session.ended.is_some() || is_bound_elsewhere {
                 return vec![454];
+            }
+            if session.is_dying {
+                let is_farewell = matches!(asked.ask, Ask::Teardown(_));
+                return if is_farewell { vec![200, 454] } else { vec![454] };
             }
             if session.may_be_gone(rules, world.now) || world.is_stopping {
                 allowed.push(454);
@@ -228,7 +239,8 @@ impl Player {
             Ask::Setup(name, track, over) => self.set_up(world, line, asked, (name, *track, *over), response),
             Ask::Play(playing) => {
                 let Some(place) = asked.session else { return Ok(()) };
-                self.played(world, place, asked, *playing, response)
+                self.played(world, place, asked, *playing, response)?;
+                self.sessions[place].take_held(world, asked.at)
             }
             Ask::Pause(track) => {
                 let Some(place) = asked.session else { return Ok(()) };
@@ -318,6 +330,8 @@ impl Player {
             live,
             dropped: 0,
             packets: 0,
+            held: Vec::new(),
+            may_jump: false,
             is_whole: false,
         });
         self.current = Some(self.sessions.len() - 1);
@@ -343,7 +357,7 @@ impl Player {
                 None => true,
             };
             if !track.enabled {
-                track.expects = Expects::Due;
+                track.rest(content);
             }
         }
         let infos = RtpInfo::parse_list(response.header("RTP-Info").ok_or("PLAY without RTP-Info")?);
@@ -358,6 +372,7 @@ impl Player {
         if !was_playing {
             for (track, _) in &mut session.tracks {
                 track.began = None;
+                track.reported = track.reported.filter(|reported| *reported >= asked.at);
             }
         }
         let stage = Stage { world, content, asked, playing, was_playing, infos };
@@ -392,6 +407,12 @@ fn play_live(session: &mut Session, stage: &Stage<'_>) -> Result<(), Fault> {
             }
             continue;
         }
+        let goes_on = info.seq.is_none() || info.seq == track.next_sequence;
+        if !stage.was_playing && track.next_sequence.is_some() && goes_on {
+            // Nothing is left out that decoding needs, unless a keyframe comes.
+            session.may_jump |= info.seq.is_none();
+            continue;
+        }
         track.next_sequence = info.seq;
         track.expects = if track.kind == Kind::Video { Expects::Keyframe } else { Expects::Due };
     }
@@ -424,7 +445,9 @@ fn play_file(session: &mut Session, stage: &Stage<'_>, start: i64, response: &Re
         }
         (None, State::Playing | State::Paused) => (Jump::Resume, pace),
     };
-    for (name, asked, granted) in [("Scale", stage.playing.scale, scale), ("Speed", stage.playing.speed, speed)] {
+    for (name, asked, granted) in
+        [("Scale", stage.playing.scale, scale), ("Speed", stage.playing.speed, speed)]
+    {
         let said = response.header(name).and_then(|text| text.parse::<f64>().ok());
         if asked.is_some() && said.is_none_or(|said| (said - granted).abs() > 0.001) {
             return Err(format!("{name} {granted} is granted, the reply says {said:?}"));
@@ -556,10 +579,11 @@ fn stay(session: &mut Session, stage: &Stage<'_>, start: i64) -> Result<(), Faul
     let start = start + round * end;
     for (track, _) in session.tracks.iter_mut().filter(|(track, _)| track.enabled) {
         let info = stage.infos.iter().find(|info| info.url == track.url).ok_or("no RTP-Info")?;
-        // Packets of a paced picture may still be on their way.
-        let ahead = info.seq.zip(track.next_sequence).map(|(seq, next)| seq.wrapping_sub(next));
-        if ahead.is_some_and(|ahead| ahead > 100) {
-            return Err(format!("track {}: RTP-Info is {ahead:?} packets ahead", track.index));
+        // Datagrams do not wait for a reply that waits for room on its connection.
+        let ahead = info.seq.zip(track.next_sequence).map(|(seq, next)| next.wrapping_sub(seq));
+        let waited = if session.over == Over::Udp { 500 } else { 0 };
+        if track.has_flowed() && track.map.is_some() && ahead.is_some_and(|ahead| ahead > waited) {
+            return Err(format!("track {}: RTP-Info is {ahead:?} packets behind", track.index));
         }
         if track.map.is_none() {
             take_sequence(track, info)?;
@@ -574,7 +598,7 @@ fn stay(session: &mut Session, stage: &Stage<'_>, start: i64) -> Result<(), Faul
 fn take_sequence(track: &mut Track, info: &RtpInfo) -> Result<(), Fault> {
     let seq = info.seq.ok_or("no seq")?;
     match track.next_sequence.replace(seq) {
-        Some(next) if next != seq => {
+        Some(next) if next != seq && track.has_flowed() => {
             Err(format!("track {}: RTP-Info says seq {seq}, but {next} is the next one", track.index))
         }
         _ => Ok(()),
@@ -588,7 +612,10 @@ fn take_map(track: &mut Track, info: &RtpInfo, content: i64, scale: f64) -> Resu
         let off = timestamp.wrapping_sub(map.timestamp_of(content, track.rate)) as i32;
         // A microsecond of the Range header is a tenth of a tick.
         if off.unsigned_abs() > 4 {
-            return Err(format!("track {}: rtptime of RTP-Info is {off} ticks off the timeline", track.index));
+            return Err(format!(
+                "track {}: rtptime of RTP-Info is {off} ticks off the timeline",
+                track.index
+            ));
         }
     }
     if track.map.is_none_or(|map| map.scale != scale) {
@@ -597,13 +624,20 @@ fn take_map(track: &mut Track, info: &RtpInfo, content: i64, scale: f64) -> Resu
     Ok(())
 }
 
-fn paused(world: &World<'_>, session: &mut Session, track: Option<u8>, response: &Response) -> Result<(), Fault> {
+fn paused(
+    world: &World<'_>,
+    session: &mut Session,
+    track: Option<u8>,
+    response: &Response,
+) -> Result<(), Fault> {
     if let Some(index) = track
         && let Some((track, _)) = session.tracks.iter_mut().find(|(track, _)| track.index == index)
     {
         track.enabled = false;
-        track.expects = Expects::Due;
         session.is_whole = false;
+        if let Some(content) = world.rules.content(&session.name) {
+            track.rest(content);
+        }
         if session.tracks.iter().any(|(track, _)| track.enabled) {
             return Ok(());
         }
@@ -612,7 +646,9 @@ fn paused(world: &World<'_>, session: &mut Session, track: Option<u8>, response:
         return Ok(());
     }
     session.state = State::Paused;
-    let (Some(play), Some(content)) = (&session.play, world.rules.content(&session.name)) else { return Ok(()) };
+    let (Some(play), Some(content)) = (&session.play, world.rules.content(&session.name)) else {
+        return Ok(());
+    };
     if content.is_live {
         return Ok(());
     }
@@ -640,11 +676,7 @@ impl Ports {
     /// Whether a datagram is media of this track.
     fn is_media(&self, from: std::net::SocketAddr, to: std::net::SocketAddr, now: Time) -> bool {
         from == self.server_rtp
-            && ((to == self.rtp && self.translated_by.is_none_or(|by| now <= by)) || Some(to) == self.translated)
+            && ((to == self.rtp && self.translated_by.is_none_or(|by| now <= by))
+                || Some(to) == self.translated)
     }
-}
-
-/// For messages about sessions that have ended.
-pub fn ended_at(session: &Session) -> String {
-    session.ended.map_or("never".into(), seconds)
 }

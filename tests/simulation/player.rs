@@ -100,6 +100,9 @@ impl Player {
 
     /// When it does something next.
     pub fn due(&self) -> Time {
+        if self.is_leaving {
+            return Time::from_nanos(u64::MAX);
+        }
         let is_stalled = self.habits.over == Over::Tcp && self.habits.reads_badly();
         if is_stalled { self.next_at.min(self.reads_at.max(Time::from_millis(1))) } else { self.next_at }
     }
@@ -209,7 +212,8 @@ impl Player {
             }
         }
         if let Some(oldest) = self.lines[line].asked.front() {
-            let patience = Duration::from_secs(4) + world.rules.lateness(1.0) + world.rules.library.delays.end * 6;
+            let patience =
+                Duration::from_secs(4) + world.rules.lateness(1.0) + world.rules.library.delays.end * 6;
             if self.is_calm() && world.now > oldest.at + patience && !self.lines[line].is_faulty {
                 return Err(format!("no answer since {} to {oldest:?}", seconds(oldest.at)));
             }
@@ -259,7 +263,8 @@ impl Player {
             return;
         };
         let session = &self.sessions[place];
-        let missing = self.wanted.iter().find(|index| !session.tracks.iter().any(|(t, _)| t.index == **index));
+        let missing =
+            self.wanted.iter().find(|index| !session.tracks.iter().any(|(t, _)| t.index == **index));
         if let (State::AtStart, Some(index), None) = (session.state, missing, session.play) {
             let ask = Ask::Setup(self.name.clone(), *index, session.over);
             self.ask(world, line, ask, Some(place));

@@ -149,7 +149,7 @@ fn presentation(random: &mut Random) -> Presentation {
     Presentation {
         duration: MS(random.within(4_000..40_000) as u64),
         framerate,
-        gop_frames: random.within(1..40) as u32,
+        gop_frames: random.within(2..40) as u32,
         // Above 64 KiB a picture is paced.
         keyframe_bytes: *random.pick(&[100, 1_200, 3_000, 9_000, 20_000, 70_000]),
         frame_bytes: random.within(60..2_500),

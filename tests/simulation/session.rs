@@ -3,13 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use proto::time::Time;
 use proto::track::Kind;
 
 use super::content::{Content, nanos};
 use super::flow::{self, Expects, Fault, Play, Scene, Took, Track};
+use super::player::World;
 use super::rules::Rules;
-use super::streams::{Run, SimStreams};
+use super::streams::Run;
 
 /// How a session travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,21 +79,59 @@ pub struct Session {
     pub dropped: u64,
     /// Packets in all.
     pub packets: u64,
+    /// Datagrams that fit only what a PLAY has asked for whose reply is not there yet: the reply may have to wait for
+    /// room on the connection, media need not.
+    pub held: Vec<(Time, usize, bool, Bytes)>,
+    /// A live stream may go on at the next keyframe.
+    pub may_jump: bool,
     /// All tracks have flowed together since the last jump.
     pub is_whole: bool,
 }
 
 impl Session {
+    /// Judges a datagram.
+    pub fn take_datagram(
+        &mut self,
+        world: &World<'_>,
+        slot: usize,
+        is_report: bool,
+        bytes: &Bytes,
+        is_play_asked: bool,
+    ) -> Result<(), Fault> {
+        if !is_play_asked {
+            return self.take(world, world.now, slot, is_report, bytes);
+        }
+        if self.held.is_empty() {
+            let before = (self.tracks.clone(), self.play, self.state, self.is_dying, self.dropped);
+            if self.take(world, world.now, slot, is_report, bytes).is_ok() {
+                return Ok(());
+            }
+            (self.tracks, self.play, self.state, self.is_dying, self.dropped) = before;
+        }
+        self.held.push((world.now, slot, is_report, bytes.clone()));
+        Ok(())
+    }
+
+    /// Judges what came before the reply to a PLAY that was asked at a time.
+    pub fn take_held(&mut self, world: &World<'_>, asked: Time) -> Result<(), Fault> {
+        let held = std::mem::take(&mut self.held);
+        if let (Some(play), false) = (&mut self.play, held.is_empty()) {
+            (play.origin, play.is_exact) = (asked, false);
+        }
+        held.iter()
+            .try_for_each(|(at, slot, is_report, bytes)| self.take(world, *at, *slot, *is_report, bytes))
+    }
+
     /// Judges a packet.
     pub fn take(
         &mut self,
-        rules: &Rules,
-        streams: &SimStreams,
+        world: &World<'_>,
         at: Time,
         slot: usize,
         is_report: bool,
         bytes: &[u8],
     ) -> Result<(), Fault> {
+        let (rules, streams) = (world.rules, world.streams);
         let content = rules.content(&self.name).ok_or("a session of nothing")?;
         if let Some(ended) = self.ended {
             return Err(format!("track {slot} flows behind the end of its session at {}", seconds(ended)));
@@ -102,8 +142,10 @@ impl Session {
                 return Err(format!("media flows, but the last sign of life was at {}", seconds(self.signs)));
             }
         } else {
-            self.seen = at;
             self.signs = at;
+            if self.is_calm {
+                self.seen = at;
+            }
         }
         let leading = self.tracks.iter().find(|(track, _)| track.kind == Kind::Video);
         let has_leading = leading.is_some_and(|(track, _)| track.enabled);
@@ -116,9 +158,10 @@ impl Session {
             rules,
             content,
             is_calm: self.is_calm,
-            may_skip: self.dropped != streams.dropped() || (self.over == Over::Tcp && !self.is_calm),
+            may_skip: self.may_jump
+                || self.dropped != streams.dropped()
+                || (self.over == Over::Tcp && !self.is_calm),
             live: self.live.as_ref().and_then(base),
-            has_leading,
         };
         let track = &mut self.tracks[slot].0;
         if is_report {
@@ -134,7 +177,11 @@ impl Session {
         }
         let play = self.play.as_mut().ok_or("media before PLAY")?;
         self.packets += 1;
-        if flow::take_rtp(track, play, &scene, bytes)? == Took::Skipped {
+        let took = flow::take_rtp(track, play, &scene, bytes)?;
+        if track.kind == Kind::Video || !has_leading {
+            self.may_jump = false;
+        }
+        if took == Took::Skipped {
             let is_video = track.kind == Kind::Video;
             if is_video || !has_leading {
                 // The others go on behind this keyframe, too.
@@ -160,9 +207,8 @@ impl Session {
         let is_over = self.state == State::Playing && !content.is_live && self.is_sent(content);
         if is_over {
             if let Some(play) = &self.play {
-                let end = play.until.unwrap_or_else(|| {
-                    content.end_nanos() * (i64::from(play.rounds_left.unwrap_or(0)) + 1)
-                });
+                let rounds = i64::from(play.rounds_left.unwrap_or(0)) + 1;
+                let end = (content.end_nanos() * rounds).min(play.until.unwrap_or(i64::MAX));
                 let early = end - play.content_at(at) - 6_000_000 * (play.pace().ceil() as i64);
                 if play.is_exact && self.is_calm && early > 0 {
                     return Err(format!("BYE {} ms before the end", early / 1_000_000));

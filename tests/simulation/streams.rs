@@ -9,7 +9,9 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use ringcaster::driver::sim::Random;
 use ringcaster::media::memory::Presentation;
-use ringcaster::stream::catalog::{Catalog, Description, Notice, ShardIndex, StreamError, StreamId, Subscriber};
+use ringcaster::stream::catalog::{
+    Catalog, Description, Notice, ShardIndex, StreamError, StreamId, Subscriber,
+};
 use ringcaster::stream::publish::Publisher;
 
 use super::content::{Content, nanos};

@@ -74,8 +74,7 @@ impl Run {
             inner.add(name, content.presentation.clone());
         }
         let library = Arc::new(SlowLibrary::new(inner, rules.library.clone(), random.fork()));
-        let streams =
-            SimStreams::new(rules.live.presentation.clone(), rules.streams.clone(), random.fork());
+        let streams = SimStreams::new(rules.live.presentation.clone(), rules.streams.clone(), random.fork());
         let streams = Arc::new(streams);
         let client_ports = Arc::new(ClientPorts::default());
         let drivers: Vec<_> = (0..rules.shards).map(|_| net.driver()).collect();
@@ -146,8 +145,7 @@ impl Run {
             self.stalled[host].or(due)
         });
         let players = self.players.iter().map(Player::due);
-        let others =
-            [self.net.next_arrival(), self.library.due(), self.streams.due(), self.next_stall];
+        let others = [self.net.next_arrival(), self.library.due(), self.streams.due(), self.next_stall];
         shards.chain(players).chain(others.into_iter().flatten()).min().unwrap_or(Time::from_nanos(u64::MAX))
     }
 

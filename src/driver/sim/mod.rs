@@ -53,9 +53,13 @@ impl Net {
 
     /// A driver on this network.
     pub fn driver(&self) -> SimDriver {
-        let mut state = self.0.borrow_mut();
-        state.hosts.push(Host::default());
-        let (host, called) = (state.hosts.len() - 1, state.hosts[state.hosts.len() - 1].called.clone());
+        let (host, called) = {
+            let hosts = &mut self.0.borrow_mut().hosts;
+            let host = Host::default();
+            let called = host.called.clone();
+            hosts.push(host);
+            (hosts.len() - 1, called)
+        };
         SimDriver::new(self.clone(), host, called)
     }
 
