@@ -73,6 +73,8 @@ pub struct Reader {
     floor: MediaTime,
     // For each track the earliest time that its frames in front of the first one read can end at, since the last jump.
     begun: Vec<Option<MediaTime>>,
+    // For each track the decoding time of the frame read last, in ticks.
+    last: Vec<i64>,
 }
 
 impl Plan {
@@ -94,8 +96,9 @@ impl Plan {
     }
 }
 
+/// Sound that only sets the decoder up has times before zero; it goes with what follows.
 fn bucket(time: MediaTime) -> i64 {
-    time.0.div_euclid(SEGMENT_NANOS_MAX)
+    time.0.max(0) / SEGMENT_NANOS_MAX
 }
 
 impl Reader {
@@ -124,6 +127,7 @@ impl Reader {
     pub fn with_plan(demux: Box<dyn Demux>, plan: Arc<Plan>) -> Reader {
         let waiting = plan.rates.iter().map(|_| VecDeque::new()).collect();
         let begun = vec![None; plan.rates.len()];
+        let last = vec![i64::MIN; plan.rates.len()];
         let start = MediaTime::ZERO;
         Reader {
             demux,
@@ -135,6 +139,7 @@ impl Reader {
             start,
             floor: NOWHERE,
             begun,
+            last,
         }
     }
 
@@ -299,11 +304,16 @@ impl Reader {
 
     /// Takes one frame from the file; None at its end.
     fn read(&mut self) -> Result<Option<usize>, MediaError> {
-        let Some(frame) = self.demux.next_frame()? else {
+        let Some(mut frame) = self.demux.next_frame()? else {
             self.ended = true;
             return Ok(None);
         };
         let track = usize::from(frame.track);
+        if let Some(last) = self.last.get_mut(track) {
+            // Damaged times must not change the order of decoding.
+            frame.dts = frame.dts.max(*last);
+            *last = frame.dts;
+        }
         if let Some(begun @ None) = self.begun.get_mut(track) {
             let before = frame.dts.saturating_sub(i64::from(frame.duration));
             *begun = Some(self.plan.nanos(frame.track, before));
@@ -322,6 +332,7 @@ impl Reader {
         self.next = None;
         self.floor = NOWHERE;
         self.begun.fill(None);
+        self.last.fill(i64::MIN);
     }
 
     fn rewind(&mut self) -> Result<(), MediaError> {
@@ -385,7 +396,7 @@ impl Reader {
             None => time,
         };
         let known = plan.keys.find(time);
-        if plan.keyless || time < plan.first || known == Some(plan.first) {
+        if plan.keyless || time <= plan.first.max(MediaTime::ZERO) || known == Some(plan.first) {
             self.go_to_start()?;
             return Ok(plan.first);
         }

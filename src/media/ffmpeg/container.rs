@@ -309,6 +309,10 @@ impl Lane {
                 let frame = frame(packet.into_bytes());
                 self.hold(frame, ready);
             }
+            Converter::Keep if matches!(self.times, Times::Shown(_)) => {
+                let frame = frame(packet.into_bytes());
+                self.hold_leading(frame, ready);
+            }
             Converter::Keep => ready.push_back(frame(packet.into_bytes())),
         }
     }
@@ -321,6 +325,29 @@ impl Lane {
         self.held.push(frame);
         if self.held.len() > HELD_MAX {
             ready.extend(self.held.drain(..));
+        }
+    }
+
+    /// A keyframe waits for the pictures that are shown before it: their number tells when it is decoded.
+    fn hold_leading(&mut self, mut frame: Frame, ready: &mut VecDeque<Frame>) {
+        let is_leading = self.held.first().is_some_and(|key| frame.pts < key.pts);
+        if !is_leading || self.held.len() > HELD_MAX {
+            self.release_leading(ready);
+        }
+        if frame.keyframe || !self.held.is_empty() {
+            self.held.push(frame);
+        } else if let Times::Shown(shown) = &mut self.times {
+            frame.dts = shown.decoded(frame.pts);
+            ready.push_back(frame);
+        }
+    }
+
+    fn release_leading(&mut self, ready: &mut VecDeque<Frame>) {
+        let (Times::Shown(shown), Some(key)) = (&mut self.times, self.held.first()) else { return };
+        shown.begin(key.pts, self.held.len() - 1);
+        for mut frame in self.held.drain(..) {
+            frame.dts = shown.decoded(frame.pts);
+            ready.push_back(frame);
         }
     }
 
@@ -338,6 +365,7 @@ impl Lane {
         if let Converter::Pieces(pieces) = &mut self.conversion {
             pieces.finish(|piece| ready.push_back(of_piece(track, piece)));
         }
+        self.release_leading(ready);
         let shown = self.held.last().map_or(0, |frame| frame.dts + self.frame);
         self.release(shown, ready);
     }

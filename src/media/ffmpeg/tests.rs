@@ -44,6 +44,8 @@ fn recipes() -> Vec<(&'static str, String)> {
             picture("-c:v libx265 -preset ultrafast -x265-params log-level=none:keyint=25:bframes=3"),
         ),
         ("xvid.avi", both("-c:v mpeg4 -bf 2 -g 25 -c:a libmp3lame")),
+        ("xvid.mkv", both("-c:v mpeg4 -bf 2 -g 25 -c:a libmp3lame")),
+        ("open.mkv", picture("-c:v libx264 -preset veryfast -x264-params open-gop=1:keyint=25:bframes=3")),
         ("xvid.m4v", picture("-c:v mpeg4 -bf 2 -g 25 -f m4v")),
         ("jpeg.avi", both("-c:v mjpeg -huffman default -c:a pcm_s16le")),
         ("jpeg.mjpeg", picture("-c:v mjpeg -huffman default")),

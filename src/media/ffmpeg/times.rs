@@ -152,19 +152,23 @@ impl Shown {
         Shown { delay, frame, window: Vec::with_capacity(delay + 1) }
     }
 
-    fn stamp(&mut self, told: Told) -> Stamp {
-        let Some(pts) = told.pts.or(told.dts) else {
-            let dts = self.window.first().copied().unwrap_or(0);
-            return Stamp { pts: dts, dts };
-        };
-        if told.keyframe || self.window.is_empty() {
-            self.window.clear();
-            let delay = self.delay as i64;
-            self.window.extend((1..=delay).rev().map(|count| pts - count * self.frame));
-        }
+    /// A keyframe that is shown at `pts` comes next; `leading` pictures decoded behind it are shown before it.
+    pub fn begin(&mut self, pts: i64, leading: usize) {
+        self.window.clear();
+        let first = (leading + self.delay) as i64;
+        self.window.extend((0..self.delay as i64).map(|place| pts - (first - place) * self.frame));
+    }
+
+    /// When the picture that is shown at `pts` is decoded.
+    pub fn decoded(&mut self, pts: i64) -> i64 {
         let place = self.window.partition_point(|earlier| *earlier <= pts);
         self.window.insert(place, pts);
-        Stamp { pts, dts: self.window.remove(0) }
+        self.window.remove(0)
+    }
+
+    fn stamp(&self, told: Told) -> Stamp {
+        let pts = told.pts.or(told.dts).or(self.window.last().copied()).unwrap_or(0);
+        Stamp { pts, dts: pts }
     }
 }
 
@@ -288,17 +292,23 @@ mod tests {
 
     #[test]
     fn decoding_times_precede_showing_and_do_not_depend_on_the_way() {
-        let told = |pts, keyframe| Told { pts: Some(pts), dts: None, duration: 10, keyframe };
-        let group = [(0, true), (40, false), (20, false), (10, false), (30, false)];
-        let stamps = |shown: &mut Shown, from: i64| -> Vec<Stamp> {
-            group.iter().map(|(pts, key)| shown.stamp(told(from + pts, *key))).collect()
+        let decoded = |shown: &mut Shown, from: i64| -> Vec<i64> {
+            shown.begin(from, 0);
+            [0, 40, 20, 10, 30].iter().map(|pts| shown.decoded(from + pts)).collect()
         };
         let mut shown = Shown::new(2, 10);
-        let first = stamps(&mut shown, 0);
-        assert_eq!(first.iter().map(|stamp| stamp.dts).collect::<Vec<_>>(), [-20, -10, 0, 10, 20]);
-        let second = stamps(&mut shown, 50);
-        assert_eq!(second, stamps(&mut Shown::new(2, 10), 50));
-        assert_eq!(second[0], Stamp { pts: 50, dts: 30 });
+        assert_eq!(decoded(&mut shown, 0), [-20, -10, 0, 10, 20]);
+        let second = decoded(&mut shown, 50);
+        assert_eq!(second, decoded(&mut Shown::new(2, 10), 50));
+        assert_eq!(second[0], 30);
+    }
+
+    #[test]
+    fn pictures_shown_before_their_keyframe_are_decoded_behind_it() {
+        let mut shown = Shown::new(1, 10);
+        shown.begin(30, 2);
+        let decoded: Vec<_> = [30, 10, 20, 60, 40, 50].iter().map(|pts| shown.decoded(*pts)).collect();
+        assert_eq!(decoded, [0, 10, 20, 30, 40, 50]);
     }
 
     #[test]
