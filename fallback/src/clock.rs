@@ -1,7 +1,7 @@
 //! The clocks of a driver, read once a turn.
 
 use std::sync::OnceLock;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use proto::time::{NtpTime, Time};
 
@@ -43,15 +43,8 @@ pub fn sample() -> Time {
     Time::from_nanos(origin().elapsed().as_nanos() as u64)
 }
 
-/// The operating system's form of `time`; a day from the origin where it is beyond what that can hold.
-pub fn instant(time: Time) -> Instant {
-    let origin = origin();
-    let since = time.since(Time::ZERO);
-    origin.checked_add(since).unwrap_or_else(|| origin + Duration::from_secs(86_400))
-}
-
 /// The origin that all drivers of the process share, so that times may go from one shard to another.
-fn origin() -> Instant {
+pub fn origin() -> Instant {
     static ORIGIN: OnceLock<Instant> = OnceLock::new();
     *ORIGIN.get_or_init(Instant::now)
 }

@@ -3,14 +3,14 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::task::Waker;
 
 use proto::io::{Conn, Detached, Driver, DriverStats, Event, Listener, Op, Span, Udp, UdpOptions};
 use proto::time::{NtpTime, Time};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 use tokio::task::coop;
 
+use crate::platform::{self, Timer};
 use crate::sockets::Sockets;
 use crate::turn::Turn;
 
@@ -21,14 +21,19 @@ use crate::turn::Turn;
 pub struct TokioDriver {
     /// Before the runtime, so that sockets leave its reactor while it is there.
     sockets: Sockets,
+    timer: Timer,
     runtime: Runtime,
 }
 
 impl TokioDriver {
     /// A driver without sockets. Errors are those of the system's readiness queue and of its wake-up descriptor.
     pub fn new() -> io::Result<TokioDriver> {
-        let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
-        Ok(TokioDriver { sockets: Sockets::new(), runtime })
+        let runtime = platform::runtime()?;
+        let timer = {
+            let _context = runtime.enter();
+            Timer::new()?
+        };
+        Ok(TokioDriver { sockets: Sockets::new(), timer, runtime })
     }
 }
 
@@ -66,13 +71,9 @@ impl Driver for TokioDriver {
 
     fn turn(&mut self, until: Option<Time>, events: &mut Vec<Event>) -> io::Result<()> {
         self.sockets.begin_turn(events);
-        let sockets = &mut self.sockets;
+        let mut turn = Turn::new(&mut self.sockets, &mut self.timer, until, events);
         // Without a budget: hundreds of sockets may be ready in one turn, and all of them belong to it.
-        self.runtime.block_on(coop::unconstrained(async {
-            let timer = pin!(tokio::time::sleep(std::time::Duration::ZERO));
-            let mut turn = Turn::new(sockets, timer, until, events);
-            poll_fn(|cx| turn.poll(cx)).await;
-        }));
+        self.runtime.block_on(coop::unconstrained(poll_fn(|cx| turn.poll(cx))));
         self.sockets.clock.read();
         Ok(())
     }

@@ -1,19 +1,18 @@
 //! One turn: what is ready, then the reactor, until something has happened.
 
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use proto::io::Event;
 use proto::time::Time;
-use tokio::time::{Instant, Sleep};
 
 use crate::clock;
+use crate::platform::Timer;
 use crate::sockets::Sockets;
 
 /// A turn that is under way: polled once at its start and after each look at the reactor.
 pub struct Turn<'a> {
     sockets: &'a mut Sockets,
-    timer: Pin<&'a mut Sleep>,
+    timer: &'a mut Timer,
     until: Option<Time>,
     events: &'a mut Vec<Event>,
     /// Count of events that the caller had in the list already.
@@ -36,7 +35,7 @@ impl<'a> Turn<'a> {
     /// in `events` already.
     pub fn new(
         sockets: &'a mut Sockets,
-        timer: Pin<&'a mut Sleep>,
+        timer: &'a mut Timer,
         until: Option<Time>,
         events: &'a mut Vec<Event>,
     ) -> Turn<'a> {
@@ -72,11 +71,7 @@ impl<'a> Turn<'a> {
     /// Hands over to the reactor until something is ready, the driver is called or the time has come.
     fn sleep(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while let Some(at) = earlier(self.until, self.sockets.chore_at()) {
-            let deadline = Instant::from_std(clock::instant(at));
-            if self.timer.deadline() != deadline {
-                self.timer.as_mut().reset(deadline);
-            }
-            if self.timer.as_mut().poll(cx).is_pending() {
+            if self.timer.poll(at, cx).is_pending() {
                 break;
             }
             let now = clock::sample().max(at);

@@ -1,4 +1,4 @@
-//! What differs between operating systems: options of sockets. The only place with conditions on the target.
+//! What differs between operating systems: options of sockets, bursts, timers. The only place with conditions on the target.
 
 #[cfg(target_os = "linux")]
 mod linux;

@@ -1,6 +1,7 @@
 //! Linux.
 
 mod burst;
+mod timer;
 
 use std::io;
 
@@ -9,6 +10,7 @@ use socket2::Socket;
 use tokio::net::TcpStream;
 
 pub use burst::{BURST_MAX, send_burst, set_segment};
+pub use timer::{Timer, runtime};
 
 use super::{TCP_SEND_BYTES, TCP_UNSENT_BYTES, UDP_RECEIVE_BYTES, UDP_SEND_BYTES};
 

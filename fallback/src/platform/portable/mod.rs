@@ -1,11 +1,15 @@
 //! Windows and every other system.
 
+mod timer;
+
 use std::io;
 use std::net::SocketAddr;
 
 use proto::io::Piece;
 use socket2::{SockRef, Socket};
 use tokio::net::{TcpStream, UdpSocket};
+
+pub use timer::{Timer, runtime};
 
 use super::{TCP_SEND_BYTES, UDP_RECEIVE_BYTES, UDP_SEND_BYTES};
 
