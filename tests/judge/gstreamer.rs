@@ -27,13 +27,11 @@ pub(crate) fn judge(url: &str, over: Over, recipe: &'static Recipe) -> Verdict {
     }
     // Elements of one argument each, as gst-launch wants them.
     let arguments: Vec<String> = arguments.iter().flat_map(|word| words(word)).collect();
-    run("gst-launch-1.0", &arguments, Duration::from_secs(u64::from(SECONDS) + 22))?;
-    compare(&folder, recipe)
-}
-
-/// Whether GStreamer 1.22 can receive the file at all: it has no depayloader for AV1.
-pub(crate) fn can(recipe: &Recipe) -> bool {
-    !matches!(recipe.video, Some((Video::Av1, _)))
+    match run("gst-launch-1.0", &arguments, Duration::from_secs(u64::from(SECONDS) + 22)) {
+        // Behind the end of the stream rtspsrc asks for PAUSE and interrupts itself.
+        Err(problem) if !problem.contains("gst_rtspsrc_pause") => Err(problem),
+        _ => compare(&folder, recipe),
+    }
 }
 
 fn compare(folder: &Scratch, recipe: &'static Recipe) -> Verdict {
@@ -44,7 +42,8 @@ fn compare(folder: &Scratch, recipe: &'static Recipe) -> Verdict {
             Video::H265 => "hevc",
             Video::Mpeg4 => "m4v",
             Video::Jpeg => "mjpeg",
-            Video::Vp8 | Video::Vp9 | Video::Av1 => "matroska",
+            Video::Vp8 | Video::Av1 => "matroska",
+            Video::Vp9 => "rawvideo -pix_fmt yuv420p -s 320x176",
         };
         let played = listing(folder, &format!("-f {format}"), "video", "-map 0:v:0 -fps_mode passthrough")?;
         same("pictures", &source.pictures.sums, &played.sums)?;
@@ -77,8 +76,8 @@ fn samples(folder: &Scratch, recipe: &Recipe, audio: Audio, source: &[u8]) -> Ve
         Audio::Alaw => format!("-f alaw -ac {channels}"),
         Audio::Mulaw => format!("-f mulaw -ac {channels}"),
         Audio::G722 => "-f g722".into(),
-        Audio::G726Most => format!("-f g726 -code_size {}", code_size(recipe)),
-        Audio::G726Least => format!("-f g726le -code_size {}", code_size(recipe)),
+        // The depayloader turns codewords to the order of AAL2.
+        Audio::G726Most | Audio::G726Least => format!("-f g726 -code_size {}", code_size(recipe)),
         _ => format!("-f s16be -ac {channels}"),
     };
     let mut arguments = words(&format!("-nostdin -v error -y {format} -i"));
@@ -120,8 +119,9 @@ fn pictures_branch(video: Video) -> &'static str {
         Video::Mpeg4 => "rtpmp4vdepay",
         Video::Jpeg => "rtpjpegdepay",
         Video::Vp8 => "rtpvp8depay ! matroskamux",
-        Video::Vp9 => "rtpvp9depay ! matroskamux",
-        Video::Av1 => unreachable!("can() says no"),
+        // The depayloader does not say how large pictures are, without which nothing can be muxed.
+        Video::Vp9 => "rtpvp9depay ! vp9dec",
+        Video::Av1 => unreachable!("GStreamer 1.22 cannot receive it"),
     }
 }
 

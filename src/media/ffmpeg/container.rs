@@ -144,9 +144,14 @@ fn forced_format(name: &str) -> (Option<&'static CStr>, &'static [(&'static CStr
 fn read_prelude(input: &mut Input, streams: &[Stream]) -> Result<VecDeque<Packet>, MediaError> {
     let mut prelude: VecDeque<Packet> = VecDeque::new();
     let mut counts = vec![0; streams.len()];
+    // Program streams tell the times of some pictures only.
+    let is_vague = input.format_name() == "mpeg";
     let mut wanted: Vec<usize> = streams
         .iter()
-        .map(|stream| usize::from(stream.kind != Kind::Application && !stream.is_cover))
+        .map(|stream| match stream.codec {
+            Id::H264 | Id::HEVC if is_vague => ORDER_SAMPLE,
+            _ => usize::from(stream.kind != Kind::Application && !stream.is_cover),
+        })
         .collect();
     let mut bytes = 0;
     while prelude.len() < PRELUDE_PACKETS_MAX && bytes < PRELUDE_BYTES_MAX {
@@ -259,7 +264,8 @@ impl Lane {
     fn choose_times(&mut self, stream: &Stream, is_matroska: bool, prelude: &VecDeque<Packet>, index: usize) {
         let packets = || prelude.iter().filter(|packet| packet.stream() == index);
         let untold = self.kind == Kind::Video && packets().any(|packet| packet.pts().is_none());
-        if untold && matches!(stream.codec, Id::H264 | Id::HEVC) {
+        let in_order = stream.reorder == 0 && packets().all(|packet| packet.dts().is_some());
+        if untold && !in_order && matches!(stream.codec, Id::H264 | Id::HEVC) {
             let units = packets().map(AsRef::as_ref);
             if let Some(ordered) = Ordered::new(stream, self.frame, units) {
                 self.times = Times::Ordered(Box::new(ordered));
@@ -309,6 +315,10 @@ impl Lane {
                 let frame = frame(packet.into_bytes());
                 self.hold(frame, ready);
             }
+            Converter::Keep if matches!(self.times, Times::Shown(_)) => {
+                let frame = frame(packet.into_bytes());
+                self.hold_leading(frame, ready);
+            }
             Converter::Keep => ready.push_back(frame(packet.into_bytes())),
         }
     }
@@ -333,10 +343,43 @@ impl Lane {
         ready.extend(self.held.drain(..));
     }
 
+    /// A keyframe waits for the pictures that are decoded behind it and shown before it.
+    fn hold_leading(&mut self, frame: Frame, ready: &mut VecDeque<Frame>) {
+        let leads = self.held.first().is_some_and(|key| frame.pts < key.pts && self.held.len() <= HELD_MAX);
+        if !leads {
+            self.release_leading(ready);
+        }
+        if leads || frame.keyframe {
+            self.held.push(frame);
+        } else {
+            self.put_shown(frame, ready);
+        }
+    }
+
+    fn release_leading(&mut self, ready: &mut VecDeque<Frame>) {
+        let earliest = self.held.iter().map(|frame| frame.pts).min();
+        if let (Times::Shown(shown), Some(earliest)) = (&mut self.times, earliest) {
+            shown.begin(earliest);
+        }
+        for frame in std::mem::take(&mut self.held) {
+            self.put_shown(frame, ready);
+        }
+    }
+
+    fn put_shown(&mut self, mut frame: Frame, ready: &mut VecDeque<Frame>) {
+        if let Times::Shown(shown) = &mut self.times {
+            frame.dts = shown.dts(frame.pts);
+        }
+        ready.push_back(frame);
+    }
+
     fn finish(&mut self, ready: &mut VecDeque<Frame>) {
         let track = self.track;
         if let Converter::Pieces(pieces) = &mut self.conversion {
             pieces.finish(|piece| ready.push_back(of_piece(track, piece)));
+        }
+        if matches!(self.times, Times::Shown(_)) {
+            return self.release_leading(ready);
         }
         let shown = self.held.last().map_or(0, |frame| frame.dts + self.frame);
         self.release(shown, ready);

@@ -85,8 +85,8 @@ pub enum Times {
     },
     /// The container tells when frames are shown, and pictures are reordered (Matroska).
     Shown(Shown),
-    /// The container tells at most when pictures are decoded; their order stands in the stream (H.264 and H.265 in
-    /// AVI and bare).
+    /// The container tells at most when pictures are decoded, or when some of them are shown; their order stands in the
+    /// stream (H.264 and H.265 in AVI, in program streams and bare).
     Ordered(Box<Ordered>),
     /// The file is nothing but samples, which are counted.
     Counted {
@@ -112,7 +112,10 @@ impl Times {
                 *end = time.saturating_add(i64::from(told.duration));
                 stamp
             }
-            Times::Shown(shown) => shown.stamp(told),
+            Times::Shown(_) => {
+                let pts = told.pts.or(told.dts).unwrap_or(0);
+                Stamp { pts, dts: pts }
+            }
             Times::Ordered(ordered) => ordered.stamp(told, payload),
             Times::Counted { samples, next } => {
                 let time = *next;
@@ -152,19 +155,18 @@ impl Shown {
         Shown { delay, frame, window: Vec::with_capacity(delay + 1) }
     }
 
-    fn stamp(&mut self, told: Told) -> Stamp {
-        let Some(pts) = told.pts.or(told.dts) else {
-            let dts = self.window.first().copied().unwrap_or(0);
-            return Stamp { pts: dts, dts };
-        };
-        if told.keyframe || self.window.is_empty() {
-            self.window.clear();
-            let delay = self.delay as i64;
-            self.window.extend((1..=delay).rev().map(|count| pts - count * self.frame));
-        }
+    /// A keyframe comes. `earliest` is when the first of it and of the pictures that are decoded behind it and shown
+    /// before it is shown.
+    pub fn begin(&mut self, earliest: i64) {
+        self.window.clear();
+        self.window.extend((1..=self.delay as i64).rev().map(|count| earliest - count * self.frame));
+    }
+
+    /// When the next picture is decoded, which is shown at `pts`.
+    pub fn dts(&mut self, pts: i64) -> i64 {
         let place = self.window.partition_point(|earlier| *earlier <= pts);
         self.window.insert(place, pts);
-        Stamp { pts, dts: self.window.remove(0) }
+        self.window.remove(0).min(pts)
     }
 }
 
@@ -226,16 +228,17 @@ impl Ordered {
         let order = i64::from(self.parser.parse(unit).order);
         let time = told.dts.unwrap_or(self.next);
         self.next = time + self.frame;
+        let shown = told.pts.unwrap_or(time);
         let (base_time, base_order) = match (self.base, self.landed.take()) {
             (None, Some(landed)) => (landed, order),
-            (None, None) => (time, order),
-            (Some(_), _) if is_refresh(self.codec, unit, self.length_bytes) => (time, order),
+            (None, None) => (shown, order),
+            (Some(_), _) if is_refresh(self.codec, unit, self.length_bytes) => (shown, order),
             (Some(base), _) => base,
         };
         self.base = Some((base_time, base_order));
-        let pts = base_time + (order - base_order) * self.frame / self.step;
-        let dts = (time - self.delay).min(pts);
-        Stamp { pts, dts }
+        let counted = base_time + (order - base_order) * self.frame / self.step;
+        let pts = told.pts.unwrap_or(counted);
+        Stamp { pts, dts: (time - self.delay).min(pts) }
     }
 }
 
@@ -288,17 +291,23 @@ mod tests {
 
     #[test]
     fn decoding_times_precede_showing_and_do_not_depend_on_the_way() {
-        let told = |pts, keyframe| Told { pts: Some(pts), dts: None, duration: 10, keyframe };
-        let group = [(0, true), (40, false), (20, false), (10, false), (30, false)];
-        let stamps = |shown: &mut Shown, from: i64| -> Vec<Stamp> {
-            group.iter().map(|(pts, key)| shown.stamp(told(from + pts, *key))).collect()
+        let group = [0, 40, 20, 10, 30];
+        let times = |shown: &mut Shown, from: i64| -> Vec<i64> {
+            shown.begin(from);
+            group.iter().map(|pts| shown.dts(from + pts)).collect()
         };
         let mut shown = Shown::new(2, 10);
-        let first = stamps(&mut shown, 0);
-        assert_eq!(first.iter().map(|stamp| stamp.dts).collect::<Vec<_>>(), [-20, -10, 0, 10, 20]);
-        let second = stamps(&mut shown, 50);
-        assert_eq!(second, stamps(&mut Shown::new(2, 10), 50));
-        assert_eq!(second[0], Stamp { pts: 50, dts: 30 });
+        assert_eq!(times(&mut shown, 0), [-20, -10, 0, 10, 20]);
+        let second = times(&mut shown, 50);
+        assert_eq!(second, times(&mut Shown::new(2, 10), 50));
+        assert_eq!(second[0], 30);
+    }
+
+    #[test]
+    fn pictures_shown_before_their_keyframe_are_decoded_behind_it() {
+        let mut shown = Shown::new(1, 10);
+        shown.begin(0);
+        assert_eq!([20, 0, 10, 30].map(|pts| shown.dts(pts)), [-10, 0, 10, 20]);
     }
 
     #[test]
