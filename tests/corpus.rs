@@ -6,7 +6,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::fs;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -95,6 +95,10 @@ const STEREO_44: &str = "-ar 44100 -ac 2";
 const MONO_8: &str = "-ar 8000 -ac 1";
 const MONO_16: &str = "-ar 16000 -ac 1";
 
+/// Half the columns of colour and all its rows, in the only order that RTP carries (RFC 2435 section 4.1): FFmpeg
+/// encodes these in another.
+const SUBSAMPLED_ACROSS: &str = "by GStreamer";
+
 /// All files.
 pub(crate) const RECIPES: &[Recipe] = &[
     both("h264_aac.mp4", (H264, B), (Aac, STEREO_48)),
@@ -112,6 +116,13 @@ pub(crate) const RECIPES: &[Recipe] = &[
     both("h264_mp3.mpg", (H264, B), (Mp3, STEREO_48)),
     seen("h264.264", H264, NO_B),
     seen("h264_b.264", H264, B),
+    seen("h264_uneven.mp4", H264, "-bf 0 -vf select=lt(mod(n\\,5)\\,3) -fps_mode vfr"),
+    seen("h264_uneven_b.mkv", H264, "-bf 2 -vf select=lt(mod(n\\,7)\\,4) -fps_mode vfr"),
+    both("h264_late.mkv", (H264, "-bf 2 -output_ts_offset 10"), (Aac, STEREO_48)),
+    both("h264_late.mp4", (H264, "-bf 2 -output_ts_offset 10"), (Aac, STEREO_48)),
+    both("h264_late.ts", (H264, "-bf 0 -output_ts_offset 95000"), (Aac, STEREO_48)),
+    both("h264_rotated.mp4", (H264, "-bf 2 -metadata:s:v:0 rotate=90"), (Aac, STEREO_48)),
+    both("h264_b.avi", (H264, B), (Mp3, STEREO_44)),
     seen("h264_open_gop.mkv", H264, "-bf 2 -x264-params open-gop=1"),
     large("h264_1080p.mp4", H264, B, FULL),
     large("h264_4k.mp4", H264, "-bf 0 -g 5", FOUR_K),
@@ -121,6 +132,7 @@ pub(crate) const RECIPES: &[Recipe] = &[
     both("h265_opus.mkv", (H265, B), (Opus, MONO_48)),
     both("h265_aac.ts", (H265, B), (Aac, MONO_44)),
     seen("h265.265", H265, NO_B),
+    seen("h265_b.265", H265, B),
     large("h265_1080p.mkv", H265, B, FULL),
     large("h265_4k.mp4", H265, "-bf 0 -g 5", FOUR_K),
     both("mpeg4_aac.mp4", (Mpeg4, B), (Aac, STEREO_48)),
@@ -130,11 +142,15 @@ pub(crate) const RECIPES: &[Recipe] = &[
     both("mpeg4_mp3.ts", (Mpeg4, B), (Mp3, STEREO_48)),
     both("mpeg4_mp3.mpg", (Mpeg4, NO_B), (Mp3, MONO_44)),
     seen("mpeg4.m4v", Mpeg4, NO_B),
+    seen("mpeg4_b.m4v", Mpeg4, B),
+    both("mpeg4_b.avi", (Mpeg4, B), (Mp3, STEREO_44)),
+    seen("mpeg4_rotated.mov", Mpeg4, "-bf 0 -metadata:s:v:0 rotate=180"),
     both("jpeg_pcmu.mov", (Jpeg, "-pix_fmt yuvj420p"), (Mulaw, MONO_8)),
-    both("jpeg_pcm.avi", (Jpeg, "-pix_fmt yuvj420p"), (L16, STEREO_44)),
+    both("jpeg_pcm.avi", (Jpeg, SUBSAMPLED_ACROSS), (L16, STEREO_44)),
     both("jpeg_g722.mkv", (Jpeg, "-pix_fmt yuvj420p"), (G722, MONO_16)),
     seen("jpeg.mp4", Jpeg, "-pix_fmt yuvj420p"),
     seen("jpeg.mjpeg", Jpeg, "-pix_fmt yuvj420p"),
+    seen("jpeg_422.mjpeg", Jpeg, SUBSAMPLED_ACROSS),
     large("jpeg_1080p.mov", Jpeg, "-pix_fmt yuvj420p", FULL),
     both("vp8_opus.webm", (Vp8, ""), (Opus, STEREO_48)),
     both("vp8_mp3.mkv", (Vp8, ""), (Mp3, MONO_48)),
@@ -183,10 +199,21 @@ impl Recipe {
         folder().join(self.name)
     }
 
+    /// Whether FFmpeg finds a presentation time at every picture of the file.
+    pub(crate) fn tells_times(&self) -> bool {
+        ![".264", ".265", ".m4v", ".mpg", ".avi"].iter().any(|ending| self.name.ends_with(ending))
+    }
+
+    fn is_by_gstreamer(&self) -> bool {
+        matches!(self.video, Some((_, SUBSAMPLED_ACROSS)))
+    }
+
     fn arguments(&self) -> Vec<String> {
         let tone = format!("sine=frequency=440:beep_factor=4:sample_rate=48000:duration={SECONDS}");
         let mut text = format!("-f lavfi -i testsrc2={}:d={SECONDS} -f lavfi -i {tone}", self.input);
-        if let Some((video, arguments)) = self.video {
+        if self.is_by_gstreamer() {
+            text = format!("-f mjpeg -framerate 25 -i pipe: -f lavfi -i {tone} -map 0:v -c:v copy");
+        } else if let Some((video, arguments)) = self.video {
             text += &format!(" -map 0:v {} -pix_fmt yuv420p {arguments}", encoder(video));
         }
         if let Some((audio, arguments)) = self.audio {
@@ -208,7 +235,9 @@ impl Recipe {
         // A name of this process's own, so that two runs at once do not write one file.
         let unfinished = folder.join(format!("{}-{}", std::process::id(), self.name));
         let mut command = Command::new("ffmpeg");
-        command.args(["-nostdin", "-v", "error", "-y"]).args(self.arguments()).arg(&unfinished);
+        command.args(["-v", "error", "-y"]).args(self.arguments()).arg(&unfinished);
+        let pictures = self.is_by_gstreamer().then(|| pictures_by_gstreamer(&unfinished));
+        command.stdin(pictures.map_or(Stdio::null(), Stdio::from));
         let output = command.output().expect("ffmpeg is installed");
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{} cannot be made: {errors}", self.name);
@@ -238,6 +267,27 @@ pub(crate) fn folder() -> &'static Path {
         });
         folder
     })
+}
+
+/// JPEG pictures back to back.
+fn pictures_by_gstreamer(beside: &Path) -> fs::File {
+    let path = beside.with_extension("pictures");
+    let format = "video/x-raw,format=Y42B,width=320,height=176,framerate=25/1";
+    let mut command = Command::new("gst-launch-1.0");
+    command.args([
+        "-q",
+        "videotestsrc",
+        "pattern=ball",
+        &format!("num-buffers={}", 25 * SECONDS),
+        "!",
+        format,
+    ]);
+    command.args(["!", "jpegenc", "!", "filesink", &format!("location={}", path.display())]);
+    let output = command.output().expect("gst-launch-1.0 is installed");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let file = fs::File::open(&path).unwrap();
+    fs::remove_file(path).unwrap();
+    file
 }
 
 fn encoder(video: Video) -> &'static str {

@@ -158,8 +158,10 @@ impl Reader {
         self.waiting.get(usize::from(track))?.front()
     }
 
-    /// Goes to the stretch with the last keyframe at or before `time`, or to the first one.
+    /// Goes to the stretch with the last keyframe at or before `time`, or to the first one. The content's first moment
+    /// means the file's first frame, also when that lies before it, as the priming of an encoder does.
     pub fn seek(&mut self, time: MediaTime) -> Result<Position, MediaError> {
+        let time = if time <= MediaTime::ZERO { time.min(self.plan.first) } else { time };
         let key = self.go_to_key(time)?;
         let mut position = Position { keyframe: key, part: 0 };
         self.next = Some(position);
@@ -209,10 +211,16 @@ impl Reader {
             } else {
                 queue.iter().take_while(|frame| self.plan.dts(frame) < end).count()
             };
-            frames.extend(queue.drain(..take));
+            // The frames of a track keep the order of the file, whatever their times say.
+            let mut latest = NOWHERE;
+            for frame in queue.drain(..take) {
+                latest = latest.max(self.plan.dts(&frame));
+                frames.push((latest, frame));
+            }
         }
+        frames.sort_by_key(|(dts, _)| *dts);
+        let frames: Vec<_> = frames.into_iter().map(|(_, frame)| frame).collect();
         self.waiting_bytes -= frames.iter().map(|frame| frame.payload.len()).sum::<usize>();
-        frames.sort_by_key(|frame| self.plan.dts(frame));
         let next = self.following(position, cut, end);
         self.next = next;
         Ok(Some(Stretch { position, next, frames }))

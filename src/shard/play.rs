@@ -347,10 +347,10 @@ fn media_time(duration: Duration) -> MediaTime {
     MediaTime::ZERO + duration
 }
 
-/// The range from a content time on, as a reply states it.
+/// The range from a content time on, as a reply states it. It has an end where the request named one: GStreamer 1.22
+/// drops what comes later than that by its own clock, which runs ahead by the time that starting took.
 fn npt(start: MediaTime, file: &FilePlayback) -> Range {
-    let end = file.until.map(|until| until.since(MediaTime::ZERO)).or(file.info.duration);
-    Range::npt(start.since(MediaTime::ZERO), end)
+    Range::npt(start.since(MediaTime::ZERO), file.until.map(|until| until.since(MediaTime::ZERO)))
 }
 
 /// A reply repeats what was asked with what is granted (RFC 2326 sections 12.34 and 12.35).

@@ -33,6 +33,10 @@ const LATEST_BATCHES: u64 = 4;
 /// Between two trains of one paced batch, and between two parts of a backlog.
 const PACE: Duration = Duration::from_millis(1);
 
+/// BYE follows the end by so much over UDP, where it overtakes what a busy player has not read: FFmpeg 5 stops at once
+/// when it is there, whatever waits in its sockets.
+const LINGER: Duration = Duration::from_millis(500);
+
 /// What stopped a pump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stop {
@@ -56,9 +60,13 @@ impl Shard {
             }
             return;
         }
-        let stop = match session.carrier {
-            Carrier::Interleaved => self.pump_interleaved(key),
-            Carrier::Unicast => Some(self.pump_datagrams(key)),
+        let (stop, linger) = match session.carrier {
+            Carrier::Interleaved => (self.pump_interleaved(key), Duration::ZERO),
+            Carrier::Unicast => (Some(self.pump_datagrams(key)), LINGER),
+        };
+        let stop = match stop {
+            Some(Stop::Finished(at)) => Some(Stop::Finished(at + linger)),
+            other => other,
         };
         self.send_due_reports(key);
         self.prefetch(key);

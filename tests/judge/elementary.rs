@@ -76,8 +76,29 @@ pub(crate) fn picture_pieces(video: Video, unit: &[u8]) -> Vec<Vec<u8>> {
         Video::H265 => nal_units(unit).into_iter().filter(|nal| nal[0] >> 1 & 0x3f < 32).collect(),
         Video::Mpeg4 => vec![behind_start_code(unit, 0xb6)],
         Video::Jpeg => vec![scan(unit)],
-        Video::Vp8 | Video::Vp9 | Video::Av1 => vec![unit.to_vec()],
+        Video::Vp8 | Video::Vp9 => vec![unit.to_vec()],
+        Video::Av1 => frame_obus(unit),
     }
+}
+
+/// Frame headers, tile groups and frames of a temporal unit, their type in front of their bytes (AV1 section 5.3).
+fn frame_obus(mut unit: &[u8]) -> Vec<Vec<u8>> {
+    let mut obus = Vec::new();
+    while let Some((header, rest)) = unit.split_first() {
+        let kind = header >> 3 & 15;
+        let mut rest = if header & 4 != 0 { &rest[1..] } else { rest };
+        let mut size = rest.len();
+        if header & 2 != 0 {
+            let bytes = 1 + rest.iter().take_while(|byte| **byte & 0x80 != 0).count();
+            size = (0..bytes).map(|at| usize::from(rest[at] & 0x7f) << (7 * at)).sum();
+            rest = &rest[bytes..];
+        }
+        if matches!(kind, 3 | 4 | 6 | 7) {
+            obus.push([&[kind], &rest[..size]].concat());
+        }
+        unit = &rest[size..];
+    }
+    obus
 }
 
 /// NAL units behind start codes, without trailing zeros.

@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::elementary::{Unit, file_pictures, file_sound, received_picture, received_sound};
-use super::{Verdict, same};
+use super::elementary::{Unit, file_pictures, file_sound, picture_pieces, received_picture, received_sound};
+use super::{Verdict, av1, constant, ffmpeg, same};
 use crate::client::viewer::{Over, Track, Viewer};
 use crate::corpus::{Audio, Recipe, SECONDS, Video};
 
 /// Plays `url` to its end and compares with the file.
-pub(crate) fn judge(server: SocketAddr, url: &str, over: Over, recipe: &Recipe) -> Verdict {
+pub(crate) fn judge(server: SocketAddr, url: &str, over: Over, recipe: &'static Recipe) -> Verdict {
     let mut viewer = Viewer::open(server, url, over);
     viewer.play(&[]);
     viewer.receive_all(Duration::from_secs(u64::from(SECONDS) + 7));
@@ -17,7 +17,7 @@ pub(crate) fn judge(server: SocketAddr, url: &str, over: Over, recipe: &Recipe) 
 }
 
 /// Compares what a viewer got with what the file holds.
-pub(crate) fn compare(viewer: &Viewer, recipe: &Recipe) -> Verdict {
+pub(crate) fn compare(viewer: &Viewer, recipe: &'static Recipe) -> Verdict {
     for track in &viewer.tracks {
         let gaps = track.gaps();
         if !gaps.is_empty() {
@@ -38,21 +38,41 @@ pub(crate) fn compare(viewer: &Viewer, recipe: &Recipe) -> Verdict {
     Ok(())
 }
 
-fn pictures(track: &Track, recipe: &Recipe, video: Video) -> Verdict {
+fn pictures(track: &Track, recipe: &'static Recipe, video: Video) -> Verdict {
     let source = file_pictures(recipe, video)?;
     let units = track.units();
     if units.len() != source.len() {
         return Err(format!("{} pictures in place of {}", units.len(), source.len()));
     }
+    let mut temporal_units = (video == Video::Av1).then(|| av1::temporal_units(track)).transpose()?;
+    if let Some(units) = &temporal_units {
+        av1::decodes(units, recipe)?;
+    }
     for (index, (unit, wanted)) in units.iter().zip(&source).enumerate() {
-        let found = if video == Video::Av1 { temporal_unit(unit)? } else { received_picture(video, unit)? };
+        let found = match &mut temporal_units {
+            Some(units) => picture_pieces(video, &std::mem::take(&mut units[index])),
+            None => received_picture(video, unit)?,
+        };
         same(&format!("pieces of picture {index}"), &wanted.pieces, &found)?;
         if unit.iter().position(|packet| packet.marker) != Some(unit.len() - 1) {
             return Err(format!("picture {index}: the marker is not on its last packet alone"));
         }
     }
     let stamps: Vec<u32> = units.iter().map(|unit| unit[0].timestamp).collect();
-    timestamps("picture", &source, &stamps, track.media.clock_rate())
+    if recipe.tells_times() {
+        return timestamps("picture", &source, &stamps, track.media.clock_rate());
+    }
+    shown_timestamps(recipe, &stamps, track.media.clock_rate())
+}
+
+/// Checks timestamps, in order, against the times at which FFmpeg shows the pictures of a file that does not tell them
+/// for each.
+fn shown_timestamps(recipe: &'static Recipe, stamps: &[u32], clock: u32) -> Verdict {
+    let behind = |stamp: &u32| f64::from(stamp.wrapping_sub(stamps[0]) as i32) / f64::from(clock);
+    let mut found: Vec<f64> = stamps.iter().map(behind).collect();
+    found.sort_by(f64::total_cmp);
+    let times = &ffmpeg::source(recipe).pictures.times;
+    constant("picture in order of showing", times, &found, 2.0 / f64::from(clock)).map(|_| ())
 }
 
 fn sound(track: &Track, recipe: &Recipe, audio: Audio) -> Verdict {
@@ -117,9 +137,4 @@ fn timestamps(what: &str, source: &[Unit], stamps: &[u32], clock: u32) -> Verdic
         }
     }
     Ok(())
-}
-
-/// The temporal unit in packets of AV1, put together by the project's own depacketizer.
-fn temporal_unit(_packets: &[crate::client::rtp::Packet]) -> Result<Vec<Vec<u8>>, String> {
-    Err("AV1: the depacketizer is not there yet".into())
 }
