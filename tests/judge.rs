@@ -1,6 +1,7 @@
 //! Bit-exactness: what a player gets is what the file holds, frame by frame, none missing, none more, and every
 //! timestamp differs from the file's by one constant.
 
+pub(crate) mod av1;
 pub(crate) mod elementary;
 pub(crate) mod ffmpeg;
 pub(crate) mod gstreamer;

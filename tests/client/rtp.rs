@@ -40,6 +40,18 @@ impl Packet {
     }
 }
 
+impl Packet {
+    /// The packet with a header of twelve bytes.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![0x80, u8::from(self.marker) << 7 | self.payload_type];
+        bytes.extend(self.sequence.to_be_bytes());
+        bytes.extend(self.timestamp.to_be_bytes());
+        bytes.extend(self.ssrc.to_be_bytes());
+        bytes.extend(&self.payload);
+        bytes
+    }
+}
+
 /// One packet of an RTCP compound.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Report {

@@ -168,6 +168,8 @@ impl Viewer {
         let counts: Vec<_> =
             self.tracks.iter().map(|track| (track.packets.len(), track.has_ended())).collect();
         assert!(ended, "no BYE for every track after {patience:?}; packets and ends: {counts:?}");
+        // What lies in the socket of RTP while BYE is read from the other.
+        self.receive(Duration::from_millis(if self.over == Over::Udp { 300 } else { 0 }));
     }
 
     /// Receives until `done`; false when that was not so after `patience`.
@@ -237,6 +239,9 @@ impl Sockets {
         let stop = Arc::new(AtomicBool::new(false));
         for (socket, is_rtcp) in [(&rtp, false), (&rtcp, true)] {
             let socket = socket.try_clone().unwrap();
+            // A keyframe of a 4K picture comes faster than a busy machine reads.
+            let _ = rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, 8 << 20)
+                .or_else(|_| rustix::net::sockopt::set_socket_recv_buffer_size(&socket, 8 << 20));
             socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
             let (to, stop) = (to.clone(), stop.clone());
             thread::spawn(move || {

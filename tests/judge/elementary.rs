@@ -76,7 +76,8 @@ pub(crate) fn picture_pieces(video: Video, unit: &[u8]) -> Vec<Vec<u8>> {
         Video::H265 => nal_units(unit).into_iter().filter(|nal| nal[0] >> 1 & 0x3f < 32).collect(),
         Video::Mpeg4 => vec![behind_start_code(unit, 0xb6)],
         Video::Jpeg => vec![scan(unit)],
-        Video::Vp8 | Video::Vp9 | Video::Av1 => vec![unit.to_vec()],
+        Video::Vp8 | Video::Vp9 => vec![unit.to_vec()],
+        Video::Av1 => super::av1::picture_units(unit),
     }
 }
 
@@ -135,7 +136,10 @@ pub(crate) fn received_picture(video: Video, packets: &[Packet]) -> Result<Vec<V
         Video::Vp9 => {
             Ok(vec![payloads.flat_map(|payload| &payload[vp9_descriptor(payload)..]).copied().collect()])
         }
-        Video::Av1 => Err("AV1 has a depacketizer of its own".into()),
+        Video::Av1 => {
+            let units = super::av1::temporal_units(packets)?;
+            Ok(units.iter().flat_map(|(_, unit)| super::av1::picture_units(unit)).collect())
+        }
     }
 }
 

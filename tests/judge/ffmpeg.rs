@@ -92,7 +92,7 @@ pub(crate) fn source(recipe: &'static Recipe) -> Arc<Seen> {
 fn see(input: &[String], recipe: &Recipe, patience: Duration) -> Result<Seen, String> {
     let folder = Scratch(scratch("ffmpeg"));
     // Skipping of encoder delay is the container's wish, which RTP does not carry.
-    let mut arguments = words("-nostdin -v error -y -threads 1 -noautorotate -flags2 +skip_manual");
+    let mut arguments = words("-nostdin -v error -y -copyts -threads 1 -noautorotate -flags2 +skip_manual");
     arguments.extend_from_slice(input);
     if recipe.video.is_some() {
         arguments.extend(words("-map 0:v:0 -fps_mode passthrough -enc_time_base 1:90000 -f framemd5"));

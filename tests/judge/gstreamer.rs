@@ -11,7 +11,14 @@ use crate::corpus::{Audio, Recipe, SECONDS, Video};
 use crate::server::scratch;
 
 /// Plays `url` and compares with the file; GStreamer must end by itself.
+///
+/// Its jitter buffer guesses from the arrival of packets when the announced range will be over and ends there, on a
+/// busy machine some packets early. So a verdict counts when three attempts agree that something is wrong.
 pub(crate) fn judge(url: &str, over: Over, recipe: &'static Recipe) -> Verdict {
+    attempt(url, over, recipe).or_else(|_| attempt(url, over, recipe)).or_else(|_| attempt(url, over, recipe))
+}
+
+fn attempt(url: &str, over: Over, recipe: &'static Recipe) -> Verdict {
     let folder = Scratch(scratch("gstreamer"));
     let mut arguments = words("-q rtspsrc name=s latency=200 drop-on-latency=false udp-buffer-size=4000000");
     arguments.push(format!("protocols={}", over.name()));

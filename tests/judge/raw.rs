@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::elementary::{Unit, file_pictures, file_sound, received_picture, received_sound};
-use super::{Verdict, same};
+use super::elementary::{file_pictures, file_sound, received_picture, received_sound};
+use super::{Verdict, av1, ffmpeg, same};
 use crate::client::viewer::{Over, Track, Viewer};
 use crate::corpus::{Audio, Recipe, SECONDS, Video};
 
 /// Plays `url` to its end and compares with the file.
-pub(crate) fn judge(server: SocketAddr, url: &str, over: Over, recipe: &Recipe) -> Verdict {
+pub(crate) fn judge(server: SocketAddr, url: &str, over: Over, recipe: &'static Recipe) -> Verdict {
     let mut viewer = Viewer::open(server, url, over);
     viewer.play(&[]);
     viewer.receive_all(Duration::from_secs(u64::from(SECONDS) + 7));
@@ -17,7 +17,7 @@ pub(crate) fn judge(server: SocketAddr, url: &str, over: Over, recipe: &Recipe) 
 }
 
 /// Compares what a viewer got with what the file holds.
-pub(crate) fn compare(viewer: &Viewer, recipe: &Recipe) -> Verdict {
+pub(crate) fn compare(viewer: &Viewer, recipe: &'static Recipe) -> Verdict {
     for track in &viewer.tracks {
         let gaps = track.gaps();
         if !gaps.is_empty() {
@@ -38,21 +38,31 @@ pub(crate) fn compare(viewer: &Viewer, recipe: &Recipe) -> Verdict {
     Ok(())
 }
 
-fn pictures(track: &Track, recipe: &Recipe, video: Video) -> Verdict {
+fn pictures(track: &Track, recipe: &'static Recipe, video: Video) -> Verdict {
     let source = file_pictures(recipe, video)?;
     let units = track.units();
-    if units.len() != source.len() {
-        return Err(format!("{} pictures in place of {}", units.len(), source.len()));
-    }
-    for (index, (unit, wanted)) in units.iter().zip(&source).enumerate() {
-        let found = if video == Video::Av1 { temporal_unit(unit)? } else { received_picture(video, unit)? };
-        same(&format!("pieces of picture {index}"), &wanted.pieces, &found)?;
+    let found = units.iter().map(|unit| received_picture(video, unit)).collect::<Result<Vec<_>, _>>()?;
+    let wanted: Vec<_> = source.iter().map(|unit| &unit.pieces).collect();
+    same("pictures", &wanted, &found.iter().collect::<Vec<_>>())?;
+    for (index, unit) in units.iter().enumerate() {
         if unit.iter().position(|packet| packet.marker) != Some(unit.len() - 1) {
             return Err(format!("picture {index}: the marker is not on its last packet alone"));
         }
     }
+    if video == Video::Av1 {
+        av1::decoded(&av1::temporal_units(&track.packets)?, recipe)?;
+    }
     let stamps: Vec<u32> = units.iter().map(|unit| unit[0].timestamp).collect();
-    timestamps("picture", &source, &stamps, track.media.clock_rate())
+    if source.windows(2).all(|pair| pair[0].time != pair[1].time) {
+        let times: Vec<_> = source.iter().map(|unit| unit.time).collect();
+        return timestamps("picture", &times, &stamps, track.media.clock_rate());
+    }
+    // A container that does not time every picture: in the order in which they are shown, as a decoder sees it.
+    let mut shown: Vec<i64> =
+        stamps.iter().map(|stamp| i64::from(stamp.wrapping_sub(stamps[0]) as i32)).collect();
+    shown.sort_unstable();
+    let stamps: Vec<u32> = shown.iter().map(|stamp| *stamp as u32).collect();
+    timestamps("picture", &ffmpeg::source(recipe).pictures.times, &stamps, track.media.clock_rate())
 }
 
 fn sound(track: &Track, recipe: &Recipe, audio: Audio) -> Verdict {
@@ -79,7 +89,8 @@ fn sound(track: &Track, recipe: &Recipe, audio: Audio) -> Verdict {
         }
         last = *packet;
     }
-    timestamps("packet of sound", &units, &stamps, track.media.clock_rate())
+    let times: Vec<_> = units.iter().map(|unit| unit.time).collect();
+    timestamps("packet of sound", &times, &stamps, track.media.clock_rate())
 }
 
 /// Timestamps of sound that is only samples: each packet begins where the last one ended.
@@ -108,18 +119,13 @@ fn continuous(track: &Track, audio: Audio) -> Verdict {
 }
 
 /// Checks that RTP timestamps follow the file's times, rounded to a tick.
-fn timestamps(what: &str, source: &[Unit], stamps: &[u32], clock: u32) -> Verdict {
-    for (index, (unit, stamp)) in source.iter().zip(stamps).enumerate() {
-        let wanted = ((unit.time - source[0].time) * f64::from(clock)).round() as i64;
+fn timestamps(what: &str, source: &[f64], stamps: &[u32], clock: u32) -> Verdict {
+    for (index, (time, stamp)) in source.iter().zip(stamps).enumerate() {
+        let wanted = ((time - source[0]) * f64::from(clock)).round() as i64;
         let found = i64::from(stamp.wrapping_sub(stamps[0]) as i32);
         if (wanted - found).abs() > 1 {
             return Err(format!("{what} {index} is {found} ticks behind the first, not {wanted}"));
         }
     }
     Ok(())
-}
-
-/// The temporal unit in packets of AV1, put together by the project's own depacketizer.
-fn temporal_unit(_packets: &[crate::client::rtp::Packet]) -> Result<Vec<Vec<u8>>, String> {
-    Err("AV1: the depacketizer is not there yet".into())
 }
