@@ -343,6 +343,22 @@ fn a_client_that_never_reads_is_no_harm_to_others(backend: Backend) {
     client.request("OPTIONS", "*", &[]).expect(200);
 }
 
+fn the_answer_to_play_comes_before_the_first_packet_also_behind_many_others(backend: Backend) {
+    let server = server(backend);
+    let mut viewer = Viewer::open(server.address(), &server.url("/test"), Over::Tcp);
+    let session = viewer.client.session.clone().unwrap();
+    let mut text = "OPTIONS * RTSP/1.0\r\nCSeq: 1000\r\n\r\n".repeat(60);
+    text += &format!("PLAY {} RTSP/1.0\r\nCSeq: 2000\r\nSession: {session}\r\n\r\n", viewer.url);
+    viewer.client.send(text);
+    loop {
+        let answer = viewer.client.response().expect(200);
+        assert!(viewer.client.frames.is_empty(), "a packet came before the answer to PLAY");
+        if answer.header("CSeq") == Some("2000") {
+            return;
+        }
+    }
+}
+
 on_both_backends!(
     the_answer_to_play_comes_before_the_first_packet,
     rtp_info_names_the_first_packet_of_every_track,
@@ -361,4 +377,5 @@ on_both_backends!(
     a_stopped_player_that_keeps_its_connection_can_set_up_again,
     requests_are_answered_in_step_while_packets_flow,
     a_client_that_never_reads_is_no_harm_to_others,
+    the_answer_to_play_comes_before_the_first_packet_also_behind_many_others,
 );

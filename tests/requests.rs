@@ -313,6 +313,24 @@ fn a_client_that_blocks_in_one_request_does_not_delay_another(backend: Backend) 
     }
 }
 
+fn many_pipelined_requests_are_all_answered_also_behind_a_closed_writing_side(backend: Backend) {
+    // More replies than the server holds for a client that has not read yet, fewer requests than it takes in.
+    const COUNT: u32 = 600;
+    let server = server(backend);
+    for closes in [false, true] {
+        let mut client = Client::connect(server.address());
+        let text: String = (0..COUNT).map(|cseq| format!("OPTIONS * RTSP/1.0\r\nCSeq: {cseq}\r\n\r\n")).collect();
+        client.send(text);
+        if closes {
+            client.socket().shutdown(std::net::Shutdown::Write).unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(200));
+        for cseq in 0..COUNT {
+            assert_eq!(client.response().header("CSeq"), Some(cseq.to_string().as_str()));
+        }
+    }
+}
+
 /// The URL of the first track.
 fn track_url(client: &mut Client, url: &str) -> String {
     let answer = client.request("DESCRIBE", url, &[]).expect(200);
@@ -343,4 +361,5 @@ on_both_backends!(
     names_of_files_come_percent_encoded_raw_and_with_parameters,
     links_out_of_the_media_folder_are_not_followed,
     a_client_that_blocks_in_one_request_does_not_delay_another,
+    many_pipelined_requests_are_all_answered_also_behind_a_closed_writing_side,
 );

@@ -158,6 +158,16 @@ impl Connection {
         }
     }
 
+    /// Whether replies or reports wait that are older than any media that is due.
+    pub fn has_waiting(&self) -> bool {
+        !self.out.is_empty()
+    }
+
+    /// Whether more may be done for it once something has left.
+    pub fn has_unserved(&self) -> bool {
+        self.parser.buffered() > 0 || self.is_stopped || self.is_ended
+    }
+
     /// Whether the client does not read its replies.
     pub fn is_clogged(&self) -> bool {
         self.out_bytes > OUT_BYTES_MAX

@@ -106,7 +106,8 @@ impl Shard {
         }
         let mut bytes = 0;
         let stop = loop {
-            if bytes > SEND_BYTES_MAX || pieces.len() >= SEND_PIECES_MAX {
+            // The reply to PLAY comes before what it promises, however many replies wait before it.
+            if connection.has_waiting() || bytes > SEND_BYTES_MAX || pieces.len() >= SEND_PIECES_MAX {
                 break None;
             }
             match next(session, &self.live, self.now, self.settings.slow_reader) {

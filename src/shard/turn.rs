@@ -204,7 +204,9 @@ impl Shard {
             }
         }
         match self.connections.get_mut(conn) {
-            Some(connection) if connection.is_ended && connection.pending.is_none() => {
+            Some(connection)
+                if connection.is_ended && connection.pending.is_none() && !connection.is_clogged() =>
+            {
                 self.close_when_flushed(conn)
             }
             _ => self.throttle(conn),
@@ -325,7 +327,6 @@ impl Shard {
     fn handle_sent(&mut self, conn: Conn) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         connection.is_sending = false;
-        let was_stopped = connection.is_stopped;
         let sessions =
             if connection.fate == Fate::Open { connection.sessions.clone() } else { Default::default() };
         for key in &sessions {
@@ -337,8 +338,11 @@ impl Shard {
         }
         if sessions.is_empty() {
             self.flush(conn);
+        } else {
+            self.flush_between_media(conn);
         }
-        if was_stopped {
+        // Requests that replies had to make room for are served now.
+        if self.connections.get(conn).is_some_and(Connection::has_unserved) {
             self.advance(conn);
         }
     }
