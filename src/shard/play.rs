@@ -242,7 +242,7 @@ impl Shard {
             }
         }
         let from = from.unwrap_or(MediaTime::ZERO);
-        file.jump(self.settings.loops, asked.until);
+        file.jump(self.settings.loops, asked.until.filter(|until| !is_the_end(file, *until)));
         let info = file.info.clone();
         session.state = State::Starting;
         session.trains_sent = 0;
@@ -334,6 +334,12 @@ fn check_range(file: &FilePlayback, asked: &Asked) -> Result<(), Refusal> {
         return invalid("this file can only be played from its start");
     }
     Ok(())
+}
+
+/// Whether a range up to there has no other end than the file. GStreamer asks for the whole range of the description,
+/// which is rounded to a millisecond and says nothing of repetition.
+fn is_the_end(file: &FilePlayback, until: MediaTime) -> bool {
+    file.info.duration.is_some_and(|duration| until + Duration::from_millis(1) >= media_time(duration))
 }
 
 fn at(npt: Npt) -> Option<MediaTime> {

@@ -38,7 +38,8 @@ const TICKS: f64 = 2.0;
 
 /// Plays `url` and compares with the file; FFmpeg must end by itself.
 pub(crate) fn judge(url: &str, over: Over, recipe: &'static Recipe) -> Verdict {
-    let input = ["-rtsp_transport", over.name(), "-buffer_size", "4000000", "-i", url];
+    // Times as they come: else FFmpeg counts from the first packet that it knows a time of, which need not be shown first.
+    let input = ["-copyts", "-rtsp_transport", over.name(), "-buffer_size", "4000000", "-i", url];
     let played = see(&input, recipe, Duration::from_secs(u64::from(SECONDS) + 22))?;
     compare(&source(recipe), &played, recipe)
 }
@@ -57,8 +58,8 @@ pub(crate) fn compare(source: &Seen, played: &Seen, recipe: &Recipe) -> Verdict 
     let (wanted, found) = (timed(&source.pictures, from), timed(&played.pictures, from));
     let pictures = constant("picture", &wanted, &found, TICKS / 90_000.0)?;
     let is_mp3 = matches!(recipe.audio, Some((Audio::Mp3, _)));
-    let (wanted, found) =
-        (timed(&source.packets, usize::from(is_mp3)), timed(&played.packets, usize::from(is_mp3)));
+    let from = usize::from(is_mp3);
+    let (wanted, found) = (timed(&source.packets, from), timed(&played.packets, from));
     let tolerance = TICKS / if is_mp3 { 90_000.0 } else { 44_100.0 };
     let sound = constant("packet", &wanted, &found, tolerance)?;
     let both = !source.pictures.sums.is_empty() && !source.packets.sums.is_empty();

@@ -267,7 +267,7 @@ impl Lane {
         } else if self.kind == Kind::Video && is_matroska && stream.reorder > 0 {
             self.times = Times::Shown(Shown::new(stream.reorder, self.frame));
         } else if untold && stream.codec == Id::MPEG4 && stream.reorder > 0 {
-            self.times = Times::Held { shift: stream.reorder as i64 * self.frame };
+            self.times = Times::Held;
         }
     }
 
@@ -305,7 +305,7 @@ impl Lane {
                 let size = Adts::parse(packet.as_ref()).map_or(0, |adts| adts.size);
                 ready.push_back(frame(packet.into_bytes().slice(size..)));
             }
-            Converter::Keep if matches!(self.times, Times::Held { .. }) => {
+            Converter::Keep if matches!(self.times, Times::Held) => {
                 let frame = frame(packet.into_bytes());
                 self.hold(frame, ready);
             }

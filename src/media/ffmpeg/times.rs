@@ -96,10 +96,7 @@ pub enum Times {
         next: i64,
     },
     /// The container tells when pictures are decoded; only B pictures are shown at that time (MPEG-4 in AVI).
-    Held {
-        /// Ticks that everything is moved by so that the first picture is shown at zero.
-        shift: i64,
-    },
+    Held,
 }
 
 impl Times {
@@ -119,9 +116,9 @@ impl Times {
                 *next += (payload.len() / samples.bytes) as i64 * samples.ticks;
                 Stamp { pts: time, dts: time }
             }
-            Times::Held { shift } => {
-                let dts = told.dts.or(told.pts).unwrap_or(0) - *shift;
-                Stamp { pts: told.pts.map_or(dts, |pts| pts - *shift), dts }
+            Times::Held => {
+                let dts = told.dts.or(told.pts).unwrap_or(0);
+                Stamp { pts: told.pts.unwrap_or(dts), dts }
             }
         }
     }
@@ -133,7 +130,7 @@ impl Times {
             Times::Shown(shown) => shown.window.clear(),
             Times::Ordered(ordered) => ordered.base = None,
             Times::Counted { next, .. } => *next = 0,
-            Times::Held { .. } => {}
+            Times::Held => {}
         }
     }
 }
@@ -182,6 +179,9 @@ pub struct Ordered {
     step: i64,
     frame: i64,
     delay: i64,
+    // How long after it is decoded a keyframe is shown; zero where the container tells nothing, so that showing begins
+    // at zero.
+    behind: i64,
     // Time and order count that showing counts from; None until the first keyframe.
     base: Option<(i64, i64)>,
     // Time of the next picture, when the container does not tell.
@@ -211,7 +211,18 @@ impl Ordered {
         let step = steps.min().unwrap_or(1);
         let delay = stream.reorder as i64 * frame;
         let parser = Parser::new(codec, &stream.extradata)?;
-        Some(Ordered { parser, codec, length_bytes, step, frame, delay, base: None, next: 0, landed: None })
+        Some(Ordered {
+            parser,
+            codec,
+            length_bytes,
+            step,
+            frame,
+            delay,
+            behind: 0,
+            base: None,
+            next: 0,
+            landed: None,
+        })
     }
 
     /// Reading goes on with the picture at `index` in decoding order, which is shown at `pts`.
@@ -230,16 +241,18 @@ impl Ordered {
         let order = i64::from(self.parser.parse(unit).order);
         let time = told.dts.unwrap_or(self.next);
         self.next = time + self.frame;
+        if let (Some(dts), true) = (told.dts, told.keyframe) {
+            self.behind = told.pts.map_or(self.delay, |pts| pts - dts);
+        }
         let (base_time, base_order) = match (self.base, self.landed.take()) {
+            (Some(base), _) if !is_refresh(self.codec, unit, self.length_bytes) => base,
             (None, Some(landed)) => (landed, order),
-            (None, None) => (time, order),
-            (Some(_), _) if is_refresh(self.codec, unit, self.length_bytes) => (time, order),
-            (Some(base), _) => base,
+            _ => (told.pts.unwrap_or(time + self.behind), order),
         };
         self.base = Some((base_time, base_order));
-        let pts = base_time + (order - base_order) * self.frame / self.step;
-        let dts = (time - self.delay).min(pts);
-        Stamp { pts, dts }
+        let counted = base_time + (order - base_order) * self.frame / self.step;
+        let pts = told.pts.unwrap_or(counted);
+        Stamp { pts, dts: (time + self.behind - self.delay).min(pts) }
     }
 }
 
