@@ -53,6 +53,7 @@ fn recipes() -> Vec<(&'static str, String)> {
         ("vp9.webm", both("-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 25 -c:a libopus")),
         ("av1.mkv", picture("-c:v libaom-av1 -usage realtime -cpu-used 8 -g 25")),
         ("av1.mp4", "-i av1.mkv -c copy".to_owned()),
+        ("ps.mpg", both(&format!("{X264} -c:a libmp3lame -f vob"))),
         ("dvd.mpg", both("-c:v mpeg2video -c:a mp2")),
         ("song.aac", again("-c copy -vn")),
         ("song.mp3", format!("{SOUND} -c:a libmp3lame")),

@@ -85,8 +85,8 @@ pub enum Times {
     },
     /// The container tells when frames are shown, and pictures are reordered (Matroska).
     Shown(Shown),
-    /// The container tells at most when pictures are decoded; their order stands in the stream (H.264 and H.265 in
-    /// AVI and bare).
+    /// The container tells at most when pictures are decoded, or when some of them are shown; their order stands in the
+    /// stream (H.264 and H.265 in AVI, in program streams and bare).
     Ordered(Box<Ordered>),
     /// The file is nothing but samples, which are counted.
     Counted {
@@ -181,7 +181,10 @@ pub struct Ordered {
     // Difference of the order counts of neighbouring pictures.
     step: i64,
     frame: i64,
+    // What is taken off the container's decoding times so that they allow for reordering.
     delay: i64,
+    // How long before it is shown a keyframe is decoded by the container's times.
+    ahead: i64,
     // Time and order count that showing counts from; None until the first keyframe.
     base: Option<(i64, i64)>,
     // Time of the next picture, when the container does not tell.
@@ -211,7 +214,23 @@ impl Ordered {
         let step = steps.min().unwrap_or(1);
         let delay = stream.reorder as i64 * frame;
         let parser = Parser::new(codec, &stream.extradata)?;
-        Some(Ordered { parser, codec, length_bytes, step, frame, delay, base: None, next: 0, landed: None })
+        Some(Ordered {
+            parser,
+            codec,
+            length_bytes,
+            step,
+            frame,
+            delay,
+            ahead: 0,
+            base: None,
+            next: 0,
+            landed: None,
+        })
+    }
+
+    /// The container tells when some pictures are shown, so that its decoding times allow for reordering.
+    pub fn trust_decoding_times(&mut self) {
+        (self.ahead, self.delay) = (self.delay, 0);
     }
 
     /// Reading goes on with the picture at `index` in decoding order, which is shown at `pts`.
@@ -230,16 +249,17 @@ impl Ordered {
         let order = i64::from(self.parser.parse(unit).order);
         let time = told.dts.unwrap_or(self.next);
         self.next = time + self.frame;
+        let shown = told.pts.unwrap_or(time + self.ahead);
         let (base_time, base_order) = match (self.base, self.landed.take()) {
             (None, Some(landed)) => (landed, order),
-            (None, None) => (time, order),
-            (Some(_), _) if is_refresh(self.codec, unit, self.length_bytes) => (time, order),
+            (None, None) => (shown, order),
+            (Some(_), _) if is_refresh(self.codec, unit, self.length_bytes) => (shown, order),
             (Some(base), _) => base,
         };
         self.base = Some((base_time, base_order));
-        let pts = base_time + (order - base_order) * self.frame / self.step;
-        let dts = (time - self.delay).min(pts);
-        Stamp { pts, dts }
+        let counted = base_time + (order - base_order) * self.frame / self.step;
+        let pts = told.pts.unwrap_or(counted);
+        Stamp { pts, dts: (time - self.delay).min(pts) }
     }
 }
 
