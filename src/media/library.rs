@@ -33,7 +33,7 @@ pub struct FileInfo {
 }
 
 /// Which segment is wanted.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Wanted {
     /// The one with the last keyframe at or before this time (the first one if there is none).
     Seek(MediaTime),

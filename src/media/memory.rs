@@ -87,6 +87,11 @@ impl Presentation {
         tracks
     }
 
+    /// Its frames, from the first on.
+    pub fn demux(&self) -> Box<dyn Demux> {
+        Box::new(Computed { presentation: self.clone(), picture: 0, sound: 0 })
+    }
+
     fn picture_count(&self) -> u64 {
         self.duration.as_nanos() as u64 * u64::from(self.framerate) / 1_000_000_000
     }
@@ -271,8 +276,7 @@ impl MemoryLibrary {
             left_out: Vec::new(),
             tracks,
         });
-        let demux = Box::new(Computed { presentation, picture: 0, sound: 0 });
-        let reader = Reader::open(demux, &info.tracks, info.duration)?;
+        let reader = Reader::open(presentation.demux(), &info.tracks, info.duration)?;
         let cutter = Cutter::new(reader, info.clone(), self.mtu_bytes, 65_000);
         Ok(Opened { info, cutter, cached: HashMap::new() })
     }

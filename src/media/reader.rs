@@ -90,6 +90,12 @@ impl Plan {
         self.nanos(frame.track, frame.pts)
     }
 
+    /// The first position, when a jump to `time` leads there whatever else is in the file.
+    pub fn start_for(&self, time: MediaTime) -> Option<Position> {
+        let is_start = self.keyless || time <= self.first.max(MediaTime::ZERO);
+        is_start.then_some(Position { keyframe: self.first, part: 0 })
+    }
+
     /// Whether a stretch begins at the keyframe `key` when `previous` is the one before it.
     fn is_cut(&self, previous: MediaTime, key: MediaTime) -> bool {
         if self.grid { bucket(previous) != bucket(key) } else { previous != key }
@@ -161,7 +167,9 @@ impl Reader {
     /// Goes to the stretch with the last keyframe at or before `time`, or to the first one. The content's first moment
     /// means the file's first frame, also when that lies before it, as the priming of an encoder does.
     pub fn seek(&mut self, time: MediaTime) -> Result<Position, MediaError> {
-        let time = if time <= MediaTime::ZERO { time.min(self.plan.first) } else { time };
+        if let Some(start) = self.plan.start_for(time).filter(|start| self.next == Some(*start)) {
+            return Ok(start);
+        }
         let key = self.go_to_key(time)?;
         let mut position = Position { keyframe: key, part: 0 };
         self.next = Some(position);
@@ -404,7 +412,7 @@ impl Reader {
             None => time,
         };
         let known = plan.keys.find(time);
-        if plan.keyless || time <= plan.first.max(MediaTime::ZERO) || known == Some(plan.first) {
+        if plan.start_for(time).is_some() || known == Some(plan.first) {
             self.go_to_start()?;
             return Ok(plan.first);
         }

@@ -5,6 +5,8 @@
 
 mod cache;
 mod shelf;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::path::PathBuf;
@@ -90,12 +92,13 @@ impl Library for Pool {
     }
 
     fn segment(&self, file: &Arc<FileInfo>, wanted: Wanted, ticket: Ticket, reply: &ReplyTo) {
-        let cached = self.shared.shelf().cached(file.id, wanted);
-        match cached {
-            Some(segment) => reply(Answer::Segment(ticket, Ok(segment))),
-            None => {
-                self.shared.add(Job::Segment { file: file.clone(), wanted, ticket, reply: reply.clone() });
-            }
+        let mut shelf = self.shared.shelf();
+        if let Some(segment) = shelf.cached(file.id, wanted) {
+            drop(shelf);
+            reply(Answer::Segment(ticket, Ok(segment)));
+        } else if shelf.ask(file, wanted, ticket, reply) {
+            drop(shelf);
+            self.shared.has_work.notify_one();
         }
     }
 }

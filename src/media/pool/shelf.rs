@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use proto::time::MediaTime;
 
@@ -12,6 +12,9 @@ use crate::media::cut::Cutter;
 use crate::media::library::{Answer, FileInfo, MediaError, ReplyTo, Ticket, Wanted};
 use crate::media::reader::Plan;
 use crate::media::segment::{Position, Segment};
+
+/// A file that takes longer than this for one read, on a disk that hangs say, may occupy one thread only.
+pub const SLOW: Duration = Duration::from_secs(2);
 
 /// Open contexts of one file: one for those who play on, one for those who jump.
 const CONTEXTS_A_FILE: usize = 2;
@@ -36,18 +39,17 @@ pub enum Job {
         /// To whom the answer goes.
         reply: ReplyTo,
     },
-    /// A stretch of a file.
+    /// A stretch of a file; who asked for it stands on the shelf.
     Segment {
         /// Which.
         file: Arc<FileInfo>,
         /// Where.
         wanted: Wanted,
-        /// Whose question.
-        ticket: Ticket,
-        /// To whom the answer goes.
-        reply: ReplyTo,
     },
 }
+
+/// Who asked for a segment.
+pub type Askers = Vec<(Ticket, ReplyTo)>;
 
 /// One version of a file: another one has another identity.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -71,12 +73,15 @@ impl Identity {
         let inode = 0;
         Identity { path: path.to_owned(), inode, modified: metadata.modified().ok(), size: metadata.len() }
     }
+
+    /// Whether `later` is the same file, unchanged or grown at its end as a recording does.
+    pub fn goes_on_as(&self, later: &Identity) -> bool {
+        self.path == later.path && self.inode == later.inode && self.size <= later.size
+    }
 }
 
 /// A file that was opened once.
 pub struct File {
-    /// Where it is.
-    pub path: PathBuf,
     /// What it offers.
     pub info: Arc<FileInfo>,
     /// How it is cut.
@@ -87,9 +92,19 @@ pub struct File {
     idle: Vec<Cutter>,
     contexts: usize,
     is_slow: bool,
+    // Whether it cannot be opened again: it vanished, or another took its place.
+    is_gone: bool,
+    reads: Vec<Read>,
     waiting: VecDeque<Job>,
     jumps: VecDeque<(MediaTime, Position)>,
     used: u64,
+}
+
+/// A read that is under way.
+struct Read {
+    began: Instant,
+    // The segment that it comes to next; None until that is known.
+    next: Option<Position>,
 }
 
 /// What becomes of a job that needs a context.
@@ -108,8 +123,8 @@ pub enum Context {
     Idle(Cutter),
     /// One more may be opened.
     Open {
-        /// Where the file is.
-        path: PathBuf,
+        /// Which file that is.
+        identity: Identity,
         /// How it is cut.
         plan: Arc<Plan>,
         /// Where its numbering begins.
@@ -120,6 +135,7 @@ pub enum Context {
 /// The shared state.
 pub struct Shelf {
     jobs: VecDeque<Job>,
+    asked: HashMap<(u64, Wanted), Askers>,
     files: HashMap<u64, File>,
     ids: HashMap<Identity, u64>,
     cache: Cache,
@@ -134,6 +150,7 @@ impl Shelf {
     pub fn new(cache_bytes: usize) -> Shelf {
         Shelf {
             jobs: VecDeque::new(),
+            asked: HashMap::new(),
             files: HashMap::new(),
             ids: HashMap::new(),
             cache: Cache::new(cache_bytes),
@@ -159,6 +176,37 @@ impl Shelf {
         self.jobs.push_back(job);
     }
 
+    /// Remembers who asks for a segment. Whether it has to be read: nobody else has asked for it yet.
+    pub fn ask(&mut self, file: &Arc<FileInfo>, wanted: Wanted, ticket: Ticket, reply: &ReplyTo) -> bool {
+        let askers = self.asked.entry((file.id, wanted)).or_default();
+        askers.push((ticket, reply.clone()));
+        let is_first = askers.len() == 1;
+        if is_first {
+            self.jobs.push_back(Job::Segment { file: file.clone(), wanted });
+        }
+        is_first
+    }
+
+    /// Those who asked for a segment, which is there now.
+    pub fn askers(&mut self, file: u64, wanted: Wanted) -> Askers {
+        self.asked.remove(&(file, wanted)).unwrap_or_default()
+    }
+
+    /// Whether somebody still waits for a segment.
+    pub fn is_asked(&self, file: u64, wanted: Wanted) -> bool {
+        self.asked.contains_key(&(file, wanted))
+    }
+
+    /// Whether nobody waits for anything.
+    pub fn is_idle(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
+    /// Whether it is worth reading on to a position before anybody asks for it.
+    pub fn lacks(&self, file: u64, position: Position) -> bool {
+        !self.cache.is_pressed() && !self.cache.contains(&(file, position))
+    }
+
     /// The next job.
     pub fn next(&mut self) -> Option<Job> {
         self.jobs.pop_front()
@@ -176,7 +224,7 @@ impl Shelf {
                 .find(|(asked, _)| *asked == time)
                 .map(|(_, found)| *found)?,
         };
-        self.cache.get((file, position))
+        self.cache.get(&(file, position))
     }
 
     /// What is known of a version of a file.
@@ -194,27 +242,31 @@ impl Shelf {
     }
 
     /// Remembers a file that was opened, with the context that stands at its start. Older versions of it are
-    /// forgotten once nobody plays them.
+    /// forgotten once nobody plays them. What is known already, because another thread was faster, stays.
     pub fn learn(
         &mut self,
         identity: Identity,
-        info: Arc<FileInfo>,
         sequence: u16,
         plan: Arc<Plan>,
         cutter: Cutter,
-    ) {
+    ) -> Arc<FileInfo> {
+        if let Some(known) = self.known(&identity) {
+            return known;
+        }
         self.forget_older(&identity.path);
         self.uses += 1;
+        let info = cutter.info().clone();
         let id = info.id;
         let file = File {
-            path: identity.path.clone(),
-            info,
+            info: info.clone(),
             plan,
             sequence,
             identity: identity.clone(),
             idle: vec![cutter],
             contexts: 1,
             is_slow: false,
+            is_gone: false,
+            reads: Vec::new(),
             waiting: VecDeque::new(),
             jumps: VecDeque::new(),
             used: self.uses,
@@ -223,29 +275,48 @@ impl Shelf {
         self.ids.insert(identity, id);
         self.files.insert(id, file);
         self.shrink(id);
+        info
     }
 
-    /// A context for a job.
-    pub fn context(&mut self, id: u64, wanted: Wanted, job: Job) -> Grant {
+    /// A context for a job that begins at `now`.
+    pub fn context(&mut self, id: u64, wanted: Wanted, now: Instant, job: Job) -> Grant {
         self.uses += 1;
         let Some(file) = self.files.get_mut(&id) else { return Grant::Gone };
         file.used = self.uses;
-        let stands_there =
-            |cutter: &Cutter| matches!(wanted, Wanted::At(position) if cutter.next() == Some(position));
+        let place = match wanted {
+            Wanted::At(position) => Some(position),
+            Wanted::Seek(time) => file.plan.start_for(time),
+        };
+        let stands_there = |cutter: &Cutter| place.is_some() && cutter.next() == place;
         if let Some(index) = file.idle.iter().position(stands_there) {
+            file.reads.push(Read { began: now, next: None });
             return Grant::Context(Context::Idle(file.idle.swap_remove(index)));
         }
-        let contexts_max = if file.is_slow { 1 } else { CONTEXTS_A_FILE };
+        let comes_there = |read: &Read| place.is_some() && read.next == place;
+        if file.reads.iter().any(comes_there) {
+            file.waiting.push_back(job);
+            return Grant::Waits;
+        }
+        let is_stuck = file.reads.iter().any(|read| now.saturating_duration_since(read.began) > SLOW);
+        let is_confined = file.is_slow || file.is_gone || is_stuck;
+        let contexts_max = if is_confined { 1 } else { CONTEXTS_A_FILE };
         if file.contexts < contexts_max {
             file.contexts += 1;
-            let open =
-                Context::Open { path: file.path.clone(), plan: file.plan.clone(), sequence: file.sequence };
+            file.reads.push(Read { began: now, next: None });
+            let open = Context::Open {
+                identity: file.identity.clone(),
+                plan: file.plan.clone(),
+                sequence: file.sequence,
+            };
             self.contexts += 1;
             self.shrink(id);
             return Grant::Context(open);
         }
         match file.idle.pop() {
-            Some(cutter) => Grant::Context(Context::Idle(cutter)),
+            Some(cutter) => {
+                file.reads.push(Read { began: now, next: None });
+                Grant::Context(Context::Idle(cutter))
+            }
             None => {
                 file.waiting.push_back(job);
                 Grant::Waits
@@ -253,13 +324,16 @@ impl Shelf {
         }
     }
 
-    /// Takes a context back, with what it has read; jobs that waited for it go on.
-    pub fn give_back(&mut self, id: u64, cutter: Option<Cutter>, was_slow: bool) {
+    /// Takes a context back whose read began at `began`; jobs that waited for it go on.
+    pub fn give_back(&mut self, id: u64, cutter: Option<Cutter>, began: Instant) {
         let Some(file) = self.files.get_mut(&id) else {
             self.contexts -= 1;
             return;
         };
-        file.is_slow = was_slow;
+        file.is_slow = began.elapsed() > SLOW;
+        if let Some(index) = file.reads.iter().position(|read| read.began == began) {
+            file.reads.swap_remove(index);
+        }
         match cutter {
             Some(cutter) => file.idle.insert(0, cutter),
             None => {
@@ -267,13 +341,25 @@ impl Shelf {
                 self.contexts -= 1;
             }
         }
-        if let Some(job) = file.waiting.pop_front() {
+        // All of them: some were answered meanwhile by what was read ahead.
+        for job in file.waiting.drain(..).rev() {
             self.jobs.push_front(job);
         }
     }
 
-    /// Keeps a segment, and where a jump led.
-    pub fn keep(&mut self, id: u64, wanted: Wanted, segment: &Arc<Segment>) {
+    /// A file cannot be opened again. Whether it can be read all the same, by the contexts that are open.
+    pub fn confine(&mut self, id: u64) -> bool {
+        let Some(file) = self.files.get_mut(&id) else { return false };
+        file.is_gone = true;
+        file.contexts > 1
+    }
+
+    /// Keeps a segment from the read that began at `began`, and where a jump led.
+    pub fn keep(&mut self, id: u64, wanted: Wanted, segment: &Arc<Segment>, began: Instant) {
+        let read = self.files.get_mut(&id).map(|file| &mut file.reads);
+        if let Some(read) = read.and_then(|reads| reads.iter_mut().find(|read| read.began == began)) {
+            read.next = segment.next;
+        }
         if let (Wanted::Seek(time), Some(file)) = (wanted, self.files.get_mut(&id)) {
             if file.jumps.len() == JUMPS_MAX {
                 file.jumps.pop_front();
@@ -285,7 +371,9 @@ impl Shelf {
 
     fn forget_older(&mut self, path: &Path) {
         let older: Vec<_> = (self.files.iter())
-            .filter(|(_, file)| file.path == path && Arc::strong_count(&file.info) == 1 + file.idle.len())
+            .filter(|(_, file)| {
+                file.identity.path == *path && Arc::strong_count(&file.info) == 1 + file.idle.len()
+            })
             .map(|(id, _)| *id)
             .collect();
         for id in older {
@@ -316,7 +404,8 @@ impl Shelf {
         self.contexts -= file.idle.len();
         self.cache.forget(id);
         for job in file.waiting {
-            if let Job::Segment { ticket, reply, .. } = job {
+            let Job::Segment { wanted, .. } = job else { continue };
+            for (ticket, reply) in self.askers(id, wanted) {
                 reply(Answer::Segment(ticket, Err(MediaError::Broken("the file was replaced".to_owned()))));
             }
         }

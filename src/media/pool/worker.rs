@@ -3,19 +3,20 @@
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rand::RngExt;
 
 use super::Shared;
-use super::shelf::{Context, Grant, Identity, Job};
+use super::shelf::{Askers, Context, Grant, Identity, Job};
 use crate::media::cut::Cutter;
 use crate::media::library::{Answer, FileInfo, MediaError, Wanted};
-use crate::media::reader::Reader;
+use crate::media::reader::{Plan, Reader};
 use crate::media::segment::Segment;
 
-/// A file that takes longer than this for one read, on a disk that hangs say, may occupy one thread only.
-const SLOW: Duration = Duration::from_secs(2);
+/// Segments that are read ahead behind a jump, at most to the next keyframe: going there again would mean reading
+/// everything since the keyframe again.
+const AHEAD_BEHIND_JUMP: usize = 4;
 
 /// Works until the pool is dropped.
 pub fn run(shared: &Shared) {
@@ -38,7 +39,7 @@ pub fn run(shared: &Shared) {
                 let answer = guarded(|| describe(shared, &path));
                 reply(Answer::Described(ticket, answer));
             }
-            job @ Job::Segment { .. } => serve(shared, job),
+            Job::Segment { file, wanted } => serve(shared, &file, wanted),
         }
     }
 }
@@ -78,82 +79,140 @@ fn describe(shared: &Shared, path: &str) -> Result<Arc<FileInfo>, MediaError> {
     });
     let sequence = random.random();
     let plan = reader.plan();
-    let cutter = Cutter::new(reader, info.clone(), shared.mtu_bytes, sequence);
-    shared.shelf().learn(identity, info.clone(), sequence, plan, cutter);
-    Ok(info)
+    let cutter = Cutter::new(reader, info, shared.mtu_bytes, sequence);
+    Ok(shared.shelf().learn(identity, sequence, plan, cutter))
 }
 
-fn serve(shared: &Shared, job: Job) {
-    let Job::Segment { file, wanted, ticket, reply } = &job else { return };
-    let (file, wanted, ticket, reply) = (file.clone(), *wanted, *ticket, reply.clone());
-    let context = {
+fn serve(shared: &Shared, file: &Arc<FileInfo>, wanted: Wanted) {
+    let began = Instant::now();
+    let granted = {
         let mut shelf = shared.shelf();
-        // Somebody else's job may have read it meanwhile.
-        if let Some(segment) = shelf.cached(file.id, wanted) {
-            drop(shelf);
-            reply(Answer::Segment(ticket, Ok(segment)));
+        if !shelf.is_asked(file.id, wanted) {
             return;
         }
-        shelf.context(file.id, wanted, job)
+        // Somebody else's job may have read it meanwhile.
+        if let Some(segment) = shelf.cached(file.id, wanted) {
+            let askers = shelf.askers(file.id, wanted);
+            drop(shelf);
+            return answer(askers, &Ok(segment));
+        }
+        shelf.context(file.id, wanted, began, Job::Segment { file: file.clone(), wanted })
     };
-    let context = match context {
+    let context = match granted {
         Grant::Context(context) => context,
         Grant::Waits => return,
         Grant::Gone => {
-            reply(Answer::Segment(ticket, Err(MediaError::Broken("the file was replaced".to_owned()))));
-            return;
+            let askers = shared.shelf().askers(file.id, wanted);
+            return answer(askers, &Err(MediaError::Broken("the file was replaced".to_owned())));
         }
     };
-    let began = Instant::now();
-    let result = guarded(|| read(shared, &file, context, wanted));
-    let was_slow = began.elapsed() > SLOW;
-    let mut shelf = shared.shelf();
-    let answer = match result {
-        Ok((cutter, segment)) => {
-            let segment = Arc::new(segment);
-            shelf.keep(file.id, wanted, &segment);
-            shelf.give_back(file.id, Some(cutter), was_slow);
-            Ok(segment)
+    let cutter = match context {
+        Context::Idle(cutter) => Ok(cutter),
+        Context::Open { identity, plan, sequence } => {
+            guarded(|| open_again(shared, file, &identity, plan, sequence))
+        }
+    };
+    if cutter.is_err() && shared.shelf().confine(file.id) {
+        let mut shelf = shared.shelf();
+        shelf.give_back(file.id, None, began);
+        shelf.add(Job::Segment { file: file.clone(), wanted });
+        drop(shelf);
+        shared.has_work.notify_one();
+        return;
+    }
+    let reading = Reading { shared, file, began };
+    let cutter = cutter.and_then(|cutter| guarded(|| reading.read(cutter, wanted)));
+    let cutter = match cutter {
+        Ok((mut cutter, segment, has_jumped)) => {
+            reading.keep(wanted, &segment);
+            guarded(|| reading.read_ahead(&mut cutter, &segment, has_jumped)).ok().map(|()| cutter)
         }
         Err(error) => {
             tracing::warn!(file = %file.name, %error, "reading failed");
-            shelf.give_back(file.id, None, was_slow);
-            Err(error)
+            let askers = shared.shelf().askers(file.id, wanted);
+            answer(askers, &Err(error));
+            None
         }
     };
-    drop(shelf);
-    shared.has_work.notify_one();
-    reply(Answer::Segment(ticket, answer));
+    shared.shelf().give_back(file.id, cutter, began);
+    shared.has_work.notify_all();
 }
 
-fn read(
+fn answer(askers: Askers, result: &Result<Arc<Segment>, MediaError>) {
+    for (ticket, reply) in askers {
+        reply(Answer::Segment(ticket, result.clone()));
+    }
+}
+
+fn open_again(
     shared: &Shared,
     info: &Arc<FileInfo>,
-    context: Context,
-    wanted: Wanted,
-) -> Result<(Cutter, Segment), MediaError> {
-    let mut cutter = match context {
-        Context::Idle(cutter) => cutter,
-        Context::Open { path, plan, sequence } => {
-            let broken =
-                |error: std::io::Error| MediaError::Broken(format!("{} cannot be read: {error}", info.name));
-            let file = fs::File::open(&path).map_err(broken)?;
-            let opened = shared.opener.open(file, &path)?;
-            if opened.tracks != info.tracks {
-                return Err(MediaError::Broken(format!("{} has changed", info.name)));
+    identity: &Identity,
+    plan: Arc<Plan>,
+    sequence: u16,
+) -> Result<Cutter, MediaError> {
+    let broken = |error: std::io::Error| MediaError::Broken(format!("{} cannot be read: {error}", info.name));
+    let file = fs::File::open(&identity.path).map_err(broken)?;
+    let found = Identity::of(&identity.path, &file.metadata().map_err(broken)?);
+    let opened = shared.opener.open(file, &identity.path)?;
+    if !identity.goes_on_as(&found) || opened.tracks != info.tracks {
+        return Err(MediaError::Broken(format!("{} has changed", info.name)));
+    }
+    Ok(Cutter::new(Reader::with_plan(opened.demux, plan), info.clone(), shared.mtu_bytes, sequence))
+}
+
+/// One read with a context.
+struct Reading<'a> {
+    shared: &'a Shared,
+    file: &'a Arc<FileInfo>,
+    began: Instant,
+}
+
+impl Reading<'_> {
+    /// The wanted segment, and whether the context had to go elsewhere for it.
+    fn read(&self, mut cutter: Cutter, wanted: Wanted) -> Result<(Cutter, Arc<Segment>, bool), MediaError> {
+        let stood = cutter.next();
+        let position = cutter.go_to(wanted)?;
+        let segment = cutter.segment()?.unwrap_or_else(|| Segment {
+            // A file that ends sooner than it said.
+            position,
+            next: None,
+            entries: Vec::new(),
+            first: Default::default(),
+            end: position.keyframe,
+            bytes: size_of::<Segment>(),
+        });
+        Ok((cutter, Arc::new(segment), stood != Some(position)))
+    }
+
+    /// Keeps what was read, and answers those who asked for it by this or by its position.
+    fn keep(&self, wanted: Wanted, segment: &Arc<Segment>) {
+        let id = self.file.id;
+        let mut shelf = self.shared.shelf();
+        shelf.keep(id, wanted, segment, self.began);
+        let mut askers = shelf.askers(id, wanted);
+        askers.extend(shelf.askers(id, Wanted::At(segment.position)));
+        drop(shelf);
+        answer(askers, &Ok(segment.clone()));
+    }
+
+    /// Reads on while the context stands there: one segment while nobody waits, several behind a jump.
+    fn read_ahead(&self, cutter: &mut Cutter, segment: &Segment, has_jumped: bool) -> Result<(), MediaError> {
+        let count = if has_jumped { AHEAD_BEHIND_JUMP } else { 1 };
+        let mut next = segment.next;
+        for _ in 0..count {
+            let Some(position) = next else { return Ok(()) };
+            let shelf = self.shared.shelf();
+            let is_asked = shelf.is_asked(self.file.id, Wanted::At(position));
+            let is_worth_it = is_asked || shelf.is_idle() || (has_jumped && position.part > 0);
+            if !is_worth_it || !shelf.lacks(self.file.id, position) {
+                return Ok(());
             }
-            Cutter::new(Reader::with_plan(opened.demux, plan), info.clone(), shared.mtu_bytes, sequence)
+            drop(shelf);
+            let Some(ahead) = cutter.segment()?.map(Arc::new) else { return Ok(()) };
+            next = ahead.next;
+            self.keep(Wanted::At(position), &ahead);
         }
-    };
-    let position = cutter.go_to(wanted)?;
-    let segment = cutter.segment()?.unwrap_or_else(|| Segment {
-        // A file that ends sooner than it said.
-        position,
-        next: None,
-        entries: Vec::new(),
-        first: Default::default(),
-        end: position.keyframe,
-        bytes: size_of::<Segment>(),
-    });
-    Ok((cutter, segment))
+        Ok(())
+    }
 }
