@@ -58,17 +58,19 @@ impl Shard {
         }
         if self.sessions[key].state == State::Starting {
             // The segment is on its way; only its arrival brings this request back.
-            return Outcome::Wait;
+            return self.await_start(conn, key);
         }
         let is_retrying = self.connections.get(conn).is_some_and(|connection| connection.is_retrying);
         if !is_retrying {
             self.finish_batch(key);
             self.enable(key, target);
         }
-        match &mut self.sessions[key].source {
+        match &self.sessions[key].source {
             Source::Live(_) => self.play_live(key, &asked),
-            Source::File(_) if is_retrying => self.confirm(key, &asked),
-            Source::File(_) => self.play_file(key, asked),
+            Source::File(_) if is_retrying && self.sessions[key].state == State::Playing => {
+                self.confirm(key, &asked)
+            }
+            Source::File(_) => self.play_file(conn, key, asked),
         }
     }
 
@@ -130,9 +132,7 @@ impl Shard {
                 session.state = State::Ready;
                 session.failed = Some(Refusal::new(status_of(&error), error.to_string()));
                 tracing::warn!(session = %session.id, url = %session.url, %error, "cannot be played");
-                if let Some(conn) = session.conn {
-                    self.retry(conn);
-                }
+                self.retry_awaited(key);
                 return;
             }
             Err(error) => {
@@ -149,9 +149,24 @@ impl Shard {
         session.start_granted = file.begin(self.now, from, segment, pace);
         self.begin_tracks(key);
         self.sessions[key].state = State::Playing;
-        match self.sessions[key].conn {
-            Some(conn) => self.retry(conn),
-            None => self.make_ready(key),
+        // First, so that media flows even when nobody is left who asked for it.
+        self.make_ready(key);
+        self.retry_awaited(key);
+    }
+
+    /// Keeps a PLAY until the session's first segment has come or cannot come.
+    fn await_start(&mut self, conn: Conn, key: SessionKey) -> Outcome {
+        let awaited_by = &mut self.sessions[key].awaited_by;
+        if !awaited_by.contains(&conn) {
+            awaited_by.push(conn);
+        }
+        Outcome::Wait
+    }
+
+    fn retry_awaited(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        for conn in std::mem::take(&mut session.awaited_by) {
+            self.retry(conn);
         }
     }
 
@@ -220,7 +235,7 @@ impl Shard {
         Outcome::Reply(response)
     }
 
-    fn play_file(&mut self, key: SessionKey, asked: Asked) -> Outcome {
+    fn play_file(&mut self, conn: Conn, key: SessionKey, asked: Asked) -> Outcome {
         let session = &mut self.sessions[key];
         let Source::File(file) = &mut session.source else { return Outcome::Wait };
         if let Err(refusal) = check_range(file, &asked) {
@@ -253,7 +268,7 @@ impl Shard {
             file.asked = Some(ticket);
         }
         self.ports.library.segment(&info, Wanted::Seek(from), ticket, &reply);
-        Outcome::Wait
+        self.await_start(conn, key)
     }
 
     /// The reply to a PLAY that flows: what is granted, from where, and with which numbers.

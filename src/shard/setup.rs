@@ -302,6 +302,7 @@ impl Shard {
             path: target.path.clone(),
             start: start.filter(|start| start.is_finite() && *start >= 0.0).map(MediaTime::from_secs_f64),
             starting: None,
+            awaited_by: SmallVec::new(),
             failed: None,
             start_granted: MediaTime::ZERO,
             began: self.now,
