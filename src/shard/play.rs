@@ -106,7 +106,7 @@ impl Shard {
         }
         let response = match &mut session.source {
             Source::Live(cursor) => {
-                self.live.leave(self.now, cursor.stream, key);
+                self.live.leave(cursor.stream, key);
                 response
             }
             Source::File(file) => {

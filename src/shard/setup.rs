@@ -71,7 +71,12 @@ impl Shard {
             }
         };
         let Some(session) = session.and_then(|key| self.sessions.get(key)) else { return Ok(track) };
-        if session.path != target.path {
+        let is_same = match (&session.source, mount) {
+            (Source::File(playing), Mount::File(file)) => playing.info.id == file.id,
+            (Source::Live(playing), Mount::Live(stream)) => playing.stream == stream.id,
+            _ => false,
+        };
+        if session.path != target.path || !is_same {
             return Err(Refusal::new(Status::BAD_REQUEST, "the session plays another URL"));
         }
         if session.state != State::Ready {
@@ -288,7 +293,10 @@ impl Shard {
         let start = target.parameter("s").and_then(|seconds| seconds.parse::<f64>().ok());
         let source = match mount {
             Mount::File(file) => Source::File(Box::new(FilePlayback::new(file.clone(), self.settings.loops))),
-            Mount::Live(stream) => Source::Live(LiveCursor { stream: stream.id, next: None, not_before: 0 }),
+            Mount::Live(stream) => {
+                self.live.begin(stream.id);
+                Source::Live(LiveCursor { stream: stream.id, next: None, not_before: 0 })
+            }
         };
         let key = self.sessions.insert(Session {
             id,

@@ -45,7 +45,7 @@ impl Shard {
         self.by_id.remove(&session.id);
         self.settings.limits.end(session.peer.ip());
         if let Source::Live(cursor) = &session.source {
-            self.live.leave(self.now, cursor.stream, key);
+            self.live.end(self.now, cursor.stream, key);
         }
         for track in &session.tracks {
             self.release(key, track);
