@@ -267,7 +267,8 @@ impl Shelf {
                 self.contexts -= 1;
             }
         }
-        if let Some(job) = file.waiting.pop_front() {
+        // All of them: the first may find its answer in the cache, and would then hand nothing back to the next.
+        for job in file.waiting.drain(..).rev() {
             self.jobs.push_front(job);
         }
     }
