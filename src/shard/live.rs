@@ -150,10 +150,10 @@ impl LiveStreams {
 
     /// Adds a viewer.
     pub fn join(&mut self, id: StreamId, session: SessionKey) {
-        if let Some(stream) = self.streams.get_mut(&id) {
-            if !stream.viewers.contains(&session) {
-                stream.viewers.push(session);
-            }
+        if let Some(stream) = self.streams.get_mut(&id)
+            && !stream.viewers.contains(&session)
+        {
+            stream.viewers.push(session);
         }
     }
 
@@ -220,16 +220,16 @@ mod tests {
             timestamp_base: Vec::new(),
             origin: NtpTime::default(),
         });
-        let at = |seconds| Time::from_millis(seconds * 1_000);
+        let at = |seconds: u64| Time::from_millis(seconds * 1_000);
         let session = SessionKey::default();
         let _ = live.subscribed(at(0), &"test".into(), Ok(Snapshot { description, batches: Vec::new() }));
         live.begin(7);
-        assert_eq!(live.take_idle(at(100)), []);
+        assert_eq!(live.take_idle(at(100)), Vec::<StreamId>::new());
         live.join(7, session);
         live.leave(7, session);
-        assert_eq!(live.take_idle(at(200)), []);
+        assert_eq!(live.take_idle(at(200)), Vec::<StreamId>::new());
         live.end(at(200), 7, session);
-        assert_eq!(live.take_idle(at(205)), []);
+        assert_eq!(live.take_idle(at(205)), Vec::<StreamId>::new());
         assert_eq!(live.take_idle(at(211)), [7]);
     }
 }
