@@ -27,6 +27,9 @@ use crate::egress::track::{Route, Sent, TrackOut, Unicast};
 /// Bits a second that the report interval is reckoned from; above 40 kbit/s the minimum of 5 s decides.
 const SESSION_BANDWIDTH: u64 = 1_000_000;
 
+/// Sessions that one connection may begin: their channels are 256 in all, and each request looks at all of them.
+const SESSIONS_A_CONNECTION: usize = 64;
+
 impl Shard {
     /// Answers SETUP: makes a session, or adds a track to one.
     pub(super) fn set_up(
@@ -157,6 +160,10 @@ impl Shard {
         };
         let (peer, local) = (connection.peer, connection.local);
         if session.is_none() {
+            if connection.sessions.len() >= SESSIONS_A_CONNECTION {
+                let reason = "the connection has too many sessions";
+                return Err(Refusal::new(Status::NOT_ENOUGH_BANDWIDTH, reason));
+            }
             self.settings.limits.begin(peer.ip()).map_err(|reached| {
                 tracing::warn!(%peer, "{reached}: a viewer was refused");
                 Refusal::new(Status::NOT_ENOUGH_BANDWIDTH, reached.to_string())

@@ -61,7 +61,8 @@ impl Shard {
         if let Some(connection) = session.conn.and_then(|conn| self.connections.get_mut(conn)) {
             connection.served = self.now;
             // What was bound to the connection has no use for it any more; a client that said goodbye may go on.
-            if session.carrier == Carrier::Interleaved && !is_torn_down {
+            let is_last = connection.sessions.is_empty();
+            if session.carrier == Carrier::Interleaved && is_last && !is_torn_down {
                 let conn = connection.conn;
                 self.close_when_flushed(conn);
             }
