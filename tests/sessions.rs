@@ -247,6 +247,35 @@ fn sessions_end_and_their_memory_comes_back(backend: Backend) {
     assert!(grown < 2 << 20, "{grown} bytes more after 200 sessions");
 }
 
+fn play_is_answered_when_another_connection_ends_the_session_meanwhile(backend: Backend) {
+    let server = patient_server(backend);
+    for second in 0..5 {
+        let mut viewer = Viewer::open(server.address(), &server.url("/h264_1080p.mp4"), Over::Udp);
+        let mut other = Client::connect(server.address());
+        other.session = viewer.client.session.clone();
+        other.request("OPTIONS", "*", &[]).expect(200);
+        let url = viewer.url.clone();
+        viewer.client.ask("PLAY", &url, &[("Range", &format!("npt=0.{second}-"))]);
+        other.ask("TEARDOWN", &url, &[]);
+        let played = viewer.client.response().status;
+        assert!(played == 200 || played == 454, "{played}");
+        let ended = other.response().status;
+        assert!(ended == 200 || ended == 454, "{ended}");
+    }
+}
+
+fn two_connections_can_play_one_session_at_once(backend: Backend) {
+    let server = patient_server(backend);
+    let mut viewer = Viewer::open(server.address(), &server.url(FILE), Over::Udp);
+    let mut other = Client::connect(server.address());
+    other.session = viewer.client.session.clone();
+    let url = viewer.url.clone();
+    viewer.client.ask("PLAY", &url, &[]);
+    other.ask("PLAY", &url, &[]);
+    viewer.client.response().expect(200);
+    other.response().expect(200);
+}
+
 on_both_backends!(
     without_a_session_there_is_nothing_to_play,
     an_unknown_session_is_refused_by_every_method,
@@ -261,4 +290,6 @@ on_both_backends!(
     an_interleaved_session_cannot_be_taken_from_another_connection,
     media_follow_a_viewer_behind_address_translation,
     sessions_end_and_their_memory_comes_back,
+    play_is_answered_when_another_connection_ends_the_session_meanwhile,
+    two_connections_can_play_one_session_at_once,
 );

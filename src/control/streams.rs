@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -28,9 +29,19 @@ pub struct Streams {
 }
 
 enum Order {
-    Subscribe { path: Arc<str>, subscriber: Subscriber },
-    Unsubscribe { stream: StreamId, shard: ShardIndex },
-    Ended { stream: StreamId, unserved: Vec<Command> },
+    Subscribe {
+        path: Arc<str>,
+        subscriber: Subscriber,
+    },
+    Unsubscribe {
+        stream: StreamId,
+        shard: ShardIndex,
+    },
+    /// With the commands that came too late, and the way in for more of them until this is read.
+    Ended {
+        stream: StreamId,
+        unserved: Receiver<Command>,
+    },
 }
 
 enum Command {
@@ -88,7 +99,7 @@ impl Owner {
                 }
                 Order::Ended { stream, unserved } => {
                     self.running.retain(|_, running| running.id != stream);
-                    for command in unserved {
+                    for command in unserved.try_iter() {
                         if let Command::Subscribe { path, subscriber } = command {
                             self.subscribe(path, subscriber);
                         }
@@ -114,8 +125,10 @@ impl Owner {
         let live = Live { id, path: path.clone(), received, mtu_bytes: self.mtu_bytes };
         let (source, orders) = (make(), self.orders.clone());
         let spawned = thread::Builder::new().name(format!("source {path}")).spawn(move || {
-            let unserved = live.run(source);
-            let _ = orders.send(Order::Ended { stream: id, unserved });
+            // A source that panics has said so; its viewers and those who come later must not wait for it.
+            let _ = catch_unwind(AssertUnwindSafe(|| live.run(source)));
+            // Nobody listens any more only when the program is over.
+            let _ = orders.send(Order::Ended { stream: id, unserved: live.received });
         });
         if let Err(error) = spawned {
             tracing::error!(%path, %error, "no thread for a source");
@@ -135,14 +148,14 @@ struct Live {
 }
 
 impl Live {
-    /// Runs the source until nobody watches; returns the commands that came too late.
-    fn run(self, mut source: Box<dyn Source>) -> Vec<Command> {
+    /// Runs the source until nobody watches.
+    fn run(&self, mut source: Box<dyn Source>) {
         let tracks = match source.tracks() {
             Ok(tracks) => tracks,
             Err(error) => {
                 tracing::error!(path = %self.path, %error, "source does not start");
                 self.refuse(&StreamError::Unavailable(error.to_string()));
-                return Vec::new();
+                return;
             }
         };
         let origin = NtpTime::from_unix(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
@@ -162,11 +175,14 @@ impl Live {
         });
         match &result {
             Ok(()) => tracing::info!(path = %self.path, "source stopped: nobody watches"),
-            Err(error) => tracing::error!(path = %self.path, %error, "source failed"),
+            Err(error) => {
+                tracing::error!(path = %self.path, %error, "source failed");
+                // Not left for another start: it might fail again at once, for ever.
+                self.refuse(&StreamError::Unavailable(error.to_string()));
+            }
         }
         publisher
             .end(&result.err().map_or_else(|| "the source stopped".to_owned(), |error| error.to_string()));
-        self.received.try_iter().collect()
     }
 
     fn obey(&self, publisher: &mut Publisher) {
@@ -184,5 +200,65 @@ impl Live {
                 (subscriber.deliver)(Notice::Subscribed { path, answer: Err(error.clone()) });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::library::MediaError;
+    use proto::frame::Frame;
+    use proto::track::Track;
+
+    /// A source whose camera is unplugged before its first frame, or that has a fault.
+    struct Broken {
+        panics: bool,
+    }
+
+    impl Source for Broken {
+        fn tracks(&mut self) -> Result<Vec<Track>, MediaError> {
+            Ok(Vec::new())
+        }
+
+        fn run(self: Box<Self>, _: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> Result<(), MediaError> {
+            // Whoever asks meanwhile is answered as well.
+            thread::sleep(Duration::from_millis(20));
+            assert!(!self.panics, "a fault on purpose");
+            Err(MediaError::Broken("unplugged".into()))
+        }
+    }
+
+    #[test]
+    fn every_subscriber_of_a_source_that_fails_is_answered() {
+        let make: MakeSource = Box::new(|| Box::new(Broken { panics: false }));
+        let streams = Streams::start(HashMap::from([("camera".to_owned(), make)]), 1_400).unwrap();
+        let (sender, notices) = unbounded();
+        const ASKED: u16 = 200;
+        for shard in 0..ASKED {
+            let sender = sender.clone();
+            let deliver = Arc::new(move |notice| sender.send(notice).is_ok());
+            streams.subscribe(&"camera".into(), Subscriber { shard, deliver });
+            thread::sleep(Duration::from_micros(300));
+        }
+        for _ in 0..ASKED {
+            let notice = notices.recv_timeout(Duration::from_secs(5)).expect("everyone is answered");
+            assert!(matches!(notice, Notice::Subscribed { answer: Err(StreamError::Unavailable(_)), .. }));
+        }
+    }
+
+    #[test]
+    fn a_source_that_panics_can_be_started_again() {
+        static STARTS: AtomicU64 = AtomicU64::new(0);
+        let make: MakeSource =
+            Box::new(|| Box::new(Broken { panics: STARTS.fetch_add(1, Ordering::Relaxed) == 0 }));
+        let streams = Streams::start(HashMap::from([("camera".to_owned(), make)]), 1_400).unwrap();
+        let (sender, notices) = unbounded();
+        let deliver = Arc::new(move |notice| sender.send(notice).is_ok());
+        streams.subscribe(&"camera".into(), Subscriber { shard: 0, deliver });
+        assert!(matches!(
+            notices.recv_timeout(Duration::from_secs(5)),
+            Ok(Notice::Subscribed { answer: Err(StreamError::Unavailable(_)), .. })
+        ));
+        assert_eq!(STARTS.load(Ordering::Relaxed), 2);
     }
 }

@@ -68,7 +68,9 @@ impl UdpPairs {
                     self.pairs.insert(local, pair);
                     return Ok(pair);
                 }
-                Err(error) => last_error = error,
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => last_error = error,
+                // What is wrong with the address, or with this process, is wrong with every port.
+                Err(error) => return Err(error),
             }
         }
         Err(last_error)

@@ -236,6 +236,14 @@ impl FilePlayback {
         self.plays_left = if until.is_some() { Some(0) } else { plays.map(|plays| plays.saturating_sub(1)) };
     }
 
+    /// Sets another end without a jump; None leaves the one that is set.
+    pub fn play_until(&mut self, until: Option<MediaTime>) {
+        if until.is_some() {
+            self.until = until;
+            self.plays_left = Some(0);
+        }
+    }
+
     /// The map from canonical timestamps of a track to this viewer's in the present stretch.
     pub fn timestamp_map(&self, track: u8) -> TimestampMap {
         let index = usize::from(track);
@@ -264,20 +272,20 @@ impl FilePlayback {
         MediaTime(self.clock.content.0 + elapsed as i64)
     }
 
+    /// The content time that playing would go on at.
+    pub fn paused_at(&self) -> MediaTime {
+        self.next_due().unwrap_or(MediaTime::ZERO).max(MediaTime::ZERO)
+    }
+
     /// Canonical sequence number that this stretch begins with, for a track that was never sent.
     pub fn first_sequence(&self, track: u8) -> Option<u16> {
         let first = self.current.as_ref()?.first.get(usize::from(track))?;
         Some(first.sequence)
     }
 
-    /// Rate of delivery, as granted.
-    pub fn speed(&self) -> f64 {
-        self.clock.speed
-    }
-
-    /// Content seconds a second, as granted.
-    pub fn scale(&self) -> f64 {
-        self.clock.scale
+    /// How fast it is played, as granted.
+    pub fn pace(&self) -> Pace {
+        Pace { scale: self.clock.scale, speed: self.clock.speed }
     }
 
     fn enter(&mut self, ahead: Ahead, end: MediaTime) {

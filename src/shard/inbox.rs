@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::Bytes;
-use crossbeam_channel::{Receiver, Sender, TrySendError};
+use crossbeam_channel::{Receiver, Sender};
 use proto::io::Detached;
 
 use crate::media::library::{Answer, ReplyTo};
 use crate::stream::catalog::{Notice, ShardIndex, Subscriber};
 
-/// Messages that may wait; a shard that is this far behind skips live batches up to the next keyframe.
+/// Messages that may wait before live batches are refused: a shard that is this far behind skips to the next keyframe.
+/// All other messages are answers, as many as there are questions, or come once: none of them may be lost.
 const MESSAGES_MAX: usize = 16 * 1024;
 
 /// A message to a shard.
@@ -58,7 +59,7 @@ pub struct Outside {
 impl Inbox {
     /// An inbox and the way into it; `waker` wakes the shard's driver.
     pub fn new(shard: ShardIndex, waker: Waker) -> (Inbox, Outside) {
-        let (sender, receiver) = crossbeam_channel::bounded(MESSAGES_MAX);
+        let (sender, receiver) = crossbeam_channel::unbounded();
         (Inbox { receiver }, Outside { shard, sender, waker })
     }
 
@@ -69,15 +70,14 @@ impl Inbox {
 }
 
 impl Outside {
-    /// Delivers a message and wakes the shard. False when its inbox is full or the shard has ended.
+    /// Delivers a message and wakes the shard. False when the shard has ended, and for a live batch when it is behind.
     pub fn send(&self, message: Message) -> bool {
-        match self.sender.try_send(message) {
-            Ok(()) => {
-                self.waker.wake_by_ref();
-                true
-            }
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
+        let may_be_lost = matches!(message, Message::Stream(Notice::Batch { .. }));
+        if may_be_lost && self.sender.len() >= MESSAGES_MAX || self.sender.send(message).is_err() {
+            return false;
         }
+        self.waker.wake_by_ref();
+        true
     }
 
     /// How the library answers this shard.
@@ -85,7 +85,7 @@ impl Outside {
         let outside = self.clone();
         Arc::new(move |answer| {
             if !outside.send(Message::Media(answer)) {
-                tracing::warn!(shard = outside.shard, "a media answer was lost: the inbox is full");
+                tracing::debug!(shard = outside.shard, "a media answer was lost: the shard has ended");
             }
         })
     }
@@ -97,5 +97,28 @@ impl Outside {
             shard: self.shard,
             deliver: Arc::new(move |notice| outside.send(Message::Stream(notice))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proto::rtp::batch::{BatchWriter, Meta, Numbering};
+    use proto::time::MediaTime;
+
+    #[test]
+    fn a_full_inbox_refuses_batches_and_nothing_else() {
+        let (inbox, outside) = Inbox::new(0, Waker::noop().clone());
+        let numbering = Numbering { ssrc: 1, payload_type: 96, sequence: 0, timestamp: 0 };
+        let mut writer = BatchWriter::new(numbering, 10);
+        writer.packet(true, &[b"x"]);
+        let meta = Meta { track: 0, keyframe: true, dts: MediaTime::ZERO, pts: MediaTime::ZERO };
+        let batch = Arc::new(writer.finish(meta).unwrap());
+        let notice = || Message::Stream(Notice::Batch { stream: 1, batch: batch.clone() });
+        assert_eq!((0..=MESSAGES_MAX).filter(|_| outside.send(notice())).count(), MESSAGES_MAX);
+        assert!(outside.send(Message::Shutdown));
+        assert!(inbox.next().is_some());
+        assert!(inbox.next().is_some());
+        assert!(outside.send(notice()));
     }
 }

@@ -12,7 +12,7 @@ use super::session::SessionKey;
 use crate::stream::catalog::{Description, Snapshot, StreamError, StreamId};
 use crate::stream::window::{Window, WindowLimits};
 
-/// How long a stream that nobody watches here is still received: clients often DESCRIBE, leave and come back.
+/// How long a stream without a session here is still received: clients often DESCRIBE, leave and come back.
 const LINGER: Duration = Duration::from_secs(10);
 
 /// One viewer's place in a stream's window.
@@ -36,6 +36,8 @@ pub struct LiveStream {
     /// Sessions that play it.
     pub viewers: Vec<SessionKey>,
     first_viewer: usize,
+    /// Sessions that may play it at any time: those that are set up or paused as well.
+    sessions: usize,
     idle_since: Option<Time>,
 }
 
@@ -103,6 +105,7 @@ impl LiveStreams {
             window: Window::new(WindowLimits::default()),
             viewers: Vec::new(),
             first_viewer: 0,
+            sessions: 0,
             idle_since: Some(now),
         };
         for batch in snapshot.batches {
@@ -147,25 +150,40 @@ impl LiveStreams {
 
     /// Adds a viewer.
     pub fn join(&mut self, id: StreamId, session: SessionKey) {
-        if let Some(stream) = self.streams.get_mut(&id) {
-            if !stream.viewers.contains(&session) {
-                stream.viewers.push(session);
-            }
-            stream.idle_since = None;
+        if let Some(stream) = self.streams.get_mut(&id)
+            && !stream.viewers.contains(&session)
+        {
+            stream.viewers.push(session);
         }
     }
 
     /// Removes a viewer.
-    pub fn leave(&mut self, now: Time, id: StreamId, session: SessionKey) {
+    pub fn leave(&mut self, id: StreamId, session: SessionKey) {
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.viewers.retain(|viewer| *viewer != session);
-            if stream.viewers.is_empty() {
+        }
+    }
+
+    /// Counts a session in: while it lives the stream is received, whether it plays or not.
+    pub fn begin(&mut self, id: StreamId) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.sessions += 1;
+            stream.idle_since = None;
+        }
+    }
+
+    /// Counts a session out that has ended.
+    pub fn end(&mut self, now: Time, id: StreamId, session: SessionKey) {
+        self.leave(id, session);
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.sessions = stream.sessions.saturating_sub(1);
+            if stream.sessions == 0 {
                 stream.idle_since = Some(now);
             }
         }
     }
 
-    /// Removes the streams that nobody has watched here for a while; they are to be unsubscribed from.
+    /// Removes the streams that have had no session here for a while; they are to be unsubscribed from.
     pub fn take_idle(&mut self, now: Time) -> Vec<StreamId> {
         let idle: Vec<_> = (self.streams.iter())
             .filter(|(_, stream)| stream.idle_since.is_some_and(|since| now.since(since) > LINGER))
@@ -183,5 +201,35 @@ impl LiveStream {
         let meta = batch.meta();
         let is_leading_keyframe = meta.keyframe && meta.track == self.description.leading();
         self.window.push(now, batch, is_leading_keyframe);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proto::time::NtpTime;
+
+    #[test]
+    fn a_stream_stays_while_a_session_is_set_up_or_paused() {
+        let mut live = LiveStreams::default();
+        let description = Arc::new(Description {
+            id: 7,
+            path: "test".into(),
+            tracks: Vec::new(),
+            ssrc: Vec::new(),
+            timestamp_base: Vec::new(),
+            origin: NtpTime::default(),
+        });
+        let at = |seconds: u64| Time::from_millis(seconds * 1_000);
+        let session = SessionKey::default();
+        let _ = live.subscribed(at(0), &"test".into(), Ok(Snapshot { description, batches: Vec::new() }));
+        live.begin(7);
+        assert_eq!(live.take_idle(at(100)), Vec::<StreamId>::new());
+        live.join(7, session);
+        live.leave(7, session);
+        assert_eq!(live.take_idle(at(200)), Vec::<StreamId>::new());
+        live.end(at(200), 7, session);
+        assert_eq!(live.take_idle(at(205)), Vec::<StreamId>::new());
+        assert_eq!(live.take_idle(at(211)), [7]);
     }
 }

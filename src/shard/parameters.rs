@@ -5,7 +5,7 @@ use proto::rtsp::status::Status;
 
 use super::connection::Refusal;
 use super::request::Outcome;
-use super::session::{Session, SessionKey, Source};
+use super::session::{Session, SessionKey, Source, State};
 use super::turn::Shard;
 
 impl Shard {
@@ -39,7 +39,11 @@ impl Shard {
         match name {
             "position" => match &session.source {
                 Source::File(file) => {
-                    Some(format!("npt={:.3}", file.content_at(self.now).as_secs_f64().max(0.0)))
+                    let position = match session.state {
+                        State::Playing => file.content_at(self.now),
+                        State::Ready | State::Starting => file.paused_at(),
+                    };
+                    Some(format!("npt={:.3}", position.as_secs_f64().max(0.0)))
                 }
                 Source::Live(_) => Some("npt=now".to_owned()),
             },

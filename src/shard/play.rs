@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::io::Conn;
-use proto::rtsp::headers::range::{Npt, Range, Span};
+use proto::rtsp::headers::range::{FrameCount, Npt, Range, Span, Timecode};
 use proto::rtsp::headers::rtp_info::RtpInfo;
 use proto::rtsp::headers::scale::{Scale, Speed};
 use proto::rtsp::message::{Request, Response};
@@ -32,6 +32,8 @@ const SPEED_GRANTED: (f64, f64) = (0.25, 16.0);
 struct Asked {
     from: Option<MediaTime>,
     until: Option<MediaTime>,
+    /// How the range counted frames, where it did; the reply does the same.
+    frames: Option<FrameCount>,
     pace: Option<Pace>,
     has_scale: bool,
     has_speed: bool,
@@ -58,17 +60,19 @@ impl Shard {
         }
         if self.sessions[key].state == State::Starting {
             // The segment is on its way; only its arrival brings this request back.
-            return Outcome::Wait;
+            return self.await_start(conn, key);
         }
         let is_retrying = self.connections.get(conn).is_some_and(|connection| connection.is_retrying);
         if !is_retrying {
             self.finish_batch(key);
             self.enable(key, target);
         }
-        match &mut self.sessions[key].source {
+        match &self.sessions[key].source {
             Source::Live(_) => self.play_live(key, &asked),
-            Source::File(_) if is_retrying => self.confirm(key, &asked),
-            Source::File(_) => self.play_file(key, asked),
+            Source::File(_) if is_retrying && self.sessions[key].state == State::Playing => {
+                self.confirm(key, &asked)
+            }
+            Source::File(_) => self.play_file(conn, key, asked),
         }
     }
 
@@ -104,12 +108,12 @@ impl Shard {
         }
         let response = match &mut session.source {
             Source::Live(cursor) => {
-                self.live.leave(self.now, cursor.stream, key);
+                self.live.leave(cursor.stream, key);
                 response
             }
             Source::File(file) => {
                 let at = file.content_at(self.now).max(MediaTime::ZERO);
-                response.header("Range", npt(at, file).to_string())
+                response.header("Range", range(at, file, None).to_string())
             }
         };
         Outcome::Reply(response)
@@ -130,9 +134,7 @@ impl Shard {
                 session.state = State::Ready;
                 session.failed = Some(Refusal::new(status_of(&error), error.to_string()));
                 tracing::warn!(session = %session.id, url = %session.url, %error, "cannot be played");
-                if let Some(conn) = session.conn {
-                    self.retry(conn);
-                }
+                self.retry_awaited(key);
                 return;
             }
             Err(error) => {
@@ -149,9 +151,24 @@ impl Shard {
         session.start_granted = file.begin(self.now, from, segment, pace);
         self.begin_tracks(key);
         self.sessions[key].state = State::Playing;
-        match self.sessions[key].conn {
-            Some(conn) => self.retry(conn),
-            None => self.make_ready(key),
+        // First, so that media flows even when nobody is left who asked for it.
+        self.make_ready(key);
+        self.retry_awaited(key);
+    }
+
+    /// Keeps a PLAY until the session's first segment has come or cannot come.
+    fn await_start(&mut self, conn: Conn, key: SessionKey) -> Outcome {
+        let awaited_by = &mut self.sessions[key].awaited_by;
+        if !awaited_by.contains(&conn) {
+            awaited_by.push(conn);
+        }
+        Outcome::Wait
+    }
+
+    fn retry_awaited(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        for conn in std::mem::take(&mut session.awaited_by) {
+            self.retry(conn);
         }
     }
 
@@ -220,16 +237,24 @@ impl Shard {
         Outcome::Reply(response)
     }
 
-    fn play_file(&mut self, key: SessionKey, asked: Asked) -> Outcome {
+    fn play_file(&mut self, conn: Conn, key: SessionKey, asked: Asked) -> Outcome {
         let session = &mut self.sessions[key];
         let Source::File(file) = &mut session.source else { return Outcome::Wait };
         if let Err(refusal) = check_range(file, &asked) {
             return refusal.into();
         }
         let from = asked.from.or(session.start.take());
+        let here = match session.state {
+            State::Playing => file.content_at(self.now).max(MediaTime::ZERO),
+            State::Ready | State::Starting => file.paused_at(),
+        };
+        if asked.until.is_some_and(|until| until <= from.unwrap_or(here)) {
+            return Refusal::new(Status::INVALID_RANGE, "Range ends before it begins").into();
+        }
         let pace = asked.pace.unwrap_or_default();
         if from.is_none() {
-            if session.state == State::Playing && (asked.pace.is_none() || pace.scale == file.scale()) {
+            file.play_until(asked.until);
+            if session.state == State::Playing && (asked.pace.is_none() || pace == file.pace()) {
                 // A sign of life, or another track that begins to flow.
                 session.start_granted = file.content_at(self.now).max(MediaTime::ZERO);
                 return self.confirm(key, &asked);
@@ -253,26 +278,31 @@ impl Shard {
             file.asked = Some(ticket);
         }
         self.ports.library.segment(&info, Wanted::Seek(from), ticket, &reply);
-        Outcome::Wait
+        self.await_start(conn, key)
     }
 
     /// The reply to a PLAY that flows: what is granted, from where, and with which numbers.
     fn confirm(&mut self, key: SessionKey, asked: &Asked) -> Outcome {
-        let session = &self.sessions[key];
+        let session = &mut self.sessions[key];
         let Source::File(file) = &session.source else { return Outcome::Wait };
         let start = session.start_granted;
+        for track in session.tracks.iter_mut().filter(|track| track.enabled) {
+            // What is told here holds, wherever in the segment the track begins.
+            track.next_sequence = track.next_sequence.or_else(|| file.first_sequence(track.track));
+        }
         let infos: Vec<_> = (session.tracks.iter().filter(|track| track.enabled))
             .map(|track| RtpInfo {
                 url: track.url.clone(),
-                seq: track.next_sequence.or_else(|| file.first_sequence(track.track)),
+                seq: track.next_sequence,
                 rtptime: Some(file.rtp_timestamp(track.track, start)),
             })
             .collect();
         let mut response = Response::new(Status::OK)
             .header("Session", session.id.to_string())
-            .header("Range", npt(start, file).to_string())
+            .header("Range", range(start, file, asked.frames).to_string())
             .header("RTP-Info", RtpInfo::write_list(&infos));
-        grant_pace(&mut response, asked, file.scale(), file.speed());
+        let granted = file.pace();
+        grant_pace(&mut response, asked, granted.scale, granted.speed);
         self.make_ready(key);
         Outcome::Reply(response)
     }
@@ -297,12 +327,12 @@ fn asked(request: &Request) -> Result<Asked, Refusal> {
     let speed = speed.map_err(|_| Refusal::new(Status::BAD_REQUEST, "Speed is not a number above zero"))?;
     let range = headers.get("Range").map(Range::parse).transpose();
     let range = range.map_err(|error| Refusal::new(error.status(), format!("Range: {error}")))?;
-    let (from, until) = match range.map(|range| range.span) {
-        None => (None, None),
-        Some(Span::Npt { from, to }) => (from.and_then(at), to.and_then(at)),
+    let (from, until, frames) = match range.map(|range| range.span) {
+        None => (None, None, None),
+        Some(Span::Npt { from, to }) => (from.and_then(at), to.and_then(at), None),
         Some(Span::Smpte { count, from, to }) => {
-            let time = |code: proto::rtsp::headers::range::Timecode| media_time(code.to_duration(count));
-            (Some(time(from)), to.map(time))
+            let time = |code: Timecode| media_time(code.to_duration(count));
+            (Some(time(from)), to.map(time), Some(count))
         }
         Some(Span::Clock { .. }) => {
             return Err(Refusal::new(Status::INVALID_RANGE, "files have no time of day: use npt"));
@@ -316,15 +346,12 @@ fn asked(request: &Request) -> Result<Asked, Refusal> {
         scale: scale.map_or(1.0, grant),
         speed: speed.map_or(1.0, |speed| speed.ratio().clamp(SPEED_GRANTED.0, SPEED_GRANTED.1)),
     });
-    Ok(Asked { from, until, pace, has_scale: scale.is_some(), has_speed: speed.is_some() })
+    Ok(Asked { from, until, frames, pace, has_scale: scale.is_some(), has_speed: speed.is_some() })
 }
 
 fn check_range(file: &FilePlayback, asked: &Asked) -> Result<(), Refusal> {
     let invalid = |reason| Err(Refusal::new(Status::INVALID_RANGE, reason));
     let from = asked.from.unwrap_or(MediaTime::ZERO);
-    if asked.until.is_some_and(|until| until <= from) {
-        return invalid("Range ends before it begins");
-    }
     if let Some(duration) = file.info.duration
         && from > media_time(duration)
     {
@@ -353,10 +380,20 @@ fn media_time(duration: Duration) -> MediaTime {
     MediaTime::ZERO + duration
 }
 
-/// The range from a content time on, as a reply states it. It has an end where the request named one: GStreamer 1.22
-/// drops what comes later than that by its own clock, which runs ahead by the time that starting took.
-fn npt(start: MediaTime, file: &FilePlayback) -> Range {
-    Range::npt(start.since(MediaTime::ZERO), file.until.map(|until| until.since(MediaTime::ZERO)))
+/// The range from a content time on, as a reply states it: in frames where the request counted them. It has an end
+/// where the request named one: GStreamer 1.22 drops what comes later than that by its own clock, which runs ahead by
+/// the time that starting took.
+fn range(start: MediaTime, file: &FilePlayback, frames: Option<FrameCount>) -> Range {
+    let until = file.until.map(|until| until.since(MediaTime::ZERO));
+    let end = until.map(|until| file.info.duration.map_or(until, |duration| until.min(duration)));
+    let start = start.since(MediaTime::ZERO);
+    match frames {
+        None => Range::npt(start, end),
+        Some(count) => {
+            let code = |moment| Timecode::from_duration(count, moment);
+            Range::from(Span::Smpte { count, from: code(start), to: end.map(code) })
+        }
+    }
 }
 
 /// A reply repeats what was asked with what is granted (RFC 2326 sections 12.34 and 12.35).

@@ -119,7 +119,9 @@ impl Shard {
                     out.put_slice(&interleaved_head(*rtcp, body.len() as u16));
                     out.put_slice(&body);
                 });
-                if let Some(connection) = session.conn.and_then(|conn| self.connections.get_mut(conn)) {
+                if let Some(connection) = session.conn.and_then(|conn| self.connections.get_mut(conn))
+                    && !connection.is_clogged()
+                {
                     connection.push(bytes);
                     let conn = connection.conn;
                     if !connection.is_sending {

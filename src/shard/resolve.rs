@@ -7,7 +7,7 @@ use proto::rtsp::status::Status;
 use proto::rtsp::uri::Target;
 
 use super::connection::{Mount, Refusal, Resolved};
-use super::live::Lookup;
+use super::live::{LiveStreams, Lookup};
 use super::turn::{Asker, Shard};
 use crate::media::library::{FileInfo, MediaError, Ticket};
 use crate::stream::catalog::{Description, StreamError};
@@ -28,7 +28,10 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(conn) else { return Resolution::Waiting };
         match &connection.resolved {
             Some(Resolved { asked: Some(_), .. }) => return Resolution::Waiting,
-            Some(resolved) if resolved.target.is_same_presentation(target) => {
+            Some(resolved)
+                if resolved.target.is_same_presentation(target)
+                    && is_current(resolved, connection.is_retrying, &self.live) =>
+            {
                 return match &resolved.mount {
                     Ok(mount) => Resolution::Found(mount.clone()),
                     Err(refusal) => Resolution::Refused(refusal.clone()),
@@ -129,6 +132,16 @@ impl Shard {
             });
         }
         self.ports.library.describe(name, ticket, &reply);
+    }
+}
+
+/// Whether an answer still holds: a stream that is no longer received here may run on under another name, and what
+/// was refused to an earlier request may be there by now.
+fn is_current(resolved: &Resolved, is_retrying: bool, live: &LiveStreams) -> bool {
+    match &resolved.mount {
+        Ok(Mount::Live(stream)) => live.get(stream.id).is_some(),
+        Ok(Mount::File(_)) => true,
+        Err(_) => is_retrying,
     }
 }
 

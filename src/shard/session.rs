@@ -101,6 +101,8 @@ pub struct Session {
     pub start: Option<MediaTime>,
     /// What the PLAY that is being prepared asked for: content time and pace.
     pub starting: Option<(MediaTime, Pace)>,
+    /// The connections whose PLAY waits for it: another one may speak for the session meanwhile.
+    pub awaited_by: SmallVec<[Conn; 1]>,
     /// Why the PLAY that was being prepared fails.
     pub failed: Option<Refusal>,
     /// Content time that the latest PLAY begins at.

@@ -27,6 +27,9 @@ use crate::egress::track::{Route, Sent, TrackOut, Unicast};
 /// Bits a second that the report interval is reckoned from; above 40 kbit/s the minimum of 5 s decides.
 const SESSION_BANDWIDTH: u64 = 1_000_000;
 
+/// Sessions that one connection may begin: their channels are 256 in all, and each request looks at all of them.
+const SESSIONS_A_CONNECTION: usize = 64;
+
 impl Shard {
     /// Answers SETUP: makes a session, or adds a track to one.
     pub(super) fn set_up(
@@ -71,7 +74,12 @@ impl Shard {
             }
         };
         let Some(session) = session.and_then(|key| self.sessions.get(key)) else { return Ok(track) };
-        if session.path != target.path {
+        let is_same = match (&session.source, mount) {
+            (Source::File(playing), Mount::File(file)) => playing.info.id == file.id,
+            (Source::Live(playing), Mount::Live(stream)) => playing.stream == stream.id,
+            _ => false,
+        };
+        if session.path != target.path || !is_same {
             return Err(Refusal::new(Status::BAD_REQUEST, "the session plays another URL"));
         }
         if session.state != State::Ready {
@@ -152,6 +160,10 @@ impl Shard {
         };
         let (peer, local) = (connection.peer, connection.local);
         if session.is_none() {
+            if connection.sessions.len() >= SESSIONS_A_CONNECTION {
+                let reason = "the connection has too many sessions";
+                return Err(Refusal::new(Status::NOT_ENOUGH_BANDWIDTH, reason));
+            }
             self.settings.limits.begin(peer.ip()).map_err(|reached| {
                 tracing::warn!(%peer, "{reached}: a viewer was refused");
                 Refusal::new(Status::NOT_ENOUGH_BANDWIDTH, reached.to_string())
@@ -288,7 +300,10 @@ impl Shard {
         let start = target.parameter("s").and_then(|seconds| seconds.parse::<f64>().ok());
         let source = match mount {
             Mount::File(file) => Source::File(Box::new(FilePlayback::new(file.clone(), self.settings.loops))),
-            Mount::Live(stream) => Source::Live(LiveCursor { stream: stream.id, next: None, not_before: 0 }),
+            Mount::Live(stream) => {
+                self.live.begin(stream.id);
+                Source::Live(LiveCursor { stream: stream.id, next: None, not_before: 0 })
+            }
         };
         let key = self.sessions.insert(Session {
             id,
@@ -302,6 +317,7 @@ impl Shard {
             path: target.path.clone(),
             start: start.filter(|start| start.is_finite() && *start >= 0.0).map(MediaTime::from_secs_f64),
             starting: None,
+            awaited_by: SmallVec::new(),
             failed: None,
             start_granted: MediaTime::ZERO,
             began: self.now,

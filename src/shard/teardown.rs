@@ -45,7 +45,7 @@ impl Shard {
         self.by_id.remove(&session.id);
         self.settings.limits.end(session.peer.ip());
         if let Source::Live(cursor) = &session.source {
-            self.live.leave(self.now, cursor.stream, key);
+            self.live.end(self.now, cursor.stream, key);
         }
         for track in &session.tracks {
             self.release(key, track);
@@ -53,16 +53,19 @@ impl Shard {
         let is_torn_down = reason == "torn down";
         if let Some(connection) = session.conn.and_then(|conn| self.connections.get_mut(conn)) {
             connection.sessions.retain(|other| *other != key);
+        }
+        for conn in &session.awaited_by {
+            // A PLAY that waited for its first segment is answered all the same.
+            self.retry(*conn);
+        }
+        if let Some(connection) = session.conn.and_then(|conn| self.connections.get_mut(conn)) {
             connection.served = self.now;
             // What was bound to the connection has no use for it any more; a client that said goodbye may go on.
-            if session.carrier == Carrier::Interleaved && !is_torn_down {
+            let is_last = connection.sessions.is_empty();
+            if session.carrier == Carrier::Interleaved && is_last && !is_torn_down {
                 let conn = connection.conn;
                 self.close_when_flushed(conn);
             }
-        }
-        if let (State::Starting, Some(conn)) = (session.state, session.conn) {
-            // A PLAY that waited for its first segment is answered all the same.
-            self.retry(conn);
         }
         log_end(&session, self.now.since(session.began), reason);
     }

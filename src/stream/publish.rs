@@ -31,6 +31,12 @@ pub struct Publisher {
     cached_bytes: usize,
 }
 
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        self.end("the source stopped");
+    }
+}
+
 impl Publisher {
     /// A stream that begins now. SSRCs, first sequence numbers and timestamps are random (RFC 3550 section 5.1).
     pub fn new(
