@@ -104,7 +104,8 @@ fn a_slow_loris_neither_stays_forever_nor_stops_the_rest(backend: Backend) {
 
 fn connections_opened_and_dropped_by_the_thousand_are_no_harm(backend: Backend) {
     let server = server(backend);
-    storm(server.address(), 1_000);
+    assert_serves(&server);
+    storm(server.address(), 10_000);
     let before = server.memory_bytes();
     storm(server.address(), 10_000);
     assert_serves(&server);
