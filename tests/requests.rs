@@ -319,7 +319,8 @@ fn many_pipelined_requests_are_all_answered_also_behind_a_closed_writing_side(ba
     let server = server(backend);
     for closes in [false, true] {
         let mut client = Client::connect(server.address());
-        let text: String = (0..COUNT).map(|cseq| format!("OPTIONS * RTSP/1.0\r\nCSeq: {cseq}\r\n\r\n")).collect();
+        let text: String =
+            (0..COUNT).map(|cseq| format!("OPTIONS * RTSP/1.0\r\nCSeq: {cseq}\r\n\r\n")).collect();
         client.send(text);
         if closes {
             client.socket().shutdown(std::net::Shutdown::Write).unwrap();
