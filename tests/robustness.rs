@@ -84,11 +84,11 @@ fn half_a_request_and_then_nothing_is_no_harm(backend: Backend) {
 }
 
 fn a_slow_loris_neither_stays_forever_nor_stops_the_rest(backend: Backend) {
-    let server = Server::with(backend).media(folder()).setting("session_timeout", 2).start();
+    let server = server(backend);
     let mut slow: Vec<_> = (0..100).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
     let began = Instant::now();
     let mut open = slow.len();
-    while open > 0 && began.elapsed() < Duration::from_secs(20) {
+    while open > 0 && began.elapsed() < Duration::from_secs(75) {
         open = 0;
         for stream in &mut slow {
             stream.set_nonblocking(true).unwrap();
@@ -96,7 +96,7 @@ fn a_slow_loris_neither_stays_forever_nor_stops_the_rest(backend: Backend) {
             let closed = matches!(stream.read(&mut buffer), Ok(0)) || stream.write(b"O").is_err();
             open += usize::from(!closed);
         }
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(500));
     }
     assert_eq!(open, 0, "connections that never finish a request are closed");
     assert_serves(&server);
@@ -104,7 +104,8 @@ fn a_slow_loris_neither_stays_forever_nor_stops_the_rest(backend: Backend) {
 
 fn connections_opened_and_dropped_by_the_thousand_are_no_harm(backend: Backend) {
     let server = server(backend);
-    storm(server.address(), 1_000);
+    assert_serves(&server);
+    storm(server.address(), 10_000);
     let before = server.memory_bytes();
     storm(server.address(), 10_000);
     assert_serves(&server);
