@@ -204,6 +204,11 @@ impl Recipe {
         ![".264", ".265", ".m4v", ".mpg", ".avi"].iter().any(|ending| self.name.ends_with(ending))
     }
 
+    /// Whether it takes a while to decode.
+    pub(crate) fn is_large(&self) -> bool {
+        self.input != SMALL
+    }
+
     fn is_by_gstreamer(&self) -> bool {
         matches!(self.video, Some((_, SUBSAMPLED_ACROSS)))
     }

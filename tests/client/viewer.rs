@@ -7,6 +7,8 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt::set_socket_recv_buffer_size;
+
 use super::rtp::{Packet, Report, reports};
 use super::sdp::{Description, Media};
 use super::{Client, Message, Response};
@@ -235,6 +237,8 @@ impl Sockets {
     fn bind(track: usize, to: &Sender<Datagram>) -> Sockets {
         let (rtp, rtcp) = port_pair();
         let stop = Arc::new(AtomicBool::new(false));
+        // A 4K keyframe comes faster than a busy machine reads.
+        set_socket_recv_buffer_size(&rtp, 4_000_000).unwrap();
         for (socket, is_rtcp) in [(&rtp, false), (&rtcp, true)] {
             let socket = socket.try_clone().unwrap();
             socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();

@@ -13,6 +13,8 @@ pub(crate) fn judge(server: SocketAddr, url: &str, over: Over, recipe: &'static 
     let mut viewer = Viewer::open(server, url, over);
     viewer.play(&[]);
     viewer.receive_all(Duration::from_secs(u64::from(SECONDS) + 7));
+    // The next player may get the same ports.
+    viewer.teardown();
     compare(&viewer, recipe)
 }
 
