@@ -28,12 +28,12 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(conn) else { return Resolution::Waiting };
         match &connection.resolved {
             Some(Resolved { asked: Some(_), .. }) => return Resolution::Waiting,
-            Some(resolved) if resolved.target.is_same_presentation(target) => {
-                return match &resolved.mount {
-                    Ok(mount) => Resolution::Found(mount.clone()),
-                    Err(refusal) => Resolution::Refused(refusal.clone()),
-                };
-            }
+            Some(resolved) if resolved.target.is_same_presentation(target) => match &resolved.mount {
+                // A run of a stream that has ended meanwhile is of no use.
+                Ok(Mount::Live(stream)) if self.live.get(stream.id).is_none() => {}
+                Ok(mount) => return Resolution::Found(mount.clone()),
+                Err(refusal) => return Resolution::Refused(refusal.clone()),
+            },
             _ => {}
         }
         let live_path = target.path.trim_matches('/');

@@ -20,7 +20,7 @@ use super::inbox::{Message, Moved};
 use super::live::LiveStreams;
 use super::ports::Ports;
 use super::request::Outcome;
-use super::session::{Carrier, Session, SessionId, SessionKey};
+use super::session::{Carrier, Session, SessionId, SessionKey, Source};
 use super::settings::Settings;
 use crate::egress::heads::Heads;
 use crate::media::library::{Answer, ReplyTo, Ticket};
@@ -335,9 +335,8 @@ impl Shard {
             }
             self.make_ready(*key);
         }
-        if sessions.is_empty() {
-            self.flush(conn);
-        }
+        // Replies must not wait for media that goes another way.
+        self.flush_between_media(conn);
         if was_stopped {
             self.advance(conn);
         }
@@ -408,9 +407,11 @@ impl Shard {
                 }
             }
             Message::Stream(Notice::Ended { stream, reason }) => {
-                for key in self.live.remove(stream) {
+                // The goodbyes still tell where the stream's clocks stand.
+                for key in self.live.viewers(stream) {
                     self.end_session(key, &reason);
                 }
+                self.live.remove(stream);
             }
             Message::Moved(moved) => self.take_over(moved),
             Message::Shutdown => self.shut_down(),
@@ -467,7 +468,12 @@ impl Shard {
         for conn in idle {
             self.close(conn);
         }
-        for stream in self.live.take_idle(self.now) {
+        let sessions = &self.sessions;
+        let is_set_up = |stream| {
+            let mut sources = sessions.values().map(|session| &session.source);
+            sources.any(|source| matches!(source, Source::Live(cursor) if cursor.stream == stream))
+        };
+        for stream in self.live.take_idle(self.now, is_set_up) {
             self.ports.catalog.unsubscribe(stream, self.index);
         }
     }
