@@ -260,14 +260,23 @@ impl FilePlayback {
 
     /// The content time that is due at `now`.
     pub fn content_at(&self, now: Time) -> MediaTime {
-        let elapsed = now.since(self.clock.origin).as_nanos() as f64 * self.clock.scale * self.clock.speed;
+        // The clock of another play of the file is set before that play begins.
+        let elapsed = now.as_nanos() as i64 - self.clock.origin.as_nanos() as i64;
+        let elapsed = elapsed as f64 * self.clock.scale * self.clock.speed;
         MediaTime(self.clock.content.0 + elapsed as i64)
     }
 
-    /// Canonical sequence number that this stretch begins with, for a track that was never sent.
-    pub fn first_sequence(&self, track: u8) -> Option<u16> {
-        let first = self.current.as_ref()?.first.get(usize::from(track))?;
-        Some(first.sequence)
+    /// Sequence number of the first packet to come, for a track that was never sent; with `keyframe` of the first that
+    /// decoding can begin with. None when it is not read yet.
+    pub fn first_sequence(&self, track: u8, keyframe: bool) -> Option<u16> {
+        let current = self.current.as_ref()?.entries.get(self.index..).unwrap_or_default();
+        let ahead = self.ahead.iter().flat_map(|ahead| &ahead.segment.entries);
+        let mut coming = current.iter().chain(ahead).map(|entry| &entry.batch);
+        let first = coming.find(|batch| {
+            let meta = batch.meta();
+            meta.track == track && (meta.keyframe || !keyframe)
+        });
+        first.map(|batch| batch.sequence())
     }
 
     /// Rate of delivery, as granted.
@@ -278,6 +287,11 @@ impl FilePlayback {
     /// Content seconds a second, as granted.
     pub fn scale(&self) -> f64 {
         self.clock.scale
+    }
+
+    /// Whether only keyframes are sent.
+    pub fn skips_frames(&self) -> bool {
+        self.clock.scale > SCALE_ALL_FRAMES_MAX
     }
 
     fn enter(&mut self, ahead: Ahead, end: MediaTime) {
@@ -298,8 +312,7 @@ impl FilePlayback {
 
     fn is_skipped(&self, batch: &Batch) -> bool {
         let meta = batch.meta();
-        self.clock.scale > SCALE_ALL_FRAMES_MAX
-            && !(meta.keyframe && meta.track == leading(&self.info.tracks))
+        self.skips_frames() && !(meta.keyframe && meta.track == leading(&self.info.tracks))
     }
 
     fn next_due(&self) -> Option<MediaTime> {
