@@ -261,8 +261,8 @@ const SESSIONS: &[Key] = &[
     Key {
         name: "session_timeout",
         noun: "a time in seconds",
-        allowed: "10 to 86400",
-        set: |s, v| put(&mut s.session_timeout_s, values::number(v, 10, 86_400)),
+        allowed: "0 (never) to 86400",
+        set: |s, v| put(&mut s.session_timeout_s, values::number(v, 0, 86_400)),
         show: |s| s.session_timeout_s.to_string(),
     },
     Key {

@@ -38,6 +38,11 @@ impl Limits {
         }
     }
 
+    /// Whether there is any bound at all.
+    pub fn are_bounded(&self) -> bool {
+        self.sessions_max != usize::MAX || self.sessions_per_ip_max != u32::MAX
+    }
+
     /// Counts a session that begins; an error when there are enough.
     pub fn begin(&self, peer: IpAddr) -> Result<(), LimitReached> {
         if self.sessions.fetch_add(1, Ordering::Relaxed) >= self.sessions_max {

@@ -42,11 +42,13 @@ impl Shard {
         }
     }
 
-    /// Says goodbye for every track that has sent something.
+    /// Says goodbye for every track that has flowed.
     pub(super) fn send_bye(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get(key) else { return };
         for slot in 0..session.tracks.len() {
-            if self.sessions[key].tracks[slot].sent.packets > 0 {
+            // A track that was silent so far ends as well: players wait for the end of each.
+            let track = &self.sessions[key].tracks[slot];
+            if track.sent.packets > 0 || track.report_at.is_some() {
                 self.send_report(key, slot, Kind::Bye);
             }
         }

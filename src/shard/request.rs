@@ -17,6 +17,9 @@ use crate::stream::catalog::ShardIndex;
 /// The methods that are served, as OPTIONS lists them.
 const PUBLIC: &str = "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, TEARDOWN, GET_PARAMETER, SET_PARAMETER";
 
+/// Feature tags that a client may require (RFC 7826 section 11.1).
+const KNOWN_TAGS: &[&str] = &["play.basic", "play.scale", "play.speed"];
+
 /// What the `Server` header says.
 const SERVER: &str = concat!("Ringcaster/", env!("CARGO_PKG_VERSION"));
 
@@ -181,7 +184,7 @@ fn refused_at_sight(request: &Request) -> Option<Response> {
     if matches!(request.method, Method::Other(_)) {
         return Some(not_implemented());
     }
-    let unsupported = require::unsupported(&request.headers, &[])?;
+    let unsupported = require::unsupported(&request.headers, KNOWN_TAGS)?;
     Some(Response::new(Status::OPTION_NOT_SUPPORTED).header("Unsupported", unsupported))
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use proto::time::{NtpTime, Time};
 use ringcaster::driver::sim::{Random, Weather};
 use ringcaster::media::memory::Presentation;
+use ringcaster::shard::limits::Limits;
 use ringcaster::shard::settings::Settings;
 
 use super::content::Content;
@@ -65,7 +66,8 @@ impl Rules {
         let held = if self.weather.delay > 0.0 { self.weather.hold.end * 6 } else { Duration::ZERO };
         // Two segments of half a second are read ahead.
         let library = if self.library.delay > 0.0 { self.library.delays.end.mul_f64(3.0) } else { MS(0) };
-        let library = if library.mul_f64(pace) < MS(400) { MS(0) } else { library * 4 };
+        let library =
+            if library.mul_f64(pace) < MS(400) { MS(0) } else { library.mul_f64(4.0_f64.max(pace)) };
         self.stall * 2 + held + library + MS(30)
     }
 
@@ -90,7 +92,7 @@ fn settings(random: &mut Random) -> Settings {
         slow_reader: MS(random.within(500..2_000) as u64),
         loops: *random.pick(&[Some(1), Some(1), Some(2), Some(3), None]),
         udp_ports: 20_000..=20_099,
-        sessions_max: if random.chance(0.15) { Some(2) } else { None },
+        limits: Arc::new(Limits::new(random.chance(0.15).then_some(2), None)),
         shutdown: Duration::from_secs(2),
         ..Settings::default()
     }
