@@ -144,9 +144,14 @@ fn forced_format(name: &str) -> (Option<&'static CStr>, &'static [(&'static CStr
 fn read_prelude(input: &mut Input, streams: &[Stream]) -> Result<VecDeque<Packet>, MediaError> {
     let mut prelude: VecDeque<Packet> = VecDeque::new();
     let mut counts = vec![0; streams.len()];
+    // Program streams tell the times of some pictures only.
+    let is_vague = input.format_name() == "mpeg";
     let mut wanted: Vec<usize> = streams
         .iter()
-        .map(|stream| usize::from(stream.kind != Kind::Application && !stream.is_cover))
+        .map(|stream| match stream.codec {
+            Id::H264 | Id::HEVC if is_vague => ORDER_SAMPLE,
+            _ => usize::from(stream.kind != Kind::Application && !stream.is_cover),
+        })
         .collect();
     let mut bytes = 0;
     while prelude.len() < PRELUDE_PACKETS_MAX && bytes < PRELUDE_BYTES_MAX {
@@ -259,7 +264,8 @@ impl Lane {
     fn choose_times(&mut self, stream: &Stream, is_matroska: bool, prelude: &VecDeque<Packet>, index: usize) {
         let packets = || prelude.iter().filter(|packet| packet.stream() == index);
         let untold = self.kind == Kind::Video && packets().any(|packet| packet.pts().is_none());
-        if untold && matches!(stream.codec, Id::H264 | Id::HEVC) {
+        let in_order = stream.reorder == 0 && packets().all(|packet| packet.dts().is_some());
+        if untold && !in_order && matches!(stream.codec, Id::H264 | Id::HEVC) {
             let units = packets().map(AsRef::as_ref);
             if let Some(ordered) = Ordered::new(stream, self.frame, units) {
                 self.times = Times::Ordered(Box::new(ordered));
