@@ -131,11 +131,15 @@ impl LiveStreams {
         from.iter().chain(before).copied()
     }
 
-    /// Forgets a stream that has ended; returns its viewers.
-    pub fn remove(&mut self, id: StreamId) -> Vec<SessionKey> {
-        let Some(stream) = self.streams.remove(&id) else { return Vec::new() };
+    /// The sessions that play a stream.
+    pub fn viewers(&self, id: StreamId) -> Vec<SessionKey> {
+        self.streams.get(&id).map(|stream| stream.viewers.clone()).unwrap_or_default()
+    }
+
+    /// Forgets a stream.
+    pub fn remove(&mut self, id: StreamId) {
+        self.streams.remove(&id);
         self.by_path.retain(|_, entry| !matches!(entry, Entry::Running(running) if *running == id));
-        stream.viewers
     }
 
     /// A stream that is received here.
@@ -185,10 +189,11 @@ impl LiveStreams {
 
     /// Removes the streams that have had no session here for a while; they are to be unsubscribed from.
     pub fn take_idle(&mut self, now: Time) -> Vec<StreamId> {
-        let idle: Vec<_> = (self.streams.iter())
+        let mut idle: Vec<_> = (self.streams.iter())
             .filter(|(_, stream)| stream.idle_since.is_some_and(|since| now.since(since) > LINGER))
             .map(|(id, _)| *id)
             .collect();
+        idle.sort_unstable();
         for id in &idle {
             self.remove(*id);
         }

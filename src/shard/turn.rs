@@ -412,9 +412,11 @@ impl Shard {
                 }
             }
             Message::Stream(Notice::Ended { stream, reason }) => {
-                for key in self.live.remove(stream) {
+                // The goodbyes still tell where the stream's clocks stand.
+                for key in self.live.viewers(stream) {
                     self.end_session(key, &reason);
                 }
+                self.live.remove(stream);
             }
             Message::Moved(moved) => self.take_over(moved),
             Message::Shutdown => self.shut_down(),
