@@ -68,6 +68,8 @@ pub struct TrackOut {
     pub report_at: Option<Time>,
     /// Whether this track flows: PAUSE of one track's URL stops that track alone.
     pub enabled: bool,
+    /// Whether it flows again only from its next keyframe on: what lies between was not sent.
+    pub awaits_keyframe: bool,
 }
 
 /// What was sent since the synchronization source began (RFC 3550 section 6.4.1).

@@ -268,7 +268,9 @@ impl FilePlayback {
 
     /// The content time that is due at `now`.
     pub fn content_at(&self, now: Time) -> MediaTime {
-        let elapsed = now.since(self.clock.origin).as_nanos() as f64 * self.clock.scale * self.clock.speed;
+        // The clock of another play of the file is set before that play begins.
+        let elapsed = now.as_nanos() as i64 - self.clock.origin.as_nanos() as i64;
+        let elapsed = elapsed as f64 * self.clock.scale * self.clock.speed;
         MediaTime(self.clock.content.0 + elapsed as i64)
     }
 
@@ -286,6 +288,11 @@ impl FilePlayback {
     /// How fast it is played, as granted.
     pub fn pace(&self) -> Pace {
         Pace { scale: self.clock.scale, speed: self.clock.speed }
+    }
+
+    /// Whether only keyframes are sent.
+    pub fn skips_frames(&self) -> bool {
+        self.clock.scale > SCALE_ALL_FRAMES_MAX
     }
 
     fn enter(&mut self, ahead: Ahead, end: MediaTime) {
@@ -306,8 +313,7 @@ impl FilePlayback {
 
     fn is_skipped(&self, batch: &Batch) -> bool {
         let meta = batch.meta();
-        self.clock.scale > SCALE_ALL_FRAMES_MAX
-            && !(meta.keyframe && meta.track == leading(&self.info.tracks))
+        self.skips_frames() && !(meta.keyframe && meta.track == leading(&self.info.tracks))
     }
 
     fn next_due(&self) -> Option<MediaTime> {

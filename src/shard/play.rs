@@ -189,13 +189,11 @@ impl Shard {
     fn enable(&mut self, key: SessionKey, target: &Target) {
         let session = &mut self.sessions[key];
         let is_playing = session.state == State::Playing;
-        match target.track.filter(|index| session.track(*index).is_some()) {
-            Some(index) => {
-                for track in &mut session.tracks {
-                    track.enabled = track.track == index || (is_playing && track.enabled);
-                }
-            }
-            None => session.tracks.iter_mut().for_each(|track| track.enabled = true),
+        let only = target.track.filter(|index| session.track(*index).is_some());
+        for track in &mut session.tracks {
+            let was_enabled = track.enabled;
+            track.enabled = only.is_none_or(|index| track.track == index || (is_playing && was_enabled));
+            track.awaits_keyframe |= track.enabled && !was_enabled;
         }
     }
 
@@ -217,7 +215,10 @@ impl Shard {
         let infos: Vec<_> = (session.tracks.iter().filter(|track| track.enabled))
             .map(|track| {
                 let mut coming = (first..stream.window.end()).filter_map(|index| stream.window.get(index));
-                let next = coming.find(|batch| batch.meta().track == track.track);
+                let next = coming.find(|batch| {
+                    let meta = batch.meta();
+                    meta.track == track.track && (meta.keyframe || !track.awaits_keyframe)
+                });
                 RtpInfo {
                     url: track.url.clone(),
                     seq: next.map(|batch| batch.sequence()),
@@ -260,6 +261,9 @@ impl Shard {
                 return self.confirm(key, &asked);
             }
             if file.is_paused_midway() {
+                if file.skips_frames() {
+                    session.tracks.iter_mut().for_each(|track| track.awaits_keyframe = true);
+                }
                 session.start_granted = file.resume(self.now, pace);
                 session.state = State::Playing;
                 self.begin_tracks(key);

@@ -272,6 +272,10 @@ fn gather(session: &mut Session, batch: &Arc<Batch>, heads: &mut Heads, pieces: 
 fn renumber(session: &mut Session, batch: &Batch) -> Option<usize> {
     let slot = session.tracks.iter().position(|track| track.track == batch.meta().track && track.enabled)?;
     let track = &mut session.tracks[slot];
+    if track.awaits_keyframe && !batch.meta().keyframe {
+        return None;
+    }
+    track.awaits_keyframe = false;
     match &session.source {
         Source::File(file) if session.trains_sent == 0 => {
             let sequence = track.next_sequence.unwrap_or(batch.sequence());

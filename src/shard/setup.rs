@@ -192,6 +192,7 @@ impl Shard {
             interval: self.interval(),
             report_at: None,
             enabled: true,
+            awaits_keyframe: false,
         };
         let key = session.unwrap_or_else(|| self.make_session(conn, peer, target, mount, way.carrier()));
         if let Route::Unicast(unicast) = &track_out.route {
