@@ -17,3 +17,4 @@ mod seeking;
 mod server;
 mod sessions;
 mod setup;
+mod simulation;

@@ -47,6 +47,8 @@ pub struct Track {
     pub began: Option<Time>,
     pub reported: Option<Time>,
     has_flowed: bool,
+    flowed: Option<Time>,
+    silence: Duration,
 }
 
 /// From content to timestamps.
@@ -109,6 +111,8 @@ impl Track {
             began: None,
             reported: None,
             has_flowed: false,
+            flowed: None,
+            silence: Duration::ZERO,
         }
     }
 
@@ -128,7 +132,9 @@ impl Track {
 
     /// It does not flow for a while.
     pub fn rest(&mut self, content: &Content) {
-        self.expects = Expects::Due;
+        self.expects = Expects::again(self.kind);
+        // Its reports keep their own pace.
+        (self.began, self.reported) = (None, Some(Time::ZERO));
         if content.is_live {
             self.next_sequence = None;
         }
@@ -157,6 +163,13 @@ impl Track {
         self.sent.0 += 1;
         self.sent.1 += payload_octets as u32;
         Ok(())
+    }
+}
+
+impl Expects {
+    /// What a track begins with that did not flow for a while.
+    pub fn again(kind: Kind) -> Expects {
+        if kind == Kind::Video { Expects::Keyframe } else { Expects::Due }
     }
 }
 
@@ -267,7 +280,7 @@ fn take_unit(
             return Err(format!("track {index}: unit {unit} has timestamp {timestamp}, {off} ticks off"));
         }
     }
-    let is_start = track.expects != Expects::Next;
+    let is_start = matches!(track.expects, Expects::Start(_));
     if let Some(latest) = track.latest {
         let step = timestamp.wrapping_sub(latest) as i32;
         if is_start && step <= 0 {
@@ -362,7 +375,10 @@ fn check_time(track: &Track, play: &Play, scene: &Scene<'_>, unit: u64, dts: i64
         // are shown are late then.
         let frame = Duration::from_secs(1) / scene.content.presentation.framerate;
         let wait = if scene.content.presentation.has_b_frames { frame } else { PREROLL };
-        let slack = scene.rules.lateness(play.pace()) + wait.max(PREROLL).mul_f64(1.0 / play.pace());
+        // A backlog is sent at the pace of a large picture.
+        let backlog = Duration::from_millis(if scene.live.is_some() { 60 } else { 0 });
+        let slack =
+            scene.rules.lateness(play.pace()) + backlog + wait.max(PREROLL).mul_f64(1.0 / play.pace());
         let late = at - due - slack.as_nanos() as f64;
         if late > 0.0 {
             let (total, slack) = ((at - due) / 1e6, slack.as_millis());
@@ -376,8 +392,12 @@ fn check_time(track: &Track, play: &Play, scene: &Scene<'_>, unit: u64, dts: i64
 
 /// Reports come with the first packets, and from then on at the RFC's pace.
 fn report_is_due(track: &mut Track, scene: &Scene<'_>) -> Result<(), Fault> {
+    // Reports come with media: in a silence of the source there is none to come.
+    let gap = track.flowed.replace(scene.at).map_or(Duration::ZERO, |flowed| scene.at.since(flowed));
+    track.silence = track.silence.max(gap);
+    let silence = track.silence;
     let since = *track.began.get_or_insert(scene.at);
-    let slack = scene.rules.lateness(1.0);
+    let slack = scene.rules.lateness(1.0) + silence;
     let (since, allowed) = match track.reported {
         Some(reported) => (reported.max(since), REPORTS),
         None => (since, Duration::from_millis(5)),
@@ -434,10 +454,11 @@ pub fn take_report(
     let wall = scene.rules.wall(scene.at);
     let off = apart(wall, info.ntp);
     // What waits for room on a connection was written earlier.
-    if scene.is_calm && off > scene.rules.lateness(1.0) {
+    if scene.is_calm && off > scene.rules.lateness(1.0) + Duration::from_millis(100) {
         return Err(format!("track {index}: the report's clock is {off:?} off"));
     }
     track.reported = Some(scene.at);
+    track.silence = Duration::ZERO;
     let content_rate = track.rate as f64;
     let (predicted, slack) = match (scene.live, track.map, play) {
         (Some((origin, base)), ..) if scene.is_calm => {
@@ -450,7 +471,10 @@ pub fn take_report(
         }
         _ => return Ok(()),
     };
-    let slack = slack + scene.rules.lateness(play.map_or(1.0, Play::pace));
+    // What waits for room on a connection was written earlier; a unit may be decoded before the first moment.
+    let frame = Duration::from_secs(1) / scene.content.presentation.framerate;
+    let slack =
+        slack + scene.rules.lateness(play.map_or(1.0, Play::pace)) + frame + Duration::from_millis(50);
     let speed = play.map_or(1.0, |play| play.speed);
     let off = f64::from(info.rtp.wrapping_sub(predicted) as i32) / content_rate;
     if off.abs() > slack.as_secs_f64() * speed.max(1.0) + 0.001 {

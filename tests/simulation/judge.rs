@@ -107,7 +107,7 @@ impl Player {
         if !is_next(&asked) {
             return Err(format!("the reply to {asked:?} has CSeq {cseq:?}"));
         }
-        state.served = world.now;
+        state.served = asked.at;
         let allowed = self.allowed(world, line, &asked);
         if !allowed.contains(&response.status) {
             let state = asked.session.map(|place| &self.sessions[place]);
@@ -118,6 +118,14 @@ impl Player {
         self.last_status = response.status;
         if let Some(place) = asked.session {
             let session = &mut self.sessions[place];
+            if matches!(asked.ask, Ask::Play(_)) {
+                let infos = RtpInfo::parse_list(response.header("RTP-Info").unwrap_or_default());
+                session.take_held_before(world, &infos)?;
+            }
+            if response.status == 500 && matches!(asked.ask, Ask::Play(_)) {
+                // What was read is forgotten, and the new place could not be read.
+                (session.state, session.play) = (State::AtStart, None);
+            }
             if response.status == 454 {
                 session.ended.get_or_insert(world.now);
             } else {
@@ -163,7 +171,13 @@ impl Player {
                 }
                 match (&asked.ask, session) {
                     _ if rules.content(name).is_none() => {}
-                    (Ask::Setup(..), Some(session)) if session.state == State::Playing => allowed.push(455),
+                    (Ask::Setup(_, track, _), Some(session)) if session.state == State::Playing => {
+                        allowed.push(455);
+                        if session.may_be_over(rules, world.now) {
+                            let is_there = session.tracks.iter().any(|(other, _)| other.index == *track);
+                            allowed.push(if is_there { 400 } else { 200 });
+                        }
+                    }
                     (Ask::Setup(_, track, _), Some(session)) => {
                         let is_there = session.tracks.iter().any(|(other, _)| other.index == *track);
                         allowed.push(if is_there { 400 } else { 200 });
@@ -240,7 +254,7 @@ impl Player {
             Ask::Play(playing) => {
                 let Some(place) = asked.session else { return Ok(()) };
                 self.played(world, place, asked, *playing, response)?;
-                self.sessions[place].take_held(world, asked.at)
+                self.sessions[place].take_held_behind(world, asked.at)
             }
             Ask::Pause(track) => {
                 let Some(place) = asked.session else { return Ok(()) };
@@ -328,10 +342,11 @@ impl Player {
             may_end: false,
             is_calm,
             live,
-            dropped: 0,
+            keyed: Time::ZERO,
             packets: 0,
             held: Vec::new(),
             may_jump: false,
+            stood: None,
             is_whole: false,
         });
         self.current = Some(self.sessions.len() - 1);
@@ -396,28 +411,32 @@ struct Stage<'a> {
 
 fn play_live(session: &mut Session, stage: &Stage<'_>) -> Result<(), Fault> {
     let world = stage.world;
+    let jumps = session.tracks.iter().filter(|(track, _)| track.enabled).any(|(track, _)| {
+        let info = stage.infos.iter().find(|info| info.url == track.url);
+        let promised = info.and_then(|info| info.seq);
+        promised.zip(track.next_sequence).is_some_and(|(promised, next)| promised != next)
+    });
     for (track, _) in session.tracks.iter_mut().filter(|(track, _)| track.enabled) {
         let info = stage.infos.iter().find(|info| info.url == track.url).ok_or("no RTP-Info")?;
         if stage.was_playing && track.next_sequence.is_some() {
             if session.is_calm
-                && session.dropped == world.streams.dropped()
+                && world.streams.last_drop() < session.keyed
                 && info.seq.is_some_and(|seq| Some(seq) != track.next_sequence)
             {
                 return Err(format!("track {}: RTP-Info says {:?} while it flows", track.index, info.seq));
             }
             continue;
         }
-        let goes_on = info.seq.is_none() || info.seq == track.next_sequence;
-        if !stage.was_playing && track.next_sequence.is_some() && goes_on {
+        if !stage.was_playing && track.next_sequence.is_some() && !jumps {
             // Nothing is left out that decoding needs, unless a keyframe comes.
             session.may_jump |= info.seq.is_none();
             continue;
         }
         track.next_sequence = info.seq;
-        track.expects = if track.kind == Kind::Video { Expects::Keyframe } else { Expects::Due };
+        track.expects = Expects::again(track.kind);
     }
     if !stage.was_playing {
-        session.dropped = world.streams.dropped();
+        session.keyed = Time::ZERO;
         session.state = State::Playing;
         session.play = Some(Play {
             replied: world.now,
@@ -437,6 +456,9 @@ fn play_file(session: &mut Session, stage: &Stage<'_>, start: i64, response: &Re
     let Playing { from, scale, speed, .. } = stage.playing;
     let pace = (scale.unwrap_or(1.0).clamp(0.5, 16.0), speed.unwrap_or(1.0).clamp(0.25, 16.0));
     let old = session.play;
+    if from.is_none() && start == 0 && session.may_be_over(stage.world.rules, stage.world.now) {
+        session.state = State::AtStart;
+    }
     let is_same_scale = old.is_some_and(|old| (scale.is_none() && speed.is_none()) || old.scale == pace.0);
     let (kind, (scale, speed)) = match (from, session.state) {
         (Some(_), _) | (None, State::AtStart) => (Jump::Seek, pace),
@@ -493,8 +515,9 @@ fn seek(session: &mut Session, stage: &Stage<'_>, start: i64, pace: (f64, f64)) 
         return Err(format!("sound from {asked} ns begins at {start} ns"));
     }
     for (track, _) in &mut session.tracks {
-        track.expects = Expects::Due;
+        track.expects = Expects::again(track.kind);
         track.map = None;
+        track.last = None;
         if !track.enabled {
             continue;
         }
@@ -532,12 +555,21 @@ fn resume(session: &mut Session, stage: &Stage<'_>, start: i64, pace: (f64, f64)
         let (unit, round) = track.last?;
         Some((content.dts_nanos(track.index, unit) + i64::from(round) * end, round))
     });
-    let (last, round) = lasts.max().unwrap_or((old.content, 0));
-    let candidates = [round.saturating_sub(1), round, round + 1].map(|round| start + i64::from(round) * end);
-    let start = candidates.into_iter().min_by_key(|start| (start - last).abs()).unwrap_or(start);
+    let (last, mut round) = lasts.max().unwrap_or((old.content, 0));
+    let stood = match stage.was_playing {
+        true => Some(old).filter(|old| old.is_exact && session.is_calm).map(|old| old.content_at(world.now)),
+        false => session.stood,
+    };
+    let last = stood.unwrap_or(last);
+    if let (Some(stood), true) = (stood, end > 0) {
+        round = (stood / end).max(0) as u32;
+    }
+    let guess = start + i64::from(round) * end;
+    let guess = if (guess - last).abs() * 2 > end { guess + (last - guess).signum() * end } else { guess };
+    let start = unrolled(session, &stage.infos, start, end).unwrap_or(guess);
     let was_fast = old.scale > 2.0;
     let frame = 1_000_000_000 / i64::from(content.presentation.framerate);
-    let slack = 2 * frame + 50_000_000;
+    let slack = 2 * frame + world.rules.lateness(old.pace()).mul_f64(old.pace().max(1.0)).as_nanos() as i64;
     if session.is_whole && !was_fast && (start - last).abs() > slack {
         return Err(format!("resumed at {start} ns, {} ms from where it stood", (start - last) / 1_000_000));
     }
@@ -545,17 +577,14 @@ fn resume(session: &mut Session, stage: &Stage<'_>, start: i64, pace: (f64, f64)
     for (track, _) in &mut session.tracks {
         if !track.enabled {
             track.map = None;
-            track.expects = Expects::Due;
+            track.expects = Expects::again(track.kind);
             continue;
         }
         let info = stage.infos.iter().find(|info| info.url == track.url).ok_or("no RTP-Info")?;
         take_sequence(track, info)?;
-        take_map(track, info, start, pace.0)?;
+        take_map(track, info, start, pace.0, frame)?;
         if was_fast || is_fast {
-            track.expects = if track.kind == Kind::Video { Expects::Keyframe } else { Expects::Due };
-        }
-        if !session.is_whole && track.expects == Expects::Next {
-            track.expects = Expects::Due;
+            track.expects = Expects::again(track.kind);
         }
     }
     let is_exact = !stage.was_playing || session.over == Over::Udp;
@@ -576,7 +605,7 @@ fn stay(session: &mut Session, stage: &Stage<'_>, start: i64) -> Result<(), Faul
     let end = stage.content.end_nanos();
     let due = play.content_at(stage.world.now);
     let round = if end > 0 { (due - start + end / 2).max(0) / end } else { 0 };
-    let start = start + round * end;
+    let start = unrolled(session, &stage.infos, start, end).unwrap_or(start + round * end);
     for (track, _) in session.tracks.iter_mut().filter(|(track, _)| track.enabled) {
         let info = stage.infos.iter().find(|info| info.url == track.url).ok_or("no RTP-Info")?;
         // Datagrams do not wait for a reply that waits for room on its connection.
@@ -587,16 +616,31 @@ fn stay(session: &mut Session, stage: &Stage<'_>, start: i64) -> Result<(), Faul
         }
         if track.map.is_none() {
             take_sequence(track, info)?;
-            track.expects = Expects::Due;
+            track.expects = Expects::again(track.kind);
         }
-        take_map(track, info, start, play.scale)?;
+        take_map(track, info, start, play.scale, 0)?;
     }
     Ok(())
 }
 
+/// A content time of a reply with the rounds of the file before it, as the timestamp beside it tells them.
+fn unrolled(session: &Session, infos: &[RtpInfo], start: i64, end: i64) -> Option<i64> {
+    let (map, rate, timestamp) = session.tracks.iter().find_map(|(track, _)| {
+        let info = infos.iter().find(|info| track.enabled && info.url == track.url)?;
+        Some((track.map?, track.rate, info.rtptime?))
+    })?;
+    let rounds = 0..session.tracks.iter().filter_map(|(track, _)| track.last).map(|last| last.1).max()? + 3;
+    let starts = rounds.map(|round| start + i64::from(round) * end);
+    starts.min_by_key(|start| (timestamp.wrapping_sub(map.timestamp_of(*start, rate)) as i32).unsigned_abs())
+}
+
 /// The sequence number that RTP-Info promises.
 fn take_sequence(track: &mut Track, info: &RtpInfo) -> Result<(), Fault> {
-    let seq = info.seq.ok_or("no seq")?;
+    // Sound is not read ahead far enough where only keyframes are sent.
+    let Some(seq) = info.seq else {
+        track.next_sequence = track.next_sequence.filter(|_| track.has_flowed());
+        return Ok(());
+    };
     match track.next_sequence.replace(seq) {
         Some(next) if next != seq && track.has_flowed() => {
             Err(format!("track {}: RTP-Info says seq {seq}, but {next} is the next one", track.index))
@@ -606,12 +650,21 @@ fn take_sequence(track: &mut Track, info: &RtpInfo) -> Result<(), Fault> {
 }
 
 /// The timestamp that RTP-Info promises for a content time; it must lie on the track's timeline.
-fn take_map(track: &mut Track, info: &RtpInfo, content: i64, scale: f64) -> Result<(), Fault> {
+fn take_map(
+    track: &mut Track,
+    info: &RtpInfo,
+    content: i64,
+    scale: f64,
+    frame_nanos: i64,
+) -> Result<(), Fault> {
+    let frame_ticks = frame_nanos * track.rate / 1_000_000_000;
     let timestamp = info.rtptime.ok_or("no rtptime")?;
     if let Some(map) = track.map {
         let off = timestamp.wrapping_sub(map.timestamp_of(content, track.rate)) as i32;
-        // A microsecond of the Range header is a tenth of a tick.
-        if off.unsigned_abs() > 4 {
+        // A microsecond of the Range header is a tenth of a tick. Another scale may begin at a unit that is decoded
+        // before the content's first moment.
+        let slack = if map.scale == scale { 4 } else { 2 * frame_ticks };
+        if i64::from(off).abs() > slack {
             return Err(format!(
                 "track {}: rtptime of RTP-Info is {off} ticks off the timeline",
                 track.index
@@ -645,7 +698,10 @@ fn paused(
     if session.state != State::Playing {
         return Ok(());
     }
+    let may_be_over = session.may_be_over(world.rules, world.now);
     session.state = State::Paused;
+    session.stood =
+        session.play.filter(|play| play.is_exact && session.is_calm).map(|play| play.content_at(world.now));
     let (Some(play), Some(content)) = (&session.play, world.rules.content(&session.name)) else {
         return Ok(());
     };
@@ -654,11 +710,16 @@ fn paused(
     }
     let range = response.header("Range").and_then(|range| Range::parse(range).ok());
     let Some(Span::Npt { from: Some(Npt::At(at)), .. }) = range.map(|range| range.span) else {
+        if may_be_over {
+            session.state = State::AtStart;
+            return Ok(());
+        }
         return Err(format!("PAUSE of a file without Range: {response:?}"));
     };
     let off = (at.as_nanos() as i64 - play.content_at(world.now)).rem_euclid(content.end_nanos().max(1));
     let off = off.min(content.end_nanos() - off);
-    let slack = world.rules.lateness(play.pace()).mul_f64(play.pace().max(1.0)) + Duration::from_millis(60);
+    let frames = Duration::from_secs(2) / content.presentation.framerate;
+    let slack = world.rules.lateness(play.pace()).mul_f64(play.pace().max(1.0)) + frames;
     if session.is_calm && play.is_exact && off > slack.as_nanos() as i64 {
         return Err(format!("paused {} ms from where it plays ({at:?})", off / 1_000_000));
     }

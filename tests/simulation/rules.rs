@@ -65,7 +65,8 @@ impl Rules {
         let held = if self.weather.delay > 0.0 { self.weather.hold.end * 6 } else { Duration::ZERO };
         // Two segments of half a second are read ahead.
         let library = if self.library.delay > 0.0 { self.library.delays.end.mul_f64(3.0) } else { MS(0) };
-        let library = if library.mul_f64(pace) < MS(400) { MS(0) } else { library * 4 };
+        let library =
+            if library.mul_f64(pace) < MS(400) { MS(0) } else { library.mul_f64(4.0_f64.max(pace)) };
         self.stall * 2 + held + library + MS(30)
     }
 

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use proto::rtp::header::Header;
+use proto::rtsp::headers::rtp_info::RtpInfo;
 use proto::time::Time;
 use proto::track::Kind;
 
@@ -75,15 +77,17 @@ pub struct Session {
     /// Its player reads at once and follows the rules.
     pub is_calm: bool,
     pub live: Option<Run>,
-    /// Batches that shards had no room for when media last went on.
-    pub dropped: u64,
+    /// When the latest keyframe that was sent was published: nothing is missing up to then.
+    pub keyed: Time,
     /// Packets in all.
     pub packets: u64,
-    /// Datagrams that fit only what a PLAY has asked for whose reply is not there yet: the reply may have to wait for
-    /// room on the connection, media need not.
+    /// Datagrams since a PLAY was asked whose reply is not there yet: the reply may have to wait for room on the
+    /// connection, media need not.
     pub held: Vec<(Time, usize, bool, Bytes)>,
     /// A live stream may go on at the next keyframe.
     pub may_jump: bool,
+    /// Content time at which it was paused, rounds counted on.
+    pub stood: Option<i64>,
     /// All tracks have flowed together since the last jump.
     pub is_whole: bool,
 }
@@ -101,19 +105,39 @@ impl Session {
         if !is_play_asked {
             return self.take(world, world.now, slot, is_report, bytes);
         }
-        if self.held.is_empty() {
-            let before = (self.tracks.clone(), self.play, self.state, self.is_dying, self.dropped);
-            if self.take(world, world.now, slot, is_report, bytes).is_ok() {
-                return Ok(());
-            }
-            (self.tracks, self.play, self.state, self.is_dying, self.dropped) = before;
-        }
         self.held.push((world.now, slot, is_report, bytes.clone()));
         Ok(())
     }
 
-    /// Judges what came before the reply to a PLAY that was asked at a time.
-    pub fn take_held(&mut self, world: &World<'_>, asked: Time) -> Result<(), Fault> {
+    /// Judges what came before the reply to a PLAY and still belongs to what was before it.
+    pub fn take_held_before(&mut self, world: &World<'_>, infos: &[RtpInfo]) -> Result<(), Fault> {
+        let mut held = std::mem::take(&mut self.held);
+        let split = held.iter().position(|(_, slot, is_report, bytes)| {
+            let track = &self.tracks[*slot].0;
+            let info = infos.iter().find(|info| info.url == track.url);
+            let header = Header::parse(bytes).map(|(header, _)| header);
+            match (is_report, header, info.and_then(|info| info.seq)) {
+                (true, ..) | (_, None, _) => false,
+                (false, Some(header), Some(seq)) => header.sequence.wrapping_sub(seq) < 0x8000,
+                (false, Some(_), None) => !infos.is_empty() && self.state != State::Playing,
+            }
+        });
+        self.held = held.split_off(split.unwrap_or(held.len()));
+        if self.state == State::Paused && !held.is_empty() {
+            // PAUSE was asked together with PLAY.
+            self.state = State::Playing;
+            held.iter().try_for_each(|(at, slot, is_report, bytes)| {
+                self.take(world, *at, *slot, *is_report, bytes)
+            })?;
+            self.state = State::Paused;
+            return Ok(());
+        }
+        held.iter()
+            .try_for_each(|(at, slot, is_report, bytes)| self.take(world, *at, *slot, *is_report, bytes))
+    }
+
+    /// Judges the rest of it.
+    pub fn take_held_behind(&mut self, world: &World<'_>, asked: Time) -> Result<(), Fault> {
         let held = std::mem::take(&mut self.held);
         if let (Some(play), false) = (&mut self.play, held.is_empty()) {
             (play.origin, play.is_exact) = (asked, false);
@@ -158,8 +182,10 @@ impl Session {
             rules,
             content,
             is_calm: self.is_calm,
+            // Whoever joins at an old keyframe goes on at the next one.
             may_skip: self.may_jump
-                || self.dropped != streams.dropped()
+                || self.play.is_some_and(|play| at.since(play.replied) < Duration::from_millis(100))
+                || streams.last_drop() >= self.keyed
                 || (self.over == Over::Tcp && !self.is_calm),
             live: self.live.as_ref().and_then(base),
         };
@@ -181,11 +207,18 @@ impl Session {
         if track.kind == Kind::Video || !has_leading {
             self.may_jump = false;
         }
+        if let (Some((origin, _)), Some((unit, _))) = (scene.live, track.last) {
+            let published = origin + Duration::from_nanos(content.dts_nanos(track.index, unit).max(0) as u64);
+            if track.kind == Kind::Video && content.unit(track.index, unit).keyframe {
+                self.keyed = published;
+            } else if !has_leading {
+                self.keyed = Time::from_nanos(published.as_nanos().saturating_sub(15_000_000_000));
+            }
+        }
         if took == Took::Skipped {
             let is_video = track.kind == Kind::Video;
             if is_video || !has_leading {
                 // The others go on behind this keyframe, too.
-                self.dropped = streams.dropped();
                 for (track, _) in &mut self.tracks {
                     if track.kind != Kind::Video {
                         track.next_sequence = None;
@@ -205,18 +238,22 @@ impl Session {
             return Err(format!("track {}: BYE twice", track.index));
         }
         let is_over = self.state == State::Playing && !content.is_live && self.is_sent(content);
-        if is_over {
-            if let Some(play) = &self.play {
+        let may_be_gone = self.may_be_gone(rules, at);
+        let early =
+            self.play.as_ref().filter(|play| is_over && play.is_exact && self.is_calm).map_or(0, |play| {
                 let rounds = i64::from(play.rounds_left.unwrap_or(0)) + 1;
                 let end = (content.end_nanos() * rounds).min(play.until.unwrap_or(i64::MAX));
-                let early = end - play.content_at(at) - 6_000_000 * (play.pace().ceil() as i64);
-                if play.is_exact && self.is_calm && early > 0 {
-                    return Err(format!("BYE {} ms before the end", early / 1_000_000));
-                }
-            }
+                // The last stretch may not know that a picture before it is shown behind it.
+                let frame = 1_000_000_000 / i64::from(content.presentation.framerate);
+                end - frame - play.content_at(at) - 6_000_000 * (play.pace().ceil() as i64)
+            });
+        if is_over && early <= 0 {
             self.state = State::AtStart;
-        } else if self.state != State::AtStart && !self.may_be_gone(rules, at) {
-            return Err(format!("BYE in the middle ({:?})", self.state));
+        } else if is_over && !may_be_gone {
+            return Err(format!("BYE {} ms before the end", early / 1_000_000));
+        } else if self.state != State::AtStart && !may_be_gone {
+            let lasts: Vec<_> = self.tracks.iter().map(|(track, _)| (track.index, track.last)).collect();
+            return Err(format!("BYE in the middle ({:?}, {lasts:?})", self.state));
         }
         let was_start = self.state == State::AtStart;
         if !was_start {
@@ -238,7 +275,9 @@ impl Session {
                 return true;
             }
             // A stretch may be too short for a unit of every track.
-            let Some((last, round)) = track.last else { return true };
+            let Some((last, round)) = track.last.filter(|_| track.expects == Expects::Next) else {
+                return true;
+            };
             let gop = u64::from(content.presentation.gop_frames);
             let next = if is_fast { last - last % gop + gop } else { last + 1 };
             if let Some(until) = play.until
@@ -248,6 +287,16 @@ impl Session {
             }
             next >= content.unit_count(track.index) && play.rounds_left.is_some_and(|left| left <= round)
         })
+    }
+
+    /// Whether a stretch without a single unit may have come to its end: that cannot be seen.
+    pub fn may_be_over(&self, rules: &Rules, at: Time) -> bool {
+        let (Some(play), Some(content)) = (&self.play, rules.content(&self.name)) else { return false };
+        let is_silent = self.tracks.iter().all(|(track, _)| track.sent.0 == 0);
+        let rounds = i64::from(play.rounds_left.unwrap_or(0)) + 1;
+        let end = (content.end_nanos() * rounds).min(play.until.unwrap_or(i64::MAX));
+        let frame = 2_000_000_000 / i64::from(content.presentation.framerate);
+        self.state == State::Playing && is_silent && play.content_at(at) + frame > end
     }
 
     /// Whether the server may have ended the session of itself.

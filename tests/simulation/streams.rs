@@ -42,6 +42,8 @@ pub struct SimStreams {
     /// Whether inboxes are full at the moment.
     is_full: Arc<AtomicBool>,
     dropped: Arc<AtomicU64>,
+    dropped_at: Arc<AtomicU64>,
+    now: Arc<AtomicU64>,
 }
 
 struct State {
@@ -106,6 +108,8 @@ impl SimStreams {
             state: Mutex::new(state),
             is_full: Arc::default(),
             dropped: Arc::default(),
+            dropped_at: Arc::default(),
+            now: Arc::default(),
         }
     }
 
@@ -117,6 +121,7 @@ impl SimStreams {
     pub fn step(&self, now: Time, wall: NtpTime) {
         let state = &mut *self.state.lock().unwrap();
         state.now = now;
+        self.now.store(now.as_nanos(), Ordering::Relaxed);
         self.congest(state);
         self.obey(state, wall);
         self.publish(state);
@@ -148,6 +153,14 @@ impl SimStreams {
     /// Batches that shards had no room for so far.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// When a shard last had no room; before everything when that never was.
+    pub fn last_drop(&self) -> Time {
+        if self.dropped() == 0 {
+            return Time::ZERO;
+        }
+        Time::from_nanos(self.dropped_at.load(Ordering::Relaxed))
     }
 
     /// Runs that were lost, subscriptions that were refused.
@@ -256,6 +269,7 @@ impl SimStreams {
     /// A subscriber whose inbox is full at times.
     fn wrapped(&self, subscriber: Subscriber, known: Arc<Mutex<Option<Arc<Description>>>>) -> Subscriber {
         let (is_full, dropped) = (self.is_full.clone(), self.dropped.clone());
+        let (dropped_at, now) = (self.dropped_at.clone(), self.now.clone());
         let deliver = subscriber.deliver;
         let deliver = move |notice| {
             if let Notice::Subscribed { answer: Ok(snapshot), .. } = &notice {
@@ -263,6 +277,7 @@ impl SimStreams {
             }
             if matches!(notice, Notice::Batch { .. }) && is_full.load(Ordering::Relaxed) {
                 dropped.fetch_add(1, Ordering::Relaxed);
+                dropped_at.store(now.load(Ordering::Relaxed), Ordering::Relaxed);
                 return false;
             }
             deliver(notice)

@@ -17,7 +17,7 @@ use super::faults::{Counts, Kind};
 use super::library::SlowLibrary;
 use super::player::{self, Player};
 use super::rules::{RUN, Rules};
-use super::session::{State, seconds};
+use super::session::{Over, State, seconds};
 use super::streams::SimStreams;
 
 /// Turns without a step of the clock after which a shard is taken to run in a circle.
@@ -201,6 +201,7 @@ impl Run {
                 streams: &self.streams,
                 net: &self.net,
                 is_stopping: self.is_stopping,
+                traces: self.traces,
             };
             let player = &mut self.players[player];
             if let Err(fault) = player.take(&world, &departure) {
@@ -220,6 +221,7 @@ impl Run {
             streams: &self.streams,
             net: &self.net,
             is_stopping: self.is_stopping,
+            traces: self.traces,
         };
         for id in &due {
             let player = &mut self.players[*id];
@@ -282,15 +284,19 @@ impl Run {
         for (index, shard) in self.shards.iter().enumerate() {
             assert!(shard.is_none(), "shard {index} does not stop");
         }
+        self.check_goodbyes();
+    }
+
+    /// Everyone who could hear it was told that it is over.
+    fn check_goodbyes(&self) {
         for player in &self.players {
             for session in &player.sessions {
-                let missing = session.tracks.iter().any(|(t, _)| t.sent.0 > 0 && !t.said_bye);
-                let is_heard = session.is_calm && session.ended.is_none();
-                assert!(
-                    !(missing && is_heard && session.state == State::Playing),
-                    "player {}: no BYE when the server stops",
-                    player.id
-                );
+                // A PLAY without an answer leaves it open what belonged to it.
+                let missing = session.held.is_empty()
+                    && session.tracks.iter().any(|(t, _)| t.sent.0 > 0 && !t.said_bye);
+                let is_heard = session.over == Over::Udp || (session.is_calm && session.ended.is_none());
+                let is_on = session.state == State::Playing;
+                assert!(!(missing && is_heard && is_on), "player {}: no BYE: {session:?}", player.id);
             }
         }
     }
@@ -303,6 +309,7 @@ impl Run {
             streams: &self.streams,
             net: &self.net,
             is_stopping: false,
+            traces: self.traces,
         };
         for player in &mut self.players {
             player.leave(&world);
@@ -310,6 +317,7 @@ impl Run {
         // The longest life of what nobody speaks for: a session's, then its connection's.
         let silence = self.rules.settings.session_timeout + Duration::from_secs(60 + 15);
         self.run_until(now + silence);
+        self.check_goodbyes();
         for (index, shard) in self.shards.iter().enumerate() {
             let census = shard.as_ref().map(Shard::census);
             assert_eq!(census, Some(Census::default()), "shard {index} keeps something");
