@@ -58,7 +58,7 @@ impl Cutter {
             Wanted::At(position) => self.reader.go_to(position).map(|()| position)?,
         };
         if before != Some(position) {
-            self.end = position.keyframe;
+            self.end = position.keyframe.max(self.reader.passed());
         }
         Ok(position)
     }

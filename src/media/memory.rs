@@ -384,7 +384,7 @@ mod tests {
             let (fresh, info) = opened(presentation.clone());
             let again = fresh.read(&info, Wanted::At(segment.position)).unwrap();
             assert_eq!(batch_facts(&again), batch_facts(segment), "{:?}", segment.position);
-            assert_eq!(again.next, segment.next);
+            assert_eq!((again.next, again.end), (segment.next, segment.end), "{:?}", segment.position);
         }
     }
 

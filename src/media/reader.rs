@@ -75,6 +75,8 @@ pub struct Reader {
     begun: Vec<Option<MediaTime>>,
     // For each track the decoding time of the frame read last, in ticks.
     last: Vec<i64>,
+    // Latest presentation end of what was passed over since the last jump.
+    passed: MediaTime,
 }
 
 impl Plan {
@@ -146,6 +148,7 @@ impl Reader {
             floor: NOWHERE,
             begun,
             last,
+            passed: MediaTime(i64::MIN),
         }
     }
 
@@ -177,7 +180,9 @@ impl Reader {
         self.start = first_dts.map(|frame| self.plan.dts(frame)).min().unwrap_or(MediaTime::ZERO);
         // Sound that begins long before the first picture fills stretches of its own.
         while time >= key && self.key_lies_behind()? {
-            match self.stretch()?.and_then(|stretch| stretch.next) {
+            let stretch = self.stretch()?;
+            self.pass(stretch.as_ref());
+            match stretch.and_then(|stretch| stretch.next) {
                 Some(next) => position = next,
                 None => break,
             }
@@ -199,6 +204,7 @@ impl Reader {
         self.start = first_dts.map(|frame| self.plan.dts(frame)).min().unwrap_or(MediaTime::ZERO);
         while self.next != Some(position) {
             let stretch = self.stretch()?;
+            self.pass(stretch.as_ref());
             if stretch.is_none_or(|stretch| stretch.next.is_none_or(|next| next.keyframe != key)) {
                 return Err(MediaError::Broken("the file changed while it was read".into()));
             }
@@ -232,6 +238,19 @@ impl Reader {
         let next = self.following(position, cut, end);
         self.next = next;
         Ok(Some(Stretch { position, next, frames }))
+    }
+
+    /// Latest presentation end of what was passed over on the way to a position: pictures are shown in another order
+    /// than they come.
+    pub fn passed(&self) -> MediaTime {
+        self.passed
+    }
+
+    fn pass(&mut self, stretch: Option<&Stretch>) {
+        for frame in stretch.iter().flat_map(|stretch| &stretch.frames) {
+            let end = frame.pts.saturating_add(i64::from(frame.duration));
+            self.passed = self.passed.max(self.plan.nanos(frame.track, end));
+        }
     }
 
     /// How many leading frames the stretch takes, where it ends, and the keyframe that ended it.
@@ -342,6 +361,7 @@ impl Reader {
     }
 
     fn clear(&mut self) {
+        self.passed = MediaTime(i64::MIN);
         self.waiting.iter_mut().for_each(VecDeque::clear);
         self.waiting_bytes = 0;
         self.ended = false;

@@ -41,6 +41,8 @@ pub struct FilePlayback {
     clock: Clock,
     has_played: bool,
     sent_until: MediaTime,
+    /// Content time at the last pause.
+    stood: MediaTime,
 }
 
 #[derive(Debug)]
@@ -102,6 +104,7 @@ impl FilePlayback {
             clock,
             has_played: false,
             sent_until: MediaTime::ZERO,
+            stood: MediaTime::ZERO,
         }
     }
 
@@ -274,8 +277,17 @@ impl FilePlayback {
         MediaTime(self.clock.content.0 + elapsed as i64)
     }
 
+    /// Stops at `now`; returns the content time that was reached.
+    pub fn pause(&mut self, now: Time) -> MediaTime {
+        self.stood = self.content_at(now).max(MediaTime::ZERO);
+        self.stood
+    }
+
     /// The content time that playing would go on at.
     pub fn paused_at(&self) -> MediaTime {
+        if self.skips_frames() && self.current.is_some() {
+            return self.stood;
+        }
         self.next_due().unwrap_or(MediaTime::ZERO).max(MediaTime::ZERO)
     }
 
@@ -290,8 +302,13 @@ impl FilePlayback {
         Pace { scale: self.clock.scale, speed: self.clock.speed }
     }
 
+    /// Whether frames were skipped that another pace would send.
+    pub fn has_skipped(&self, pace: Pace) -> bool {
+        self.skips_frames() && pace.scale <= SCALE_ALL_FRAMES_MAX
+    }
+
     /// Whether only keyframes are sent.
-    pub fn skips_frames(&self) -> bool {
+    fn skips_frames(&self) -> bool {
         self.clock.scale > SCALE_ALL_FRAMES_MAX
     }
 

@@ -64,6 +64,10 @@ impl Shard {
         }
         let is_retrying = self.connections.get(conn).is_some_and(|connection| connection.is_retrying);
         if !is_retrying {
+            // What is refused changes nothing.
+            if let Err(refusal) = self.check_play(key, &asked) {
+                return refusal.into();
+            }
             self.finish_batch(key);
             self.enable(key, target);
         }
@@ -112,7 +116,7 @@ impl Shard {
                 response
             }
             Source::File(file) => {
-                let at = file.content_at(self.now).max(MediaTime::ZERO);
+                let at = file.pause(self.now);
                 response.header("Range", range(at, file, None).to_string())
             }
         };
@@ -185,6 +189,22 @@ impl Shard {
         }
     }
 
+    /// Whether a PLAY asks for something that there is.
+    fn check_play(&self, key: SessionKey, asked: &Asked) -> Result<(), Refusal> {
+        let session = &self.sessions[key];
+        let Source::File(file) = &session.source else { return Ok(()) };
+        check_range(file, asked)?;
+        let here = match session.state {
+            State::Playing => file.content_at(self.now).max(MediaTime::ZERO),
+            State::Ready | State::Starting => file.paused_at(),
+        };
+        let from = asked.from.or(session.start).unwrap_or(here);
+        if asked.until.is_some_and(|until| until <= from) {
+            return Err(Refusal::new(Status::INVALID_RANGE, "Range ends before it begins"));
+        }
+        Ok(())
+    }
+
     /// PLAY of one track's URL lets that track flow; of the presentation, all.
     fn enable(&mut self, key: SessionKey, target: &Target) {
         let session = &mut self.sessions[key];
@@ -241,17 +261,9 @@ impl Shard {
     fn play_file(&mut self, conn: Conn, key: SessionKey, asked: Asked) -> Outcome {
         let session = &mut self.sessions[key];
         let Source::File(file) = &mut session.source else { return Outcome::Wait };
-        if let Err(refusal) = check_range(file, &asked) {
-            return refusal.into();
-        }
-        let from = asked.from.or(session.start.take());
-        let here = match session.state {
-            State::Playing => file.content_at(self.now).max(MediaTime::ZERO),
-            State::Ready | State::Starting => file.paused_at(),
-        };
-        if asked.until.is_some_and(|until| until <= from.unwrap_or(here)) {
-            return Refusal::new(Status::INVALID_RANGE, "Range ends before it begins").into();
-        }
+        let mut from = asked.from.or(session.start.take());
+        let mut plays = self.settings.loops;
+        let mut until = asked.until.filter(|until| !is_the_end(file, *until));
         let pace = asked.pace.unwrap_or_default();
         if from.is_none() {
             file.play_until(asked.until);
@@ -260,18 +272,23 @@ impl Shard {
                 session.start_granted = file.content_at(self.now).max(MediaTime::ZERO);
                 return self.confirm(key, &asked);
             }
-            if file.is_paused_midway() {
-                if file.skips_frames() {
-                    session.tracks.iter_mut().for_each(|track| track.awaits_keyframe = true);
-                }
+            if file.is_paused_midway() && !file.has_skipped(pace) {
                 session.start_granted = file.resume(self.now, pace);
                 session.state = State::Playing;
                 self.begin_tracks(key);
                 return self.confirm(key, &asked);
             }
+            if file.is_paused_midway() {
+                // Fast playing stands before its next keyframe: what lies between was not read on purpose.
+                from = Some(match session.state {
+                    State::Playing => file.content_at(self.now).max(MediaTime::ZERO),
+                    State::Ready | State::Starting => file.paused_at(),
+                });
+                (plays, until) = (file.plays_left.map(|left| left.saturating_add(1)), file.until);
+            }
         }
         let from = from.unwrap_or(MediaTime::ZERO);
-        file.jump(self.settings.loops, asked.until.filter(|until| !is_the_end(file, *until)));
+        file.jump(plays, until);
         let info = file.info.clone();
         session.state = State::Starting;
         session.trains_sent = 0;

@@ -116,6 +116,11 @@ impl Track {
         }
     }
 
+    /// The next timestamp may be any.
+    pub fn forget_latest(&mut self) {
+        self.latest = None;
+    }
+
     /// The source ends; the next one has another name.
     pub fn renew(&mut self) {
         self.old_ssrcs.extend(self.ssrc.take());

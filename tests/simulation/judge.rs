@@ -124,6 +124,9 @@ impl Player {
             }
             if response.status == 500 && matches!(asked.ask, Ask::Play(_)) {
                 // What was read is forgotten, and the new place could not be read.
+                if session.state == State::AtStart && session.play.is_some() {
+                    session.tracks.iter_mut().for_each(|(track, _)| track.renew());
+                }
                 (session.state, session.play) = (State::AtStart, None);
             }
             if response.status == 454 {
@@ -459,7 +462,8 @@ fn play_file(session: &mut Session, stage: &Stage<'_>, start: i64, response: &Re
     if from.is_none() && start == 0 && session.may_be_over(stage.world.rules, stage.world.now) {
         session.state = State::AtStart;
     }
-    let is_same_scale = old.is_some_and(|old| (scale.is_none() && speed.is_none()) || old.scale == pace.0);
+    let is_same_scale =
+        old.is_some_and(|old| (scale.is_none() && speed.is_none()) || (old.scale, old.speed) == pace);
     let (kind, (scale, speed)) = match (from, session.state) {
         (Some(_), _) | (None, State::AtStart) => (Jump::Seek, pace),
         (None, State::Playing) if is_same_scale => {
@@ -485,7 +489,11 @@ fn play_file(session: &mut Session, stage: &Stage<'_>, start: i64, response: &Re
         }
     }
     match kind {
-        Jump::Seek => seek(session, stage, start, (scale, speed)),
+        Jump::Seek => seek(session, stage, stage.playing.from.unwrap_or(0), start, (scale, speed)),
+        // Only keyframes were read: it begins anew where it stood.
+        Jump::Resume if old.is_some_and(|old| old.scale > 2.0) && scale <= 2.0 => {
+            resume_anew(session, stage, start, (scale, speed))
+        }
         Jump::Resume => resume(session, stage, start, (scale, speed)),
         Jump::Stay => stay(session, stage, start),
     }?;
@@ -499,9 +507,38 @@ enum Jump {
     Stay,
 }
 
-fn seek(session: &mut Session, stage: &Stage<'_>, start: i64, pace: (f64, f64)) -> Result<(), Fault> {
+fn resume_anew(session: &mut Session, stage: &Stage<'_>, start: i64, pace: (f64, f64)) -> Result<(), Fault> {
+    let old = session.play.ok_or("resumed before it played")?;
+    let end = stage.content.end_nanos().max(1);
+    let stood = match stage.was_playing {
+        true => Some(old.content_at(stage.world.now)).filter(|_| old.is_exact && session.is_calm),
+        false => session.stood,
+    };
+    let frame = 1_000_000_000 / i64::from(stage.content.presentation.framerate);
+    let gop = frame * i64::from(stage.content.presentation.gop_frames);
+    let late = stage.world.rules.lateness(old.pace()).mul_f64(old.pace());
+    if let Some(stood) = stood {
+        let back = (stood - start).rem_euclid(end).min((start - stood).rem_euclid(end));
+        if back > gop + 2 * frame + late.as_nanos() as i64 {
+            return Err(format!("resumed at {start} ns, {} ms from where it stood", back / 1_000_000));
+        }
+    }
+    let round = stood.map_or(0, |stood| (stood / end).max(0)) as u32;
+    seek(session, stage, start, start, pace)?;
+    if let Some(play) = &mut session.play {
+        (play.until, play.rounds_left) = (old.until, old.rounds_left.map(|left| left.saturating_sub(round)));
+    }
+    Ok(())
+}
+
+fn seek(
+    session: &mut Session,
+    stage: &Stage<'_>,
+    asked: i64,
+    start: i64,
+    pace: (f64, f64),
+) -> Result<(), Fault> {
     let (world, content) = (stage.world, stage.content);
-    let asked = stage.playing.from.unwrap_or(0);
     let mut first_due = start;
     if content.kind(0) == Kind::Video {
         let key = content.keyframe_at(asked);
@@ -585,6 +622,9 @@ fn resume(session: &mut Session, stage: &Stage<'_>, start: i64, pace: (f64, f64)
         take_map(track, info, start, pace.0, frame)?;
         if was_fast || is_fast {
             track.expects = Expects::again(track.kind);
+        } else if old.scale != pace.0 && track.expects != Expects::Next {
+            // Decoding and presentation draw together: nothing is known of the first timestamp.
+            track.forget_latest();
         }
     }
     let is_exact = !stage.was_playing || session.over == Over::Udp;
@@ -720,6 +760,9 @@ fn paused(
     let off = off.min(content.end_nanos() - off);
     let frames = Duration::from_secs(2) / content.presentation.framerate;
     let slack = world.rules.lateness(play.pace()).mul_f64(play.pace().max(1.0)) + frames;
+    // Another round is entered as soon as nothing of the one before is left to send.
+    let gop = Duration::from_secs(1) / content.presentation.framerate * content.presentation.gop_frames;
+    let slack = if play.scale > 2.0 && at.is_zero() { slack + gop } else { slack };
     if session.is_calm && play.is_exact && off > slack.as_nanos() as i64 {
         return Err(format!("paused {} ms from where it plays ({at:?})", off / 1_000_000));
     }

@@ -172,7 +172,7 @@ impl Session {
             }
         }
         let leading = self.tracks.iter().find(|(track, _)| track.kind == Kind::Video);
-        let has_leading = leading.is_some_and(|(track, _)| track.enabled);
+        let has_leading = leading.is_some_and(|(track, _)| track.enabled && track.expects == Expects::Next);
         let base = |run: &Run| {
             let known = run.description.lock().unwrap().clone();
             known.map(|known| (run.origin, known.timestamp_base[usize::from(self.tracks[slot].0.index)]))
