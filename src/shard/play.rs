@@ -266,7 +266,7 @@ impl Shard {
         let mut until = asked.until.filter(|until| !is_the_end(file, *until));
         let pace = asked.pace.unwrap_or_default();
         if from.is_none() {
-            file.play_until(asked.until);
+            file.play_until(until);
             if session.state == State::Playing && (asked.pace.is_none() || pace == file.pace()) {
                 // A sign of life, or another track that begins to flow.
                 session.start_granted = file.content_at(self.now).max(MediaTime::ZERO);

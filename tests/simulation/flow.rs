@@ -449,6 +449,10 @@ pub fn take_report(
     info: &SenderInfo,
 ) -> Result<(), Fault> {
     let index = track.index;
+    if track.ssrc.is_none() && info.packets == 0 {
+        // A track that was silent so far says goodbye all the same.
+        return Ok(());
+    }
     if track.ssrc != Some(info.ssrc) {
         return Err(format!("track {index}: a report of {:08x}, not of {:?}", info.ssrc, track.ssrc));
     }

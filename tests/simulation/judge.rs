@@ -182,6 +182,10 @@ impl Player {
                         }
                     }
                     (Ask::Setup(_, track, _), Some(session)) => {
+                        if session.live.as_ref().is_some_and(super::streams::Run::is_lost) {
+                            // What was set up first belongs to a run that is over.
+                            allowed.push(400);
+                        }
                         let is_there = session.tracks.iter().any(|(other, _)| other.index == *track);
                         allowed.push(if is_there { 400 } else { 200 });
                     }
@@ -565,7 +569,9 @@ fn seek(
         track.expects = Expects::Start(asked);
     }
     let is_exact = !stage.was_playing || session.over == Over::Udp;
-    let until = stage.playing.until;
+    // A range that ends where the file does names no end of its own: the file is played as often as it is set to be.
+    let length = content.presentation.duration.as_nanos() as i64;
+    let until = stage.playing.until.filter(|until| until + 1_000_000 < length);
     session.is_whole = session.tracks.iter().filter(|(track, _)| track.enabled).count()
         == usize::from(content.track_count());
     session.play = Some(Play {

@@ -234,6 +234,10 @@ impl Session {
 
     fn take_bye(&mut self, rules: &Rules, content: &Content, at: Time, slot: usize) -> Result<(), Fault> {
         let track = &self.tracks[slot].0;
+        if track.ssrc.is_none() {
+            // It was silent from its beginning to its end.
+            return Ok(());
+        }
         if track.said_bye {
             return Err(format!("track {}: BYE twice", track.index));
         }
