@@ -1,6 +1,10 @@
 //! One binary for all behaviours; a file for each.
 
-#![allow(clippy::unwrap_used)] // Helpers of tests fail as tests do.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
+#![allow(
+    dead_code,
+    reason = "harness, client and judges are tools for more cases than there are at any one time"
+)] // Helpers of tests fail as tests do.
 
 mod bit_exact;
 mod client;

@@ -36,7 +36,7 @@ pub fn a_wake_before_the_turn_is_not_lost(make: Make<'_>) {
     let mut driver = make();
     let waker = driver.waker();
     waker.wake_by_ref();
-    waker.clone().wake();
+    waker.wake_by_ref();
     waker.wake_by_ref();
     driver.turn(None, &mut Vec::new()).unwrap();
     // Several calls are one: the next turn lasts until its time.

@@ -24,6 +24,7 @@ pub enum Over {
 
 /// Where one track comes to.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a handful of them")]
 pub enum Route {
     Channels(u8, u8),
     Ports(Ports),
@@ -147,6 +148,7 @@ impl Session {
     }
 
     /// Judges a packet.
+    #[allow(clippy::too_many_lines, reason = "one branch a kind of packet")]
     pub fn take(
         &mut self,
         world: &World<'_>,

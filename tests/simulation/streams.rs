@@ -213,7 +213,7 @@ impl SimStreams {
 
     fn start(&self, state: &mut State, wall: NtpTime) {
         let id = state.runs.len() as u64 + 1;
-        let mut random = SmallRng::seed_from_u64(state.random.next());
+        let mut random = SmallRng::seed_from_u64(state.random.draw());
         let publisher = Publisher::new(id, PATH, self.tracks.clone(), wall, 1_400, &mut random);
         let lost_at = self.temper.loss.map(|mean| state.now + mean.mul_f64(2.0 * state.random.fraction()));
         state.running = Some(Running {

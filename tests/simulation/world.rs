@@ -67,7 +67,7 @@ impl Run {
         if traces {
             println!("{rules:#?}");
         }
-        let net = Net::new(random.next(), rules.weather.clone());
+        let net = Net::new(random.draw(), rules.weather.clone());
         net.keep_departures();
         let inner = MemoryLibrary::new(1_400);
         for (name, content) in &rules.files {
@@ -89,7 +89,7 @@ impl Run {
                 inbox,
                 shards: outsides.clone(),
                 client_ports: client_ports.clone(),
-                random: SmallRng::seed_from_u64(random.next()),
+                random: SmallRng::seed_from_u64(random.draw()),
             };
             shards.push(Some(Shard::new(index as u16, rules.settings.clone(), ports).expect("it listens")));
         }
@@ -225,7 +225,12 @@ impl Run {
         };
         for id in &due {
             let player = &mut self.players[*id];
-            let stepped = if player.is_leaving { Ok(player.drain(&world)) } else { player.step(&world) };
+            let stepped = if player.is_leaving {
+                player.drain(&world);
+                Ok(())
+            } else {
+                player.step(&world)
+            };
             if let Err(fault) = stepped {
                 blame(player, now, &fault);
             }
