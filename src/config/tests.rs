@@ -106,7 +106,7 @@ fn a_wrong_value_is_refused_with_its_place_and_what_is_allowed() {
         ("multicast_ttl", "0", "a number of hops; allowed: 1 to 255"),
         ("mtu", "100", "a packet size in bytes; allowed: 576 to 9000"),
         ("udp_port_min", "80", "a port; allowed: 1024 to 65535"),
-        ("session_timeout", "1.5", "a time in seconds; allowed: 10 to 86400"),
+        ("session_timeout", "1.5", "a time in seconds; allowed: 0 (never) to 86400"),
         ("log_level", "6", "a level; allowed: 0 TRACE, 1 DEBUG, 2 INFO, 3 WARN, 4 ERROR, 5 FATAL"),
         ("log_format", "xml", "a format; allowed: text, json"),
         ("backend", "epoll", "a backend; allowed: auto, uring, fallback"),

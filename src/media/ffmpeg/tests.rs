@@ -188,7 +188,10 @@ fn pictures_are_shown_evenly_from_the_first_moment_on() {
         shown.sort_unstable();
         // Its pictures begin two seconds behind its sound, all others with it.
         let offset = if path.ends_with("late.mkv") { 180_000 } else { 0 };
-        assert!((0..=4_500).contains(&(shown[0] - offset)), "{name} begins at {}", shown[0]);
+        // AVI tells decoding times only: reordering delays its first picture by two.
+        let first_max =
+            if path.extension().is_some_and(|extension| extension == "avi") { 7_200 } else { 4_500 };
+        assert!((0..=first_max).contains(&(shown[0] - offset)), "{name} begins at {}", shown[0]);
         for pair in shown.windows(2) {
             // Millisecond time bases are off by half a millisecond at either end.
             assert!((pair[1] - pair[0] - 3_600).abs() <= 90, "{name}: {} then {}", pair[0], pair[1]);
