@@ -109,7 +109,10 @@ impl Shard {
             }
             let way = match offer.lower {
                 Lower::Tcp => Some(Way::Interleaved(self.channels(conn, offer.interleaved))),
-                Lower::Udp => offer.client_port.filter(|ports| ports.rtp != 0).map(Way::Unicast),
+                Lower::Udp => offer
+                    .client_port
+                    .filter(|ports| ports.rtp != 0 && ports.rtcp != Some(0))
+                    .map(Way::Unicast),
             };
             match way {
                 Some(way) if carrier.is_none_or(|carrier| carrier == way.carrier()) => return Ok(way),

@@ -123,7 +123,7 @@ impl Viewer {
     pub(crate) fn setup(&mut self, index: usize) -> &mut Track {
         let media = self.description.media[index].clone();
         let channel = 2 * self.tracks.len() as u8;
-        let (transport, sockets) = match self.over {
+        let (mut transport, mut sockets) = match self.over {
             Over::Tcp => (format!("RTP/AVP/TCP;unicast;interleaved={channel}-{}", channel + 1), None),
             Over::Udp => {
                 let sockets = Sockets::bind(self.tracks.len(), &self.to_viewer);
@@ -131,7 +131,16 @@ impl Viewer {
                 (format!("RTP/AVP;unicast;client_port={port}-{}", port + 1), Some(sockets))
             }
         };
-        let setup = self.client.request("SETUP", &media.control, &[("Transport", &transport)]).expect(200);
+        let mut setup = self.client.request("SETUP", &media.control, &[("Transport", &transport)]);
+        if setup.status == 400 && self.over == Over::Udp {
+            // The system gave a pair that a session of an earlier viewer still holds: a player takes another.
+            let others = Sockets::bind(self.tracks.len(), &self.to_viewer);
+            let port = others.rtp.local_addr().unwrap().port();
+            transport = format!("RTP/AVP;unicast;client_port={port}-{}", port + 1);
+            sockets = Some(others);
+            setup = self.client.request("SETUP", &media.control, &[("Transport", &transport)]);
+        }
+        let setup = setup.expect(200);
         self.client.session = setup.session().map(str::to_owned);
         assert!(self.client.session.is_some(), "SETUP names a session: {setup:?}");
         let (packets, reports) = (Vec::new(), Vec::new());

@@ -8,7 +8,6 @@ pub enum Kind {
     DatagramLost,
     DatagramDoubled,
     DatagramsReordered,
-    DatagramUnreachable,
     TransferHeldUp,
     TransferSplit,
     SendWaited,
@@ -41,11 +40,10 @@ pub enum Kind {
 pub type Counts = BTreeMap<Kind, u64>;
 
 /// All kinds.
-pub const ALL: [Kind; 30] = [
+pub const ALL: [Kind; 29] = [
     Kind::DatagramLost,
     Kind::DatagramDoubled,
     Kind::DatagramsReordered,
-    Kind::DatagramUnreachable,
     Kind::TransferHeldUp,
     Kind::TransferSplit,
     Kind::SendWaited,

@@ -337,7 +337,6 @@ impl Run {
             (Kind::DatagramLost, net.lost),
             (Kind::DatagramDoubled, net.duplicated),
             (Kind::DatagramsReordered, net.reordered),
-            (Kind::DatagramUnreachable, net.unreachable),
             (Kind::TransferHeldUp, net.delayed),
             (Kind::TransferSplit, net.split),
             (Kind::SendWaited, net.waited),
