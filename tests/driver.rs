@@ -60,6 +60,7 @@ scenarios! {
         merged_datagrams_can_be_told_apart,
         a_burst_is_received_whole,
         multicast_leaves_by_the_interface_of_the_bound_address,
+        a_group_is_shared_and_any_other_address_has_one_socket,
         unreachable_ports_harm_nobody,
         a_closed_socket_sends_its_queue_first,
         a_full_socket_keeps_the_order,

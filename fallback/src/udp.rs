@@ -132,8 +132,10 @@ impl Datagrams {
                 socket.set_multicast_hops_v6(ttl)?;
             }
         }
-        if options.ingest {
-            platform::share_address(&socket)?;
+        // Several may receive one group. Elsewhere two would take each other's datagrams, also by chance: the kernel
+        // gives shared sockets that ask for any port one that another has.
+        if address.ip().is_multicast() {
+            socket.set_reuse_address(true)?;
         }
         platform::set_udp_buffers(&socket);
         // Also forbids fragmentation and lets the kernel merge what comes.

@@ -205,7 +205,7 @@ pub struct Detached(pub Box<dyn Any + Send>);
 pub struct UdpOptions {
     /// Time to live of multicast datagrams.
     pub multicast_ttl: u8,
-    /// Whether several sockets may have the address, and receive merged datagrams: for tracks that come to us.
+    /// Whether it receives merged datagrams: for tracks that come to us.
     pub ingest: bool,
     /// How long an entry waits for a full socket before it is shed.
     pub patience: Duration,

@@ -1,6 +1,7 @@
 //! UDP: trains, order, and sockets that are full.
 
 use std::env;
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::Command;
 use std::sync::Arc;
@@ -143,6 +144,20 @@ pub fn multicast_leaves_by_the_interface_of_the_bound_address(make: Make<'_>) {
     rig.turn(Duration::ZERO);
     for packet in bytes.chunks(1_400) {
         assert_eq!(receive(&peer), (from, packet.to_vec()));
+    }
+}
+
+pub fn a_group_is_shared_and_any_other_address_has_one_socket(make: Make<'_>) {
+    let mut rig = Rig::new(make());
+    for ingest in [false, true] {
+        let options = UdpOptions { ingest, ..UdpOptions::default() };
+        let (_, address) = rig.driver.bind("127.0.0.1:0".parse().unwrap(), &options).unwrap();
+        let refused = rig.driver.bind(address, &options).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::AddrInUse);
+        if cfg!(unix) {
+            let (_, group) = rig.driver.bind("239.255.81.8:0".parse().unwrap(), &options).unwrap();
+            rig.driver.bind(group, &options).unwrap();
+        }
     }
 }
 

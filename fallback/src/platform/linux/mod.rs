@@ -29,11 +29,6 @@ pub fn prepare_listener(socket: &Socket) -> io::Result<()> {
 /// Options after `accept`: all are inherited.
 pub fn prepare_accepted(_stream: &TcpStream) {}
 
-/// Lets several UDP sockets have one address.
-pub fn share_address(socket: &Socket) -> io::Result<()> {
-    socket.set_reuse_address(true)
-}
-
 /// Buffers of a UDP socket: beyond `wmem_max` and `rmem_max` with CAP_NET_ADMIN, else up to them.
 pub fn set_udp_buffers(socket: &Socket) {
     if set_socket_send_buffer_size_force(socket, UDP_SEND_BYTES).is_err() {

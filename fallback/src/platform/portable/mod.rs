@@ -42,11 +42,6 @@ pub fn prepare_accepted(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_send_buffer_size(TCP_SEND_BYTES);
 }
 
-/// Lets several UDP sockets have one address.
-pub fn share_address(socket: &Socket) -> io::Result<()> {
-    socket.set_reuse_address(true)
-}
-
 /// Buffers of a UDP socket. Where one is refused, the system's default remains.
 pub fn set_udp_buffers(socket: &Socket) {
     let _ = socket.set_send_buffer_size(UDP_SEND_BYTES);
