@@ -1,49 +1,32 @@
 //! `check`: what a configuration means, without running it.
 
+use proto::rtsp::uri::{Target, percent_decode};
+
 use super::args::{Check, environment};
-use super::{Failure, overview};
+use super::{Failure, overview, say};
 use crate::config::{self, Overrides};
 
 /// Prints the effective configuration, or for `--url` which `<output>` is for it.
 pub(super) fn check(args: &Check) -> Result<(), Failure> {
     let overrides = Overrides { environment: environment(), command_line: Vec::new() };
     let loaded = config::load(args.file.config.as_deref(), &overrides)?;
-    print!("{}", overview::overview(&loaded));
+    let mut text = overview::overview(&loaded);
     if let Some(url) = &args.url {
-        println!("{}", overview::rule_for(&loaded.settings, &path_of(url)));
+        text.push_str(&overview::rule_for(&loaded.settings, &path_of(url)?));
+        text.push('\n');
     }
+    say(&text);
     Ok(())
 }
 
-/// The path of a URL, decoded and without parameters.
-fn path_of(url: &str) -> String {
-    let path = match url.split_once("://") {
-        Some((_, rest)) => rest.split_once('/').map_or("", |(_, path)| path),
-        None => url,
-    };
-    let end = path.find(['?', '&', '#']).unwrap_or(path.len());
-    decode(&path[..end]).trim_matches('/').to_string()
-}
-
-/// Percent-decodes; what is no escape stays.
-fn decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut index = 0;
-    while index < bytes.len() {
-        let escape = (bytes[index] == b'%').then(|| text.get(index + 1..index + 3)).flatten();
-        match escape.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(byte) => {
-                decoded.push(byte);
-                index += 3;
-            }
-            None => {
-                decoded.push(bytes[index]);
-                index += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
+/// The path of a URL, decoded and without parameters; a path may lack its first slash.
+fn path_of(url: &str) -> Result<String, Failure> {
+    let is_whole = url.contains("://") || url.starts_with('/');
+    let whole = if is_whole { url.to_owned() } else { format!("/{url}") };
+    let target = Target::parse(&whole).map_err(|error| Failure::Other(format!("--url {url}: {error}")))?;
+    // A name that was not encoded is meant as it stands.
+    let path = percent_decode(&target.path).unwrap_or(target.path);
+    Ok(path.trim_matches('/').to_owned())
 }
 
 #[cfg(test)]
@@ -52,11 +35,14 @@ mod tests {
 
     #[test]
     fn a_path_is_found_in_any_url() {
-        assert_eq!(path_of("rtsp://192.0.2.1:8554/a%20b/clip.mp4?s=3"), "a b/clip.mp4");
-        assert_eq!(path_of("/clip.mp4&t=unicast"), "clip.mp4");
-        assert_eq!(path_of("clip.mp4"), "clip.mp4");
-        assert_eq!(path_of("rtsp://192.0.2.1"), "");
-        assert_eq!(path_of("100%"), "100%");
-        assert_eq!(path_of("%zz%C3%A4%"), "%zzä%");
+        let path = |url| path_of(url).ok();
+        let found = |path: &str| Some(path.to_owned());
+        assert_eq!(path("rtsp://192.0.2.1:8554/a%20b/clip.mp4?s=3"), found("a b/clip.mp4"));
+        assert_eq!(path("/clip.mp4&t=unicast"), found("clip.mp4"));
+        assert_eq!(path("clip.mp4"), found("clip.mp4"));
+        assert_eq!(path("rtsp://192.0.2.1"), found(""));
+        assert_eq!(path("%C3%A4"), found("ä"));
+        assert_eq!(path("100%"), found("100%"));
+        assert_eq!(path("http://192.0.2.1/clip.mp4"), None);
     }
 }

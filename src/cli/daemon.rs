@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use super::args::Serve;
 use super::pid_file::PidFile;
-use super::{Failure, platform};
+use super::{Failure, platform, say};
 use crate::config::Settings;
 
 /// The options with the files that a daemon needs.
@@ -37,7 +37,8 @@ pub(super) fn start(args: &Serve, settings: &Settings) -> Result<(), Failure> {
     let output = child.stdout.take();
     let is_ready = output.is_some_and(|output| relay(BufReader::new(output)));
     if is_ready {
-        println!("running in the background as process {}, log in {}", child.id(), log_file.display());
+        let (process, log) = (child.id(), log_file.display());
+        say(&format!("running in the background as process {process}, log in {log}\n"));
         return Ok(());
     }
     let status = child.wait().map_err(|error| Failure::Other(format!("the daemon is lost: {error}")))?;
@@ -95,7 +96,7 @@ fn relay(output: impl BufRead) -> bool {
         if line == READY {
             return true;
         }
-        println!("{line}");
+        say(&format!("{line}\n"));
     }
     false
 }

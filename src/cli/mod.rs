@@ -2,7 +2,7 @@
 //!
 //! The only room that prints.
 
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+#![allow(clippy::print_stderr)]
 
 mod args;
 mod check;
@@ -15,6 +15,7 @@ mod probe;
 mod serve;
 mod sink;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -74,6 +75,12 @@ impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Failure {
         Failure::Configuration(error)
     }
+}
+
+/// Prints an answer. A reader that has gone, as `head` does, is no reason to fail.
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 /// Prints what clap has to say: help and version are answers, the rest are mistakes.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Failure, platform};
+use super::{Failure, platform, say};
 use crate::driver;
 
 /// One line of the report.
@@ -29,7 +29,7 @@ pub(super) fn probe() -> Result<(), Failure> {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{}", line.trim_end());
     }
-    print!("{text}");
+    say(&text);
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::args::Serve;
 use super::pid_file::PidFile;
-use super::{Failure, daemon, logging, platform};
+use super::{Failure, daemon, logging, platform, say};
 use crate::config;
 use crate::control;
 
@@ -50,15 +50,9 @@ fn say_at_start(file: Option<PathBuf>, warnings: &[config::Problem]) {
 
 /// Prints the URLs that can be played.
 fn announce(started: &control::Started) {
-    use std::io::Write;
-
-    let mut out = std::io::stdout().lock();
-    for url in &started.urls {
-        // A terminal that is gone is no reason to stop serving.
-        let _ = writeln!(out, "{url}");
-    }
+    let mut text: String = started.urls.iter().map(|url| format!("{url}\n")).collect();
     if started.more > 0 {
-        let _ = writeln!(out, "and {} more", started.more);
+        text.push_str(&format!("and {} more\n", started.more));
     }
-    let _ = out.flush();
+    say(&text);
 }

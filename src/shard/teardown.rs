@@ -119,7 +119,7 @@ fn log_end(session: &Session, duration: std::time::Duration, reason: &str) {
         peer = %session.peer,
         url = %session.url,
         transport,
-        duration_s = duration.as_secs_f64(),
+        duration_s = duration.as_millis() as f64 / 1e3,
         bytes = numbers.bytes,
         lost = session.lost(),
         skipped = numbers.skipped,
