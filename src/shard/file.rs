@@ -247,8 +247,8 @@ impl FilePlayback {
         }
     }
 
-    /// The map from canonical timestamps of a track to this viewer's in the present stretch.
-    pub fn timestamp_map(&self, track: u8) -> TimestampMap {
+    /// The map from canonical timestamps of a track to this viewer's in the present stretch, for content near a time.
+    pub fn timestamp_map(&self, track: u8, near: MediaTime) -> TimestampMap {
         let index = usize::from(track);
         let rate = self.info.tracks[index].clock_rate;
         let base = self.info.timestamp_base[index];
@@ -259,14 +259,15 @@ impl FilePlayback {
         }
         let from = base.wrapping_add(stretch_content.to_ticks(rate) as u32);
         let to = base.wrapping_add(stretch_timeline.to_ticks(rate) as u32);
-        TimestampMap::Scaled { from, to, scale }
+        let near = near.to_ticks(rate) - stretch_content.to_ticks(rate);
+        TimestampMap::Scaled { from, to, scale, near }
     }
 
     /// The viewer's RTP timestamp of a content time.
     pub fn rtp_timestamp(&self, track: u8, content: MediaTime) -> u32 {
         let index = usize::from(track);
         let ticks = content.to_ticks(self.info.tracks[index].clock_rate) as u32;
-        self.timestamp_map(track).apply(self.info.timestamp_base[index].wrapping_add(ticks))
+        self.timestamp_map(track, content).apply(self.info.timestamp_base[index].wrapping_add(ticks))
     }
 
     /// The content time that is due at `now`.

@@ -282,7 +282,7 @@ fn renumber(session: &mut Session, batch: &Batch) -> Option<usize> {
             track.numbering = Numbering {
                 ssrc: track.numbering.ssrc,
                 sequence_delta: sequence.wrapping_sub(batch.sequence()),
-                timestamp: file.timestamp_map(track.track),
+                timestamp: file.timestamp_map(track.track, batch.meta().pts),
             };
             track.next_sequence = Some(sequence.wrapping_add(batch.packets().len() as u16));
         }
