@@ -7,7 +7,7 @@ use std::time::Duration;
 use proto::io::Driver;
 use proto::time::Time;
 use rand::SeedableRng;
-use rand::rngs::SmallRng;
+use rand::rngs::StdRng;
 use ringcaster::driver::sim::{Departure, Net, Random};
 use ringcaster::media::memory::MemoryLibrary;
 use ringcaster::shard::inbox::{Inbox, Message, Outside};
@@ -89,7 +89,7 @@ impl Run {
                 inbox,
                 shards: outsides.clone(),
                 client_ports: client_ports.clone(),
-                random: SmallRng::seed_from_u64(random.draw()),
+                random: StdRng::seed_from_u64(random.draw()),
             };
             shards.push(Some(Shard::new(index as u16, rules.settings.clone(), ports).expect("it listens")));
         }
@@ -262,9 +262,7 @@ impl Run {
         }
         for player in &self.players {
             for address in &player.addresses {
-                let is_free = self.client_ports.claim(*address);
-                self.client_ports.release(*address);
-                assert!(is_free, "{address} is claimed by nobody");
+                assert!(self.client_ports.is_free(*address), "{address} is claimed by nobody");
             }
         }
         self.outcome()
