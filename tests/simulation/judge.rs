@@ -13,7 +13,7 @@ use super::content::Content;
 use super::dialogue::{Ask, Asked, Item, Playing, Response};
 use super::flow::{Expects, Fault, Map, Play, Track};
 use super::player::{Player, World};
-use super::session::{Over, Ports, Route, Session, State};
+use super::session::{Over, Ports, Route, Session, State, Stood};
 
 impl Player {
     /// Takes something that the server has sent to this player.
@@ -420,8 +420,12 @@ fn play_live(session: &mut Session, stage: &Stage<'_>) -> Result<(), Fault> {
     let world = stage.world;
     let jumps = session.tracks.iter().filter(|(track, _)| track.enabled).any(|(track, _)| {
         let info = stage.infos.iter().find(|info| info.url == track.url);
-        let promised = info.and_then(|info| info.seq);
-        promised.zip(track.next_sequence).is_some_and(|(promised, next)| promised != next)
+        match (info.and_then(|info| info.seq), track.next_sequence) {
+            (Some(promised), Some(next)) => promised != next,
+            // Pictures that begin anew do so at a keyframe, and the others with them.
+            (Some(_), None) => track.kind == Kind::Video,
+            (None, _) => false,
+        }
     });
     for (track, _) in session.tracks.iter_mut().filter(|(track, _)| track.enabled) {
         let info = stage.infos.iter().find(|info| info.url == track.url).ok_or("no RTP-Info")?;
@@ -454,6 +458,7 @@ fn play_live(session: &mut Session, stage: &Stage<'_>) -> Result<(), Fault> {
             speed: 1.0,
             until: None,
             rounds_left: None,
+            rounds_lack: 0,
         });
     }
     Ok(())
@@ -514,25 +519,37 @@ enum Jump {
 fn resume_anew(session: &mut Session, stage: &Stage<'_>, start: i64, pace: (f64, f64)) -> Result<(), Fault> {
     let old = session.play.ok_or("resumed before it played")?;
     let end = stage.content.end_nanos().max(1);
-    let stood = match stage.was_playing {
-        true => Some(old.content_at(stage.world.now)).filter(|_| old.is_exact && session.is_calm),
-        false => session.stood,
-    };
+    let stood = stands(session, stage, &old);
     let frame = 1_000_000_000 / i64::from(stage.content.presentation.framerate);
     let gop = frame * i64::from(stage.content.presentation.gop_frames);
-    let late = stage.world.rules.lateness(old.pace()).mul_f64(old.pace());
-    if let Some(stood) = stood {
-        let back = (stood - start).rem_euclid(end).min((start - stood).rem_euclid(end));
-        if back > gop + 2 * frame + late.as_nanos() as i64 {
+    let late = stage.world.rules.lateness_of(stage.content, old.pace()).mul_f64(old.pace()).as_nanos() as i64;
+    if stood.is_exact {
+        let back = (stood.at - start).rem_euclid(end).min((start - stood.at).rem_euclid(end));
+        if back > gop + 2 * frame + late {
             return Err(format!("resumed at {start} ns, {} ms from where it stood", back / 1_000_000));
         }
     }
-    let round = stood.map_or(0, |stood| (stood / end).max(0)) as u32;
+    let last_seen = session.tracks.iter().filter_map(|(track, _)| track.last).map(|last| last.1).max();
     seek(session, stage, start, start, pace)?;
     if let Some(play) = &mut session.play {
-        (play.until, play.rounds_left) = (old.until, old.rounds_left.map(|left| left.saturating_sub(round)));
+        // Near the end of a round nobody can tell which one it was in.
+        let most = (stood.at.max(0) / end) as u32;
+        let least = if stood.is_exact { ((stood.at - late - frame).max(0) / end) as u32 } else { 0 };
+        let least = least.max(last_seen.unwrap_or(0)).min(most);
+        play.until = old.until;
+        play.rounds_left = old.rounds_left.map(|left| left.saturating_sub(least));
+        play.rounds_lack = old.rounds_lack + most - least;
     }
     Ok(())
+}
+
+/// Where a session stands that goes on without saying from where; the utmost where it is not known exactly.
+fn stands(session: &Session, stage: &Stage<'_>, old: &Play) -> Stood {
+    let here = Stood {
+        at: old.reached(stage.world.now, stage.content),
+        is_exact: old.is_exact && session.is_calm,
+    };
+    session.stood.filter(|_| !stage.was_playing).unwrap_or(here)
 }
 
 fn seek(
@@ -586,6 +603,7 @@ fn seek(
             Some(_) => Some(0),
             None => world.rules.settings.loops.map(|loops| loops.saturating_sub(1)),
         },
+        rounds_lack: 0,
     });
     Ok(())
 }
@@ -599,20 +617,17 @@ fn resume(session: &mut Session, stage: &Stage<'_>, start: i64, pace: (f64, f64)
         Some((content.dts_nanos(track.index, unit) + i64::from(round) * end, round))
     });
     let (last, mut round) = lasts.max().unwrap_or((old.content, 0));
-    let stood = match stage.was_playing {
-        true => Some(old).filter(|old| old.is_exact && session.is_calm).map(|old| old.content_at(world.now)),
-        false => session.stood,
-    };
-    let last = stood.unwrap_or(last);
-    if let (Some(stood), true) = (stood, end > 0) {
-        round = (stood / end).max(0) as u32;
+    let stood = stands(session, stage, &old);
+    let last = if stood.is_exact { stood.at } else { last };
+    if stood.is_exact && end > 0 {
+        round = (stood.at / end).max(0) as u32;
     }
     let guess = start + i64::from(round) * end;
     let guess = if (guess - last).abs() * 2 > end { guess + (last - guess).signum() * end } else { guess };
-    let start = unrolled(session, &stage.infos, start, end).unwrap_or(guess);
+    let start = unrolled(session, &stage.infos, start, end, stood.at).unwrap_or(guess);
     let was_fast = old.scale > 2.0;
     let frame = 1_000_000_000 / i64::from(content.presentation.framerate);
-    let slack = 2 * frame + world.rules.lateness(old.pace()).mul_f64(old.pace().max(1.0)).as_nanos() as i64;
+    let slack = 2 * frame + world.rules.lateness_of(content, old.pace()).mul_f64(old.pace().max(1.0)).as_nanos() as i64;
     if session.is_whole && !was_fast && (start - last).abs() > slack {
         return Err(format!("resumed at {start} ns, {} ms from where it stood", (start - last) / 1_000_000));
     }
@@ -651,7 +666,7 @@ fn stay(session: &mut Session, stage: &Stage<'_>, start: i64) -> Result<(), Faul
     let end = stage.content.end_nanos();
     let due = play.content_at(stage.world.now);
     let round = if end > 0 { (due - start + end / 2).max(0) / end } else { 0 };
-    let start = unrolled(session, &stage.infos, start, end).unwrap_or(start + round * end);
+    let start = unrolled(session, &stage.infos, start, end, due).unwrap_or(start + round * end);
     for (track, _) in session.tracks.iter_mut().filter(|(track, _)| track.enabled) {
         let info = stage.infos.iter().find(|info| info.url == track.url).ok_or("no RTP-Info")?;
         // Datagrams do not wait for a reply that waits for room on its connection.
@@ -669,14 +684,14 @@ fn stay(session: &mut Session, stage: &Stage<'_>, start: i64) -> Result<(), Faul
     Ok(())
 }
 
-/// A content time of a reply with the rounds of the file before it, as the timestamp beside it tells them.
-fn unrolled(session: &Session, infos: &[RtpInfo], start: i64, end: i64) -> Option<i64> {
+/// A content time of a reply with the rounds of the file before it, as the timestamp beside it tells them; `most` is
+/// the content time that is reached at most.
+fn unrolled(session: &Session, infos: &[RtpInfo], start: i64, end: i64, most: i64) -> Option<i64> {
     let (map, rate, timestamp) = session.tracks.iter().find_map(|(track, _)| {
         let info = infos.iter().find(|info| track.enabled && info.url == track.url)?;
         Some((track.map?, track.rate, info.rtptime?))
     })?;
-    let rounds = 0..session.tracks.iter().filter_map(|(track, _)| track.last).map(|last| last.1).max()? + 3;
-    let starts = rounds.map(|round| start + i64::from(round) * end);
+    let starts = (0..most / end.max(1) + 3).map(|round| start + round * end);
     starts.min_by_key(|start| (timestamp.wrapping_sub(map.timestamp_of(*start, rate)) as i32).unsigned_abs())
 }
 
@@ -746,11 +761,11 @@ fn paused(
     }
     let may_be_over = session.may_be_over(world.rules, world.now);
     session.state = State::Paused;
-    session.stood =
-        session.play.filter(|play| play.is_exact && session.is_calm).map(|play| play.content_at(world.now));
     let (Some(play), Some(content)) = (&session.play, world.rules.content(&session.name)) else {
         return Ok(());
     };
+    let is_exact = play.is_exact && session.is_calm;
+    session.stood = Some(Stood { at: play.reached(world.now, content), is_exact });
     if content.is_live {
         return Ok(());
     }
@@ -762,14 +777,11 @@ fn paused(
         }
         return Err(format!("PAUSE of a file without Range: {response:?}"));
     };
-    let off = (at.as_nanos() as i64 - play.content_at(world.now)).rem_euclid(content.end_nanos().max(1));
+    let off = (at.as_nanos() as i64 - play.reached(world.now, content)).rem_euclid(content.end_nanos().max(1));
     let off = off.min(content.end_nanos() - off);
     let frames = Duration::from_secs(2) / content.presentation.framerate;
-    let slack = world.rules.lateness(play.pace()).mul_f64(play.pace().max(1.0)) + frames;
-    // Another round is entered as soon as nothing of the one before is left to send.
-    let gop = Duration::from_secs(1) / content.presentation.framerate * content.presentation.gop_frames;
-    let slack = if play.scale > 2.0 && at.is_zero() { slack + gop } else { slack };
-    if session.is_calm && play.is_exact && off > slack.as_nanos() as i64 {
+    let slack = world.rules.lateness_of(content, play.pace()).mul_f64(play.pace().max(1.0)) + frames;
+    if is_exact && off > slack.as_nanos() as i64 {
         return Err(format!("paused {} ms from where it plays ({at:?})", off / 1_000_000));
     }
     Ok(())

@@ -54,6 +54,15 @@ pub enum State {
     Paused,
 }
 
+/// Where a session was paused.
+#[derive(Clone, Copy, Debug)]
+pub struct Stood {
+    /// Content time, rounds counted on.
+    pub at: i64,
+    /// Whether it stood there; else it may not have come so far.
+    pub is_exact: bool,
+}
+
 /// A session.
 #[derive(Debug)]
 pub struct Session {
@@ -87,8 +96,8 @@ pub struct Session {
     pub held: Vec<(Time, usize, bool, Bytes)>,
     /// A live stream may go on at the next keyframe.
     pub may_jump: bool,
-    /// Content time at which it was paused, rounds counted on.
-    pub stood: Option<i64>,
+    /// Where it was paused.
+    pub stood: Option<Stood>,
     /// All tracks have flowed together since the last jump.
     pub is_whole: bool,
 }
@@ -123,7 +132,15 @@ impl Session {
                 (false, Some(_), None) => !infos.is_empty() && self.state != State::Playing,
             }
         });
-        self.held = held.split_off(split.unwrap_or(held.len()));
+        let mut split = split.unwrap_or(held.len());
+        // A report may leave before the first media of what the reply is about; a goodbye is about what was before.
+        let is_of_either = |(_, _, is_report, bytes): &(Time, usize, bool, Bytes)| {
+            *is_report && flow::read_report(bytes).is_ok_and(|heard| !heard.is_bye)
+        };
+        while split > 0 && !infos.is_empty() && is_of_either(&held[split - 1]) {
+            split -= 1;
+        }
+        self.held = held.split_off(split);
         if self.state == State::Paused && !held.is_empty() {
             // PAUSE was asked together with PLAY.
             self.state = State::Playing;
@@ -140,7 +157,8 @@ impl Session {
     /// Judges the rest of it.
     pub fn take_held_behind(&mut self, world: &World<'_>, asked: Time) -> Result<(), Fault> {
         let held = std::mem::take(&mut self.held);
-        if let (Some(play), false) = (&mut self.play, held.is_empty()) {
+        let waited = held.iter().any(|(at, ..)| *at != world.now);
+        if let Some(play) = self.play.as_mut().filter(|play| waited && play.replied == world.now) {
             (play.origin, play.is_exact) = (asked, false);
         }
         held.iter()
@@ -247,8 +265,7 @@ impl Session {
         let may_be_gone = self.may_be_gone(rules, at);
         let early =
             self.play.as_ref().filter(|play| is_over && play.is_exact && self.is_calm).map_or(0, |play| {
-                let rounds = i64::from(play.rounds_left.unwrap_or(0)) + 1;
-                let end = (content.end_nanos() * rounds).min(play.until.unwrap_or(i64::MAX));
+                let end = play.last_at_least(content);
                 // The last stretch may not know that a picture before it is shown behind it.
                 let frame = 1_000_000_000 / i64::from(content.presentation.framerate);
                 end - frame - play.content_at(at) - 6_000_000 * (play.pace().ceil() as i64)
@@ -291,7 +308,8 @@ impl Session {
             {
                 return nanos(content.unit(track.index, next).dts, track.rate) >= until;
             }
-            next >= content.unit_count(track.index) && play.rounds_left.is_some_and(|left| left <= round)
+            let may_be_last = play.rounds_left.is_some_and(|left| left <= round + play.rounds_lack);
+            next >= content.unit_count(track.index) && may_be_last
         })
     }
 
@@ -299,8 +317,7 @@ impl Session {
     pub fn may_be_over(&self, rules: &Rules, at: Time) -> bool {
         let (Some(play), Some(content)) = (&self.play, rules.content(&self.name)) else { return false };
         let is_silent = self.tracks.iter().all(|(track, _)| track.sent.0 == 0);
-        let rounds = i64::from(play.rounds_left.unwrap_or(0)) + 1;
-        let end = (content.end_nanos() * rounds).min(play.until.unwrap_or(i64::MAX));
+        let end = play.last_at_least(content);
         let frame = 2_000_000_000 / i64::from(content.presentation.framerate);
         self.state == State::Playing && is_silent && play.content_at(at) + frame > end
     }

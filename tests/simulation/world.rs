@@ -306,6 +306,10 @@ impl Run {
         }
     }
 
+    fn keeps_something(&self) -> bool {
+        self.shards.iter().flatten().any(|shard| shard.census() != Census::default())
+    }
+
     fn empty(&mut self) {
         let now = self.net.now();
         let world = player::World {
@@ -319,9 +323,13 @@ impl Run {
         for player in &mut self.players {
             player.leave(&world);
         }
-        // The longest life of what nobody speaks for: a session's, then its connection's.
+        // The longest life of what nobody speaks for: what is sent on a connection that is not read finds room for a
+        // while, then a session's time runs, then its connection's.
         let silence = self.rules.settings.session_timeout + Duration::from_secs(60 + 15);
-        self.run_until(now + silence);
+        let limit = now + silence + self.rules.pipes_fill_within();
+        while self.keeps_something() && self.net.now() < limit {
+            self.run_until(self.net.now() + Duration::from_secs(5));
+        }
         self.check_goodbyes();
         for (index, shard) in self.shards.iter().enumerate() {
             let census = shard.as_ref().map(Shard::census);
