@@ -351,7 +351,10 @@ impl FilePlayback {
 
     fn next_due(&self) -> Option<MediaTime> {
         let current = self.current.as_ref()?;
-        Some(current.entries.get(self.index).map_or(current.end, |entry| entry.due))
+        let ahead = self.ahead.front().filter(|ahead| !ahead.is_rewound).map(|ahead| &ahead.segment.entries);
+        // A segment ends when its last picture was shown; what follows may be decoded before that.
+        let entry = current.entries.get(self.index).or_else(|| ahead?.first());
+        Some(entry.map_or(current.end, |entry| entry.due))
     }
 
     fn due(&self, content: MediaTime) -> Time {
@@ -406,11 +409,16 @@ mod tests {
 
     impl Player {
         /// Begins at the start of a file of 2 s with keyframes every 0.4 s.
-        fn begin(plays: Option<u32>, scale: f64) -> Player {
+        fn begin(plays: Option<u32>, scale: f64, has_b_frames: bool) -> Player {
             let library = MemoryLibrary::new(1_400);
             let duration = Duration::from_secs(2);
-            let presentation =
-                Presentation { duration, gop_frames: 10, has_sound: false, ..Presentation::default() };
+            let presentation = Presentation {
+                duration,
+                has_b_frames,
+                gop_frames: 10,
+                has_sound: false,
+                ..Presentation::default()
+            };
             library.add("film", presentation);
             let Answer::Described(_, Ok(info)) = asked(|reply| library.describe("/film", 1, reply)) else {
                 panic!("described")
@@ -455,7 +463,7 @@ mod tests {
 
     #[test]
     fn reading_ahead_into_another_play_counts_no_play() {
-        let mut player = Player::begin(Some(2), 1.0);
+        let mut player = Player::begin(Some(2), 1.0, false);
         player.play_to(Time::from_millis(1_900));
         assert_eq!(player.file.plays_left, Some(1));
         player.play_to(Time::from_millis(2_100));
@@ -465,14 +473,28 @@ mod tests {
 
     #[test]
     fn a_play_is_not_over_when_its_last_keyframe_was_sent() {
-        let mut player = Player::begin(Some(2), 8.0);
+        let mut player = Player::begin(Some(2), 8.0, false);
         assert_eq!(player.play_to(Time::from_millis(220)), 5);
         assert_eq!(player.file.pause(Time::from_millis(220)), MediaTime(1_760_000_000));
     }
 
     #[test]
+    fn between_two_segments_the_next_one_says_what_is_due() {
+        let mut player = Player::begin(Some(1), 1.0, true);
+        let first = player.read(Wanted::Seek(MediaTime::ZERO));
+        for _ in &first.entries {
+            player.file.advance();
+        }
+        let next = player.read(Wanted::At(first.next.unwrap()));
+        assert!(next.entries[0].due < first.end);
+        player.file.push(next.clone(), false);
+        let resumed = player.file.resume(Time::from_millis(400), Pace { scale: 1.0, speed: 2.0 });
+        assert_eq!(resumed, next.entries[0].due);
+    }
+
+    #[test]
     fn nothing_is_reached_behind_the_end() {
-        let mut player = Player::begin(Some(1), 1.0);
+        let mut player = Player::begin(Some(1), 1.0, false);
         assert_eq!(player.play_to(Time::from_millis(2_300)), 50);
         assert_eq!(player.file.reached(Time::from_millis(2_300)), MediaTime(2_000_000_000));
     }
