@@ -15,7 +15,7 @@ use super::rules::Rules;
 pub type Fault = String;
 
 /// Batches leave in ticks of this length.
-const TICK: Duration = Duration::from_millis(5);
+pub const TICK: Duration = Duration::from_millis(5);
 
 /// Sound begins up to a unit before the picture it goes with.
 const PREROLL: Duration = Duration::from_millis(22);
@@ -427,8 +427,9 @@ fn check_time(track: &Track, play: &Play, scene: &Scene<'_>, unit: u64, dts: i64
         let wait = if scene.content.presentation.has_b_frames { frame } else { PREROLL };
         // A backlog is sent at the pace of a large picture.
         let backlog = Duration::from_millis(if scene.live.is_some() { 60 } else { 0 });
-        let slack =
-            scene.rules.lateness_of(scene.content, play.pace()) + backlog + wait.max(PREROLL).mul_f64(1.0 / play.pace());
+        let slack = scene.rules.lateness_of(scene.content, play.pace())
+            + backlog
+            + wait.max(PREROLL).mul_f64(1.0 / play.pace());
         let late = at - due - slack.as_nanos() as f64;
         if late > 0.0 {
             let (total, slack) = ((at - due) / 1e6, slack.as_millis());
@@ -528,7 +529,9 @@ pub fn take_report(
         _ => return Ok(()),
     };
     // What waits for room on a connection was written earlier.
-    let slack = slack + scene.rules.lateness_of(scene.content, play.map_or(1.0, Play::pace)) + Duration::from_millis(50);
+    let slack = slack
+        + scene.rules.lateness_of(scene.content, play.map_or(1.0, Play::pace))
+        + Duration::from_millis(50);
     let speed = play.map_or(1.0, |play| play.speed);
     let off = f64::from(info.rtp.wrapping_sub(predicted) as i32) / content_rate;
     if off.abs() > slack.as_secs_f64() * speed.max(1.0) + 0.001 {

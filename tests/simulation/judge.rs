@@ -11,7 +11,7 @@ use ringcaster::driver::sim::Departure;
 
 use super::content::Content;
 use super::dialogue::{Ask, Asked, Item, Playing, Response};
-use super::flow::{Expects, Fault, Map, Play, Track};
+use super::flow::{self, Expects, Fault, Map, Play, Track};
 use super::player::{Player, World};
 use super::session::{Over, Ports, Route, Session, State, Stood};
 
@@ -32,6 +32,7 @@ impl Player {
                             _ => None,
                         });
                     if let Some((slot, is_report)) = found {
+                        let (place, slot) = self.taken_over(place, slot, is_report, bytes);
                         let is_asked = self.is_play_asked(place);
                         return self.sessions[place].take_datagram(world, slot, is_report, bytes, is_asked);
                     }
@@ -50,6 +51,24 @@ impl Player {
             }
             Departure::Close { wire } => self.take_close(world, *wire),
         }
+    }
+
+    /// The session that a report belongs to which comes to a port of another one that has ended: what its player sent
+    /// from there when it did not know that looks as if a router had given that port to another session of the host.
+    fn taken_over(&self, place: usize, slot: usize, is_report: bool, bytes: &[u8]) -> (usize, usize) {
+        let Some(heard) = flow::read_report(bytes).ok().filter(|_| is_report) else { return (place, slot) };
+        let session = &self.sessions[place];
+        let has_ended = session.ended.is_some() || session.tracks[slot].0.ssrc.is_none();
+        let others = self.sessions[..place].iter().enumerate().rev();
+        let mut others =
+            others.filter(|(_, other)| has_ended && other.over == Over::Udp && other.ended.is_none());
+        let found = others.find_map(|(place, other)| {
+            let slot = other.tracks.iter().position(|(track, _)| {
+                track.ssrc == Some(heard.info.ssrc) && track.sent == (heard.info.packets, heard.info.octets)
+            });
+            slot.map(|slot| (place, slot))
+        });
+        found.unwrap_or((place, slot))
     }
 
     /// Whether a PLAY of a session is not answered yet.
@@ -148,7 +167,7 @@ impl Player {
             if session.ended.is_some() || is_bound_elsewhere {
                 return vec![454];
             }
-            if session.is_dying {
+            if session.dying.is_some_and(|dying| asked.at > dying) {
                 let is_farewell = matches!(asked.ask, Ask::Teardown(_));
                 return if is_farewell { vec![200, 454] } else { vec![454] };
             }
@@ -345,7 +364,7 @@ impl Player {
             seen: world.now,
             signs: world.now,
             ended: None,
-            is_dying: false,
+            dying: None,
             may_end: false,
             is_calm,
             live,
@@ -414,6 +433,13 @@ struct Stage<'a> {
     playing: Playing,
     was_playing: bool,
     infos: Vec<RtpInfo>,
+}
+
+impl Stage<'_> {
+    /// Whether the reply leaves when playing begins: it may have to wait for room on its connection.
+    fn is_exact(&self, session: &Session) -> bool {
+        session.over == Over::Udp || (!self.was_playing && session.is_calm)
+    }
 }
 
 fn play_live(session: &mut Session, stage: &Stage<'_>) -> Result<(), Fault> {
@@ -533,7 +559,8 @@ fn resume_anew(session: &mut Session, stage: &Stage<'_>, start: i64, pace: (f64,
     seek(session, stage, start, start, pace)?;
     if let Some(play) = &mut session.play {
         // Near the end of a round nobody can tell which one it was in.
-        let most = (stood.at.max(0) / end) as u32;
+        let soon = stood.at + (flow::TICK.as_nanos() as f64 * old.pace()) as i64 + frame;
+        let most = (soon.min(old.last(stage.content)).max(0) / end) as u32;
         let least = if stood.is_exact { ((stood.at - late - frame).max(0) / end) as u32 } else { 0 };
         let least = least.max(last_seen.unwrap_or(0)).min(most);
         play.until = old.until;
@@ -545,10 +572,8 @@ fn resume_anew(session: &mut Session, stage: &Stage<'_>, start: i64, pace: (f64,
 
 /// Where a session stands that goes on without saying from where; the utmost where it is not known exactly.
 fn stands(session: &Session, stage: &Stage<'_>, old: &Play) -> Stood {
-    let here = Stood {
-        at: old.reached(stage.world.now, stage.content),
-        is_exact: old.is_exact && session.is_calm,
-    };
+    let here =
+        Stood { at: old.reached(stage.world.now, stage.content), is_exact: old.is_exact && session.is_calm };
     session.stood.filter(|_| !stage.was_playing).unwrap_or(here)
 }
 
@@ -585,7 +610,7 @@ fn seek(
         track.map = Some(Map { timestamp, content: start, scale: pace.0 });
         track.expects = Expects::Start(asked);
     }
-    let is_exact = !stage.was_playing || session.over == Over::Udp;
+    let is_exact = stage.is_exact(session);
     // A range that ends where the file does names no end of its own: the file is played as often as it is set to be.
     let length = content.presentation.duration.as_nanos() as i64;
     let until = stage.playing.until.filter(|until| until + 1_000_000 < length);
@@ -627,7 +652,8 @@ fn resume(session: &mut Session, stage: &Stage<'_>, start: i64, pace: (f64, f64)
     let start = unrolled(session, &stage.infos, start, end, stood.at).unwrap_or(guess);
     let was_fast = old.scale > 2.0;
     let frame = 1_000_000_000 / i64::from(content.presentation.framerate);
-    let slack = 2 * frame + world.rules.lateness_of(content, old.pace()).mul_f64(old.pace().max(1.0)).as_nanos() as i64;
+    let slack = 2 * frame
+        + world.rules.lateness_of(content, old.pace()).mul_f64(old.pace().max(1.0)).as_nanos() as i64;
     if session.is_whole && !was_fast && (start - last).abs() > slack {
         return Err(format!("resumed at {start} ns, {} ms from where it stood", (start - last) / 1_000_000));
     }
@@ -648,7 +674,7 @@ fn resume(session: &mut Session, stage: &Stage<'_>, start: i64, pace: (f64, f64)
             track.forget_latest();
         }
     }
-    let is_exact = !stage.was_playing || session.over == Over::Udp;
+    let is_exact = stage.is_exact(session);
     session.play = Some(Play {
         replied: world.now,
         origin: if is_exact { world.now } else { stage.asked.at },
@@ -759,6 +785,10 @@ fn paused(
     if session.state != State::Playing {
         return Ok(());
     }
+    session.take_held_bye(world)?;
+    if session.state != State::Playing {
+        return Ok(());
+    }
     let may_be_over = session.may_be_over(world.rules, world.now);
     session.state = State::Paused;
     let (Some(play), Some(content)) = (&session.play, world.rules.content(&session.name)) else {
@@ -777,7 +807,8 @@ fn paused(
         }
         return Err(format!("PAUSE of a file without Range: {response:?}"));
     };
-    let off = (at.as_nanos() as i64 - play.reached(world.now, content)).rem_euclid(content.end_nanos().max(1));
+    let off =
+        (at.as_nanos() as i64 - play.reached(world.now, content)).rem_euclid(content.end_nanos().max(1));
     let off = off.min(content.end_nanos() - off);
     let frames = Duration::from_secs(2) / content.presentation.framerate;
     let slack = world.rules.lateness_of(content, play.pace()).mul_f64(play.pace().max(1.0)) + frames;

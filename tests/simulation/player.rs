@@ -454,10 +454,21 @@ impl Player {
         format!("RTP/AVP;unicast;client_port={port}-{}", port + 1)
     }
 
+    /// Notes that it shows life; what comes from the ports of a session that has ended may count for another one, as if
+    /// a router had given it those.
+    fn show_life(&mut self, world: &World<'_>, place: usize) {
+        let may_be_gone = self.sessions[place].may_be_gone(world.rules, world.now);
+        for (other, session) in self.sessions.iter_mut().enumerate() {
+            if other == place || (may_be_gone && session.over == Over::Udp) {
+                session.signs = world.now;
+            }
+        }
+    }
+
     /// Receiver reports about every track.
     fn report(&mut self, world: &World<'_>, place: usize) {
+        self.show_life(world, place);
         let session = &mut self.sessions[place];
-        session.signs = world.now;
         for (track, route) in &session.tracks {
             let mut bytes = BytesMut::new();
             let block = proto::rtcp::report::ReportBlock {
@@ -644,8 +655,8 @@ impl Player {
                 bytes[1] = 201;
             }
         }
-        let session = &mut self.sessions[place];
-        session.signs = world.now;
+        self.show_life(world, place);
+        let session = &self.sessions[place];
         let Some((_, route)) = session.tracks.first() else { return };
         match route {
             Route::Channels(rtp, rtcp) => {

@@ -35,9 +35,6 @@ pub struct Rules {
     pub ends_by_shutdown: bool,
 }
 
-/// Content seconds a second at the least Scale and Speed that players ask for.
-const SLOWEST: f64 = 0.25;
-
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
 impl Rules {
@@ -83,17 +80,6 @@ impl Rules {
         let answer = (self.library.delays.start + self.library.delays.end).mul_f64(0.5 * self.library.delay);
         let keeps_up = content.is_live || answer.mul_f64(2.0 * pace) < segment;
         self.lateness(pace) + if keeps_up { Duration::ZERO } else { Duration::from_secs(3_600) }
-    }
-
-    /// How long what is played as slowly as can be asked for finds room on a connection that nobody reads.
-    pub fn pipes_fill_within(&self) -> Duration {
-        let contents = self.files.values().chain([&self.live]).map(|content| &content.presentation);
-        let rates = contents.map(|presentation| match presentation.has_pictures {
-            true => presentation.framerate as usize * presentation.frame_bytes,
-            false => 9_000,
-        });
-        let slowest = rates.min().unwrap_or(1) as f64 * SLOWEST;
-        Duration::from_secs_f64(self.weather.pipe_bytes as f64 / slowest)
     }
 
     /// Whether files can fail at any time.

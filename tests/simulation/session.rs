@@ -80,8 +80,8 @@ pub struct Session {
     pub signs: Time,
     /// Nothing may flow from here on.
     pub ended: Option<Time>,
-    /// BYE was said before the file's end: the session is gone or about to be.
-    pub is_dying: bool,
+    /// BYE was said then, and not at the file's end: the session is gone or about to be.
+    pub dying: Option<Time>,
     /// The player has said goodbye, or is about to lose it by what it does.
     pub may_end: bool,
     /// Its player reads at once and follows the rules.
@@ -154,6 +154,17 @@ impl Session {
             .try_for_each(|(at, slot, is_report, bytes)| self.take(world, *at, *slot, *is_report, bytes))
     }
 
+    /// Judges what came up to a goodbye that was said before this moment.
+    pub fn take_held_bye(&mut self, world: &World<'_>) -> Result<(), Fault> {
+        let is_bye = |(_, _, is_report, bytes): &(Time, usize, bool, Bytes)| {
+            *is_report && flow::read_report(bytes).is_ok_and(|heard| heard.is_bye)
+        };
+        let count = self.held.iter().rposition(is_bye).map_or(0, |place| place + 1);
+        let held: Vec<_> = self.held.drain(..count).collect();
+        held.iter()
+            .try_for_each(|(at, slot, is_report, bytes)| self.take(world, *at, *slot, *is_report, bytes))
+    }
+
     /// Judges the rest of it.
     pub fn take_held_behind(&mut self, world: &World<'_>, asked: Time) -> Result<(), Fault> {
         let held = std::mem::take(&mut self.held);
@@ -177,7 +188,7 @@ impl Session {
     ) -> Result<(), Fault> {
         let (rules, streams) = (world.rules, world.streams);
         let content = rules.content(&self.name).ok_or("a session of nothing")?;
-        if let Some(ended) = self.ended {
+        if let Some(ended) = self.ended.filter(|ended| at >= *ended) {
             return Err(format!("track {slot} flows behind the end of its session at {}", seconds(ended)));
         }
         if self.over == Over::Udp {
@@ -215,7 +226,7 @@ impl Session {
             flow::take_report(track, self.play.as_ref(), &scene, &heard.info)?;
             return if heard.is_bye { self.take_bye(rules, content, at, slot) } else { Ok(()) };
         }
-        if self.state != State::Playing || self.is_dying {
+        if self.state != State::Playing || self.dying.is_some() {
             return Err(format!("track {} flows, but the session is {:?}", track.index, self.state));
         }
         if !track.enabled {
@@ -280,7 +291,7 @@ impl Session {
         }
         let was_start = self.state == State::AtStart;
         if !was_start {
-            self.is_dying = true;
+            self.dying = Some(at);
         }
         let track = &mut self.tracks[slot].0;
         track.said_bye = true;
@@ -325,7 +336,7 @@ impl Session {
     /// Whether the server may have ended the session of itself.
     pub fn may_be_gone(&self, rules: &Rules, at: Time) -> bool {
         at.since(self.seen) > rules.settings.session_timeout
-            || self.is_dying
+            || self.dying.is_some()
             || self.may_end
             || self.ended.is_some()
             || (self.live.is_none() && rules.files_fail())

@@ -306,8 +306,11 @@ impl Run {
         }
     }
 
-    fn keeps_something(&self) -> bool {
-        self.shards.iter().flatten().any(|shard| shard.census() != Census::default())
+    fn run_while_something_is_kept(&mut self, limit: Time) {
+        let keeps = |shard: &Shard| shard.census() != Census::default();
+        while self.net.now() < limit && self.shards.iter().flatten().any(keeps) {
+            self.run_until(self.net.now() + Duration::from_secs(5));
+        }
     }
 
     fn empty(&mut self) {
@@ -323,13 +326,20 @@ impl Run {
         for player in &mut self.players {
             player.leave(&world);
         }
-        // The longest life of what nobody speaks for: what is sent on a connection that is not read finds room for a
-        // while, then a session's time runs, then its connection's.
+        // The longest life of what nobody speaks for: a session's, then its connection's. Only what is sent on a
+        // connection that nobody reads may find room for longer, until the system finds out that the host is gone.
         let silence = self.rules.settings.session_timeout + Duration::from_secs(60 + 15);
-        let limit = now + silence + self.rules.pipes_fill_within();
-        while self.keeps_something() && self.net.now() < limit {
-            self.run_until(self.net.now() + Duration::from_secs(5));
+        self.run_while_something_is_kept(now + silence);
+        let addresses = |shard: &Option<Shard>| shard.as_ref().map_or(0, |shard| shard.census().addresses);
+        assert_eq!(
+            self.shards.iter().map(addresses).sum::<usize>(),
+            0,
+            "addresses of silent players are kept"
+        );
+        for line in self.players.iter().flat_map(|player| &player.lines) {
+            self.net.reset(line.wire);
         }
+        self.run_while_something_is_kept(self.net.now() + Duration::from_secs(15));
         self.check_goodbyes();
         for (index, shard) in self.shards.iter().enumerate() {
             let census = shard.as_ref().map(Shard::census);
