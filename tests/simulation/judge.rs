@@ -141,7 +141,7 @@ impl Player {
                 let infos = RtpInfo::parse_list(response.header("RTP-Info").unwrap_or_default());
                 session.take_held_before(world, &infos)?;
             }
-            if response.status == 500 && matches!(asked.ask, Ask::Play(_)) {
+            if matches!(response.status, 404 | 500) && matches!(asked.ask, Ask::Play(_)) {
                 // What was read is forgotten, and the new place could not be read.
                 if session.state == State::AtStart && session.play.is_some() {
                     session.tracks.iter_mut().for_each(|(track, _)| track.renew());
@@ -189,7 +189,7 @@ impl Player {
                 }
                 if !is_file(name) && rules.content(name).is_some() || !rules.files_fail() {
                 } else {
-                    allowed.push(500);
+                    allowed.extend([404, 500]);
                 }
                 match (&asked.ask, session) {
                     _ if rules.content(name).is_none() => {}
@@ -221,7 +221,7 @@ impl Player {
             Ask::Wrong(status) => {
                 allowed.push(*status);
                 if matches!(status, 400 | 404 | 459 | 461) {
-                    allowed.extend(rules.files_fail().then_some(500));
+                    allowed.extend(rules.files_fail().then_some([404, 500]).into_iter().flatten());
                     allowed.extend((rules.streams.refusal > 0.0).then_some(503));
                 }
             }
@@ -244,7 +244,7 @@ impl Player {
         }
         allowed.push(200);
         if world.rules.files_fail() {
-            allowed.push(500);
+            allowed.extend([404, 500]);
         }
     }
 

@@ -124,7 +124,7 @@ impl Player {
     pub fn leave(&mut self, world: &World<'_>) {
         self.is_leaving = true;
         match self.random.below(3) {
-            0 => self.vanish(),
+            0 => self.vanish(world),
             1 => self.hang_up(world, false),
             _ => self.hang_up(world, true),
         }
@@ -543,9 +543,15 @@ impl Player {
         }
     }
 
-    /// Leaves without a word: nothing is read or written any more.
-    fn vanish(&mut self) {
+    /// Leaves without a word: nothing is read or written any more. Where only the program is gone, its host answers
+    /// datagrams with "port unreachable"; sockets that are not connected, as the server's are, do not hear of it.
+    fn vanish(&mut self, world: &World<'_>) {
         self.fired(Kind::PlayerVanished);
+        if self.random.chance(0.7) {
+            for address in &self.addresses {
+                world.net.unbind(*address);
+            }
+        }
         if let Some(line) = self.line.take() {
             self.lines[line].is_left = true;
             for session in self.sessions.iter_mut().filter(|session| session.line == line) {
@@ -585,7 +591,7 @@ impl Player {
             }
             Habit::Finishes => self.hang_up(world, false),
             Habit::Resets => self.hang_up(world, true),
-            Habit::Vanishes => self.vanish(),
+            Habit::Vanishes => self.vanish(world),
             Habit::SendsGarbage => self.send_garbage(world, line),
             Habit::SendsHalves => {
                 self.fired(Kind::RequestHalf);
@@ -597,7 +603,7 @@ impl Player {
                 if self.random.chance(0.5) {
                     self.hang_up(world, false);
                 } else {
-                    self.vanish();
+                    self.vanish(world);
                 }
             }
             Habit::SendsRtcpGarbage => self.send_rtcp_garbage(world, line),
@@ -640,7 +646,7 @@ impl Player {
             self.hang_up(world, false);
         } else if let Some(place) = session {
             self.sessions[place].signs = world.now;
-            self.vanish();
+            self.vanish(world);
         }
     }
 

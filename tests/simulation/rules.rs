@@ -129,7 +129,7 @@ fn weather(random: &mut Random) -> Weather {
 
 fn library_temper(random: &mut Random) -> library::Temper {
     let delay = if random.chance(0.4) { random.fraction() } else { 0.0 };
-    let failure = if random.chance(0.12) { 0.01 + 0.1 * random.fraction() } else { 0.0 };
+    let failure = if random.chance(0.16) { 0.01 + 0.1 * random.fraction() } else { 0.0 };
     library::Temper { delay, delays: MS(1)..MS(random.within(5..400) as u64), failure }
 }
 

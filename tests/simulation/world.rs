@@ -349,10 +349,11 @@ impl Run {
 
     fn outcome(mut self) -> Outcome {
         let net = self.net.counts();
-        let (slow, failed) = self.library.counts();
+        let (slow, failed, vanished) = self.library.counts();
         let (lost, refused) = self.streams.counts();
         let found = [
             (Kind::DatagramLost, net.lost),
+            (Kind::DatagramUnreachable, net.unreachable),
             (Kind::DatagramDoubled, net.duplicated),
             (Kind::DatagramsReordered, net.reordered),
             (Kind::TransferHeldUp, net.delayed),
@@ -362,6 +363,7 @@ impl Run {
             (Kind::ConnectionMoved, net.moved),
             (Kind::LibrarySlow, slow),
             (Kind::LibraryFailed, failed),
+            (Kind::FileVanished, vanished),
             (Kind::SourceLost, lost),
             (Kind::SourceRefused, refused),
             (Kind::InboxFull, self.streams.dropped()),
