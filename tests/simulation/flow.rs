@@ -10,6 +10,7 @@ use proto::track::Kind;
 
 use super::content::{Content, nanos, unit_begun};
 use super::rules::Rules;
+use super::session::Over;
 
 /// What is wrong.
 pub type Fault = String;
@@ -228,6 +229,8 @@ pub struct Scene<'a> {
     pub at: Time,
     pub rules: &'a Rules,
     pub content: &'a Content,
+    /// How it travels.
+    pub over: Over,
     /// Whether nothing that the player does holds up its media.
     pub is_calm: bool,
     /// Whether a live stream may lack something here.
@@ -427,7 +430,7 @@ fn check_time(track: &Track, play: &Play, scene: &Scene<'_>, unit: u64, dts: i64
         let wait = if scene.content.presentation.has_b_frames { frame } else { PREROLL };
         // A backlog is sent at the pace of a large picture.
         let backlog = Duration::from_millis(if scene.live.is_some() { 60 } else { 0 });
-        let slack = scene.rules.lateness_of(scene.content, play.pace())
+        let slack = scene.rules.lateness_of(scene.content, play.pace(), scene.over)
             + backlog
             + wait.max(PREROLL).mul_f64(1.0 / play.pace());
         let late = at - due - slack.as_nanos() as f64;
@@ -530,7 +533,7 @@ pub fn take_report(
     };
     // What waits for room on a connection was written earlier.
     let slack = slack
-        + scene.rules.lateness_of(scene.content, play.map_or(1.0, Play::pace))
+        + scene.rules.lateness_of(scene.content, play.map_or(1.0, Play::pace), scene.over)
         + Duration::from_millis(50);
     let speed = play.map_or(1.0, |play| play.speed);
     let off = f64::from(info.rtp.wrapping_sub(predicted) as i32) / content_rate;

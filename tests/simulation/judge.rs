@@ -548,7 +548,9 @@ fn resume_anew(session: &mut Session, stage: &Stage<'_>, start: i64, pace: (f64,
     let stood = stands(session, stage, &old);
     let frame = 1_000_000_000 / i64::from(stage.content.presentation.framerate);
     let gop = frame * i64::from(stage.content.presentation.gop_frames);
-    let late = stage.world.rules.lateness_of(stage.content, old.pace()).mul_f64(old.pace()).as_nanos() as i64;
+    let late =
+        stage.world.rules.lateness_of(stage.content, old.pace(), session.over).mul_f64(old.pace()).as_nanos()
+            as i64;
     if stood.is_exact {
         let back = (stood.at - start).rem_euclid(end).min((start - stood.at).rem_euclid(end));
         if back > gop + 2 * frame + late {
@@ -653,7 +655,8 @@ fn resume(session: &mut Session, stage: &Stage<'_>, start: i64, pace: (f64, f64)
     let was_fast = old.scale > 2.0;
     let frame = 1_000_000_000 / i64::from(content.presentation.framerate);
     let slack = 2 * frame
-        + world.rules.lateness_of(content, old.pace()).mul_f64(old.pace().max(1.0)).as_nanos() as i64;
+        + world.rules.lateness_of(content, old.pace(), session.over).mul_f64(old.pace().max(1.0)).as_nanos()
+            as i64;
     if session.is_whole && !was_fast && (start - last).abs() > slack {
         return Err(format!("resumed at {start} ns, {} ms from where it stood", (start - last) / 1_000_000));
     }
@@ -811,7 +814,8 @@ fn paused(
         (at.as_nanos() as i64 - play.reached(world.now, content)).rem_euclid(content.end_nanos().max(1));
     let off = off.min(content.end_nanos() - off);
     let frames = Duration::from_secs(2) / content.presentation.framerate;
-    let slack = world.rules.lateness_of(content, play.pace()).mul_f64(play.pace().max(1.0)) + frames;
+    let slack =
+        world.rules.lateness_of(content, play.pace(), session.over).mul_f64(play.pace().max(1.0)) + frames;
     if is_exact && off > slack.as_nanos() as i64 {
         return Err(format!("paused {} ms from where it plays ({at:?})", off / 1_000_000));
     }

@@ -12,6 +12,7 @@ use ringcaster::shard::limits::Limits;
 use ringcaster::shard::settings::Settings;
 
 use super::content::Content;
+use super::session::Over;
 use super::{library, streams};
 
 /// How long the players play.
@@ -71,15 +72,29 @@ impl Rules {
         self.stall * 2 + held + library + MS(30)
     }
 
-    /// The same for what is played at a pace: one segment at a time is asked for, so a slow library cannot keep up with
-    /// every pace, and then there is no bound.
-    pub fn lateness_of(&self, content: &Content, pace: f64) -> Duration {
+    /// The same for what is played at a pace. No bound where the world cannot keep up with it.
+    pub fn lateness_of(&self, content: &Content, pace: f64, over: Over) -> Duration {
+        let keeps_up =
+            self.is_read_in_time(content, pace) && (over == Over::Udp || self.has_room(content, pace));
+        self.lateness(pace) + if keeps_up { Duration::ZERO } else { Duration::from_secs(3_600) }
+    }
+
+    /// Whether a library, which is asked for one segment at a time, can keep up with a pace.
+    fn is_read_in_time(&self, content: &Content, pace: f64) -> bool {
         let presentation = &content.presentation;
         let gop = Duration::from_secs(1) / presentation.framerate * presentation.gop_frames;
         let segment = if presentation.has_pictures { gop.min(MS(500)) } else { MS(500) };
         let answer = (self.library.delays.start + self.library.delays.end).mul_f64(0.5 * self.library.delay);
-        let keeps_up = content.is_live || answer.mul_f64(2.0 * pace) < segment;
-        self.lateness(pace) + if keeps_up { Duration::ZERO } else { Duration::from_secs(3_600) }
+        content.is_live || answer.mul_f64(2.0 * pace) < segment
+    }
+
+    /// Whether a connection, which holds so much for as long as it travels, can keep up with a pace.
+    fn has_room(&self, content: &Content, pace: f64) -> bool {
+        let Presentation { framerate, gop_frames, keyframe_bytes, frame_bytes, .. } = content.presentation;
+        let gop_bytes = keyframe_bytes + gop_frames as usize * frame_bytes;
+        let gops_a_second = pace * f64::from(framerate) / f64::from(gop_frames);
+        let needed = gop_bytes as f64 * gops_a_second * self.weather.latency.end.as_secs_f64();
+        needed * 2.0 < self.weather.pipe_bytes as f64
     }
 
     /// Whether files can fail at any time.

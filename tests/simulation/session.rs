@@ -212,6 +212,7 @@ impl Session {
             at,
             rules,
             content,
+            over: self.over,
             is_calm: self.is_calm,
             // Whoever joins at an old keyframe goes on at the next one.
             may_skip: self.may_jump
