@@ -83,6 +83,11 @@ pub struct Play {
     pub origin: Time,
     /// Whether it was exactly then.
     pub is_exact: bool,
+    /// How much earlier playing may have begun: the reply may have waited for room on its connection.
+    pub waited: Duration,
+    /// How much before `content` it may have begun: pictures may be decoded before the first moment, which is what a
+    /// reply says then.
+    pub preroll: Duration,
     pub content: i64,
     pub scale: f64,
     pub speed: f64,
@@ -419,7 +424,7 @@ fn check_time(track: &Track, play: &Play, scene: &Scene<'_>, unit: u64, dts: i64
     };
     let index = track.index;
     // A microsecond, for the reply states its times in microseconds.
-    let early = due - at - TICK.as_nanos() as f64 - 2_000.0;
+    let early = due - at - (TICK + play.waited).as_nanos() as f64 - 2_000.0;
     if early > 0.0 && scene.live.is_none() {
         return Err(format!("track {index}: unit {unit} comes {:.1} ms too early", early / 1e6));
     }
@@ -433,6 +438,7 @@ fn check_time(track: &Track, play: &Play, scene: &Scene<'_>, unit: u64, dts: i64
         let slack = scene.rules.lateness_of(scene.content, play.pace(), scene.over)
             + backlog
             + wait.max(PREROLL).mul_f64(1.0 / play.pace());
+        let slack = slack + play.preroll.mul_f64(1.0 / play.pace());
         let late = at - due - slack.as_nanos() as f64;
         if late > 0.0 {
             let (total, slack) = ((at - due) / 1e6, slack.as_millis());

@@ -436,6 +436,11 @@ struct Stage<'a> {
 }
 
 impl Stage<'_> {
+    /// How long ago playing may have begun.
+    fn waited(&self, session: &Session) -> Duration {
+        if session.over == Over::Udp { Duration::ZERO } else { self.world.now.since(self.asked.at) }
+    }
+
     /// Whether the reply leaves when playing begins: it may have to wait for room on its connection.
     fn is_exact(&self, session: &Session) -> bool {
         session.over == Over::Udp || (!self.was_playing && session.is_calm)
@@ -479,6 +484,8 @@ fn play_live(session: &mut Session, stage: &Stage<'_>) -> Result<(), Fault> {
             replied: world.now,
             origin: world.now,
             is_exact: false,
+            waited: Duration::ZERO,
+            preroll: Duration::ZERO,
             content: 0,
             scale: 1.0,
             speed: 1.0,
@@ -516,11 +523,15 @@ fn play_file(session: &mut Session, stage: &Stage<'_>, start: i64, response: &Re
     }
     let renewed = session.state == State::AtStart && old.is_some();
     if renewed {
+        let has_said = session.tracks.iter().any(|(track, _)| track.said_bye);
         for (track, _) in &mut session.tracks {
             if !track.said_bye && track.sent.0 > 0 {
                 return Err(format!("track {}: the file has ended without BYE", track.index));
             }
-            track.renew();
+            // Whoever was set up behind the end has its name already.
+            if !has_said {
+                track.ssrc = None;
+            }
         }
     }
     match kind {
@@ -622,6 +633,8 @@ fn seek(
         replied: world.now,
         origin: if is_exact { world.now } else { stage.asked.at },
         is_exact,
+        waited: stage.waited(session),
+        preroll: Duration::ZERO,
         content: first_due,
         scale: pace.0,
         speed: pace.1,
@@ -678,10 +691,17 @@ fn resume(session: &mut Session, stage: &Stage<'_>, start: i64, pace: (f64, f64)
         }
     }
     let is_exact = stage.is_exact(session);
+    let is_first = start.checked_rem(end) == Some(0);
     session.play = Some(Play {
         replied: world.now,
         origin: if is_exact { world.now } else { stage.asked.at },
         is_exact,
+        waited: stage.waited(session),
+        preroll: Duration::from_nanos(if is_first && content.presentation.has_b_frames {
+            frame as u64
+        } else {
+            0
+        }),
         content: start,
         scale: pace.0,
         speed: pace.1,

@@ -291,7 +291,11 @@ impl Session {
             return Err(format!("BYE in the middle ({:?}, {lasts:?})", self.state));
         }
         let was_start = self.state == State::AtStart;
-        if !was_start {
+        if was_start {
+            // What was silent so far ends as well.
+            let tracks = self.tracks.iter_mut().map(|(track, _)| track);
+            tracks.filter(|track| track.sent.0 == 0).for_each(Track::renew);
+        } else {
             self.dying = Some(at);
         }
         let track = &mut self.tracks[slot].0;
