@@ -64,7 +64,8 @@ impl Player {
             others.filter(|(_, other)| has_ended && other.over == Over::Udp && other.ended.is_none());
         let found = others.find_map(|(place, other)| {
             let slot = other.tracks.iter().position(|(track, _)| {
-                track.ssrc == Some(heard.info.ssrc) && track.sent == (heard.info.packets, heard.info.octets)
+                let has_sent = track.sent.0 > 0 && track.sent == (heard.info.packets, heard.info.octets);
+                track.ssrc == Some(heard.info.ssrc) && has_sent
             });
             slot.map(|slot| (place, slot))
         });

@@ -64,28 +64,30 @@ impl Rules {
 
     /// How late media may be for a player who reads: the world's delays, not the other players'.
     pub fn lateness(&self, pace: f64) -> Duration {
-        let held = if self.weather.delay > 0.0 { self.weather.hold.end * 6 } else { Duration::ZERO };
-        // Two segments of half a second are read ahead.
-        let library = if self.library.delay > 0.0 { self.library.delays.end.mul_f64(3.0) } else { MS(0) };
-        let library =
-            if library.mul_f64(pace) < MS(400) { MS(0) } else { library.mul_f64(4.0_f64.max(pace)) };
-        self.stall * 2 + held + library + MS(30)
+        self.lateness_by_segments(SEGMENT, pace)
     }
 
     /// The same for what is played at a pace. No bound where the world cannot keep up with it.
     pub fn lateness_of(&self, content: &Content, pace: f64, over: Over) -> Duration {
         let keeps_up =
             self.is_read_in_time(content, pace) && (over == Over::Udp || self.has_room(content, pace));
-        self.lateness(pace) + if keeps_up { Duration::ZERO } else { Duration::from_secs(3_600) }
+        let lateness = self.lateness_by_segments(segment(content), pace);
+        lateness + if keeps_up { Duration::ZERO } else { Duration::from_secs(3_600) }
+    }
+
+    fn lateness_by_segments(&self, segment: Duration, pace: f64) -> Duration {
+        let held = if self.weather.delay > 0.0 { self.weather.hold.end * 6 } else { Duration::ZERO };
+        // Two segments are read ahead.
+        let library = if self.library.delay > 0.0 { self.library.delays.end.mul_f64(3.0) } else { MS(0) };
+        let is_hidden = library.mul_f64(pace) < segment.mul_f64(0.8);
+        let library = if is_hidden { MS(0) } else { library.mul_f64(4.0_f64.max(pace)) };
+        self.stall * 2 + held + library + MS(30)
     }
 
     /// Whether a library, which is asked for one segment at a time, can keep up with a pace.
     fn is_read_in_time(&self, content: &Content, pace: f64) -> bool {
-        let presentation = &content.presentation;
-        let gop = Duration::from_secs(1) / presentation.framerate * presentation.gop_frames;
-        let segment = if presentation.has_pictures { gop.min(MS(500)) } else { MS(500) };
         let answer = (self.library.delays.start + self.library.delays.end).mul_f64(0.5 * self.library.delay);
-        content.is_live || answer.mul_f64(2.0 * pace) < segment
+        content.is_live || answer.mul_f64(2.0 * pace) < segment(content)
     }
 
     /// Whether a connection, which holds so much for as long as it travels, can keep up with a pace.
@@ -109,6 +111,16 @@ impl Rules {
     pub fn content(&self, name: &str) -> Option<&Content> {
         if name == streams::PATH { Some(&self.live) } else { self.files.get(name) }
     }
+}
+
+/// Longest segment of a file.
+const SEGMENT: Duration = Duration::from_millis(500);
+
+/// Length of a segment, which reaches up to the next keyframe at most.
+fn segment(content: &Content) -> Duration {
+    let presentation = &content.presentation;
+    let gop = Duration::from_secs(1) / presentation.framerate * presentation.gop_frames;
+    if presentation.has_pictures && !content.is_live { gop.min(SEGMENT) } else { SEGMENT }
 }
 
 fn settings(random: &mut Random) -> Settings {
