@@ -22,3 +22,4 @@ mod server;
 mod sessions;
 mod setup;
 mod simulation;
+mod stalls;

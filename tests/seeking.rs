@@ -15,7 +15,7 @@ fn server(backend: Backend) -> Server {
 }
 
 /// Whether packets of H.264 hold a slice of an IDR picture.
-fn is_keyframe(packets: &[crate::client::rtp::Packet]) -> bool {
+pub(crate) fn is_keyframe(packets: &[crate::client::rtp::Packet]) -> bool {
     packets.iter().any(|packet| match packet.payload[0] & 0x1f {
         28 => packet.payload[1] & 0x1f == 5,
         24 => packet.payload[3..].contains(&0x65),

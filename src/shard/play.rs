@@ -136,6 +136,8 @@ impl Shard {
             Ok(segment) => segment,
             Err(error) if session.state == State::Starting => {
                 session.state = State::Ready;
+                // What flows next is aligned anew.
+                session.tracks.iter_mut().for_each(|track| track.report_at = None);
                 session.failed = Some(Refusal::new(status_of(&error), error.to_string()));
                 tracing::warn!(session = %session.id, url = %session.url, %error, "cannot be played");
                 self.retry_awaited(key);
@@ -195,7 +197,7 @@ impl Shard {
         let Source::File(file) = &session.source else { return Ok(()) };
         check_range(file, asked)?;
         let here = match session.state {
-            State::Playing => file.content_at(self.now).max(MediaTime::ZERO),
+            State::Playing => file.reached(self.now),
             State::Ready | State::Starting => file.paused_at(),
         };
         let from = asked.from.or(session.start).unwrap_or(here);
@@ -269,7 +271,7 @@ impl Shard {
             file.play_until(until);
             if session.state == State::Playing && (asked.pace.is_none() || pace == file.pace()) {
                 // A sign of life, or another track that begins to flow.
-                session.start_granted = file.content_at(self.now).max(MediaTime::ZERO);
+                session.start_granted = file.reached(self.now);
                 return self.confirm(key, &asked);
             }
             if file.is_paused_midway() && !file.has_skipped(pace) {
@@ -281,7 +283,7 @@ impl Shard {
             if file.is_paused_midway() {
                 // Fast playing stands before its next keyframe: what lies between was not read on purpose.
                 from = Some(match session.state {
-                    State::Playing => file.content_at(self.now).max(MediaTime::ZERO),
+                    State::Playing => file.reached(self.now),
                     State::Ready | State::Starting => file.paused_at(),
                 });
                 (plays, until) = (file.plays_left.map(|left| left.saturating_add(1)), file.until);

@@ -419,6 +419,7 @@ impl Shard {
                 self.live.remove(stream);
             }
             Message::Moved(moved) => self.take_over(moved),
+            Message::Overtaken(address, holder) => self.give_way(address, holder),
             Message::Shutdown => self.shut_down(),
         }
     }
