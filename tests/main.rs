@@ -12,6 +12,7 @@ mod corpus;
 mod driver;
 mod house;
 mod judge;
+mod players;
 mod playing;
 mod program;
 mod reports;

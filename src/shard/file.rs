@@ -121,10 +121,7 @@ impl FilePlayback {
             _ => MediaTime::ZERO,
         };
         let first_due = segment.entries.first().map_or(start, |entry| entry.due);
-        // Sound may begin before the picture, and pictures may be shown before the keyframe: none of them may come
-        // under a timestamp that was sent before.
-        let earliest = segment.entries.iter().map(|entry| entry.batch.meta().pts).min().unwrap_or(start);
-        let preroll = start.since(earliest).div_f64(pace.scale);
+        let preroll = preroll(&segment, start).div_f64(pace.scale);
         let timeline = if self.has_played { self.sent_until + STRETCH_GAP + preroll } else { start };
         self.clock = Clock {
             origin: now,
@@ -322,13 +319,12 @@ impl FilePlayback {
 
     fn enter(&mut self, ahead: Ahead, end: MediaTime) {
         if ahead.is_rewound {
-            let origin = self.due(end);
-            let timeline = self.timeline(end);
+            let preroll = preroll(&ahead.segment, MediaTime::ZERO).div_f64(self.clock.scale);
             self.clock = Clock {
-                origin,
+                origin: self.due(end) + preroll.div_f64(self.clock.speed),
                 content: MediaTime::ZERO,
                 stretch_content: MediaTime::ZERO,
-                stretch_timeline: timeline,
+                stretch_timeline: self.timeline(end) + preroll,
                 ..self.clock
             };
             self.plays_left = self.plays_left.map(|left| left.saturating_sub(1));
@@ -371,6 +367,14 @@ impl FilePlayback {
         let elapsed = (content.0 - self.clock.stretch_content.0) as f64 / self.clock.scale;
         MediaTime(self.clock.stretch_timeline.0 + elapsed as i64)
     }
+}
+
+/// How long before `start` the first of a segment is shown or heard: sound may begin before the picture, with what an
+/// encoder put in front of it, and pictures may be shown before the keyframe. None of them may come under a timestamp
+/// that was sent before.
+fn preroll(segment: &Segment, start: MediaTime) -> Duration {
+    let earliest = segment.entries.iter().map(|entry| entry.batch.meta().pts).min();
+    earliest.map_or(Duration::ZERO, |earliest| start.since(earliest))
 }
 
 /// The tick in which something due is sent: ticks are the same for all viewers, so that one turn serves many.

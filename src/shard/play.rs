@@ -27,6 +27,11 @@ const SCALE_GRANTED: (f64, f64) = (0.5, 16.0);
 /// Slowest and fastest rate of delivery that is granted.
 const SPEED_GRANTED: (f64, f64) = (0.25, 16.0);
 
+/// How far behind the end a range may begin and is still answered with the last group of pictures and an end. Players
+/// round the end that the description tells, and FFmpeg 5 adds the first timestamp that it saw, half a second at most
+/// of reordered pictures or late sound. A refusal leaves FFmpeg waiting for ever, because it has sent PAUSE before.
+const BEHIND_END_GRANTED: Duration = Duration::from_millis(500);
+
 /// What PLAY asks for.
 #[derive(Clone, Copy, Debug)]
 struct Asked {
@@ -376,7 +381,7 @@ fn check_range(file: &FilePlayback, asked: &Asked) -> Result<(), Refusal> {
     let invalid = |reason| Err(Refusal::new(Status::INVALID_RANGE, reason));
     let from = asked.from.unwrap_or(MediaTime::ZERO);
     if let Some(duration) = file.info.duration
-        && from > media_time(duration)
+        && from > media_time(duration + BEHIND_END_GRANTED)
     {
         return invalid("Range begins behind the end");
     }

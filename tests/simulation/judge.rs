@@ -238,7 +238,9 @@ impl Player {
             return;
         }
         let from = playing.from.unwrap_or(0);
-        let is_beyond = from as u128 > content.presentation.duration.as_nanos();
+        // Players round the end, and add what they saw first: half a second is forgiven.
+        let end = content.presentation.duration + Duration::from_millis(500);
+        let is_beyond = from as u128 > end.as_nanos();
         if is_beyond || playing.until.is_some_and(|until| until <= from) {
             allowed.push(457);
             return;
