@@ -10,6 +10,7 @@ mod bit_exact;
 mod client;
 mod corpus;
 mod driver;
+mod files;
 mod house;
 mod judge;
 mod players;

@@ -3,6 +3,8 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -49,6 +51,7 @@ pub(crate) struct Builder {
     arguments: Vec<String>,
     raw: String,
     lifetime: Duration,
+    is_unprivileged: bool,
 }
 
 /// A running server.
@@ -78,6 +81,7 @@ impl Server {
             arguments: vec!["--shards".into(), "2".into()],
             raw: String::new(),
             lifetime: Duration::from_secs(60),
+            is_unprivileged: false,
         }
     }
 
@@ -198,6 +202,12 @@ impl Builder {
         self
     }
 
+    /// Runs the program as nobody where a test is run by root, who may read everything.
+    pub(crate) fn unprivileged(mut self) -> Builder {
+        self.is_unprivileged = true;
+        self
+    }
+
     /// Starts the program and waits until it listens.
     pub(crate) fn start(self) -> Server {
         let (port, lifetime) = (self.port, self.lifetime);
@@ -238,6 +248,9 @@ impl Builder {
         command.args(["serve", "-c"]).arg(&file).args(["--backend", self.backend.name()]);
         command.args(&self.arguments).current_dir(&folder).env_remove("RUST_LOG");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if self.is_unprivileged && is_root() {
+            command.uid(NOBODY).gid(NOBODY);
+        }
         let mut child = command.spawn().expect("the program is built");
         let log = Arc::new(Mutex::new(String::new()));
         let readers = vec![
@@ -274,6 +287,23 @@ impl Builder {
         }
         xml + &self.raw + "\n</config>\n"
     }
+}
+
+/// Debian's user `nobody`.
+const NOBODY: u32 = 65_534;
+
+/// Whether [`Builder::unprivileged`] can be had: nobody must be able to reach the program and the folders of tests.
+pub(crate) fn can_be_unprivileged() -> bool {
+    if !is_root() {
+        return true;
+    }
+    let mut command = Command::new("test");
+    command.args(["-x", env!("CARGO_BIN_EXE_rtspserver"), "-a", "-x", env!("CARGO_TARGET_TMPDIR")]);
+    command.uid(NOBODY).gid(NOBODY).status().is_ok_and(|status| status.success())
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
 /// Ports that one server has for itself: RTSP, room for other doors, then UDP.
