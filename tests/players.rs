@@ -18,7 +18,11 @@ use crate::server::{Backend, Server};
 
 /// A server of the corpus that plays each file so often.
 fn server(backend: Backend, plays: i32) -> Server {
-    Server::with(backend).media(folder()).setting("loop_nums", plays).start()
+    Server::with(backend)
+        .media(folder())
+        .setting("loop_nums", plays)
+        .lifetime(std::time::Duration::from_secs(600))
+        .start()
 }
 
 /// Judges each case over UDP and over TCP, some at a time; fails with a line for each that is not as it should be.

@@ -144,11 +144,11 @@ fn loss_that_a_viewer_reports_is_told_at_the_end(backend: Backend) {
     viewer.tracks[0].sockets().1.send_to(&report, rtcp).unwrap();
     viewer.receive(Duration::from_millis(200));
     viewer.teardown();
-    server.wait_for_log("17", Duration::from_secs(2));
+    server.wait_for_log("lost=17", Duration::from_secs(2));
     let log = server.log();
     let end =
         log.lines().rfind(|line| line.contains("session ended")).unwrap_or_else(|| panic!("no end: {log}"));
-    assert!(end.contains("17"), "the end of the session tells the loss: {end}");
+    assert!(end.contains("lost=17"), "the end of the session tells the loss: {end}");
 }
 
 fn malformed_packets_from_a_viewer_disturb_nothing(backend: Backend) {

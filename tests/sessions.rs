@@ -229,10 +229,13 @@ fn one_track_is_torn_down_and_the_other_still_follows_address_translation(backen
     let gone = viewer.tracks[0].media.control.clone();
     viewer.client.request("TEARDOWN", &gone, &[]).expect(200);
     let (rtp, rtcp) = viewer.tracks[1].server_addresses(server.address().ip());
-    let [media, reports] = [rtp, rtcp].map(|to| {
+    // Players open both ways: with a packet of no meaning, and with a report about nothing yet.
+    let openers: [(_, &[u8]); 2] =
+        [(rtp, &[0x80, 96, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), (rtcp, &[0x80, 201, 0, 1, 0, 0, 0, 9])];
+    let [media, reports] = openers.map(|(to, opener)| {
         let outside = UdpSocket::bind("127.0.0.1:0").unwrap();
         outside.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
-        outside.send_to(&[0x80, 96, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], to).unwrap();
+        outside.send_to(opener, to).unwrap();
         outside
     });
     viewer.play(&[]);
