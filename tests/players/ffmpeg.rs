@@ -87,7 +87,9 @@ fn compare(recipe: &'static Recipe, played: &Seen, keyframe: usize) -> Verdict {
     let at = keyframe * PICTURES_A_SECOND;
     same("pictures", &source.pictures.sums[at..], &played.pictures.sums)?;
     check(!played.packets.sums.is_empty() && source.packets.sums.ends_with(&played.packets.sums), || {
-        format!("{} packets of sound that are not the last ones of the file", played.packets.sums.len())
+        let number = |sum: &String| source.packets.sums.iter().position(|other| other == sum);
+        let numbers: Vec<_> = played.packets.sums.iter().map(number).collect();
+        format!("packets of sound are not the last ones of {}: {numbers:?}", source.packets.sums.len())
     })?;
     let skipped = usize::from(recipe.video.is_some_and(|(video, _)| loses_first_time(video)));
     let times = &played.pictures.times[skipped..];
@@ -133,7 +135,7 @@ fn compare_plays(recipe: &'static Recipe, played: &Seen, plays: usize) -> Verdic
         let count = source.times.len();
         for (number, times) in played.times.chunks(count).enumerate() {
             let skipped = usize::from(number == 0);
-            constant(what, &source.times[skipped..], &times[skipped..], 2.0 / tick)
+            constant(what, &source.times[skipped..], &times[skipped..], 4.0 / tick)
                 .map_err(|problem| format!("play {number}: {problem}"))?;
         }
         // What ends first waits for the rest of the file.

@@ -20,6 +20,12 @@ const CLOCK_RATES: [u32; 2] = [90_000, 48_000];
 /// Pictures that FFmpeg may have left in its sockets: a second of them.
 const STALE_MAX: usize = 25;
 
+/// Pictures that FFmpeg's parser may hold.
+const HELD_MAX: usize = 2;
+
+/// Pictures that may come while FFmpeg waits for an answer.
+const LOST_MAX: usize = 10;
+
 const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Player {
@@ -72,12 +78,20 @@ fn pause_stops_the_packets_and_play_goes_on_without_a_gap(backend: Backend) {
     let server = server(backend, 1);
     all(&["once"], |_, over| {
         let mut player = Player::open(&server, over)?;
-        let mut numbers = player.pictures(30)?;
+        let before = player.pictures(30)?;
         player.input.pause().map_err(|error| format!("pause: {error}"))?;
         std::thread::sleep(Duration::from_millis(700));
         player.input.play().map_err(|error| format!("play: {error}"))?;
-        numbers.extend(player.pictures(usize::MAX)?);
-        check(numbers.iter().copied().eq(0..75), || format!("pictures {numbers:?}"))?;
+        let behind = player.pictures(usize::MAX)?;
+        check(before.iter().copied().eq(0..30), || format!("pictures {before:?}"))?;
+        // Over TCP, FFmpeg throws away what comes while it waits for the answer to PAUSE (`ff_rtsp_skip_packet`), behind
+        // the pictures that it has read and not given out. The tap has heard whether any is missing.
+        let held = (30..).zip(&behind).take_while(|(wanted, found)| wanted == *found).count();
+        let rest = if held <= HELD_MAX && over == Over::Tcp { &behind[held..] } else { &behind[..] };
+        let first = rest.first().copied().unwrap_or(75);
+        let lost = first - if rest.len() < behind.len() { 30 + held } else { 30 };
+        let is_whole = rest.iter().copied().eq(first..75) && lost <= LOST_MAX;
+        check(is_whole && (over == Over::Tcp || lost == 0), || format!("pictures {behind:?}"))?;
         let methods = player.tap.methods().join(" ");
         check(methods == "DESCRIBE SETUP SETUP PLAY PAUSE PLAY", || format!("asked for {methods}"))?;
         if over == Over::Tcp {
