@@ -42,7 +42,13 @@ fn all<T: Sync + std::fmt::Debug>(cases: &[T], judge: impl Fn(&T, Over) -> Verdi
                     let Some(case) = cases.get(number / BOTH.len()) else { return };
                     let over = BOTH[number % BOTH.len()];
                     let _turn = Turn::wait();
-                    if let Err(problem) = judge(case, over) {
+                    let mut verdict = judge(case, over);
+                    if let (Err(problem), Over::Udp) = (&verdict, over) {
+                        // A player that a busy machine holds up loses datagrams, or reads BYE before the last of them.
+                        println!("{case:?} over udp, once more: {problem}");
+                        verdict = judge(case, over);
+                    }
+                    if let Err(problem) = verdict {
                         failures.lock().unwrap().push(format!("{case:?} over {}: {problem}", over.name()));
                     }
                 }
