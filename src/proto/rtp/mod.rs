@@ -7,3 +7,4 @@ pub mod jpeg;
 mod nal;
 pub(crate) mod obu;
 pub mod packetize;
+pub mod reorder;
