@@ -165,7 +165,7 @@ impl Live {
         let mut idle_since = Instant::now();
         let result = source.run(&mut |frame| {
             self.obey(&mut publisher);
-            if !publisher.is_idle() {
+            if !publisher.fanout().is_idle() {
                 idle_since = Instant::now();
             } else if idle_since.elapsed() > LINGER {
                 return ControlFlow::Break(());
@@ -182,14 +182,15 @@ impl Live {
             }
         }
         publisher
+            .fanout()
             .end(&result.err().map_or_else(|| "the source stopped".to_owned(), |error| error.to_string()));
     }
 
     fn obey(&self, publisher: &mut Publisher) {
         for command in self.received.try_iter() {
             match command {
-                Command::Subscribe { path, subscriber } => publisher.subscribe(&path, subscriber),
-                Command::Unsubscribe(shard) => publisher.unsubscribe(shard),
+                Command::Subscribe { path, subscriber } => publisher.fanout().subscribe(&path, subscriber),
+                Command::Unsubscribe(shard) => publisher.fanout().unsubscribe(shard),
             }
         }
     }

@@ -14,7 +14,7 @@ pub type StreamId = u64;
 pub type ShardIndex = u16;
 
 /// What a live stream offers; constant while its [`StreamId`] lives.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Description {
     /// The stream's name among all runs of all streams.
     pub id: StreamId,

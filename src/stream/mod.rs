@@ -1,5 +1,8 @@
 //! One published stream for all its viewers.
 
 pub mod catalog;
+pub mod fanout;
 pub mod publish;
+pub mod relay;
+pub mod timeline;
 pub mod window;
