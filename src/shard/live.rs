@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proto::io::Conn;
 use proto::rtp::batch::Batch;
-use proto::time::Time;
+use proto::time::{MediaTime, Time};
 
 use super::session::SessionKey;
 use crate::stream::catalog::{Description, Snapshot, StreamError, StreamId};
@@ -35,6 +35,8 @@ pub struct LiveStream {
     pub window: Window,
     /// Sessions that play it.
     pub viewers: Vec<SessionKey>,
+    /// For each track an RTP timestamp and the content time it is: those of its latest batch.
+    pub clocks: Vec<(u32, MediaTime)>,
     first_viewer: usize,
     /// Sessions that may play it at any time: those that are set up or paused as well.
     sessions: usize,
@@ -104,6 +106,7 @@ impl LiveStreams {
             description: description.clone(),
             window: Window::new(WindowLimits::default()),
             viewers: Vec::new(),
+            clocks: description.timestamp_base.iter().map(|base| (*base, MediaTime::ZERO)).collect(),
             first_viewer: 0,
             sessions: 0,
             idle_since: Some(now),
@@ -204,6 +207,9 @@ impl LiveStreams {
 impl LiveStream {
     fn push(&mut self, now: Time, batch: Arc<Batch>) {
         let meta = batch.meta();
+        if let Some(clock) = self.clocks.get_mut(usize::from(meta.track)) {
+            *clock = (batch.timestamp(), meta.pts);
+        }
         let is_leading_keyframe = meta.keyframe && meta.track == self.description.leading();
         self.window.push(now, batch, is_leading_keyframe);
     }

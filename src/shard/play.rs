@@ -72,6 +72,10 @@ impl Shard {
             self.enable(key, target);
         }
         match &self.sessions[key].source {
+            Source::Ingest(_) => {
+                let reason = "the session was set up to record";
+                Refusal::new(Status::METHOD_NOT_VALID_IN_THIS_STATE, reason).into()
+            }
             Source::Live(_) => self.play_live(key, &asked),
             Source::File(_) if is_retrying && self.sessions[key].state == State::Playing => {
                 self.confirm(key, &asked)
@@ -115,6 +119,8 @@ impl Shard {
                 self.live.leave(cursor.stream, key);
                 response
             }
+            // What comes from now on is not taken.
+            Source::Ingest(_) => response,
             Source::File(file) => {
                 let at = file.pause(self.now);
                 response.header("Range", range(at, file, None).to_string())

@@ -54,6 +54,9 @@ impl Shard {
     /// Sends what is due of a session, and sees to it that it is looked at again.
     pub(super) fn pump(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get(key) else { return };
+        if matches!(session.source, Source::Ingest(_)) {
+            return self.pump_ingest(key);
+        }
         if session.state != State::Playing {
             if let Some(conn) = session.conn {
                 self.flush(conn);
@@ -229,6 +232,7 @@ fn next(
             }
             batch
         }
+        Source::Ingest(_) => Err(Stop::Awaits),
     }
 }
 
@@ -256,6 +260,7 @@ fn advance(session: &mut Session) {
     match &mut session.source {
         Source::File(file) => file.advance(),
         Source::Live(cursor) => cursor.next = cursor.next.map(|next| next + 1),
+        Source::Ingest(_) => {}
     }
 }
 
@@ -286,7 +291,7 @@ fn renumber(session: &mut Session, batch: &Batch) -> Option<usize> {
             };
             track.next_sequence = Some(sequence.wrapping_add(batch.packets().len() as u16));
         }
-        Source::File(_) => {}
+        Source::File(_) | Source::Ingest(_) => {}
         Source::Live(_) => {
             track.next_sequence = Some(batch.sequence().wrapping_add(batch.packets().len() as u16));
         }

@@ -27,8 +27,26 @@ pub struct Settings {
     pub limits: Arc<Limits>,
     /// Whether a live viewer starts with the pictures since the latest keyframe, or waits for the next one.
     pub has_gop_cache: bool,
+    /// Who may publish.
+    pub may_publish: MayPublish,
+    /// How long DESCRIBE of a stream waits that is starting.
+    pub source_start: Duration,
+    /// How long the viewers of a stream are kept whose source is lost.
+    pub source_grace: Duration,
     /// How long viewers are given to see their BYE when the program ends.
     pub shutdown: Duration,
+}
+
+/// Who may publish.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MayPublish {
+    /// No client.
+    Nobody,
+    /// Clients on this machine.
+    Local,
+    /// Every client.
+    #[default]
+    Everybody,
 }
 
 impl Default for Settings {
@@ -42,6 +60,9 @@ impl Default for Settings {
             multicast_ttl: 16,
             limits: Arc::new(Limits::new(None, None)),
             has_gop_cache: true,
+            may_publish: MayPublish::Everybody,
+            source_start: Duration::from_secs(5),
+            source_grace: Duration::from_secs(10),
             shutdown: Duration::from_secs(2),
         }
     }

@@ -7,10 +7,14 @@ use proto::rtsp::uri::Target;
 
 use super::connection::Refusal;
 use super::file::Next;
+use super::ingest::Ingest;
 use super::request::Outcome;
 use super::session::{Carrier, Session, SessionKey, Source, State};
 use super::turn::Shard;
 use crate::egress::track::{Route, TrackOut};
+
+/// Why a session ends that its client ended.
+const TORN_DOWN: &str = "torn down";
 
 impl Shard {
     /// Answers TEARDOWN: of one track when others remain, else of the session.
@@ -32,7 +36,7 @@ impl Shard {
                 if let Some(connection) = self.connections.get_mut(conn) {
                     connection.resolved = None;
                 }
-                self.end_session(key, "torn down");
+                self.end_session(key, TORN_DOWN);
                 Outcome::Reply(Response::new(Status::OK))
             }
         }
@@ -44,13 +48,15 @@ impl Shard {
         let Some(session) = self.sessions.remove(key) else { return };
         self.by_id.remove(&session.id);
         self.settings.limits.end(session.peer.ip());
-        if let Source::Live(cursor) = &session.source {
-            self.live.end(self.now, cursor.stream, key);
+        match &session.source {
+            Source::File(_) => {}
+            Source::Live(cursor) => self.live.end(self.now, cursor.stream, key),
+            Source::Ingest(ingest) => self.end_ingest(ingest, key, reason),
         }
         for track in &session.tracks {
             self.release(key, track);
         }
-        let is_torn_down = reason == "torn down";
+        let is_torn_down = reason == TORN_DOWN;
         if let Some(connection) = session.conn.and_then(|conn| self.connections.get_mut(conn)) {
             connection.sessions.retain(|other| *other != key);
         }
@@ -97,6 +103,18 @@ impl Shard {
         session.wake_at = None;
         self.send_bye(key);
         self.renew_sources(key);
+    }
+
+    /// A publisher that says goodbye ends its stream; one that is lost may come back.
+    fn end_ingest(&mut self, ingest: &Ingest, key: SessionKey, reason: &str) {
+        for track in &ingest.tracks {
+            self.release_ingest(track);
+        }
+        let publication = self.publications.get_mut(ingest.tenure);
+        match publication.is_some_and(|publication| publication.is_recorded_by(key)) && reason != TORN_DOWN {
+            true => self.orphan_publication(ingest.tenure),
+            false => self.end_publication(ingest.tenure, "the publisher has ended it"),
+        }
     }
 
     fn release(&mut self, key: SessionKey, track: &TrackOut) {

@@ -19,6 +19,7 @@ use super::datagrams::UdpPairs;
 use super::inbox::{Message, Moved};
 use super::live::LiveStreams;
 use super::ports::Ports;
+use super::publications::Publications;
 use super::request::Outcome;
 use super::session::{Carrier, Session, SessionId, SessionKey};
 use super::settings::Settings;
@@ -51,6 +52,7 @@ pub struct Shard {
     pub(super) sessions: SlotMap<SessionKey, Session>,
     pub(super) by_id: HashMap<SessionId, SessionKey>,
     pub(super) live: LiveStreams,
+    pub(super) publications: Publications,
     pub(super) udp: UdpPairs,
     pub(super) heads: Heads,
     pub(super) waiting: HashMap<Ticket, Asker>,
@@ -85,6 +87,7 @@ impl Shard {
             listeners.push(listener);
         }
         let now = ports.driver.now();
+        ports.catalog.attend(ports.shards[usize::from(index)].subscriber());
         Ok(Shard {
             index,
             settings,
@@ -94,6 +97,7 @@ impl Shard {
             sessions: SlotMap::with_key(),
             by_id: HashMap::new(),
             live: LiveStreams::default(),
+            publications: Publications::default(),
             udp: UdpPairs::default(),
             heads: Heads::default(),
             waiting: HashMap::new(),
@@ -114,13 +118,14 @@ impl Shard {
         let mut events = std::mem::take(&mut self.events);
         self.ports.driver.turn(Some(until), &mut events)?;
         self.now = self.ports.driver.now();
+        // Before requests: what a client was told by another shard is known here when it asks.
+        while let Some(message) = self.ports.inbox.next() {
+            self.handle_message(message);
+        }
         for event in events.drain(..) {
             self.handle_event(event);
         }
         self.events = events;
-        while let Some(message) = self.ports.inbox.next() {
-            self.handle_message(message);
-        }
         self.wake_sessions();
         if self.now >= self.housekeeping_at {
             self.housekeeping_at = self.now + HOUSEKEEPING;
@@ -373,6 +378,7 @@ impl Shard {
         for key in sessions {
             self.connection_lost(key, conn);
         }
+        self.forget_announcement(conn);
     }
 
     fn forget(&mut self, conn: Conn) {
@@ -418,6 +424,10 @@ impl Shard {
                 }
                 self.live.remove(stream);
             }
+            Message::Stream(Notice::Published { path, is_there }) => self.note_published(path, is_there),
+            Message::Stream(Notice::Claimed { ticket, answer }) => self.claimed(ticket, answer),
+            Message::Stream(Notice::Order { tenure, order }) => self.handle_order(tenure, order),
+            Message::Stream(Notice::HandedOver { tenure, relay }) => self.take_over_stream(tenure, relay),
             Message::Moved(moved) => self.take_over(moved),
             Message::Shutdown => self.shut_down(),
         }
@@ -473,6 +483,7 @@ impl Shard {
         for conn in idle {
             self.close(conn);
         }
+        self.keep_publications();
         for stream in self.live.take_idle(self.now) {
             self.ports.catalog.unsubscribe(stream, self.index);
         }

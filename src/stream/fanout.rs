@@ -85,6 +85,11 @@ impl Fanout {
         }
     }
 
+    /// Whether a receiver can begin nowhere before the next keyframe.
+    pub fn awaits_keyframe(&self) -> bool {
+        !self.receivers.is_empty() && self.cached.is_empty()
+    }
+
     /// Whether nobody receives the stream.
     pub fn is_idle(&self) -> bool {
         self.receivers.is_empty()

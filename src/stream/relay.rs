@@ -1,5 +1,6 @@
 //! A live stream that comes in packets: passed on as they are, under numbers of our own.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,6 +55,12 @@ pub struct Relay {
     fanout: Fanout,
     tracks: Vec<RelayTrack>,
     skew: Skew,
+}
+
+impl fmt::Debug for Relay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Relay({})", self.fanout.description().path)
+    }
 }
 
 struct RelayTrack {
@@ -180,18 +187,16 @@ impl Relay {
         }
     }
 
+    /// The track whose next keyframe somebody waits for; None while nobody does.
+    pub fn wants_keyframe(&self) -> Option<u8> {
+        let leading = self.fanout.description().leading();
+        let is_picture = self.tracks.get(usize::from(leading))?.codec.kind() == Kind::Video;
+        (is_picture && self.fanout.awaits_keyframe()).then_some(leading)
+    }
+
     /// Whether every track is described well enough to be decoded.
     pub fn is_described(&self) -> bool {
         self.tracks.iter().all(|track| track.learner.is_none())
-    }
-
-    /// Whether a publisher of these tracks can go on with this stream.
-    pub fn agrees(&self, tracks: &[Track]) -> bool {
-        let ours = &self.fanout.description().tracks;
-        ours.len() == tracks.len()
-            && ours.iter().zip(tracks).all(|(a, b)| {
-                a.codec == b.codec && a.payload_type == b.payload_type && a.clock_rate == b.clock_rate
-            })
     }
 
     /// Who receives it.

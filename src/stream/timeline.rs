@@ -35,7 +35,7 @@ impl Skew {
     /// What to add to the source's wall clock, in nanoseconds; settled by the first report.
     fn settle(&mut self, theirs: NtpTime, ours: NtpTime) -> i64 {
         *self.0.get_or_insert_with(|| {
-            let skew = nanos_between(theirs, ours);
+            let skew = ours.since(theirs).0;
             if skew.unsigned_abs() < SKEW_MIN.as_nanos() as u64 { 0 } else { skew }
         })
     }
@@ -123,7 +123,7 @@ impl Timeline {
         if distance / self.clock_rate > REPORT_DISTANCE_MAX_S || info.ntp == NtpTime::default() {
             return false;
         }
-        let content = nanos_between(self.origin, info.ntp).saturating_add(skew.settle(info.ntp, wall));
+        let content = info.ntp.since(self.origin).0.saturating_add(skew.settle(info.ntp, wall));
         self.anchor = (info.rtp.wrapping_add(self.shift), MediaTime(content));
         true
     }
@@ -157,12 +157,6 @@ impl Timeline {
 /// Whether `a` follows `b` on a clock that wraps.
 fn is_after(a: u32, b: u32) -> bool {
     a != b && a.wrapping_sub(b) < 1 << 31
-}
-
-/// Nanoseconds from one moment to another; 68 years at most.
-fn nanos_between(from: NtpTime, to: NtpTime) -> i64 {
-    let difference = to.0.wrapping_sub(from.0) as i64;
-    ((i128::from(difference) * 1_000_000_000) >> 32) as i64
 }
 
 #[cfg(test)]
