@@ -10,7 +10,7 @@ use rand::rngs::SmallRng;
 use ringcaster::driver::sim::Random;
 use ringcaster::media::memory::Presentation;
 use ringcaster::stream::catalog::{
-    Catalog, Description, Notice, ShardIndex, StreamError, StreamId, Subscriber,
+    Catalog, Claim, ClaimError, Description, Grant, Notice, ShardIndex, StreamError, StreamId, Subscriber,
 };
 use ringcaster::stream::publish::Publisher;
 
@@ -287,6 +287,15 @@ impl SimStreams {
 }
 
 impl Catalog for SimStreams {
+    fn attend(&self, _: Subscriber) {}
+
+    fn claim(&self, claim: Claim) {
+        let Claim { ticket, owner, .. } = claim;
+        (owner.deliver)(Notice::Claimed { ticket, answer: Err(ClaimError::Owned) });
+    }
+
+    fn release(&self, _: Grant) {}
+
     fn owns(&self, path: &str) -> bool {
         path == PATH
     }
