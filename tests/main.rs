@@ -14,6 +14,7 @@ mod house;
 mod judge;
 mod playing;
 mod program;
+mod published;
 mod publishing;
 mod reports;
 mod requests;

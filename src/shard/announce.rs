@@ -23,6 +23,8 @@ const PATH_BYTES_MAX: usize = 512;
 /// What a connection has announced.
 #[derive(Debug)]
 pub struct Announced {
+    /// The URL, as the log tells it.
+    pub url: String,
     /// The path, decoded, without the leading slash.
     pub path: Arc<str>,
     /// The tracks, by the order of their sections.
@@ -61,10 +63,10 @@ impl Shard {
             return Refusal::new(Status::METHOD_NOT_VALID_IN_THIS_STATE, reason).into();
         }
         let Some(connection) = self.connections.get(conn) else { return Outcome::Wait };
-        if !connection.is_retrying {
-            if let Err(refusal) = self.begin_announcement(conn, request, target) {
-                return refusal.into();
-            }
+        if !connection.is_retrying
+            && let Err(refusal) = self.begin_announcement(conn, request, target)
+        {
+            return refusal.into();
         }
         self.go_on_with_announcement(conn, target)
     }
@@ -125,7 +127,8 @@ impl Shard {
         let is_known = self.publications.has_path(&path);
         // A path that is published to has no file: that was looked for when its first publisher came.
         let claim = if is_known { ClaimState::Asked } else { ClaimState::LooksForFile };
-        let announced = Announced { path, tracks, controls, claim, pulse: Arc::default() };
+        let url = target.content_base().trim_end_matches('/').to_owned();
+        let announced = Announced { url, path, tracks, controls, claim, pulse: Arc::default() };
         if let Some(connection) = self.connections.get_mut(conn) {
             connection.announced = Some(Box::new(announced));
         }

@@ -37,6 +37,8 @@ pub struct LiveStream {
     pub viewers: Vec<SessionKey>,
     /// For each track an RTP timestamp and the content time it is: those of its latest batch.
     pub clocks: Vec<(u32, MediaTime)>,
+    /// When the last of it came, and why it ended; None while it goes on.
+    pub finished: Option<(Time, String)>,
     first_viewer: usize,
     /// Sessions that may play it at any time: those that are set up or paused as well.
     sessions: usize,
@@ -107,6 +109,7 @@ impl LiveStreams {
             window: Window::new(WindowLimits::default()),
             viewers: Vec::new(),
             clocks: description.timestamp_base.iter().map(|base| (*base, MediaTime::ZERO)).collect(),
+            finished: None,
             first_viewer: 0,
             sessions: 0,
             idle_since: Some(now),
@@ -134,15 +137,27 @@ impl LiveStreams {
         from.iter().chain(before).copied()
     }
 
-    /// The sessions that play a stream.
-    pub fn viewers(&self, id: StreamId) -> Vec<SessionKey> {
-        self.streams.get(&id).map(|stream| stream.viewers.clone()).unwrap_or_default()
+    /// Nothing more comes of a stream. Those who play it, and see what is left of it, are to be looked at.
+    pub fn finish(&mut self, now: Time, id: StreamId, reason: String) -> Vec<SessionKey> {
+        self.by_path.retain(|_, entry| !matches!(entry, Entry::Running(running) if *running == id));
+        let Some(stream) = self.streams.get_mut(&id) else { return Vec::new() };
+        stream.finished = Some((now, reason));
+        let viewers = stream.viewers.clone();
+        self.forget_finished(id);
+        viewers
     }
 
     /// Forgets a stream.
     pub fn remove(&mut self, id: StreamId) {
         self.streams.remove(&id);
         self.by_path.retain(|_, entry| !matches!(entry, Entry::Running(running) if *running == id));
+    }
+
+    fn forget_finished(&mut self, id: StreamId) {
+        if self.streams.get(&id).is_some_and(|stream| stream.finished.is_some() && stream.viewers.is_empty())
+        {
+            self.streams.remove(&id);
+        }
     }
 
     /// A stream that is received here.
@@ -169,6 +184,7 @@ impl LiveStreams {
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.viewers.retain(|viewer| *viewer != session);
         }
+        self.forget_finished(id);
     }
 
     /// Counts a session in: while it lives the stream is received, whether it plays or not.

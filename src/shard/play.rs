@@ -238,6 +238,8 @@ impl Shard {
             session.state = State::Playing;
         }
         let first = cursor.next.unwrap_or(stream.window.end());
+        // All tracks tell their timestamp of one moment, whichever of them has a packet first.
+        let start = stream.window.get(first).map(|batch| batch.meta().pts);
         let infos: Vec<_> = (session.tracks.iter().filter(|track| track.enabled))
             .map(|track| {
                 let mut coming = (first..stream.window.end()).filter_map(|index| stream.window.get(index));
@@ -248,7 +250,10 @@ impl Shard {
                 RtpInfo {
                     url: track.url.clone(),
                     seq: next.map(|batch| batch.sequence()),
-                    rtptime: next.map(|batch| batch.timestamp()),
+                    rtptime: next.zip(start).map(|(batch, start)| {
+                        let ahead = MediaTime(batch.meta().pts.0 - start.0);
+                        batch.timestamp().wrapping_sub(ahead.to_ticks(track.clock_rate) as u32)
+                    }),
                 }
             })
             .collect();

@@ -187,7 +187,7 @@ impl Shard {
     pub(super) fn end_publication(&mut self, tenure: u64, reason: &str) {
         let Some(mut publication) = self.publications.streams.remove(&tenure) else { return };
         if let Some(relay) = &mut publication.relay {
-            relay.fanout().end(reason);
+            relay.end(reason);
         }
         for Waiting { path, subscriber, .. } in publication.waiting.drain(..) {
             (subscriber.deliver)(Notice::Subscribed { path, answer: Err(StreamError::NotFound) });
@@ -259,7 +259,7 @@ impl Shard {
             (Some((owner, tenure)), _) => {
                 (owner.deliver)(Notice::HandedOver { tenure, relay });
             }
-            (None, Some(relay)) => relay.fanout().end("another publisher sends other tracks"),
+            (None, Some(relay)) => relay.end("another publisher sends other tracks"),
             (None, None) => {}
         }
         match publisher {

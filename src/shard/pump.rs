@@ -223,7 +223,8 @@ fn next(
             let before = cursor.next;
             // Half of a picture is of no use: what has begun to leave is finished.
             let patience = if session.trains_sent > 0 { Duration::MAX } else { patience };
-            let batch = next_live(cursor, &stream.window, now, patience).ok_or(Stop::Awaits);
+            let rest = stream.finished.as_ref().map_or(Stop::Awaits, |(at, _)| Stop::Finished(*at));
+            let batch = next_live(cursor, &stream.window, now, patience).ok_or(rest);
             if let (Some(before), Some(after)) = (before, cursor.next) {
                 session.numbers.skipped += after - before;
                 if after != before {

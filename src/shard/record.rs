@@ -235,6 +235,10 @@ impl Shard {
         let peer = self.may_begin_session(conn)?;
         let source = Source::Ingest(Box::new(Ingest { tenure, tracks: SmallVec::new() }));
         let key = self.insert_session(conn, peer, target, source, carrier);
+        let announced = self.connections.get(conn).and_then(|connection| connection.announced.as_ref());
+        if let Some(announced) = announced {
+            self.sessions[key].url.clone_from(&announced.url);
+        }
         if let Some(publication) = self.publications.get_mut(tenure) {
             publication.begin(key);
         }

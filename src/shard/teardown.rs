@@ -88,9 +88,16 @@ impl Shard {
         }
     }
 
-    /// A file was sent to its end: BYE, and the session is paused; a further PLAY begins anew under a new SSRC.
+    /// All was sent: BYE. The session of a file is paused, a further PLAY begins anew under a new SSRC; of a live stream
+    /// it ends.
     pub(super) fn finish(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
+        if let Source::Live(cursor) = &session.source {
+            let finished = self.live.get(cursor.stream).and_then(|stream| stream.finished.as_ref());
+            let reason = finished.map_or("the stream has ended", |(_, reason)| reason).to_owned();
+            // The goodbyes still tell where the stream's clocks stand.
+            return self.end_session(key, &reason);
+        }
         // A batch may have come in the meantime.
         if let Source::File(file) = &mut session.source
             && !matches!(file.peek(self.now), Next::Finished(_))

@@ -21,7 +21,7 @@ use super::live::LiveStreams;
 use super::ports::Ports;
 use super::publications::Publications;
 use super::request::Outcome;
-use super::session::{Carrier, Session, SessionId, SessionKey};
+use super::session::{Carrier, Session, SessionId, SessionKey, Source};
 use super::settings::Settings;
 use crate::egress::heads::Heads;
 use crate::media::library::{Answer, ReplyTo, Ticket};
@@ -37,6 +37,9 @@ const PUMPS_A_TURN: usize = 256;
 /// A connection without a session is closed when it has not asked anything in full for this long: slow or half-sent
 /// requests cannot pile up.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// A publisher without its connection, whose datagrams do not come either, is lost after this long.
+const PUBLISHER_SILENCE_MAX: Duration = Duration::from_secs(5);
 
 /// How long a client may take to read the last words of a connection.
 const FAREWELL_MAX: Duration = Duration::from_secs(5);
@@ -418,11 +421,9 @@ impl Shard {
                 }
             }
             Message::Stream(Notice::Ended { stream, reason }) => {
-                // The goodbyes still tell where the stream's clocks stand.
-                for key in self.live.viewers(stream) {
-                    self.end_session(key, &reason);
+                for key in self.live.finish(self.now, stream, reason) {
+                    self.make_ready(key);
                 }
-                self.live.remove(stream);
             }
             Message::Stream(Notice::Published { path, is_there }) => self.note_published(path, is_there),
             Message::Stream(Notice::Claimed { ticket, answer }) => self.claimed(ticket, answer),
@@ -471,6 +472,16 @@ impl Shard {
             for key in silent {
                 self.end_session(key, "no sign of life");
             }
+        }
+        let abandoned: Vec<_> = (self.sessions.iter())
+            .filter(|(_, session)| {
+                let is_silent = self.now.since(session.seen) > PUBLISHER_SILENCE_MAX;
+                is_silent && session.conn.is_none() && matches!(session.source, Source::Ingest(_))
+            })
+            .map(|(key, _)| key)
+            .collect();
+        for key in abandoned {
+            self.end_session(key, "connection closed and nothing came since");
         }
         let idle: Vec<_> = (self.connections.iter())
             .filter(|connection| {

@@ -70,6 +70,8 @@ struct RelayTrack {
     /// Numbers of the next packet.
     numbering: Numbering,
     source: Option<Source>,
+    /// A report that came before the packets it is about.
+    early: Option<(SenderInfo, NtpTime)>,
     open: Option<Open>,
     learner: Option<Learner>,
 }
@@ -116,6 +118,7 @@ impl Relay {
                     timeline: Timeline::new(track.clock_rate, now, wall, numbering.timestamp),
                     numbering,
                     source: None,
+                    early: None,
                     open: None,
                     learner: Learner::new(track),
                 }
@@ -147,7 +150,7 @@ impl Relay {
             track.close(index, &mut self.fanout);
             track.numbering.sequence = track.numbering.sequence.wrapping_add(ahead - 1);
         }
-        track.put(now, &header, packet, is_keyframe_start(&track.codec, &packet[payload]));
+        track.put(now, &header, packet, is_keyframe_start(&track.codec, &packet[payload]), &mut self.skew);
         if header.marker || track.is_whole_in_a_packet() {
             track.close(index, &mut self.fanout);
         }
@@ -158,19 +161,30 @@ impl Relay {
     /// Takes a sender report of a track's source; `wall` is our own clock.
     pub fn handle_report(&mut self, index: u8, info: &SenderInfo, wall: NtpTime) {
         let Some(track) = self.tracks.get_mut(usize::from(index)) else { return };
-        if track.source.is_some_and(|source| source.ssrc == info.ssrc) {
-            track.timeline.handle_report(info, wall, &mut self.skew);
+        match track.source {
+            Some(source) if source.ssrc == info.ssrc => {
+                track.timeline.handle_report(info, wall, &mut self.skew);
+            }
+            Some(_) => {}
+            None => track.early = Some((*info, wall)),
         }
     }
 
     /// Whatever comes next is of another publisher.
     pub fn restart(&mut self, now: Time) {
         self.skew.reset();
-        for (index, track) in self.tracks.iter_mut().enumerate() {
-            track.close(index as u8, &mut self.fanout);
+        self.close_all();
+        for track in &mut self.tracks {
             track.timeline.restart(now);
             track.source = None;
+            track.early = None;
         }
+    }
+
+    /// Passes on what waits, and tells every receiver that this was the last.
+    pub fn end(&mut self, reason: &str) {
+        self.close_all();
+        self.fanout.end(reason);
     }
 
     /// When [`Relay::close_due`] has something to do; None while nothing is open.
@@ -202,6 +216,12 @@ impl Relay {
     /// Who receives it.
     pub fn fanout(&mut self) -> &mut Fanout {
         &mut self.fanout
+    }
+
+    fn close_all(&mut self) {
+        for (index, track) in self.tracks.iter_mut().enumerate() {
+            track.close(index as u8, &mut self.fanout);
+        }
     }
 
     fn learn(&mut self, index: u8, packet: &[u8]) {
@@ -247,11 +267,16 @@ impl RelayTrack {
         Ok(ahead)
     }
 
-    fn put(&mut self, now: Time, header: &Header, packet: &[u8], is_keyframe: bool) {
+    fn put(&mut self, now: Time, header: &Header, packet: &[u8], is_keyframe: bool, skew: &mut Skew) {
         let open = match &mut self.open {
             Some(open) => open,
             None => {
-                let moment = self.timeline.map(now, header.timestamp);
+                let mut moment = self.timeline.map(now, header.timestamp);
+                if let Some((info, wall)) = self.early.take().filter(|(info, _)| info.ssrc == header.ssrc)
+                    && self.timeline.handle_report(&info, wall, skew)
+                {
+                    moment = self.timeline.map(now, header.timestamp);
+                }
                 self.numbering.timestamp = moment.timestamp;
                 let writer = BatchWriter::new(self.numbering, packet.len());
                 self.open.insert(Open {
@@ -388,6 +413,16 @@ mod tests {
         let batches = batches.lock().unwrap();
         assert_eq!(batches[1].ssrc(), batches[0].ssrc());
         assert_eq!(batches[1].timestamp().wrapping_sub(batches[0].timestamp()), 180_000);
+    }
+
+    #[test]
+    fn a_report_before_the_first_packet_counts() {
+        let (mut relay, batches) = relay();
+        let ntp = NtpTime::default() + Duration::from_secs(5);
+        let info = SenderInfo { ssrc: 2, ntp, rtp: 90_000, packets: 0, octets: 0 };
+        relay.handle_report(0, &info, NtpTime::default() + Duration::from_secs(6));
+        relay.handle_packet(at(6_010), 0, &packet(10, 90_000, true, &[0x65, 1])).unwrap();
+        assert_eq!(batches.lock().unwrap()[0].meta().pts, MediaTime::from_secs_f64(5.0));
     }
 
     #[test]

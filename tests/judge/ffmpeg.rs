@@ -76,7 +76,7 @@ pub(crate) fn compare(source: &Seen, played: &Seen, recipe: &Recipe) -> Verdict 
 
 /// Whether FFmpeg 5 gives the first packet from RTP no time: its parsers (`av_parser_parse2`) count bytes from the
 /// packet's place in the file, which is -1 there, and so miss the first. MP3 is one of these, too.
-fn loses_first_time(video: Video) -> bool {
+pub(crate) fn loses_first_time(video: Video) -> bool {
     matches!(video, Video::H264 | Video::H265 | Video::Mpeg4)
 }
 
@@ -91,7 +91,7 @@ pub(crate) fn source(recipe: &'static Recipe) -> Arc<Seen> {
 }
 
 /// Runs FFmpeg on an input.
-fn see(input: &[&str], recipe: &Recipe, patience: Duration) -> Result<Seen, String> {
+pub(crate) fn see(input: &[&str], recipe: &Recipe, patience: Duration) -> Result<Seen, String> {
     let folder = Scratch(scratch("ffmpeg"));
     // Skipping of encoder delay is the container's wish, which RTP does not carry.
     let mut arguments = words("-nostdin -v error -y -threads 1 -noautorotate -flags2 +skip_manual");
