@@ -198,7 +198,7 @@ impl Client {
 }
 
 /// The first whole message in `bytes` with its size.
-fn parse(bytes: &[u8]) -> Option<(Message, usize)> {
+pub(crate) fn parse(bytes: &[u8]) -> Option<(Message, usize)> {
     if bytes.first() == Some(&b'$') {
         let head: [u8; 4] = bytes.get(..4)?.try_into().ok()?;
         let size = 4 + usize::from(u16::from_be_bytes([head[2], head[3]]));

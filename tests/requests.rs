@@ -158,6 +158,21 @@ fn a_file_without_anything_to_play_is_an_unsupported_media_type(backend: Backend
     std::fs::remove_dir_all(media).unwrap();
 }
 
+fn what_is_longer_than_its_bound_is_refused_and_the_connection_closed(backend: Backend) {
+    let server = server(backend);
+    let long = "x".repeat(9_000);
+    for (request, status) in [
+        (format!("DESCRIBE rtsp://127.0.0.1/{long} RTSP/1.0\r\nCSeq: 1\r\n\r\n"), 414),
+        (format!("OPTIONS * RTSP/1.0\r\nCSeq: 1\r\nX: {long}\r\n\r\n"), 400),
+        ("SET_PARAMETER * RTSP/1.0\r\nCSeq: 1\r\nContent-Length: 300000\r\n\r\n".to_owned(), 413),
+    ] {
+        let mut client = Client::connect(server.address());
+        client.send(&request);
+        client.response().expect(status);
+        assert!(client.is_closed_within(Duration::from_secs(5)), "{status}");
+    }
+}
+
 fn a_body_that_nobody_asked_for_is_skipped(backend: Backend) {
     let server = server(backend);
     let mut client = Client::connect(server.address());
@@ -352,6 +367,7 @@ on_both_backends!(
     only_the_unknown_ones_of_the_required_options_are_named,
     a_path_that_is_not_there_is_not_found,
     a_file_without_anything_to_play_is_an_unsupported_media_type,
+    what_is_longer_than_its_bound_is_refused_and_the_connection_closed,
     a_body_that_nobody_asked_for_is_skipped,
     pipelined_requests_are_answered_in_order,
     a_request_may_come_byte_by_byte,

@@ -15,7 +15,7 @@ fn server(backend: Backend) -> Server {
 }
 
 /// Whether packets of H.264 hold a slice of an IDR picture.
-fn is_keyframe(packets: &[crate::client::rtp::Packet]) -> bool {
+pub(crate) fn is_keyframe(packets: &[crate::client::rtp::Packet]) -> bool {
     packets.iter().any(|packet| match packet.payload[0] & 0x1f {
         28 => packet.payload[1] & 0x1f == 5,
         24 => packet.payload[3..].contains(&0x65),
@@ -134,6 +134,7 @@ fn ranges_that_cannot_be_met_are_refused(backend: Backend) {
     let server = server(backend);
     for (range, status) in [
         ("npt=10-", 457),
+        ("npt=3.6-", 457),
         ("npt=2-1", 457),
         ("clock=20260101T000000Z-", 457),
         ("npt=x-", 400),
@@ -145,6 +146,20 @@ fn ranges_that_cannot_be_met_are_refused(backend: Backend) {
         assert_eq!(answer.status, status, "{range}: {answer:?}");
         // A refusal does not change the state: the session can still play.
         viewer.client.request("PLAY", &url, &[]).expect(200);
+    }
+}
+
+fn a_start_at_the_end_plays_the_last_group_and_ends(backend: Backend) {
+    let server = server(backend);
+    // Players add what comes before the first timestamp that they know, and round.
+    for range in ["npt=2.96-", "npt=3-", "npt=3.001-", "npt=3.3-"] {
+        let mut viewer = Viewer::open(server.address(), &server.url(FILE), Over::Tcp);
+        let answer = viewer.play(&[("Range", range)]);
+        assert!((start_of(&answer) - 2.0).abs() < 0.05, "{range}: {answer:?}");
+        viewer.receive_all(Duration::from_secs(8));
+        let units = viewer.tracks[0].units();
+        assert!(is_keyframe(units[0]), "{range}");
+        assert_eq!(units.len(), 25, "{range}");
     }
 }
 
@@ -231,6 +246,7 @@ on_both_backends!(
     the_url_may_name_the_start,
     every_container_can_be_sought_in,
     ranges_that_cannot_be_met_are_refused,
+    a_start_at_the_end_plays_the_last_group_and_ends,
     frames_of_smpte_ranges_are_understood,
     scale_and_speed_are_echoed_as_granted,
     zero_negative_speed_and_garbage_are_bad_requests,

@@ -134,6 +134,11 @@ impl Server {
         let line = status.lines().find(|line| line.starts_with("RssAnon")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
     }
+
+    /// Descriptors that the process has open.
+    pub(crate) fn open_files(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
 }
 
 impl Drop for Server {

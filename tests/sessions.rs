@@ -223,6 +223,24 @@ fn media_follow_a_viewer_behind_address_translation(backend: Backend) {
     assert!(size > 12);
 }
 
+fn one_track_is_torn_down_and_the_other_still_follows_address_translation(backend: Backend) {
+    let server = patient_server(backend);
+    let mut viewer = Viewer::open(server.address(), &server.url(FILE), Over::Udp);
+    let gone = viewer.tracks[0].media.control.clone();
+    viewer.client.request("TEARDOWN", &gone, &[]).expect(200);
+    let (rtp, rtcp) = viewer.tracks[1].server_addresses(server.address().ip());
+    let [media, reports] = [rtp, rtcp].map(|to| {
+        let outside = UdpSocket::bind("127.0.0.1:0").unwrap();
+        outside.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        outside.send_to(&[0x80, 96, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], to).unwrap();
+        outside
+    });
+    viewer.play(&[]);
+    for outside in [media, reports] {
+        outside.recv_from(&mut [0; 2_048]).expect("the track that is left goes to the translated port");
+    }
+}
+
 fn sessions_end_and_their_memory_comes_back(backend: Backend) {
     let server = patient_server(backend);
     let round = || {
@@ -289,6 +307,7 @@ on_both_backends!(
     several_connections_can_take_a_udp_session_over_in_turn,
     an_interleaved_session_cannot_be_taken_from_another_connection,
     media_follow_a_viewer_behind_address_translation,
+    one_track_is_torn_down_and_the_other_still_follows_address_translation,
     sessions_end_and_their_memory_comes_back,
     play_is_answered_when_another_connection_ends_the_session_meanwhile,
     two_connections_can_play_one_session_at_once,

@@ -1,6 +1,7 @@
 //! SETUP: URLs of tracks, offers of transport, and what is refused (RFC 2326 sections 10.4 and 12.39).
 
-use std::time::Duration;
+use std::net::{Ipv6Addr, SocketAddrV6, UdpSocket};
+use std::time::{Duration, Instant};
 
 use crate::client::viewer::{BOTH, Over, Viewer, port_pair};
 use crate::client::{Client, Response};
@@ -118,6 +119,92 @@ fn client_ports_of_another_session_of_the_address_are_refused(backend: Backend) 
     first.request("TEARDOWN", &server.url(FILE), &[]).expect(200);
     let mut third = Client::connect(server.address());
     setup(&mut third, &track, &transport).expect(200);
+}
+
+fn a_newcomer_gets_the_client_ports_of_a_viewer_that_vanished(backend: Backend) {
+    let server = Server::with(backend).media(folder()).setting("loop_nums", -1).start();
+    let (rtp, _rtcp) = port_pair();
+    let port = rtp.local_addr().unwrap().port();
+    let transport = format!("RTP/AVP;unicast;client_port={port}-{}", port + 1);
+    let mut vanished: Option<String> = None;
+    // On whichever shards they land.
+    for _ in 0..8 {
+        let mut client = Client::connect(server.address());
+        let track = tracks(&mut client, &server.url(FILE)).remove(0);
+        let end = Instant::now() + Duration::from_secs(5);
+        let mut answer = setup(&mut client, &track, &transport);
+        while answer.status == 400 && Instant::now() < end {
+            // The server may not have seen yet that the other is gone.
+            std::thread::sleep(Duration::from_millis(20));
+            answer = setup(&mut client, &track, &transport);
+        }
+        client.session = answer.expect(200).session().map(str::to_owned);
+        client.request("PLAY", &server.url(FILE), &[]).expect(200);
+        if let Some(session) = vanished {
+            server.wait_for_log(&format!("session ended session={session}"), Duration::from_secs(2));
+            let mut other = Client::connect(server.address());
+            other.session = Some(session);
+            other.request("PLAY", &server.url(FILE), &[]).expect(454);
+        }
+        vanished = client.session.clone();
+    }
+    // Exactly one of them still sends here.
+    let mut client = Client::connect(server.address());
+    client.session = vanished;
+    client.request("TEARDOWN", &server.url(FILE), &[]).expect(200);
+    std::thread::sleep(Duration::from_millis(200));
+    rtp.set_nonblocking(true).unwrap();
+    let mut buffer = [0; 2_048];
+    while rtp.recv_from(&mut buffer).is_ok() {}
+    std::thread::sleep(Duration::from_millis(400));
+    assert!(rtp.recv_from(&mut buffer).is_err(), "nobody sends any more");
+}
+
+fn a_viewer_who_begins_anew_on_its_connection_keeps_its_ports(backend: Backend) {
+    let server = server(backend);
+    let (rtp, _rtcp) = port_pair();
+    let port = rtp.local_addr().unwrap().port();
+    let transport = format!("RTP/AVP;unicast;client_port={port}-{}", port + 1);
+    let mut client = Client::connect(server.address());
+    let track = tracks(&mut client, &server.url(FILE)).remove(0);
+    let first = setup(&mut client, &track, &transport).expect(200).session().map(str::to_owned);
+    // It has forgotten its session.
+    let second = setup(&mut client, &track, &transport).expect(200).session().map(str::to_owned);
+    client.session = first;
+    client.request("PLAY", &server.url(FILE), &[]).expect(454);
+    client.session = second;
+    client.request("PLAY", &server.url(FILE), &[]).expect(200);
+    rtp.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    rtp.recv_from(&mut [0; 2_048]).expect("media comes");
+}
+
+fn a_track_is_not_set_up_while_the_session_plays(backend: Backend) {
+    let server = server(backend);
+    let mut client = Client::connect(server.address());
+    let tracks = tracks(&mut client, &server.url(FILE));
+    begin(&mut client, &tracks[0], TCP);
+    client.request("PLAY", &server.url(FILE), &[]).expect(200);
+    setup(&mut client, &tracks[1], "RTP/AVP/TCP;unicast;interleaved=2-3").expect(455);
+    // The refusal has changed nothing.
+    client.request("PAUSE", &server.url(FILE), &[]).expect(200);
+    setup(&mut client, &tracks[1], "RTP/AVP/TCP;unicast;interleaved=2-3").expect(200);
+    client.request("PLAY", &server.url(FILE), &[]).expect(200);
+}
+
+fn sessions_beyond_the_bound_are_refused_until_one_ends(backend: Backend) {
+    for bound in ["max_sessions", "max_sessions_per_ip"] {
+        let server = Server::with(backend).media(folder()).setting(bound, 1).start();
+        let mut first = Client::connect(server.address());
+        let track = tracks(&mut first, &server.url(FILE)).remove(0);
+        begin(&mut first, &track, TCP);
+        // On whichever shard they land.
+        for _ in 0..4 {
+            let answer = setup(&mut Client::connect(server.address()), &track, TCP).expect(453);
+            assert!(answer.text().contains(bound), "the answer says why: {answer:?}");
+        }
+        first.request("TEARDOWN", &server.url(FILE), &[]).expect(200);
+        setup(&mut Client::connect(server.address()), &track, TCP).expect(200);
+    }
 }
 
 fn tcp_without_channels_is_given_some(backend: Backend) {
@@ -321,6 +408,47 @@ fn over_udp_the_server_names_a_port_pair(backend: Backend) {
     }
 }
 
+/// An address that every interface has for itself, so that it leads nowhere without the interface's index; None where
+/// this machine has no IPv6 beyond loopback.
+fn link_local() -> Option<SocketAddrV6> {
+    let table = std::fs::read_to_string("/proc/net/if_inet6").ok()?;
+    table.lines().find_map(|line| {
+        // Address, index, prefix length, scope, flags and name; an address that is still being tried cannot be bound.
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let number = |field: usize| u32::from_str_radix(fields.get(field)?, 16).ok();
+        let is_usable = number(3)? == 0x20 && number(4)? & 0x48 == 0;
+        let address = u128::from_str_radix(fields.first()?, 16).ok()?;
+        is_usable.then_some(SocketAddrV6::new(Ipv6Addr::from(address), 0, 0, number(1)?))
+    })
+}
+
+fn over_udp_media_reach_a_link_local_address(backend: Backend) {
+    let Some(mut address) = link_local() else { return };
+    let server = Server::with(backend)
+        .media(folder())
+        .setting("serverip", "127.0.0.1")
+        .setting("serverip", "::")
+        .start();
+    let mut sockets = (0..100).filter_map(|_| {
+        let rtp = UdpSocket::bind(address).ok()?;
+        let mut next = rtp.local_addr().ok()?;
+        next.set_port(next.port() + 1);
+        (next.port() % 2 == 1).then_some((rtp, UdpSocket::bind(next).ok()?))
+    });
+    let (rtp, rtcp) = sockets.next().expect("a free pair of UDP ports");
+    let port = rtp.local_addr().unwrap().port();
+    address.set_port(server.port());
+    let mut client = Client::connect(address.into());
+    let track = tracks(&mut client, &server.url(FILE)).remove(0);
+    begin(&mut client, &track, &format!("RTP/AVP;unicast;client_port={port}-{}", port + 1));
+    client.request("PLAY", &server.url(FILE), &[]).expect(200);
+    for socket in [&rtp, &rtcp] {
+        socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        let (_, from) = socket.recv_from(&mut [0; 2_048]).expect("datagrams come");
+        assert_eq!(from.ip(), *address.ip(), "from the address that the client knows");
+    }
+}
+
 on_both_backends!(
     urls_of_tracks_in_every_clients_style_reach_the_track,
     a_track_that_is_not_there_is_not_found,
@@ -329,6 +457,11 @@ on_both_backends!(
     all_tracks_of_a_session_take_one_transport,
     all_tracks_of_a_session_belong_to_one_presentation,
     client_ports_of_another_session_of_the_address_are_refused,
+    a_newcomer_gets_the_client_ports_of_a_viewer_that_vanished,
+    a_viewer_who_begins_anew_on_its_connection_keeps_its_ports,
+    over_udp_media_reach_a_link_local_address,
+    a_track_is_not_set_up_while_the_session_plays,
+    sessions_beyond_the_bound_are_refused_until_one_ends,
     tcp_without_channels_is_given_some,
     channels_that_are_taken_are_moved,
     channels_may_be_odd_high_and_apart,

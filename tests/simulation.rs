@@ -12,23 +12,19 @@ mod flow;
 mod habits;
 mod judge;
 mod library;
+mod mishaps;
 mod player;
+mod promises;
 mod rules;
 mod session;
 mod streams;
 mod world;
 
+use std::io::Write;
 use std::ops::Range;
 use std::panic::catch_unwind;
 
 use world::Outcome;
-
-/// Seeds that are known to fail and wait to be looked into. The list may only shrink.
-const FAILING: &[u64] = &[
-    34, 79, 116, 124, 144, 248, 249, 264, 281, 335, 394, 401, 412, 454, 508, 511, 520, 548, 576, 600, 607,
-    612, 635, 649, 685, 690, 710, 719, 724, 725, 734, 757, 809, 827, 829, 832, 854, 871, 904, 914, 928, 950,
-    968, 974, 990,
-];
 
 #[test]
 fn seeds_0_to_249_pass() {
@@ -57,6 +53,14 @@ fn a_seed_names_one_course_of_events() {
     assert_ne!(hashes[0], hashes[2]);
 }
 
+/// A seed again, with everything that was asked and sent: RINGCASTER_SEED=<seed> says which.
+#[test]
+fn a_seed_that_is_asked_for_passes() {
+    if let Some(seed) = asked_for() {
+        println!("{:?}", world::play(seed, true));
+    }
+}
+
 /// A soak on demand: RINGCASTER_SEEDS=<from>..<to> says which seeds.
 #[test]
 fn seeds_that_are_asked_for_pass() {
@@ -65,40 +69,44 @@ fn seeds_that_are_asked_for_pass() {
     pass(from.parse().unwrap()..to.parse().unwrap());
 }
 
+fn asked_for() -> Option<u64> {
+    let seed = std::env::var("RINGCASTER_SEED").ok()?;
+    Some(seed.parse().expect("RINGCASTER_SEED is a number"))
+}
+
 /// Plays seeds; every kind of fault must have come up in one of twenty.
 fn pass(seeds: Range<u64>) {
-    if let Ok(seed) = std::env::var("RINGCASTER_SEED") {
-        let seed = seed.parse().expect("RINGCASTER_SEED is a number");
-        if seeds.contains(&seed) {
-            println!("{:?}", world::play(seed, true));
-        }
+    if asked_for().is_some() {
+        // That one alone.
         return;
     }
     let played: Vec<_> = seeds.clone().map(|seed| (seed, play(seed))).collect();
-    let is_known = |seed: &u64| FAILING.contains(seed);
     let failed: Vec<_> =
         played.iter().filter(|(_, outcome)| outcome.is_none()).map(|(seed, _)| *seed).collect();
-    let fresh: Vec<_> = failed.iter().filter(|seed| !is_known(seed)).collect();
-    let mended: Vec<_> = seeds.clone().filter(|seed| is_known(seed) && !failed.contains(seed)).collect();
-    println!(
-        "{} of {} seeds fail, as known; mended, so take them off the list: {mended:?}",
-        failed.len(),
-        played.len()
-    );
-    assert!(fresh.is_empty(), "seeds that fail: {fresh:?}");
+    assert!(failed.is_empty(), "{} of {} seeds fail: {failed:?}", failed.len(), played.len());
     let outcomes: Vec<Outcome> = played.into_iter().filter_map(|(_, outcome)| outcome).collect();
     let total = |of: fn(&Outcome) -> u64| outcomes.iter().map(of).sum::<u64>();
-    println!(
-        "seeds {seeds:?}: {} sessions, {} replies, {} packets",
+    let mut table = format!(
+        "seeds {seeds:?} pass: {} sessions, {} replies, {} packets; kinds of fault by seeds that met them:",
         total(|outcome| outcome.sessions),
         total(|outcome| outcome.replies),
         total(|outcome| outcome.packets)
     );
+    let met = |kind| {
+        let has_met = |outcome: &&Outcome| outcome.faults.get(&kind).is_some_and(|count| *count > 0);
+        outcomes.iter().filter(has_met).count()
+    };
     for kind in faults::ALL {
-        let met = outcomes.iter().filter(|outcome| outcome.faults.get(&kind).is_some_and(|count| *count > 0));
-        let met = met.count();
-        println!("{kind:?}: {met} of {} seeds", outcomes.len());
-        assert!(met * 20 >= outcomes.len(), "{kind:?} came up in {met} of {} seeds only", outcomes.len());
+        table += &format!(" {kind:?} {}", met(kind));
+    }
+    // Not by way of println, which is not seen when a test passes.
+    #[allow(clippy::explicit_write, reason = "println would be hidden while the test passes")]
+    writeln!(std::io::stdout(), "{table}").unwrap();
+    for kind in faults::ALL {
+        let met = met(kind);
+        // Of a handful of seeds nothing follows.
+        let is_enough = met * 20 >= outcomes.len() || outcomes.len() < 100;
+        assert!(is_enough, "{kind:?} came up in {met} of {} seeds only", outcomes.len());
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) fn fatal(settings: &Settings, sentence: &str) {
     }
 }
 
-/// Lets a panic of any thread reach the log file, since a daemon has no terminal.
+/// Lets a panic of any thread reach the log file, with its place: on standard error it stands anyway.
 pub(super) fn log_panics() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {

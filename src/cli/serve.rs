@@ -21,7 +21,7 @@ pub(super) fn serve(args: &Serve) -> Result<(), Failure> {
         daemon::leave_terminal();
     }
     let _flush = logging::start(&loaded.settings)?;
-    if args.daemon_child {
+    if args.daemon_child || loaded.settings.log_file.is_some() {
         logging::log_panics();
     }
     say_at_start(loaded.file, &loaded.warnings);

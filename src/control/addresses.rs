@@ -94,19 +94,20 @@ fn claim(hosts: &[IpAddr], port: u16) -> Result<u16, (SocketAddr, io::Error)> {
                 port = listener.local_addr().map_err(|error| (address, error))?.port();
                 held.push(listener);
             }
-            // `::` may have taken the port for `0.0.0.0` as well.
-            Err(error) if is_taken_by(&error, host, hosts, &held) => {}
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_taken_by_us(host, &held) => {}
             Err(error) => return Err((address, error)),
         }
     }
     Ok(port)
 }
 
-fn is_taken_by(error: &io::Error, host: &IpAddr, hosts: &[IpAddr], held: &[TcpListener]) -> bool {
-    error.kind() == io::ErrorKind::AddrInUse
-        && host.is_unspecified()
-        && !held.is_empty()
-        && hosts.iter().filter(|host| host.is_unspecified()).count() > 1
+/// Whether the port is in use by an address of this list: this attempt's `::` stands for IPv4 as well, the shards' own
+/// does not.
+fn is_taken_by_us(host: &IpAddr, held: &[TcpListener]) -> bool {
+    let stands_for = |any: &IpAddr, other: &IpAddr| any.is_ipv6() && any.is_unspecified() && other.is_ipv4();
+    held.iter()
+        .filter_map(|listener| listener.local_addr().ok())
+        .any(|other| stands_for(host, &other.ip()) || stands_for(&other.ip(), host))
 }
 
 /// The addresses of the default route's interface, and loopback. A UDP socket that is connected, and never sends,

@@ -2,12 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rand::SeedableRng;
-use rand::rngs::SmallRng;
+use rand::rngs::StdRng;
 
 use super::threads;
 use crate::driver::Backend;
@@ -29,6 +30,9 @@ pub enum ShardError {
     /// No thread.
     #[error("no thread for a shard: {0}")]
     Thread(io::Error),
+    /// Our bug.
+    #[error("shard {0} has failed, which is a bug: {1}")]
+    Panicked(ShardIndex, String),
 }
 
 /// What every shard is given.
@@ -75,7 +79,7 @@ impl Shards {
             let thread = thread::Builder::new().name(format!("shard {index}")).spawn(move || {
                 threads::pin(index);
                 // Nobody listens any more only when the program is over.
-                let _ = ended.send(start.run());
+                let _ = ended.send(supervise(index, || start.run()));
             });
             threads.push(thread.map_err(ShardError::Thread)?);
         }
@@ -107,10 +111,20 @@ impl Shards {
             outside.send(Message::Shutdown);
         }
         for thread in self.threads {
-            // A shard that panicked has said so already.
+            // What it ended with was reported.
             let _ = thread.join();
         }
     }
+}
+
+/// Runs a shard to its end. A panic, whose place is in the log by then, is a failure like any other: half a server
+/// would go on refusing the clients that the kernel gives to the shard that is gone.
+fn supervise(index: ShardIndex, run: impl FnOnce() -> Result<(), ShardError>) -> Result<(), ShardError> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(ShardError::Panicked(index, text.unwrap_or("no reason given").to_owned()))
+    })
 }
 
 /// One shard on its way into life.
@@ -138,7 +152,7 @@ impl Start {
             inbox,
             shards,
             client_ports: self.client_ports,
-            random: SmallRng::from_rng(&mut rand::rng()),
+            random: StdRng::from_rng(&mut rand::rng()),
         };
         let mut shard = match Shard::new(self.index, self.common.settings, ports) {
             Ok(shard) => {
@@ -158,5 +172,105 @@ impl Start {
                 Err(error) => return Err(ShardError::Driver(name, error)),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::BackendChoice;
+    use crate::media::library::{FileInfo, ReplyTo, Ticket, Wanted};
+    use crate::media::memory::{MemoryLibrary, Presentation};
+    use crate::shard::SessionId;
+    use crate::stream::catalog::{Claim, Grant, StreamId, Subscriber};
+
+    /// A library that has a fault, which strikes the shard that asks for it.
+    struct Faulty(MemoryLibrary);
+
+    impl Library for Faulty {
+        fn describe(&self, path: &str, ticket: Ticket, reply: &ReplyTo) {
+            assert!(!path.contains("fault"), "a fault on purpose");
+            self.0.describe(path, ticket, reply);
+        }
+
+        fn segment(&self, file: &Arc<FileInfo>, wanted: Wanted, ticket: Ticket, reply: &ReplyTo) {
+            self.0.segment(file, wanted, ticket, reply);
+        }
+    }
+
+    struct NoStreams;
+
+    impl Catalog for NoStreams {
+        fn attend(&self, _: Subscriber) {}
+
+        fn claim(&self, _: Claim) {}
+
+        fn release(&self, _: Grant) {}
+
+        fn owns(&self, _: &str) -> bool {
+            false
+        }
+
+        fn subscribe(&self, _: &Arc<str>, _: Subscriber) {}
+
+        fn unsubscribe(&self, _: StreamId, _: ShardIndex) {}
+    }
+
+    /// A viewer that is set up, and the shard it is on.
+    fn viewer(server: SocketAddr) -> (TcpStream, String, ShardIndex) {
+        let mut stream = TcpStream::connect(server).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream
+            .write_all(b"SETUP /film/trackID=0 RTSP/1.0\r\nCSeq: 1\r\nTransport: RTP/AVP/TCP;unicast\r\n\r\n")
+            .unwrap();
+        let mut answer = String::new();
+        while !answer.ends_with("\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            answer.push(byte[0].into());
+        }
+        let (_, id) = answer.split_once("Session: ").unwrap();
+        let id = id[..16].to_owned();
+        let shard = SessionId::parse(&id).unwrap().shard();
+        (stream, id, shard)
+    }
+
+    #[test]
+    fn a_panic_is_a_failure_that_says_why() {
+        assert!(supervise(3, || Ok(())).is_ok());
+        let plain = supervise(3, || panic!("a fault on purpose"));
+        assert!(matches!(plain, Err(ShardError::Panicked(3, why)) if why == "a fault on purpose"));
+        let composed = supervise(3, || panic!("fault {}", 7));
+        assert!(matches!(composed, Err(ShardError::Panicked(3, why)) if why == "fault 7"));
+    }
+
+    #[test]
+    fn a_shard_that_panics_ends_the_program_and_viewers_of_the_others_get_bye() {
+        let library = MemoryLibrary::new(1_400);
+        library.add("film", Presentation::default());
+        let place = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let common = Common {
+            backend: Backend::choose(BackendChoice::Fallback).unwrap(),
+            settings: Arc::new(Settings { listen: vec![place], ..Settings::default() }),
+            library: Arc::new(Faulty(library)),
+            catalog: Arc::new(NoStreams),
+        };
+        let shards = Shards::start(2, &common).unwrap();
+        let (mut watching, session, shard) = viewer(place);
+        write!(watching, "PLAY /film RTSP/1.0\r\nCSeq: 2\r\nSession: {session}\r\n\r\n").unwrap();
+        let mut other = (0..100).map(|_| viewer(place)).find(|other| other.2 != shard).unwrap();
+        other.0.write_all(b"DESCRIBE /fault RTSP/1.0\r\nCSeq: 2\r\n\r\n").unwrap();
+        let ended = shards.ended().recv_timeout(Duration::from_secs(5)).unwrap();
+        assert!(matches!(ended, Err(ShardError::Panicked(index, _)) if index == other.2), "{ended:?}");
+        shards.stop();
+        let mut came = Vec::new();
+        watching.read_to_end(&mut came).unwrap();
+        // A compound of a report, a name and BYE (RFC 3550 section 6.6) on the channel of reports, as the last word.
+        let last = came.windows(2).rposition(|pair| pair == b"$\x01").unwrap();
+        assert!(came[last..].windows(2).any(|pair| pair == [0x81, 203]), "{:x?}", &came[last..]);
     }
 }

@@ -26,6 +26,8 @@ pub enum TimestampMap {
         to: u32,
         /// Content seconds a second.
         scale: f64,
+        /// Ticks from `from` to somewhere near what is mapped: at 90 kHz a timestamp alone comes round in 13 hours.
+        near: i64,
     },
 }
 
@@ -34,8 +36,10 @@ impl TimestampMap {
     pub fn apply(self, canonical: u32) -> u32 {
         match self {
             TimestampMap::Offset(offset) => canonical.wrapping_add(offset),
-            TimestampMap::Scaled { from, to, scale } => {
-                let ticks = f64::from(canonical.wrapping_sub(from) as i32) / scale;
+            TimestampMap::Scaled { from, to, scale, near } => {
+                let beyond = canonical.wrapping_sub(from.wrapping_add(near as u32)) as i32;
+                // Below 2^53, so that a float holds it: three thousand years at 90 kHz.
+                let ticks = (near + i64::from(beyond)) as f64 / scale;
                 to.wrapping_add(ticks.round() as i64 as u32)
             }
         }
@@ -65,8 +69,28 @@ mod tests {
 
     #[test]
     fn twice_the_speed_halves_the_ticks() {
-        let map = TimestampMap::Scaled { from: u32::MAX - 10, to: 1_000, scale: 2.0 };
+        let map = TimestampMap::Scaled { from: u32::MAX - 10, to: 1_000, scale: 2.0, near: 0 };
         assert_eq!(map.apply((u32::MAX - 10).wrapping_add(3_600)), 2_800);
         assert_eq!(map.apply((u32::MAX - 10).wrapping_sub(3_600)), 1_000u32.wrapping_sub(1_800));
+    }
+
+    /// Thirty days at 90 kHz.
+    const LONG: i64 = 30 * 24 * 3_600 * 90_000;
+
+    /// Half of a round of timestamps, less one.
+    const HALF: i64 = i32::MAX as i64;
+
+    proptest::proptest! {
+        #[test]
+        fn days_are_mapped_as_exactly_as_seconds_from_wherever_they_are_looked_at(
+            (from, to) in proptest::prelude::any::<(u32, u32)>(),
+            scale in 0.5..16.0,
+            elapsed in -LONG..LONG,
+            away in -HALF..HALF,
+        ) {
+            let map = TimestampMap::Scaled { from, to, scale, near: elapsed + away };
+            let expected = to.wrapping_add((elapsed as f64 / scale).round() as i64 as u32);
+            assert_eq!(map.apply(from.wrapping_add(elapsed as u32)), expected);
+        }
     }
 }

@@ -101,6 +101,15 @@ impl TrackOut {
         Op::SendTo { udp: to.udp, to: to.address, piece, segment: train.segment }
     }
 
+    /// The viewer's UDP addresses: for media, then for reports.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        let (rtp, rtcp) = match &self.route {
+            Route::Unicast(unicast) => (Some(unicast.rtp_to), unicast.rtcp_to),
+            Route::Interleaved { .. } => (None, None),
+        };
+        rtp.into_iter().chain(rtcp)
+    }
+
     /// Where media leaves to, for a track that goes as datagrams.
     pub fn unicast_target(&self) -> Option<UnicastTarget> {
         match &self.route {

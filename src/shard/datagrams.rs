@@ -9,6 +9,7 @@ use proto::io::{Driver, Span, Udp, UdpOptions};
 use proto::rtsp::status::Status;
 use rand::{Rng, RngExt};
 
+use super::client_ports::{Claim, Holder};
 use super::connection::Refusal;
 use super::ingest::Arriving;
 use super::session::SessionKey;
@@ -29,7 +30,8 @@ pub struct UdpPair {
 /// The pairs of a shard, and the viewers behind them.
 #[derive(Debug, Default)]
 pub struct UdpPairs {
-    pairs: HashMap<IpAddr, UdpPair>,
+    /// By local address with port 0: link-local addresses differ by their scope.
+    pairs: HashMap<SocketAddr, UdpPair>,
     /// Whose address it is: media and report addresses alike.
     viewers: HashMap<SocketAddr, Viewer>,
     /// Sessions that may be behind a translating router, by address.
@@ -50,15 +52,17 @@ pub struct Viewer {
 }
 
 impl UdpPairs {
-    /// The pair bound to a local address; bound when it is first needed. An error when no pair in the range is free.
+    /// The pair bound to a local address, whatever its port; bound when it is first needed. An error when no pair in
+    /// the range is free.
     pub fn pair(
         &mut self,
-        local: IpAddr,
+        local: SocketAddr,
         range: &RangeInclusive<u16>,
         options: &UdpOptions,
         driver: &mut dyn Driver,
         random: &mut impl Rng,
     ) -> io::Result<UdpPair> {
+        let local = at_port(local, 0);
         if let Some(pair) = self.pairs.get(&local) {
             return Ok(*pair);
         }
@@ -93,10 +97,14 @@ impl UdpPairs {
         if self.viewers.get(&address).is_some_and(|viewer| viewer.session == session) {
             self.viewers.remove(&address);
         }
-        if let Some(sessions) = self.movable.get_mut(&address.ip()) {
+    }
+
+    /// Forgets that a session has tracks at an address.
+    pub fn leave(&mut self, ip: IpAddr, session: SessionKey) {
+        if let Some(sessions) = self.movable.get_mut(&ip) {
             sessions.retain(|other| *other != session);
             if sessions.is_empty() {
-                self.movable.remove(&address.ip());
+                self.movable.remove(&ip);
             }
         }
     }
@@ -112,9 +120,20 @@ impl UdpPairs {
     }
 }
 
-fn bind_pair(local: IpAddr, port: u16, options: &UdpOptions, driver: &mut dyn Driver) -> io::Result<UdpPair> {
-    let (rtp, _) = driver.bind(SocketAddr::new(local, port), options)?;
-    match driver.bind(SocketAddr::new(local, port + 1), options) {
+/// Another port of the same host. An IPv6 address keeps its scope: a link-local one leads nowhere without.
+pub(super) fn at_port(mut address: SocketAddr, port: u16) -> SocketAddr {
+    address.set_port(port);
+    address
+}
+
+fn bind_pair(
+    local: SocketAddr,
+    port: u16,
+    options: &UdpOptions,
+    driver: &mut dyn Driver,
+) -> io::Result<UdpPair> {
+    let (rtp, _) = driver.bind(at_port(local, port), options)?;
+    match driver.bind(at_port(local, port + 1), options) {
         Ok((rtcp, _)) => Ok(UdpPair { rtp, rtcp, port }),
         Err(error) => {
             driver.submit(proto::io::Op::CloseUdp(rtp));
@@ -125,7 +144,7 @@ fn bind_pair(local: IpAddr, port: u16, options: &UdpOptions, driver: &mut dyn Dr
 
 /// A pair that nobody has: ports of neighbouring numbers, the first even. An error when none in the range is free.
 pub(super) fn free_pair(
-    local: IpAddr,
+    local: SocketAddr,
     range: &RangeInclusive<u16>,
     options: &UdpOptions,
     driver: &mut dyn Driver,
@@ -201,6 +220,11 @@ impl Shard {
             }
         }
         let (key, slot) = found?;
+        let holder = Holder::of(self.sessions[key].id);
+        // An address that another session said is its own proves nothing about this one.
+        if self.claim_address(from, holder) == Claim::Refused {
+            return None;
+        }
         let track = &mut self.sessions[key].tracks[slot];
         let index = track.track;
         let Route::Unicast(unicast) = &mut track.route else { return None };
@@ -216,8 +240,7 @@ impl Shard {
         tracing::info!(session = %self.sessions[key].id, track = index, %old, new = %from, "viewer's port was translated");
         let viewer = Viewer { session: key, track: index };
         self.udp.viewers.remove(&old);
-        self.ports.client_ports.release(old);
-        self.ports.client_ports.claim(from);
+        self.ports.client_ports.release(old, holder);
         self.udp.viewers.insert(from, viewer);
         Some(viewer)
     }

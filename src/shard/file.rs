@@ -31,7 +31,7 @@ pub struct FilePlayback {
     pub info: Arc<FileInfo>,
     /// The answer that is awaited; answers under other tickets are stale.
     pub asked: Option<Ticket>,
-    /// Plays left after the current one; None = endless.
+    /// Plays left after the one that `current` belongs to; None = endless.
     pub plays_left: Option<u32>,
     /// Where playing stops; None = at the end.
     pub until: Option<MediaTime>,
@@ -121,10 +121,7 @@ impl FilePlayback {
             _ => MediaTime::ZERO,
         };
         let first_due = segment.entries.first().map_or(start, |entry| entry.due);
-        // Sound may begin before the picture, and pictures may be shown before the keyframe: none of them may come
-        // under a timestamp that was sent before.
-        let earliest = segment.entries.iter().map(|entry| entry.batch.meta().pts).min().unwrap_or(start);
-        let preroll = start.since(earliest).div_f64(pace.scale);
+        let preroll = preroll(&segment, start).div_f64(pace.scale);
         let timeline = if self.has_played { self.sent_until + STRETCH_GAP + preroll } else { start };
         self.clock = Clock {
             origin: now,
@@ -178,14 +175,10 @@ impl FilePlayback {
         if let Some(position) = last.next {
             return Some((Wanted::At(position), false));
         }
-        let has_more = self.plays_left.is_none_or(|left| left > 0);
+        let coming = self.ahead.iter().filter(|ahead| ahead.is_rewound).count();
+        let has_more = self.plays_left.is_none_or(|left| left as usize > coming);
         // An empty file would be asked for again without end.
         (has_more && last.end > MediaTime::ZERO).then_some((Wanted::Seek(MediaTime::ZERO), true))
-    }
-
-    /// Counts a play as begun when its first segment has been asked for.
-    pub fn count_play(&mut self) {
-        self.plays_left = self.plays_left.map(|left| left.saturating_sub(1));
     }
 
     /// What is to be sent at `now`; the batch stays next until [`FilePlayback::advance`].
@@ -204,6 +197,10 @@ impl FilePlayback {
                 return if due <= now + TICK { Next::Due(entry.batch.clone()) } else { Next::At(tick(due)) };
             }
             let end = current.end;
+            // Up to then the clock is still that of this play: it may be paused, or asked where it stands.
+            if let Some(begins) = self.next_play_begins(end).filter(|begins| *begins > now + TICK) {
+                return Next::At(tick(begins));
+            }
             match self.ahead.pop_front() {
                 Some(ahead) => self.enter(ahead, end),
                 None if self.asked.is_some() || self.wanted().is_some() => return Next::Starved,
@@ -247,8 +244,8 @@ impl FilePlayback {
         }
     }
 
-    /// The map from canonical timestamps of a track to this viewer's in the present stretch.
-    pub fn timestamp_map(&self, track: u8) -> TimestampMap {
+    /// The map from canonical timestamps of a track to this viewer's in the present stretch, for content near a time.
+    pub fn timestamp_map(&self, track: u8, near: MediaTime) -> TimestampMap {
         let index = usize::from(track);
         let rate = self.info.tracks[index].clock_rate;
         let base = self.info.timestamp_base[index];
@@ -259,27 +256,35 @@ impl FilePlayback {
         }
         let from = base.wrapping_add(stretch_content.to_ticks(rate) as u32);
         let to = base.wrapping_add(stretch_timeline.to_ticks(rate) as u32);
-        TimestampMap::Scaled { from, to, scale }
+        let near = near.to_ticks(rate) - stretch_content.to_ticks(rate);
+        TimestampMap::Scaled { from, to, scale, near }
     }
 
     /// The viewer's RTP timestamp of a content time.
     pub fn rtp_timestamp(&self, track: u8, content: MediaTime) -> u32 {
         let index = usize::from(track);
         let ticks = content.to_ticks(self.info.tracks[index].clock_rate) as u32;
-        self.timestamp_map(track).apply(self.info.timestamp_base[index].wrapping_add(ticks))
+        self.timestamp_map(track, content).apply(self.info.timestamp_base[index].wrapping_add(ticks))
     }
 
     /// The content time that is due at `now`.
     pub fn content_at(&self, now: Time) -> MediaTime {
-        // The clock of another play of the file is set before that play begins.
+        // The clock of another play of the file is set a moment before that play begins.
         let elapsed = now.as_nanos() as i64 - self.clock.origin.as_nanos() as i64;
         let elapsed = elapsed as f64 * self.clock.scale * self.clock.speed;
         MediaTime(self.clock.content.0 + elapsed as i64)
     }
 
+    /// The content time that is reached at `now`: what is due, but not beyond what comes next or the end of it all.
+    pub fn reached(&self, now: Time) -> MediaTime {
+        let next = self.next_due().unwrap_or(MediaTime::ZERO);
+        let end = self.until.map_or(next, |until| next.min(until));
+        self.content_at(now).min(end).max(MediaTime::ZERO)
+    }
+
     /// Stops at `now`; returns the content time that was reached.
     pub fn pause(&mut self, now: Time) -> MediaTime {
-        self.stood = self.content_at(now).max(MediaTime::ZERO);
+        self.stood = self.reached(now);
         self.stood
     }
 
@@ -314,18 +319,26 @@ impl FilePlayback {
 
     fn enter(&mut self, ahead: Ahead, end: MediaTime) {
         if ahead.is_rewound {
-            let origin = self.due(end);
-            let timeline = self.timeline(end);
+            let preroll = preroll(&ahead.segment, MediaTime::ZERO).div_f64(self.clock.scale);
             self.clock = Clock {
-                origin,
+                origin: self.due(end) + preroll.div_f64(self.clock.speed),
                 content: MediaTime::ZERO,
                 stretch_content: MediaTime::ZERO,
-                stretch_timeline: timeline,
+                stretch_timeline: self.timeline(end) + preroll,
                 ..self.clock
             };
+            self.plays_left = self.plays_left.map(|left| left.saturating_sub(1));
         }
         self.current = Some(ahead.segment);
         self.index = 0;
+    }
+
+    /// When the first batch of another play is due, where that play is what comes next.
+    fn next_play_begins(&self, end: MediaTime) -> Option<Time> {
+        let ahead = self.ahead.front().filter(|ahead| ahead.is_rewound)?;
+        // Pictures may be decoded before the first moment.
+        let first = ahead.segment.entries.first().map_or(0, |entry| entry.due.0);
+        Some(self.due(MediaTime(end.0 + first)))
     }
 
     fn is_skipped(&self, batch: &Batch) -> bool {
@@ -335,7 +348,10 @@ impl FilePlayback {
 
     fn next_due(&self) -> Option<MediaTime> {
         let current = self.current.as_ref()?;
-        Some(current.entries.get(self.index).map_or(current.end, |entry| entry.due))
+        let ahead = self.ahead.front().filter(|ahead| !ahead.is_rewound).map(|ahead| &ahead.segment.entries);
+        // A segment ends when its last picture was shown; what follows may be decoded before that.
+        let entry = current.entries.get(self.index).or_else(|| ahead?.first());
+        Some(entry.map_or(current.end, |entry| entry.due))
     }
 
     fn due(&self, content: MediaTime) -> Time {
@@ -351,6 +367,14 @@ impl FilePlayback {
         let elapsed = (content.0 - self.clock.stretch_content.0) as f64 / self.clock.scale;
         MediaTime(self.clock.stretch_timeline.0 + elapsed as i64)
     }
+}
+
+/// How long before `start` the first of a segment is shown or heard: sound may begin before the picture, with what an
+/// encoder put in front of it, and pictures may be shown before the keyframe. None of them may come under a timestamp
+/// that was sent before.
+fn preroll(segment: &Segment, start: MediaTime) -> Duration {
+    let earliest = segment.entries.iter().map(|entry| entry.batch.meta().pts).min();
+    earliest.map_or(Duration::ZERO, |earliest| start.since(earliest))
 }
 
 /// The tick in which something due is sent: ticks are the same for all viewers, so that one turn serves many.
@@ -371,5 +395,112 @@ pub struct Pace {
 impl Default for Pace {
     fn default() -> Pace {
         Pace { scale: 1.0, speed: 1.0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::media::library::{Answer, Library, ReplyTo};
+    use crate::media::memory::{MemoryLibrary, Presentation};
+
+    /// A file that is played, and the library that answers at once.
+    struct Player {
+        library: MemoryLibrary,
+        file: FilePlayback,
+    }
+
+    impl Player {
+        /// Begins at the start of a file of 2 s with keyframes every 0.4 s.
+        fn begin(plays: Option<u32>, scale: f64, has_b_frames: bool) -> Player {
+            let library = MemoryLibrary::new(1_400);
+            let duration = Duration::from_secs(2);
+            let presentation = Presentation {
+                duration,
+                has_b_frames,
+                gop_frames: 10,
+                has_sound: false,
+                ..Presentation::default()
+            };
+            library.add("film", presentation);
+            let Answer::Described(_, Ok(info)) = asked(|reply| library.describe("/film", 1, reply)) else {
+                panic!("described")
+            };
+            let mut player = Player { library, file: FilePlayback::new(info, plays) };
+            let first = player.read(Wanted::Seek(MediaTime::ZERO));
+            player.file.begin(Time::ZERO, MediaTime::ZERO, first, Pace { scale, speed: 1.0 });
+            player
+        }
+
+        fn read(&self, wanted: Wanted) -> Arc<Segment> {
+            let answer = asked(|reply| self.library.segment(&self.file.info, wanted, 2, reply));
+            let Answer::Segment(_, Ok(segment)) = answer else { panic!("a segment") };
+            segment
+        }
+
+        /// Takes everything that is due up to a time, reading ahead; returns how many batches.
+        fn play_to(&mut self, now: Time) -> usize {
+            let mut count = 0;
+            loop {
+                while let Some((wanted, is_rewound)) = self.file.wanted() {
+                    let segment = self.read(wanted);
+                    self.file.push(segment, is_rewound);
+                }
+                match self.file.peek(now) {
+                    Next::Due(_) => self.file.advance(),
+                    Next::Starved => continue,
+                    Next::At(_) | Next::Finished(_) => return count,
+                }
+                count += 1;
+            }
+        }
+    }
+
+    fn asked(ask: impl FnOnce(&ReplyTo)) -> Answer {
+        let kept = Arc::new(Mutex::new(None));
+        let keeper = kept.clone();
+        let reply: ReplyTo = Arc::new(move |answer| *keeper.lock().unwrap() = Some(answer));
+        ask(&reply);
+        kept.lock().unwrap().take().unwrap()
+    }
+
+    #[test]
+    fn reading_ahead_into_another_play_counts_no_play() {
+        let mut player = Player::begin(Some(2), 1.0, false);
+        player.play_to(Time::from_millis(1_900));
+        assert_eq!(player.file.plays_left, Some(1));
+        player.play_to(Time::from_millis(2_100));
+        assert_eq!(player.file.plays_left, Some(0));
+        assert_eq!(player.file.content_at(Time::from_millis(2_100)), MediaTime(100_000_000));
+    }
+
+    #[test]
+    fn a_play_is_not_over_when_its_last_keyframe_was_sent() {
+        let mut player = Player::begin(Some(2), 8.0, false);
+        assert_eq!(player.play_to(Time::from_millis(220)), 5);
+        assert_eq!(player.file.pause(Time::from_millis(220)), MediaTime(1_760_000_000));
+    }
+
+    #[test]
+    fn between_two_segments_the_next_one_says_what_is_due() {
+        let mut player = Player::begin(Some(1), 1.0, true);
+        let first = player.read(Wanted::Seek(MediaTime::ZERO));
+        for _ in &first.entries {
+            player.file.advance();
+        }
+        let next = player.read(Wanted::At(first.next.unwrap()));
+        assert!(next.entries[0].due < first.end);
+        player.file.push(next.clone(), false);
+        let resumed = player.file.resume(Time::from_millis(400), Pace { scale: 1.0, speed: 2.0 });
+        assert_eq!(resumed, next.entries[0].due);
+    }
+
+    #[test]
+    fn nothing_is_reached_behind_the_end() {
+        let mut player = Player::begin(Some(1), 1.0, false);
+        assert_eq!(player.play_to(Time::from_millis(2_300)), 50);
+        assert_eq!(player.file.reached(Time::from_millis(2_300)), MediaTime(2_000_000_000));
     }
 }

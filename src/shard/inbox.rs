@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
 use proto::io::Detached;
 
+use super::client_ports::Holder;
 use crate::media::library::{Answer, ReplyTo};
 use crate::stream::catalog::{Notice, ShardIndex, Subscriber};
 
@@ -24,6 +25,8 @@ pub enum Message {
     Stream(Notice),
     /// A connection that belongs here.
     Moved(Moved),
+    /// A session's UDP address has gone to a newcomer, because its own viewer has vanished.
+    Overtaken(SocketAddr, Holder),
     /// The program ends: BYE to viewers, then everything is closed.
     Shutdown,
 }

@@ -27,6 +27,11 @@ const SCALE_GRANTED: (f64, f64) = (0.5, 16.0);
 /// Slowest and fastest rate of delivery that is granted.
 const SPEED_GRANTED: (f64, f64) = (0.25, 16.0);
 
+/// How far behind the end a range may begin and is still answered with the last group of pictures and an end. Players
+/// round the end that the description tells, and FFmpeg 5 adds the first timestamp that it saw, half a second at most
+/// of reordered pictures or late sound. A refusal leaves FFmpeg waiting for ever, because it has sent PAUSE before.
+const BEHIND_END_GRANTED: Duration = Duration::from_millis(500);
+
 /// What PLAY asks for.
 #[derive(Clone, Copy, Debug)]
 struct Asked {
@@ -142,6 +147,8 @@ impl Shard {
             Ok(segment) => segment,
             Err(error) if session.state == State::Starting => {
                 session.state = State::Ready;
+                // What flows next is aligned anew.
+                session.tracks.iter_mut().for_each(|track| track.report_at = None);
                 session.failed = Some(Refusal::new(status_of(&error), error.to_string()));
                 tracing::warn!(session = %session.id, url = %session.url, %error, "cannot be played");
                 self.retry_awaited(key);
@@ -201,7 +208,7 @@ impl Shard {
         let Source::File(file) = &session.source else { return Ok(()) };
         check_range(file, asked)?;
         let here = match session.state {
-            State::Playing => file.content_at(self.now).max(MediaTime::ZERO),
+            State::Playing => file.reached(self.now),
             State::Ready | State::Starting => file.paused_at(),
         };
         let from = asked.from.or(session.start).unwrap_or(here);
@@ -280,7 +287,7 @@ impl Shard {
             file.play_until(until);
             if session.state == State::Playing && (asked.pace.is_none() || pace == file.pace()) {
                 // A sign of life, or another track that begins to flow.
-                session.start_granted = file.content_at(self.now).max(MediaTime::ZERO);
+                session.start_granted = file.reached(self.now);
                 return self.confirm(key, &asked);
             }
             if file.is_paused_midway() && !file.has_skipped(pace) {
@@ -292,7 +299,7 @@ impl Shard {
             if file.is_paused_midway() {
                 // Fast playing stands before its next keyframe: what lies between was not read on purpose.
                 from = Some(match session.state {
-                    State::Playing => file.content_at(self.now).max(MediaTime::ZERO),
+                    State::Playing => file.reached(self.now),
                     State::Ready | State::Starting => file.paused_at(),
                 });
                 (plays, until) = (file.plays_left.map(|left| left.saturating_add(1)), file.until);
@@ -385,7 +392,7 @@ fn check_range(file: &FilePlayback, asked: &Asked) -> Result<(), Refusal> {
     let invalid = |reason| Err(Refusal::new(Status::INVALID_RANGE, reason));
     let from = asked.from.unwrap_or(MediaTime::ZERO);
     if let Some(duration) = file.info.duration
-        && from > media_time(duration)
+        && from > media_time(duration + BEHIND_END_GRANTED)
     {
         return invalid("Range begins behind the end");
     }

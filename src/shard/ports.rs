@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use proto::io::Driver;
-use rand::rngs::SmallRng;
+use rand::rngs::StdRng;
 
 use super::client_ports::ClientPorts;
 use super::inbox::{Inbox, Outside};
@@ -25,8 +25,9 @@ pub struct Ports {
     pub shards: Vec<Outside>,
     /// UDP ports of viewers, claimed across all shards.
     pub client_ports: Arc<ClientPorts>,
-    /// Random numbers: session identifiers, SSRCs, report intervals.
-    pub random: SmallRng,
+    /// Random numbers: session identifiers, SSRCs, report intervals. A generator whose output cannot be told from what
+    /// it gave before: who guesses a session's identifier can end it (RFC 2326 section 16).
+    pub random: StdRng,
 }
 
 impl fmt::Debug for Ports {

@@ -185,9 +185,6 @@ impl Shard {
     pub(super) fn prefetch(&mut self, key: SessionKey) {
         let Some(Session { source: Source::File(file), .. }) = self.sessions.get_mut(key) else { return };
         let Some((wanted, is_rewound)) = file.wanted() else { return };
-        if is_rewound {
-            file.count_play();
-        }
         let info = file.info.clone();
         let (ticket, reply) = self.ticket(Asker::Session(key, is_rewound));
         if let Some(Session { source: Source::File(file), .. }) = self.sessions.get_mut(key) {
@@ -288,7 +285,7 @@ fn renumber(session: &mut Session, batch: &Batch) -> Option<usize> {
             track.numbering = Numbering {
                 ssrc: track.numbering.ssrc,
                 sequence_delta: sequence.wrapping_sub(batch.sequence()),
-                timestamp: file.timestamp_map(track.track),
+                timestamp: file.timestamp_map(track.track, batch.meta().pts),
             };
             track.next_sequence = Some(sequence.wrapping_add(batch.packets().len() as u16));
         }

@@ -15,7 +15,7 @@ use super::announce::{Announced, ClaimState};
 use super::connection::Refusal;
 use super::ingest::{Arriving, Ingest, TrackIn, WayIn};
 use super::request::Outcome;
-use super::session::{Carrier, SessionKey, Source, State};
+use super::session::{Carrier, SessionId, SessionKey, Source, State};
 use super::setup::SESSION_BANDWIDTH;
 use super::turn::Shard;
 
@@ -209,7 +209,7 @@ impl Shard {
         let options = UdpOptions { ingest: true, ..UdpOptions::default() };
         let range = &self.settings.udp_ports;
         let (driver, random) = (&mut *self.ports.driver, &mut self.ports.random);
-        let pair = super::datagrams::free_pair(local.ip(), range, &options, driver, random)
+        let pair = super::datagrams::free_pair(local, range, &options, driver, random)
             .map_err(|error| super::datagrams::no_pair(range, &error))?;
         // Some publishers name port 0 and mean that it is to be learned from their packets.
         let named = offer.client_port.and_then(|ports| ports.rtcp).filter(|port| *port != 0);
@@ -234,7 +234,8 @@ impl Shard {
     ) -> Result<SessionKey, Refusal> {
         let peer = self.may_begin_session(conn)?;
         let source = Source::Ingest(Box::new(Ingest { tenure, tracks: SmallVec::new() }));
-        let key = self.insert_session(conn, peer, target, source, carrier);
+        let id = SessionId::new(self.index, self.ports.random.random());
+        let key = self.insert_session(conn, id, peer, target, source, carrier);
         let announced = self.connections.get(conn).and_then(|connection| connection.announced.as_ref());
         if let Some(announced) = announced {
             self.sessions[key].url.clone_from(&announced.url);

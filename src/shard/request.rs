@@ -9,6 +9,7 @@ use proto::rtsp::message::{Method, Request, Response};
 use proto::rtsp::status::Status;
 use proto::rtsp::uri::Target;
 
+use super::client_ports::Holder;
 use super::connection::Refusal;
 use super::session::{SessionId, SessionKey};
 use super::turn::Shard;
@@ -153,10 +154,16 @@ impl Shard {
         if session.conn == Some(conn) {
             return;
         }
-        if let Some(previous) = session.conn.replace(conn)
-            && let Some(connection) = self.connections.get_mut(previous)
-        {
-            connection.sessions.retain(|other| *other != key);
+        match session.conn.replace(conn) {
+            Some(previous) => {
+                if let Some(connection) = self.connections.get_mut(previous) {
+                    connection.sessions.retain(|other| *other != key);
+                }
+            }
+            None => {
+                let (holder, ports) = (Holder::of(session.id), &self.ports.client_ports);
+                session.addresses().for_each(|address| ports.keep(address, holder));
+            }
         }
         if let Some(connection) = self.connections.get_mut(conn) {
             connection.sessions.push(key);

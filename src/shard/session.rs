@@ -36,6 +36,11 @@ impl SessionId {
         is_ours.then(|| u64::from_str_radix(text, 16).ok()).flatten().map(SessionId)
     }
 
+    /// Some of the random bits, for telling sessions apart in a narrow place.
+    pub fn random_bits(self) -> u32 {
+        self.0 as u32
+    }
+
     /// The shard that the session lives on.
     pub fn shard(self) -> ShardIndex {
         ShardIndex::from((self.0 >> 56) as u8)
@@ -144,6 +149,11 @@ impl Session {
     /// Longest latest round trip; None before the viewer has reported.
     pub fn round_trip(&self) -> Option<Duration> {
         self.tracks.iter().filter_map(|track| track.heard.round_trip).max()
+    }
+
+    /// The viewer's UDP addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.tracks.iter().flat_map(TrackOut::addresses)
     }
 
     /// The set-up track with this index.

@@ -13,9 +13,11 @@ use proto::time::MediaTime;
 use rand::RngExt;
 use smallvec::SmallVec;
 
+use super::client_ports::{Claim, Holder};
 use super::connection::{Mount, Refusal};
-use super::datagrams::{Viewer, no_pair};
+use super::datagrams::{Viewer, at_port, no_pair};
 use super::file::FilePlayback;
+use super::inbox::Message;
 use super::live::LiveCursor;
 use super::request::Outcome;
 use super::resolve::Resolution;
@@ -168,7 +170,11 @@ impl Shard {
         if session.is_none() {
             self.may_begin_session(conn)?;
         }
-        let (route, mut granted) = match self.take_way(way, peer, local) {
+        let id = match session.and_then(|key| self.sessions.get(key)) {
+            Some(session) => session.id,
+            None => SessionId::new(self.index, self.ports.random.random()),
+        };
+        let (route, mut granted) = match self.take_way(conn, id, way, peer, local) {
             Ok(way) => way,
             Err(refusal) => {
                 if session.is_none() {
@@ -193,11 +199,9 @@ impl Shard {
             enabled: true,
             awaits_keyframe: false,
         };
-        let key = session.unwrap_or_else(|| self.make_session(conn, peer, target, mount, way.carrier()));
-        if let Route::Unicast(unicast) = &track_out.route {
-            for address in [Some(unicast.rtp_to), unicast.rtcp_to].into_iter().flatten() {
-                self.udp.register(address, Viewer { session: key, track });
-            }
+        let key = session.unwrap_or_else(|| self.make_session(conn, id, peer, target, mount, way.carrier()));
+        for address in track_out.addresses() {
+            self.udp.register(address, Viewer { session: key, track });
         }
         let session = &mut self.sessions[key];
         session.tracks.push(track_out);
@@ -208,6 +212,8 @@ impl Shard {
     /// Takes channels or ports, and says what is granted.
     fn take_way(
         &mut self,
+        conn: Conn,
+        id: SessionId,
         way: Way,
         peer: SocketAddr,
         local: SocketAddr,
@@ -232,11 +238,11 @@ impl Shard {
                 let random = &mut self.ports.random;
                 let pair = self
                     .udp
-                    .pair(local.ip(), range, &options, &mut *self.ports.driver, random)
+                    .pair(local, range, &options, &mut *self.ports.driver, random)
                     .map_err(|error| no_pair(range, &error))?;
-                let rtp_to = SocketAddr::new(peer.ip(), client.rtp);
-                let rtcp_to = client.rtcp.map(|port| SocketAddr::new(peer.ip(), port));
-                self.claim(rtp_to, rtcp_to)?;
+                let rtp_to = at_port(peer, client.rtp);
+                let rtcp_to = client.rtcp.map(|port| at_port(peer, port));
+                self.claim(conn, id, rtp_to, rtcp_to)?;
                 let unicast = Unicast {
                     rtp: pair.rtp,
                     rtcp: pair.rtcp,
@@ -257,18 +263,48 @@ impl Shard {
         }
     }
 
-    fn claim(&self, rtp: SocketAddr, rtcp: Option<SocketAddr>) -> Result<(), Refusal> {
-        let taken =
-            || Refusal::new(Status::BAD_REQUEST, "client_port is in use by another session of this address");
-        let claims = &self.ports.client_ports;
-        if !claims.claim(rtp) {
-            return Err(taken());
-        }
-        if rtcp.is_some_and(|rtcp| !claims.claim(rtcp)) {
-            claims.release(rtp);
-            return Err(taken());
+    /// Takes the viewer's addresses for a session. Those of a session whose viewer has vanished, or has begun anew on
+    /// the same connection, are taken over.
+    fn claim(
+        &mut self,
+        conn: Conn,
+        id: SessionId,
+        rtp: SocketAddr,
+        rtcp: Option<SocketAddr>,
+    ) -> Result<(), Refusal> {
+        let holder = Holder::of(id);
+        let mut claimed = None;
+        for address in [Some(rtp), rtcp].into_iter().flatten() {
+            if let Some(viewer) = self.udp.viewer(address)
+                && (self.sessions.get(viewer.session))
+                    .is_some_and(|other| other.conn == Some(conn) && other.id != id)
+            {
+                self.drop_session(viewer.session, "its viewer has begun anew");
+            }
+            if self.claim_address(address, holder) == Claim::Refused {
+                if let Some(address) = claimed {
+                    self.ports.client_ports.release(address, holder);
+                }
+                let reason = "client_port is in use by another session of this address";
+                return Err(Refusal::new(Status::BAD_REQUEST, reason));
+            }
+            claimed = Some(address);
         }
         Ok(())
+    }
+
+    /// Takes one address; a session that loses it ends.
+    pub(super) fn claim_address(&mut self, address: SocketAddr, holder: Holder) -> Claim {
+        let claim = self.ports.client_ports.claim(address, holder);
+        if let Claim::TakenOver(previous) = claim {
+            if previous.shard() == self.index {
+                self.give_way(address, previous);
+            } else if let Some(outside) = self.ports.shards.get(usize::from(previous.shard())) {
+                // A shard that has ended has no sessions.
+                outside.send(Message::Overtaken(address, previous));
+            }
+        }
+        claim
     }
 
     /// The pace of sender reports; the first one is sent when the track begins to flow and needs no interval.
@@ -281,6 +317,7 @@ impl Shard {
     fn make_session(
         &mut self,
         conn: Conn,
+        id: SessionId,
         peer: SocketAddr,
         target: &Target,
         mount: &Mount,
@@ -294,7 +331,7 @@ impl Shard {
                 Source::Live(LiveCursor { stream: stream.id, next: None, not_before: 0 })
             }
         };
-        let key = self.insert_session(conn, peer, target, source, carrier);
+        let key = self.insert_session(conn, id, peer, target, source, carrier);
         let start = start.filter(|start| start.is_finite() && *start >= 0.0);
         self.sessions[key].start = start.map(MediaTime::from_secs_f64);
         key
@@ -330,12 +367,12 @@ impl Shard {
     pub(super) fn insert_session(
         &mut self,
         conn: Conn,
+        id: SessionId,
         peer: SocketAddr,
         target: &Target,
         source: Source,
         carrier: Carrier,
     ) -> SessionKey {
-        let id = SessionId::new(self.index, self.ports.random.random());
         let key = self.sessions.insert(Session {
             id,
             state: State::Ready,

@@ -1,17 +1,20 @@
 //! TEARDOWN (RFC 2326 section 10.7), and every other way a session ends.
 
+use std::net::SocketAddr;
+
 use proto::io::Conn;
 use proto::rtsp::message::Response;
 use proto::rtsp::status::Status;
 use proto::rtsp::uri::Target;
 
+use super::client_ports::Holder;
 use super::connection::Refusal;
 use super::file::Next;
 use super::ingest::Ingest;
 use super::request::Outcome;
-use super::session::{Carrier, Session, SessionKey, Source, State};
+use super::session::{Carrier, Session, SessionId, SessionKey, Source, State};
 use super::turn::Shard;
-use crate::egress::track::{Route, TrackOut};
+use crate::egress::track::TrackOut;
 
 /// Why a session ends that its client ended.
 const TORN_DOWN: &str = "torn down";
@@ -23,14 +26,14 @@ impl Shard {
             return Refusal::new(Status::SESSION_NOT_FOUND, "").into();
         };
         let session = &mut self.sessions[key];
-        let id = session.id.to_string();
         let slot =
             target.track.and_then(|index| session.tracks.iter().position(|track| track.track == index));
         match slot {
             Some(slot) if session.tracks.len() > 1 => {
                 let track = session.tracks.remove(slot);
-                self.release(key, &track);
-                Outcome::Reply(Response::new(Status::OK).header("Session", id))
+                let id = session.id;
+                self.release(key, id, &track);
+                Outcome::Reply(Response::new(Status::OK).header("Session", id.to_string()))
             }
             _ => {
                 if let Some(connection) = self.connections.get_mut(conn) {
@@ -45,6 +48,20 @@ impl Shard {
     /// Ends a session: BYE on every track (RFC 3550 section 6.6), its ports are free again, one line in the log.
     pub(super) fn end_session(&mut self, key: SessionKey, reason: &str) {
         self.send_bye(key);
+        self.drop_session(key, reason);
+    }
+
+    /// Ends a session whose address a newcomer has. Without BYE: it would reach the newcomer, who may get the same
+    /// synchronization source.
+    pub(super) fn give_way(&mut self, address: SocketAddr, holder: Holder) {
+        let Some(viewer) = self.udp.viewer(address) else { return };
+        if self.sessions.get(viewer.session).is_some_and(|session| Holder::of(session.id) == holder) {
+            self.drop_session(viewer.session, "its viewer has vanished and another has its address");
+        }
+    }
+
+    /// Ends a session without a word to its viewer.
+    pub(super) fn drop_session(&mut self, key: SessionKey, reason: &str) {
         let Some(session) = self.sessions.remove(key) else { return };
         self.by_id.remove(&session.id);
         self.settings.limits.end(session.peer.ip());
@@ -54,7 +71,7 @@ impl Shard {
             Source::Ingest(ingest) => self.end_ingest(ingest, key, reason),
         }
         for track in &session.tracks {
-            self.release(key, track);
+            self.release(key, session.id, track);
         }
         let is_torn_down = reason == TORN_DOWN;
         if let Some(connection) = session.conn.and_then(|conn| self.connections.get_mut(conn)) {
@@ -83,6 +100,8 @@ impl Shard {
             return;
         }
         session.conn = None;
+        let (holder, ports) = (Holder::of(session.id), &self.ports.client_ports);
+        session.addresses().for_each(|address| ports.abandon(address, holder));
         if session.carrier == Carrier::Interleaved {
             self.end_session(key, "connection closed");
         }
@@ -124,11 +143,15 @@ impl Shard {
         }
     }
 
-    fn release(&mut self, key: SessionKey, track: &TrackOut) {
-        let Route::Unicast(unicast) = &track.route else { return };
-        for address in [Some(unicast.rtp_to), unicast.rtcp_to].into_iter().flatten() {
+    /// Frees what a track of a session took; the session's other tracks keep theirs.
+    fn release(&mut self, key: SessionKey, id: SessionId, track: &TrackOut) {
+        for address in track.addresses() {
             self.udp.forget(address, key);
-            self.ports.client_ports.release(address);
+            self.ports.client_ports.release(address, Holder::of(id));
+            let others = self.sessions.get(key).into_iter().flat_map(Session::addresses);
+            if !others.map(|other| other.ip()).any(|ip| ip == address.ip()) {
+                self.udp.leave(address.ip(), key);
+            }
         }
     }
 }

@@ -430,6 +430,7 @@ impl Shard {
             Message::Stream(Notice::Order { tenure, order }) => self.handle_order(tenure, order),
             Message::Stream(Notice::HandedOver { tenure, relay }) => self.take_over_stream(tenure, relay),
             Message::Moved(moved) => self.take_over(moved),
+            Message::Overtaken(address, holder) => self.give_way(address, holder),
             Message::Shutdown => self.shut_down(),
         }
     }

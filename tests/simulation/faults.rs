@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     DatagramLost,
+    DatagramUnreachable,
     DatagramDoubled,
     DatagramsReordered,
     TransferHeldUp,
@@ -16,6 +17,7 @@ pub enum Kind {
     ShardStoodStill,
     LibrarySlow,
     LibraryFailed,
+    FileVanished,
     SourceLost,
     SourceRefused,
     InboxFull,
@@ -40,8 +42,9 @@ pub enum Kind {
 pub type Counts = BTreeMap<Kind, u64>;
 
 /// All kinds.
-pub const ALL: [Kind; 29] = [
+pub const ALL: [Kind; 31] = [
     Kind::DatagramLost,
+    Kind::DatagramUnreachable,
     Kind::DatagramDoubled,
     Kind::DatagramsReordered,
     Kind::TransferHeldUp,
@@ -52,6 +55,7 @@ pub const ALL: [Kind; 29] = [
     Kind::ShardStoodStill,
     Kind::LibrarySlow,
     Kind::LibraryFailed,
+    Kind::FileVanished,
     Kind::SourceLost,
     Kind::SourceRefused,
     Kind::InboxFull,

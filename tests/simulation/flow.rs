@@ -10,12 +10,13 @@ use proto::track::Kind;
 
 use super::content::{Content, nanos, unit_begun};
 use super::rules::Rules;
+use super::session::Over;
 
 /// What is wrong.
 pub type Fault = String;
 
 /// Batches leave in ticks of this length.
-const TICK: Duration = Duration::from_millis(5);
+pub const TICK: Duration = Duration::from_millis(5);
 
 /// Sound begins up to a unit before the picture it goes with.
 const PREROLL: Duration = Duration::from_millis(22);
@@ -82,12 +83,19 @@ pub struct Play {
     pub origin: Time,
     /// Whether it was exactly then.
     pub is_exact: bool,
+    /// How much earlier playing may have begun: the reply may have waited for room on its connection.
+    pub waited: Duration,
+    /// How much before `content` it may have begun: pictures may be decoded before the first moment, which is what a
+    /// reply says then.
+    pub preroll: Duration,
     pub content: i64,
     pub scale: f64,
     pub speed: f64,
     pub until: Option<i64>,
     /// Further rounds of the file that may come; None = endless.
     pub rounds_left: Option<u32>,
+    /// How many of them may not come.
+    pub rounds_lack: u32,
 }
 
 impl Track {
@@ -197,6 +205,24 @@ impl Play {
         self.content + (elapsed * self.pace()) as i64
     }
 
+    /// The content time that is reached: what is due, up to the end of everything that was asked for.
+    pub fn reached(&self, at: Time, content: &Content) -> i64 {
+        self.content_at(at).min(self.last(content))
+    }
+
+    /// Where everything that was asked for ends.
+    pub fn last(&self, content: &Content) -> i64 {
+        let rounds = self.rounds_left.map(|left| i64::from(left) + 1);
+        let end = rounds.map_or(i64::MAX, |rounds| content.end_nanos() * rounds);
+        end.min(self.until.unwrap_or(i64::MAX))
+    }
+
+    /// The earliest place where that may be.
+    pub fn last_at_least(&self, content: &Content) -> i64 {
+        let rounds_left = self.rounds_left.map(|left| left.saturating_sub(self.rounds_lack));
+        Play { rounds_left, ..*self }.last(content)
+    }
+
     /// When a content time is due, in nanoseconds of the clock.
     fn due(&self, content: i64) -> f64 {
         self.origin.as_nanos() as f64 + (content - self.content) as f64 / self.pace()
@@ -208,6 +234,8 @@ pub struct Scene<'a> {
     pub at: Time,
     pub rules: &'a Rules,
     pub content: &'a Content,
+    /// How it travels.
+    pub over: Over,
     /// Whether nothing that the player does holds up its media.
     pub is_calm: bool,
     /// Whether a live stream may lack something here.
@@ -247,7 +275,14 @@ pub fn take_rtp(track: &mut Track, play: &mut Play, scene: &Scene<'_>, bytes: &[
     let is_new = track.timestamp != Some(header.timestamp);
     track.timestamp = Some(header.timestamp);
     match unit_begun(track.kind, &bytes[payload]) {
-        Some(unit) => take_unit(track, play, scene, unit, header.timestamp)?,
+        Some(unit) => {
+            take_unit(track, play, scene, unit, header.timestamp)?;
+            let is_keyframe = track.kind == Kind::Video && scene.content.unit(index, unit).keyframe;
+            if is_keyframe && scene.content.is_live && scene.may_skip {
+                // What is missing before it may have been of the other tracks alone.
+                took = Took::Skipped;
+            }
+        }
         // Parameter sets may stand before the first bytes of the picture.
         None if is_new && track.kind == Kind::Video => {}
         None if is_new => return Err(format!("track {index}: a timestamp changes within a unit")),
@@ -267,7 +302,7 @@ fn take_unit(
     if unit >= content.unit_count(index) {
         return Err(format!("track {index}: there is no unit {unit}"));
     }
-    let round = check_order(track, play, scene, unit)?;
+    let round = check_order(track, play, scene, unit, timestamp)?;
     let facts = content.unit(index, unit);
     let lap = if content.is_live { 0 } else { i64::from(round) * content.end_nanos() };
     let pts = nanos(facts.pts, track.rate) + lap;
@@ -303,7 +338,13 @@ fn take_unit(
 }
 
 /// Whether this is the unit that must come; returns the round of the file that it is in.
-fn check_order(track: &Track, play: &mut Play, scene: &Scene<'_>, unit: u64) -> Result<u32, Fault> {
+fn check_order(
+    track: &Track,
+    play: &Play,
+    scene: &Scene<'_>,
+    unit: u64,
+    timestamp: u32,
+) -> Result<u32, Fault> {
     let (index, content) = (track.index, scene.content);
     let is_fast = play.scale > 2.0 && !content.is_live;
     if is_fast && !(track.kind == Kind::Video && content.unit(index, unit).keyframe) {
@@ -323,18 +364,30 @@ fn check_order(track: &Track, play: &mut Play, scene: &Scene<'_>, unit: u64) -> 
         }
         Expects::Start(asked) => check_start(track, content, asked, unit).map(|()| 0),
         Expects::Keyframe if !content.unit(index, unit).keyframe => wrong("a keyframe"),
-        Expects::Keyframe | Expects::Due => Ok(round_at(track, play, scene, unit)),
+        Expects::Keyframe | Expects::Due => {
+            let round = round_at(track, play, scene, unit, timestamp);
+            if play.rounds_left.is_none_or(|left| left >= round) { Ok(round) } else { wrong("the end") }
+        }
     }
 }
 
-/// The round of the file in which a unit is closest to what is due.
-fn round_at(track: &Track, play: &Play, scene: &Scene<'_>, unit: u64) -> u32 {
+/// The round of the file that a unit belongs to, as its timestamp tells, or else in which it is closest to what is due.
+fn round_at(track: &Track, play: &Play, scene: &Scene<'_>, unit: u64, timestamp: u32) -> u32 {
     if scene.content.is_live {
         return 0;
     }
     let end = scene.content.end_nanos().max(1);
-    let ahead = play.content_at(scene.at) - scene.content.dts_nanos(track.index, unit);
-    ((ahead + end / 2).max(0) / end) as u32
+    let due = play.content_at(scene.at);
+    let Some(map) = track.map else {
+        let ahead = due - scene.content.dts_nanos(track.index, unit);
+        return ((ahead + end / 2).max(0) / end) as u32;
+    };
+    let pts = nanos(scene.content.unit(track.index, unit).pts, track.rate);
+    let off = |round: &i64| {
+        let predicted = map.timestamp_of(pts + round * end, track.rate);
+        (timestamp.wrapping_sub(predicted) as i32).unsigned_abs()
+    };
+    (0..due.max(0) / end + 2).min_by_key(off).unwrap_or(0) as u32
 }
 
 /// The first unit of a stretch: the last keyframe at or before the time asked for, sound with it.
@@ -371,7 +424,7 @@ fn check_time(track: &Track, play: &Play, scene: &Scene<'_>, unit: u64, dts: i64
     };
     let index = track.index;
     // A microsecond, for the reply states its times in microseconds.
-    let early = due - at - TICK.as_nanos() as f64 - 2_000.0;
+    let early = due - at - (TICK + play.waited).as_nanos() as f64 - 2_000.0;
     if early > 0.0 && scene.live.is_none() {
         return Err(format!("track {index}: unit {unit} comes {:.1} ms too early", early / 1e6));
     }
@@ -382,8 +435,10 @@ fn check_time(track: &Track, play: &Play, scene: &Scene<'_>, unit: u64, dts: i64
         let wait = if scene.content.presentation.has_b_frames { frame } else { PREROLL };
         // A backlog is sent at the pace of a large picture.
         let backlog = Duration::from_millis(if scene.live.is_some() { 60 } else { 0 });
-        let slack =
-            scene.rules.lateness(play.pace()) + backlog + wait.max(PREROLL).mul_f64(1.0 / play.pace());
+        let slack = scene.rules.lateness_of(scene.content, play.pace(), scene.over)
+            + backlog
+            + wait.max(PREROLL).mul_f64(1.0 / play.pace());
+        let slack = slack + play.preroll.mul_f64(1.0 / play.pace());
         let late = at - due - slack.as_nanos() as f64;
         if late > 0.0 {
             let (total, slack) = ((at - due) / 1e6, slack.as_millis());
@@ -475,15 +530,17 @@ pub fn take_report(
             (base.wrapping_add((elapsed * content_rate / 1e9) as u64 as u32), Duration::ZERO)
         }
         (_, Some(map), Some(play)) if play.is_exact && scene.is_calm => {
-            let slack = PREROLL.mul_f64(1.0 / play.pace());
+            // A unit may be decoded before the first moment.
+            let frame = Duration::from_secs(1) / scene.content.presentation.framerate;
+            let slack = (PREROLL + frame).mul_f64(1.0 / play.pace());
             (map.timestamp_of(play.content_at(scene.at), track.rate), slack)
         }
         _ => return Ok(()),
     };
-    // What waits for room on a connection was written earlier; a unit may be decoded before the first moment.
-    let frame = Duration::from_secs(1) / scene.content.presentation.framerate;
-    let slack =
-        slack + scene.rules.lateness(play.map_or(1.0, Play::pace)) + frame + Duration::from_millis(50);
+    // What waits for room on a connection was written earlier.
+    let slack = slack
+        + scene.rules.lateness_of(scene.content, play.map_or(1.0, Play::pace), scene.over)
+        + Duration::from_millis(50);
     let speed = play.map_or(1.0, |play| play.speed);
     let off = f64::from(info.rtp.wrapping_sub(predicted) as i32) / content_rate;
     if off.abs() > slack.as_secs_f64() * speed.max(1.0) + 0.001 {

@@ -6,13 +6,13 @@ use proto::rtsp::headers::range::{Npt, Range, Span};
 use proto::rtsp::headers::rtp_info::RtpInfo;
 use proto::rtsp::headers::transport::Transport;
 use proto::time::Time;
-use proto::track::Kind;
 use ringcaster::driver::sim::Departure;
 
 use super::content::Content;
 use super::dialogue::{Ask, Asked, Item, Playing, Response};
-use super::flow::{Expects, Fault, Map, Play, Track};
+use super::flow::{self, Fault, Track};
 use super::player::{Player, World};
+use super::promises::{Stage, paused, play_file, play_live};
 use super::session::{Over, Ports, Route, Session, State};
 
 impl Player {
@@ -32,6 +32,7 @@ impl Player {
                             _ => None,
                         });
                     if let Some((slot, is_report)) = found {
+                        let (place, slot) = self.taken_over(place, slot, is_report, bytes);
                         let is_asked = self.is_play_asked(place);
                         return self.sessions[place].take_datagram(world, slot, is_report, bytes, is_asked);
                     }
@@ -50,6 +51,25 @@ impl Player {
             }
             Departure::Close { wire } => self.take_close(world, *wire),
         }
+    }
+
+    /// The session that a report belongs to which comes to a port of another one that has ended: what its player sent
+    /// from there when it did not know that looks as if a router had given that port to another session of the host.
+    fn taken_over(&self, place: usize, slot: usize, is_report: bool, bytes: &[u8]) -> (usize, usize) {
+        let Some(heard) = flow::read_report(bytes).ok().filter(|_| is_report) else { return (place, slot) };
+        let session = &self.sessions[place];
+        let has_ended = session.ended.is_some() || session.tracks[slot].0.ssrc.is_none();
+        let others = self.sessions[..place].iter().enumerate().rev();
+        let mut others =
+            others.filter(|(_, other)| has_ended && other.over == Over::Udp && other.ended.is_none());
+        let found = others.find_map(|(place, other)| {
+            let slot = other.tracks.iter().position(|(track, _)| {
+                let has_sent = track.sent.0 > 0 && track.sent == (heard.info.packets, heard.info.octets);
+                track.ssrc == Some(heard.info.ssrc) && has_sent
+            });
+            slot.map(|slot| (place, slot))
+        });
+        found.unwrap_or((place, slot))
     }
 
     /// Whether a PLAY of a session is not answered yet.
@@ -122,7 +142,7 @@ impl Player {
                 let infos = RtpInfo::parse_list(response.header("RTP-Info").unwrap_or_default());
                 session.take_held_before(world, &infos)?;
             }
-            if response.status == 500 && matches!(asked.ask, Ask::Play(_)) {
+            if matches!(response.status, 404 | 500) && matches!(asked.ask, Ask::Play(_)) {
                 // What was read is forgotten, and the new place could not be read.
                 if session.state == State::AtStart && session.play.is_some() {
                     session.tracks.iter_mut().for_each(|(track, _)| track.renew());
@@ -148,7 +168,7 @@ impl Player {
             if session.ended.is_some() || is_bound_elsewhere {
                 return vec![454];
             }
-            if session.is_dying {
+            if session.dying.is_some_and(|dying| asked.at > dying) {
                 let is_farewell = matches!(asked.ask, Ask::Teardown(_));
                 return if is_farewell { vec![200, 454] } else { vec![454] };
             }
@@ -170,7 +190,7 @@ impl Player {
                 }
                 if !is_file(name) && rules.content(name).is_some() || !rules.files_fail() {
                 } else {
-                    allowed.push(500);
+                    allowed.extend([404, 500]);
                 }
                 match (&asked.ask, session) {
                     _ if rules.content(name).is_none() => {}
@@ -202,7 +222,7 @@ impl Player {
             Ask::Wrong(status) => {
                 allowed.push(*status);
                 if matches!(status, 400 | 404 | 459 | 461) {
-                    allowed.extend(rules.files_fail().then_some(500));
+                    allowed.extend(rules.files_fail().then_some([404, 500]).into_iter().flatten());
                     allowed.extend((rules.streams.refusal > 0.0).then_some(503));
                 }
             }
@@ -218,14 +238,16 @@ impl Player {
             return;
         }
         let from = playing.from.unwrap_or(0);
-        let is_beyond = from as u128 > content.presentation.duration.as_nanos();
+        // Players round the end, and add what they saw first: half a second is forgiven.
+        let end = content.presentation.duration + Duration::from_millis(500);
+        let is_beyond = from as u128 > end.as_nanos();
         if is_beyond || playing.until.is_some_and(|until| until <= from) {
             allowed.push(457);
             return;
         }
         allowed.push(200);
         if world.rules.files_fail() {
-            allowed.push(500);
+            allowed.extend([404, 500]);
         }
     }
 
@@ -345,7 +367,7 @@ impl Player {
             seen: world.now,
             signs: world.now,
             ended: None,
-            is_dying: false,
+            dying: None,
             may_end: false,
             is_calm,
             live,
@@ -404,375 +426,6 @@ impl Player {
             _ => Err(format!("Range {from:?}")),
         }
     }
-}
-
-/// What a PLAY is judged by.
-struct Stage<'a> {
-    world: &'a World<'a>,
-    content: &'a Content,
-    asked: &'a Asked,
-    playing: Playing,
-    was_playing: bool,
-    infos: Vec<RtpInfo>,
-}
-
-fn play_live(session: &mut Session, stage: &Stage<'_>) -> Result<(), Fault> {
-    let world = stage.world;
-    let jumps = session.tracks.iter().filter(|(track, _)| track.enabled).any(|(track, _)| {
-        let info = stage.infos.iter().find(|info| info.url == track.url);
-        let promised = info.and_then(|info| info.seq);
-        promised.zip(track.next_sequence).is_some_and(|(promised, next)| promised != next)
-    });
-    for (track, _) in session.tracks.iter_mut().filter(|(track, _)| track.enabled) {
-        let info = stage.infos.iter().find(|info| info.url == track.url).ok_or("no RTP-Info")?;
-        if stage.was_playing && track.next_sequence.is_some() {
-            if session.is_calm
-                && world.streams.last_drop() < session.keyed
-                && info.seq.is_some_and(|seq| Some(seq) != track.next_sequence)
-            {
-                return Err(format!("track {}: RTP-Info says {:?} while it flows", track.index, info.seq));
-            }
-            continue;
-        }
-        if !stage.was_playing && track.next_sequence.is_some() && !jumps {
-            // Nothing is left out that decoding needs, unless a keyframe comes.
-            session.may_jump |= info.seq.is_none();
-            continue;
-        }
-        track.next_sequence = info.seq;
-        track.expects = Expects::again(track.kind);
-    }
-    if !stage.was_playing {
-        session.keyed = Time::ZERO;
-        session.state = State::Playing;
-        session.play = Some(Play {
-            replied: world.now,
-            origin: world.now,
-            is_exact: false,
-            content: 0,
-            scale: 1.0,
-            speed: 1.0,
-            until: None,
-            rounds_left: None,
-        });
-    }
-    Ok(())
-}
-
-fn play_file(session: &mut Session, stage: &Stage<'_>, start: i64, response: &Response) -> Result<(), Fault> {
-    let Playing { from, scale, speed, .. } = stage.playing;
-    let pace = (scale.unwrap_or(1.0).clamp(0.5, 16.0), speed.unwrap_or(1.0).clamp(0.25, 16.0));
-    let old = session.play;
-    if from.is_none() && start == 0 && session.may_be_over(stage.world.rules, stage.world.now) {
-        session.state = State::AtStart;
-    }
-    let is_same_scale =
-        old.is_some_and(|old| (scale.is_none() && speed.is_none()) || (old.scale, old.speed) == pace);
-    let (kind, (scale, speed)) = match (from, session.state) {
-        (Some(_), _) | (None, State::AtStart) => (Jump::Seek, pace),
-        (None, State::Playing) if is_same_scale => {
-            (Jump::Stay, old.map_or(pace, |old| (old.scale, old.speed)))
-        }
-        (None, State::Playing | State::Paused) => (Jump::Resume, pace),
-    };
-    for (name, asked, granted) in
-        [("Scale", stage.playing.scale, scale), ("Speed", stage.playing.speed, speed)]
-    {
-        let said = response.header(name).and_then(|text| text.parse::<f64>().ok());
-        if asked.is_some() && said.is_none_or(|said| (said - granted).abs() > 0.001) {
-            return Err(format!("{name} {granted} is granted, the reply says {said:?}"));
-        }
-    }
-    let renewed = session.state == State::AtStart && old.is_some();
-    if renewed {
-        for (track, _) in &mut session.tracks {
-            if !track.said_bye && track.sent.0 > 0 {
-                return Err(format!("track {}: the file has ended without BYE", track.index));
-            }
-            track.renew();
-        }
-    }
-    match kind {
-        Jump::Seek => seek(session, stage, stage.playing.from.unwrap_or(0), start, (scale, speed)),
-        // Only keyframes were read: it begins anew where it stood.
-        Jump::Resume if old.is_some_and(|old| old.scale > 2.0) && scale <= 2.0 => {
-            resume_anew(session, stage, start, (scale, speed))
-        }
-        Jump::Resume => resume(session, stage, start, (scale, speed)),
-        Jump::Stay => stay(session, stage, start),
-    }?;
-    session.state = State::Playing;
-    Ok(())
-}
-
-enum Jump {
-    Seek,
-    Resume,
-    Stay,
-}
-
-fn resume_anew(session: &mut Session, stage: &Stage<'_>, start: i64, pace: (f64, f64)) -> Result<(), Fault> {
-    let old = session.play.ok_or("resumed before it played")?;
-    let end = stage.content.end_nanos().max(1);
-    let stood = match stage.was_playing {
-        true => Some(old.content_at(stage.world.now)).filter(|_| old.is_exact && session.is_calm),
-        false => session.stood,
-    };
-    let frame = 1_000_000_000 / i64::from(stage.content.presentation.framerate);
-    let gop = frame * i64::from(stage.content.presentation.gop_frames);
-    let late = stage.world.rules.lateness(old.pace()).mul_f64(old.pace());
-    if let Some(stood) = stood {
-        let back = (stood - start).rem_euclid(end).min((start - stood).rem_euclid(end));
-        if back > gop + 2 * frame + late.as_nanos() as i64 {
-            return Err(format!("resumed at {start} ns, {} ms from where it stood", back / 1_000_000));
-        }
-    }
-    let round = stood.map_or(0, |stood| (stood / end).max(0)) as u32;
-    seek(session, stage, start, start, pace)?;
-    if let Some(play) = &mut session.play {
-        (play.until, play.rounds_left) = (old.until, old.rounds_left.map(|left| left.saturating_sub(round)));
-    }
-    Ok(())
-}
-
-fn seek(
-    session: &mut Session,
-    stage: &Stage<'_>,
-    asked: i64,
-    start: i64,
-    pace: (f64, f64),
-) -> Result<(), Fault> {
-    let (world, content) = (stage.world, stage.content);
-    let mut first_due = start;
-    if content.kind(0) == Kind::Video {
-        let key = content.keyframe_at(asked);
-        let pts = super::content::nanos(content.unit(0, key).pts, 90_000);
-        let expected = if asked == 0 { 0 } else { pts.min(asked) };
-        if (start - expected).abs() > 1_000 {
-            return Err(format!("playing from {asked} ns begins at {start} ns and not at {expected}"));
-        }
-        first_due = content.dts_nanos(0, key);
-    } else if start > asked || start < asked.min(content.end_nanos()) - 600_000_000 {
-        return Err(format!("sound from {asked} ns begins at {start} ns"));
-    }
-    for (track, _) in &mut session.tracks {
-        track.expects = Expects::again(track.kind);
-        track.map = None;
-        track.last = None;
-        if !track.enabled {
-            continue;
-        }
-        let info = stage.infos.iter().find(|info| info.url == track.url).ok_or("no RTP-Info")?;
-        take_sequence(track, info)?;
-        let timestamp = info.rtptime.ok_or("no rtptime")?;
-        track.map = Some(Map { timestamp, content: start, scale: pace.0 });
-        track.expects = Expects::Start(asked);
-    }
-    let is_exact = !stage.was_playing || session.over == Over::Udp;
-    // A range that ends where the file does names no end of its own: the file is played as often as it is set to be.
-    let length = content.presentation.duration.as_nanos() as i64;
-    let until = stage.playing.until.filter(|until| until + 1_000_000 < length);
-    session.is_whole = session.tracks.iter().filter(|(track, _)| track.enabled).count()
-        == usize::from(content.track_count());
-    session.play = Some(Play {
-        replied: world.now,
-        origin: if is_exact { world.now } else { stage.asked.at },
-        is_exact,
-        content: first_due,
-        scale: pace.0,
-        speed: pace.1,
-        until,
-        rounds_left: match until {
-            Some(_) => Some(0),
-            None => world.rules.settings.loops.map(|loops| loops.saturating_sub(1)),
-        },
-    });
-    Ok(())
-}
-
-fn resume(session: &mut Session, stage: &Stage<'_>, start: i64, pace: (f64, f64)) -> Result<(), Fault> {
-    let (world, content) = (stage.world, stage.content);
-    let old = session.play.ok_or("resumed before it played")?;
-    let end = content.end_nanos();
-    let lasts = session.tracks.iter().filter_map(|(track, _)| {
-        let (unit, round) = track.last?;
-        Some((content.dts_nanos(track.index, unit) + i64::from(round) * end, round))
-    });
-    let (last, mut round) = lasts.max().unwrap_or((old.content, 0));
-    let stood = match stage.was_playing {
-        true => Some(old).filter(|old| old.is_exact && session.is_calm).map(|old| old.content_at(world.now)),
-        false => session.stood,
-    };
-    let last = stood.unwrap_or(last);
-    if let (Some(stood), true) = (stood, end > 0) {
-        round = (stood / end).max(0) as u32;
-    }
-    let guess = start + i64::from(round) * end;
-    let guess = if (guess - last).abs() * 2 > end { guess + (last - guess).signum() * end } else { guess };
-    let start = unrolled(session, &stage.infos, start, end).unwrap_or(guess);
-    let was_fast = old.scale > 2.0;
-    let frame = 1_000_000_000 / i64::from(content.presentation.framerate);
-    let slack = 2 * frame + world.rules.lateness(old.pace()).mul_f64(old.pace().max(1.0)).as_nanos() as i64;
-    if session.is_whole && !was_fast && (start - last).abs() > slack {
-        return Err(format!("resumed at {start} ns, {} ms from where it stood", (start - last) / 1_000_000));
-    }
-    let is_fast = pace.0 > 2.0;
-    for (track, _) in &mut session.tracks {
-        if !track.enabled {
-            track.map = None;
-            track.expects = Expects::again(track.kind);
-            continue;
-        }
-        let info = stage.infos.iter().find(|info| info.url == track.url).ok_or("no RTP-Info")?;
-        take_sequence(track, info)?;
-        take_map(track, info, start, pace.0, frame)?;
-        if was_fast || is_fast {
-            track.expects = Expects::again(track.kind);
-        } else if old.scale != pace.0 && track.expects != Expects::Next {
-            // Decoding and presentation draw together: nothing is known of the first timestamp.
-            track.forget_latest();
-        }
-    }
-    let is_exact = !stage.was_playing || session.over == Over::Udp;
-    session.play = Some(Play {
-        replied: world.now,
-        origin: if is_exact { world.now } else { stage.asked.at },
-        is_exact,
-        content: start,
-        scale: pace.0,
-        speed: pace.1,
-        ..old
-    });
-    Ok(())
-}
-
-fn stay(session: &mut Session, stage: &Stage<'_>, start: i64) -> Result<(), Fault> {
-    let play = session.play.ok_or("goes on before it played")?;
-    let end = stage.content.end_nanos();
-    let due = play.content_at(stage.world.now);
-    let round = if end > 0 { (due - start + end / 2).max(0) / end } else { 0 };
-    let start = unrolled(session, &stage.infos, start, end).unwrap_or(start + round * end);
-    for (track, _) in session.tracks.iter_mut().filter(|(track, _)| track.enabled) {
-        let info = stage.infos.iter().find(|info| info.url == track.url).ok_or("no RTP-Info")?;
-        // Datagrams do not wait for a reply that waits for room on its connection.
-        let ahead = info.seq.zip(track.next_sequence).map(|(seq, next)| next.wrapping_sub(seq));
-        let waited = if session.over == Over::Udp { 500 } else { 0 };
-        if track.has_flowed() && track.map.is_some() && ahead.is_some_and(|ahead| ahead > waited) {
-            return Err(format!("track {}: RTP-Info is {ahead:?} packets behind", track.index));
-        }
-        if track.map.is_none() {
-            take_sequence(track, info)?;
-            track.expects = Expects::again(track.kind);
-        }
-        take_map(track, info, start, play.scale, 0)?;
-    }
-    Ok(())
-}
-
-/// A content time of a reply with the rounds of the file before it, as the timestamp beside it tells them.
-fn unrolled(session: &Session, infos: &[RtpInfo], start: i64, end: i64) -> Option<i64> {
-    let (map, rate, timestamp) = session.tracks.iter().find_map(|(track, _)| {
-        let info = infos.iter().find(|info| track.enabled && info.url == track.url)?;
-        Some((track.map?, track.rate, info.rtptime?))
-    })?;
-    let rounds = 0..session.tracks.iter().filter_map(|(track, _)| track.last).map(|last| last.1).max()? + 3;
-    let starts = rounds.map(|round| start + i64::from(round) * end);
-    starts.min_by_key(|start| (timestamp.wrapping_sub(map.timestamp_of(*start, rate)) as i32).unsigned_abs())
-}
-
-/// The sequence number that RTP-Info promises.
-fn take_sequence(track: &mut Track, info: &RtpInfo) -> Result<(), Fault> {
-    // Sound is not read ahead far enough where only keyframes are sent.
-    let Some(seq) = info.seq else {
-        track.next_sequence = track.next_sequence.filter(|_| track.has_flowed());
-        return Ok(());
-    };
-    match track.next_sequence.replace(seq) {
-        Some(next) if next != seq && track.has_flowed() => {
-            Err(format!("track {}: RTP-Info says seq {seq}, but {next} is the next one", track.index))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The timestamp that RTP-Info promises for a content time; it must lie on the track's timeline.
-fn take_map(
-    track: &mut Track,
-    info: &RtpInfo,
-    content: i64,
-    scale: f64,
-    frame_nanos: i64,
-) -> Result<(), Fault> {
-    let frame_ticks = frame_nanos * track.rate / 1_000_000_000;
-    let timestamp = info.rtptime.ok_or("no rtptime")?;
-    if let Some(map) = track.map {
-        let off = timestamp.wrapping_sub(map.timestamp_of(content, track.rate)) as i32;
-        // A microsecond of the Range header is a tenth of a tick. Another scale may begin at a unit that is decoded
-        // before the content's first moment.
-        let slack = if map.scale == scale { 4 } else { 2 * frame_ticks };
-        if i64::from(off).abs() > slack {
-            return Err(format!(
-                "track {}: rtptime of RTP-Info is {off} ticks off the timeline",
-                track.index
-            ));
-        }
-    }
-    if track.map.is_none_or(|map| map.scale != scale) {
-        track.map = Some(Map { timestamp, content, scale });
-    }
-    Ok(())
-}
-
-fn paused(
-    world: &World<'_>,
-    session: &mut Session,
-    track: Option<u8>,
-    response: &Response,
-) -> Result<(), Fault> {
-    if let Some(index) = track
-        && let Some((track, _)) = session.tracks.iter_mut().find(|(track, _)| track.index == index)
-    {
-        track.enabled = false;
-        session.is_whole = false;
-        if let Some(content) = world.rules.content(&session.name) {
-            track.rest(content);
-        }
-        if session.tracks.iter().any(|(track, _)| track.enabled) {
-            return Ok(());
-        }
-    }
-    if session.state != State::Playing {
-        return Ok(());
-    }
-    let may_be_over = session.may_be_over(world.rules, world.now);
-    session.state = State::Paused;
-    session.stood =
-        session.play.filter(|play| play.is_exact && session.is_calm).map(|play| play.content_at(world.now));
-    let (Some(play), Some(content)) = (&session.play, world.rules.content(&session.name)) else {
-        return Ok(());
-    };
-    if content.is_live {
-        return Ok(());
-    }
-    let range = response.header("Range").and_then(|range| Range::parse(range).ok());
-    let Some(Span::Npt { from: Some(Npt::At(at)), .. }) = range.map(|range| range.span) else {
-        if may_be_over {
-            session.state = State::AtStart;
-            return Ok(());
-        }
-        return Err(format!("PAUSE of a file without Range: {response:?}"));
-    };
-    let off = (at.as_nanos() as i64 - play.content_at(world.now)).rem_euclid(content.end_nanos().max(1));
-    let off = off.min(content.end_nanos() - off);
-    let frames = Duration::from_secs(2) / content.presentation.framerate;
-    let slack = world.rules.lateness(play.pace()).mul_f64(play.pace().max(1.0)) + frames;
-    // Another round is entered as soon as nothing of the one before is left to send.
-    let gop = Duration::from_secs(1) / content.presentation.framerate * content.presentation.gop_frames;
-    let slack = if play.scale > 2.0 && at.is_zero() { slack + gop } else { slack };
-    if session.is_calm && play.is_exact && off > slack.as_nanos() as i64 {
-        return Err(format!("paused {} ms from where it plays ({at:?})", off / 1_000_000));
-    }
-    Ok(())
 }
 
 impl Ports {

@@ -33,6 +33,7 @@ struct State {
     jobs: Vec<(Time, Job)>,
     delayed: u64,
     failed: u64,
+    vanished: u64,
 }
 
 enum Job {
@@ -42,7 +43,7 @@ enum Job {
 
 impl SlowLibrary {
     pub fn new(inner: MemoryLibrary, temper: Temper, random: Random) -> SlowLibrary {
-        let state = State { now: Time::ZERO, random, jobs: Vec::new(), delayed: 0, failed: 0 };
+        let state = State { now: Time::ZERO, random, jobs: Vec::new(), delayed: 0, failed: 0, vanished: 0 };
         SlowLibrary { inner, temper, state: Mutex::new(state) }
     }
 
@@ -63,10 +64,10 @@ impl SlowLibrary {
         self.state.lock().unwrap().jobs.iter().map(|(at, _)| *at).min()
     }
 
-    /// Answers that came late, and failures.
-    pub fn counts(&self) -> (u64, u64) {
+    /// Answers that came late, disks that failed, and files that had vanished.
+    pub fn counts(&self) -> (u64, u64, u64) {
         let state = self.state.lock().unwrap();
-        (state.delayed, state.failed)
+        (state.delayed, state.failed, state.vanished)
     }
 
     fn take(&self, job: Job) {
@@ -83,15 +84,22 @@ impl SlowLibrary {
 
     fn answer(&self, job: Job) {
         let mut state = self.state.lock().unwrap();
-        let fails = state.random.chance(self.temper.failure);
-        state.failed += u64::from(fails);
+        let mut failure = None;
+        if state.random.chance(self.temper.failure) && state.random.chance(0.5) {
+            state.vanished += 1;
+            failure = Some(MediaError::NotFound);
+        } else if state.random.chance(self.temper.failure) {
+            state.failed += 1;
+            failure = Some(MediaError::Broken("the disk is gone".into()));
+        }
         drop(state);
-        let error = || MediaError::Broken("the disk is gone".into());
-        match job {
-            Job::Describe(_, ticket, reply) if fails => reply(Answer::Described(ticket, Err(error()))),
-            Job::Segment(_, _, ticket, reply) if fails => reply(Answer::Segment(ticket, Err(error()))),
-            Job::Describe(path, ticket, reply) => self.inner.describe(&path, ticket, &reply),
-            Job::Segment(file, wanted, ticket, reply) => self.inner.segment(&file, wanted, ticket, &reply),
+        match (job, failure) {
+            (Job::Describe(_, ticket, reply), Some(error)) => reply(Answer::Described(ticket, Err(error))),
+            (Job::Segment(_, _, ticket, reply), Some(error)) => reply(Answer::Segment(ticket, Err(error))),
+            (Job::Describe(path, ticket, reply), None) => self.inner.describe(&path, ticket, &reply),
+            (Job::Segment(file, wanted, ticket, reply), None) => {
+                self.inner.segment(&file, wanted, ticket, &reply);
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ use super::dialogue::{Ask, Asked, Line, Playing};
 use super::faults::{Counts, Kind};
 use super::flow::Fault;
 use super::habits::{Habit, Habits};
+use super::mishaps::wrong;
 use super::rules::Rules;
 use super::session::{Over, Route, Session, State, seconds};
 use super::streams::SimStreams;
@@ -49,11 +50,13 @@ pub struct Player {
     pub addresses: Vec<SocketAddr>,
     /// Whether it goes on after its present session.
     pub is_leaving: bool,
-    name: String,
+    /// What it plays, or will.
+    pub name: String,
     wanted: Vec<u8>,
     is_described: bool,
     next_at: Time,
-    reads_at: Time,
+    /// When it reads again.
+    pub reads_at: Time,
     alive_at: Time,
     cseq: u32,
     next_port: u16,
@@ -61,7 +64,7 @@ pub struct Player {
     said_port: u16,
 }
 
-const MS: fn(u64) -> Duration = Duration::from_millis;
+pub const MS: fn(u64) -> Duration = Duration::from_millis;
 
 impl Player {
     pub fn new(id: u32, rules: &Rules, mut random: Random) -> Player {
@@ -124,7 +127,7 @@ impl Player {
     pub fn leave(&mut self, world: &World<'_>) {
         self.is_leaving = true;
         match self.random.below(3) {
-            0 => self.vanish(),
+            0 => self.vanish(world),
             1 => self.hang_up(world, false),
             _ => self.hang_up(world, true),
         }
@@ -140,7 +143,7 @@ impl Player {
         }
     }
 
-    fn fired(&mut self, kind: Kind) {
+    pub(super) fn fired(&mut self, kind: Kind) {
         *self.counts.entry(kind).or_default() += 1;
     }
 
@@ -247,7 +250,7 @@ impl Player {
     }
 
     /// The next step of an ordinary player.
-    fn go_on(&mut self, world: &World<'_>, line: usize) {
+    pub(super) fn go_on(&mut self, world: &World<'_>, line: usize) {
         let Some(place) = self.current else {
             let ask = match (self.is_described, self.random.below(4)) {
                 (false, 0) => Ask::Options,
@@ -320,7 +323,7 @@ impl Player {
     }
 
     /// A PLAY that can be granted, or nearly so.
-    fn playing(&mut self, world: &World<'_>, place: usize) -> Playing {
+    pub(super) fn playing(&mut self, world: &World<'_>, place: usize) -> Playing {
         let session = &self.sessions[place];
         let Some(content) = world.rules.content(&session.name) else { return Playing::default() };
         if content.is_live {
@@ -344,7 +347,7 @@ impl Player {
         Playing { from, until, scale, speed, track: None }
     }
 
-    fn ask(&mut self, world: &World<'_>, line: usize, ask: Ask, session: Option<usize>) {
+    pub(super) fn ask(&mut self, world: &World<'_>, line: usize, ask: Ask, session: Option<usize>) {
         let bytes = self.request(world, line, ask, session);
         if self.habits.has(Habit::SplitsRequests) {
             self.fired(Kind::RequestSplit);
@@ -357,7 +360,13 @@ impl Player {
     }
 
     /// Writes a request and notes that its reply is awaited.
-    fn request(&mut self, world: &World<'_>, line: usize, ask: Ask, session: Option<usize>) -> Bytes {
+    pub(super) fn request(
+        &mut self,
+        world: &World<'_>,
+        line: usize,
+        ask: Ask,
+        session: Option<usize>,
+    ) -> Bytes {
         self.cseq += 1;
         // Any request is a sign of life of the sessions of its connection.
         for session in self.sessions.iter_mut().filter(|session| session.line == line) {
@@ -454,10 +463,21 @@ impl Player {
         format!("RTP/AVP;unicast;client_port={port}-{}", port + 1)
     }
 
+    /// Notes that it shows life; what comes from the ports of a session that has ended may count for another one, as if
+    /// a router had given it those.
+    pub(super) fn show_life(&mut self, world: &World<'_>, place: usize) {
+        let may_be_gone = self.sessions[place].may_be_gone(world.rules, world.now);
+        for (other, session) in self.sessions.iter_mut().enumerate() {
+            if other == place || (may_be_gone && session.over == Over::Udp) {
+                session.signs = world.now;
+            }
+        }
+    }
+
     /// Receiver reports about every track.
-    fn report(&mut self, world: &World<'_>, place: usize) {
+    pub(super) fn report(&mut self, world: &World<'_>, place: usize) {
+        self.show_life(world, place);
         let session = &mut self.sessions[place];
-        session.signs = world.now;
         for (track, route) in &session.tracks {
             let mut bytes = BytesMut::new();
             let block = proto::rtcp::report::ReportBlock {
@@ -520,7 +540,7 @@ impl Player {
         self.next_at = self.next_at.max(world.now + travel);
     }
 
-    fn lose_line(&mut self) {
+    pub(super) fn lose_line(&mut self) {
         self.line = None;
         let Some(place) = self.current else { return };
         let session = &mut self.sessions[place];
@@ -530,172 +550,6 @@ impl Player {
         } else {
             *self.counts.entry(Kind::SessionContinuedElsewhere).or_default() += 1;
         }
-    }
-
-    /// Leaves without a word: nothing is read or written any more.
-    fn vanish(&mut self) {
-        self.fired(Kind::PlayerVanished);
-        if let Some(line) = self.line.take() {
-            self.lines[line].is_left = true;
-            for session in self.sessions.iter_mut().filter(|session| session.line == line) {
-                session.is_calm &= session.over == Over::Udp;
-            }
-        }
-        self.current = None;
-    }
-
-    fn hang_up(&mut self, world: &World<'_>, is_reset: bool) {
-        let Some(line) = self.line else { return };
-        self.fired(if is_reset { Kind::PlayerReset } else { Kind::PlayerFinished });
-        let line = &mut self.lines[line];
-        line.is_faulty = true;
-        if is_reset {
-            world.net.reset(line.wire);
-        } else {
-            world.net.finish(line.wire);
-        }
-        for session in &mut self.sessions {
-            session.may_end |= session.over == Over::Tcp && Some(session.line) == self.line;
-        }
-        self.lose_line();
-    }
-
-    fn misbehave(&mut self, world: &World<'_>, line: usize, habit: Habit) {
-        let wire = self.lines[line].wire;
-        match habit {
-            Habit::Stalls => {
-                self.fired(Kind::PlayerStalled);
-                self.reads_at = world.now + self.random.time(&(MS(800)..MS(8_000)));
-            }
-            Habit::Slow => {
-                self.fired(Kind::PlayerSlow);
-                self.reads_at = world.now + MS(100);
-                self.go_on(world, line);
-            }
-            Habit::Finishes => self.hang_up(world, false),
-            Habit::Resets => self.hang_up(world, true),
-            Habit::Vanishes => self.vanish(),
-            Habit::SendsGarbage => self.send_garbage(world, line),
-            Habit::SendsHalves => {
-                self.fired(Kind::RequestHalf);
-                let mut bytes = self.request(world, line, Ask::Options, None);
-                let half = self.random.within(1..bytes.len());
-                bytes.truncate(half);
-                world.net.write(wire, bytes);
-                self.lines[line].asked.pop_back();
-                if self.random.chance(0.5) {
-                    self.hang_up(world, false);
-                } else {
-                    self.vanish();
-                }
-            }
-            Habit::SendsRtcpGarbage => self.send_rtcp_garbage(world, line),
-            Habit::Pipelines => self.pipeline(world, line),
-            Habit::AsksWrongly => self.ask_wrongly(world, line),
-            Habit::Hops => {
-                let is_udp = self.current.is_some_and(|place| self.sessions[place].over == Over::Udp);
-                if is_udp {
-                    self.fired(Kind::SessionContinuedElsewhere);
-                    if self.random.chance(0.5) {
-                        world.net.finish(wire);
-                        self.lines[line].is_faulty = true;
-                    }
-                    self.line = None;
-                } else {
-                    self.go_on(world, line);
-                }
-            }
-            Habit::Silent | Habit::Translated | Habit::SplitsRequests => self.go_on(world, line),
-        }
-    }
-
-    fn send_garbage(&mut self, world: &World<'_>, line: usize) {
-        self.fired(Kind::GarbageSent);
-        let wire = self.lines[line].wire;
-        let garbage = match self.random.below(5) {
-            0 => Bytes::from_static(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),
-            1 => Bytes::from_static(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
-            2 => Bytes::from(format!("OPTIONS {} RTSP/1.0\r\nCSeq: 1\r\n\r\n", "x".repeat(9_000))),
-            3 => Bytes::from_static(b"DESCRIBE x RTSP/1.0\r\nCSeq: 1\r\nContent-Length: 99999999999\r\n\r\n"),
-            _ => super::content::noise(self.random.within(1..3_000)),
-        };
-        let session = self.current;
-        self.lines[line].is_faulty = true;
-        for session in &mut self.sessions {
-            session.may_end |= session.over == Over::Tcp && session.line == line;
-        }
-        world.net.write(wire, garbage);
-        if self.random.chance(0.7) {
-            self.hang_up(world, false);
-        } else if let Some(place) = session {
-            self.sessions[place].signs = world.now;
-            self.vanish();
-        }
-    }
-
-    fn send_rtcp_garbage(&mut self, world: &World<'_>, line: usize) {
-        self.fired(Kind::RtcpGarbageSent);
-        let Some(place) = self.current else { return };
-        let size = self.random.within(1..200);
-        let mut bytes = BytesMut::from(&super::content::noise(size)[..]);
-        if self.random.chance(0.5) {
-            bytes[0] = 0x81;
-            if bytes.len() > 1 {
-                bytes[1] = 201;
-            }
-        }
-        let session = &mut self.sessions[place];
-        session.signs = world.now;
-        let Some((_, route)) = session.tracks.first() else { return };
-        match route {
-            Route::Channels(rtp, rtcp) => {
-                let channel = *self.random.pick(&[*rtp, *rtcp, 200]);
-                let mut frame = BytesMut::from(&[b'$', channel][..]);
-                frame.put_u16(bytes.len() as u16);
-                frame.extend_from_slice(&bytes);
-                world.net.write(self.lines[line].wire, frame.freeze());
-            }
-            Route::Ports(ports) => {
-                let from = ports.translated_rtcp.unwrap_or(ports.rtcp);
-                world.net.send_to(from, ports.server_rtcp, bytes.freeze());
-            }
-        }
-    }
-
-    fn pipeline(&mut self, world: &World<'_>, line: usize) {
-        self.fired(Kind::RequestsPipelined);
-        let mut bytes = BytesMut::new();
-        let asks = match self.current {
-            None => vec![Ask::Options, Ask::Describe(self.name.clone()), Ask::Describe("missing".into())],
-            // Datagrams do not wait for replies: between two PLAYs nobody could tell whose they are.
-            Some(place) if self.sessions[place].over == Over::Udp => vec![
-                Ask::Parameter(None),
-                Ask::Pause(None),
-                Ask::Play(self.playing(world, place)),
-                Ask::Parameter(Some(false)),
-            ],
-            Some(place) => vec![
-                Ask::Parameter(None),
-                Ask::Play(self.playing(world, place)),
-                Ask::Parameter(Some(false)),
-                Ask::Pause(None),
-                Ask::Play(self.playing(world, place)),
-                Ask::Options,
-            ],
-        };
-        for ask in asks {
-            bytes.extend_from_slice(&self.request(world, line, ask, self.current));
-        }
-        world.net.write(self.lines[line].wire, bytes.freeze());
-    }
-
-    fn ask_wrongly(&mut self, world: &World<'_>, line: usize) {
-        self.fired(Kind::RequestRefused);
-        let status = *self.random.pick(&[404, 451, 454, 459, 461, 501, 505, 551, 400]);
-        if status == 459 && world.rules.content(&self.name).is_none_or(|content| content.track_count() < 2) {
-            return;
-        }
-        self.ask(world, line, Ask::Wrong(status), None);
     }
 
     /// The connection of a wire.
@@ -718,20 +572,4 @@ fn play_headers(playing: &Playing) -> Vec<(String, String)> {
         headers.push(("Speed".to_owned(), speed.to_string()));
     }
     headers
-}
-
-/// A request that must be refused with a status.
-fn wrong(status: u16, base: String) -> (&'static str, String, Vec<(String, String)>) {
-    let header = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
-    let track = format!("{base}/trackID=0");
-    match status {
-        400 => ("SETUP", track, Vec::new()),
-        404 => ("DESCRIBE", "rtsp://192.0.2.1/missing".to_owned(), Vec::new()),
-        451 => ("SET_PARAMETER", base, Vec::new()),
-        454 => ("PLAY", base, header("Session", "00ABCDEF12345678")),
-        459 => ("SETUP", base, header("Transport", "RTP/AVP/TCP;unicast;interleaved=0-1")),
-        461 => ("SETUP", track, header("Transport", "RAW/RAW/UDP;unicast;client_port=5000-5001")),
-        551 => ("OPTIONS", base, header("Require", "com.example.magic")),
-        _ => ("JUGGLE", base, Vec::new()),
-    }
 }

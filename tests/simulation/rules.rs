@@ -12,6 +12,7 @@ use ringcaster::shard::limits::Limits;
 use ringcaster::shard::settings::Settings;
 
 use super::content::Content;
+use super::session::Over;
 use super::{library, streams};
 
 /// How long the players play.
@@ -63,12 +64,39 @@ impl Rules {
 
     /// How late media may be for a player who reads: the world's delays, not the other players'.
     pub fn lateness(&self, pace: f64) -> Duration {
+        self.lateness_by_segments(SEGMENT, pace)
+    }
+
+    /// The same for what is played at a pace. No bound where the world cannot keep up with it.
+    pub fn lateness_of(&self, content: &Content, pace: f64, over: Over) -> Duration {
+        let keeps_up =
+            self.is_read_in_time(content, pace) && (over == Over::Udp || self.has_room(content, pace));
+        let lateness = self.lateness_by_segments(segment(content), pace);
+        lateness + if keeps_up { Duration::ZERO } else { Duration::from_secs(3_600) }
+    }
+
+    fn lateness_by_segments(&self, segment: Duration, pace: f64) -> Duration {
         let held = if self.weather.delay > 0.0 { self.weather.hold.end * 6 } else { Duration::ZERO };
-        // Two segments of half a second are read ahead.
+        // Two segments are read ahead.
         let library = if self.library.delay > 0.0 { self.library.delays.end.mul_f64(3.0) } else { MS(0) };
-        let library =
-            if library.mul_f64(pace) < MS(400) { MS(0) } else { library.mul_f64(4.0_f64.max(pace)) };
+        let is_hidden = library.mul_f64(pace) < segment.mul_f64(0.8);
+        let library = if is_hidden { MS(0) } else { library.mul_f64(4.0_f64.max(pace)) };
         self.stall * 2 + held + library + MS(30)
+    }
+
+    /// Whether a library, which is asked for one segment at a time, can keep up with a pace.
+    fn is_read_in_time(&self, content: &Content, pace: f64) -> bool {
+        let answer = (self.library.delays.start + self.library.delays.end).mul_f64(0.5 * self.library.delay);
+        content.is_live || answer.mul_f64(2.0 * pace) < segment(content)
+    }
+
+    /// Whether a connection, which holds so much for as long as it travels, can keep up with a pace.
+    fn has_room(&self, content: &Content, pace: f64) -> bool {
+        let Presentation { framerate, gop_frames, keyframe_bytes, frame_bytes, .. } = content.presentation;
+        let gop_bytes = keyframe_bytes + gop_frames as usize * frame_bytes;
+        let gops_a_second = pace * f64::from(framerate) / f64::from(gop_frames);
+        let needed = gop_bytes as f64 * gops_a_second * self.weather.latency.end.as_secs_f64();
+        needed * 2.0 < self.weather.pipe_bytes as f64
     }
 
     /// Whether files can fail at any time.
@@ -83,6 +111,16 @@ impl Rules {
     pub fn content(&self, name: &str) -> Option<&Content> {
         if name == streams::PATH { Some(&self.live) } else { self.files.get(name) }
     }
+}
+
+/// Longest segment of a file.
+const SEGMENT: Duration = Duration::from_millis(500);
+
+/// Length of a segment, which reaches up to the next keyframe at most.
+fn segment(content: &Content) -> Duration {
+    let presentation = &content.presentation;
+    let gop = Duration::from_secs(1) / presentation.framerate * presentation.gop_frames;
+    if presentation.has_pictures && !content.is_live { gop.min(SEGMENT) } else { SEGMENT }
 }
 
 fn settings(random: &mut Random) -> Settings {
@@ -118,7 +156,7 @@ fn weather(random: &mut Random) -> Weather {
 
 fn library_temper(random: &mut Random) -> library::Temper {
     let delay = if random.chance(0.4) { random.fraction() } else { 0.0 };
-    let failure = if random.chance(0.12) { 0.01 + 0.1 * random.fraction() } else { 0.0 };
+    let failure = if random.chance(0.16) { 0.01 + 0.1 * random.fraction() } else { 0.0 };
     library::Temper { delay, delays: MS(1)..MS(random.within(5..400) as u64), failure }
 }
 

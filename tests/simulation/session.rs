@@ -54,6 +54,15 @@ pub enum State {
     Paused,
 }
 
+/// Where a session was paused.
+#[derive(Clone, Copy, Debug)]
+pub struct Stood {
+    /// Content time, rounds counted on.
+    pub at: i64,
+    /// Whether it stood there; else it may not have come so far.
+    pub is_exact: bool,
+}
+
 /// A session.
 #[derive(Debug)]
 pub struct Session {
@@ -71,8 +80,8 @@ pub struct Session {
     pub signs: Time,
     /// Nothing may flow from here on.
     pub ended: Option<Time>,
-    /// BYE was said before the file's end: the session is gone or about to be.
-    pub is_dying: bool,
+    /// BYE was said then, and not at the file's end: the session is gone or about to be.
+    pub dying: Option<Time>,
     /// The player has said goodbye, or is about to lose it by what it does.
     pub may_end: bool,
     /// Its player reads at once and follows the rules.
@@ -87,8 +96,8 @@ pub struct Session {
     pub held: Vec<(Time, usize, bool, Bytes)>,
     /// A live stream may go on at the next keyframe.
     pub may_jump: bool,
-    /// Content time at which it was paused, rounds counted on.
-    pub stood: Option<i64>,
+    /// Where it was paused.
+    pub stood: Option<Stood>,
     /// All tracks have flowed together since the last jump.
     pub is_whole: bool,
 }
@@ -123,7 +132,15 @@ impl Session {
                 (false, Some(_), None) => !infos.is_empty() && self.state != State::Playing,
             }
         });
-        self.held = held.split_off(split.unwrap_or(held.len()));
+        let mut split = split.unwrap_or(held.len());
+        // A report may leave before the first media of what the reply is about; a goodbye is about what was before.
+        let is_of_either = |(_, _, is_report, bytes): &(Time, usize, bool, Bytes)| {
+            *is_report && flow::read_report(bytes).is_ok_and(|heard| !heard.is_bye)
+        };
+        while split > 0 && !infos.is_empty() && is_of_either(&held[split - 1]) {
+            split -= 1;
+        }
+        self.held = held.split_off(split);
         if self.state == State::Paused && !held.is_empty() {
             // PAUSE was asked together with PLAY.
             self.state = State::Playing;
@@ -137,10 +154,22 @@ impl Session {
             .try_for_each(|(at, slot, is_report, bytes)| self.take(world, *at, *slot, *is_report, bytes))
     }
 
+    /// Judges what came up to a goodbye that was said before this moment.
+    pub fn take_held_bye(&mut self, world: &World<'_>) -> Result<(), Fault> {
+        let is_bye = |(_, _, is_report, bytes): &(Time, usize, bool, Bytes)| {
+            *is_report && flow::read_report(bytes).is_ok_and(|heard| heard.is_bye)
+        };
+        let count = self.held.iter().rposition(is_bye).map_or(0, |place| place + 1);
+        let held: Vec<_> = self.held.drain(..count).collect();
+        held.iter()
+            .try_for_each(|(at, slot, is_report, bytes)| self.take(world, *at, *slot, *is_report, bytes))
+    }
+
     /// Judges the rest of it.
     pub fn take_held_behind(&mut self, world: &World<'_>, asked: Time) -> Result<(), Fault> {
         let held = std::mem::take(&mut self.held);
-        if let (Some(play), false) = (&mut self.play, held.is_empty()) {
+        let waited = held.iter().any(|(at, ..)| *at != world.now);
+        if let Some(play) = self.play.as_mut().filter(|play| waited && play.replied == world.now) {
             (play.origin, play.is_exact) = (asked, false);
         }
         held.iter()
@@ -159,7 +188,7 @@ impl Session {
     ) -> Result<(), Fault> {
         let (rules, streams) = (world.rules, world.streams);
         let content = rules.content(&self.name).ok_or("a session of nothing")?;
-        if let Some(ended) = self.ended {
+        if let Some(ended) = self.ended.filter(|ended| at >= *ended) {
             return Err(format!("track {slot} flows behind the end of its session at {}", seconds(ended)));
         }
         if self.over == Over::Udp {
@@ -183,6 +212,7 @@ impl Session {
             at,
             rules,
             content,
+            over: self.over,
             is_calm: self.is_calm,
             // Whoever joins at an old keyframe goes on at the next one.
             may_skip: self.may_jump
@@ -197,7 +227,7 @@ impl Session {
             flow::take_report(track, self.play.as_ref(), &scene, &heard.info)?;
             return if heard.is_bye { self.take_bye(rules, content, at, slot) } else { Ok(()) };
         }
-        if self.state != State::Playing || self.is_dying {
+        if self.state != State::Playing || self.dying.is_some() {
             return Err(format!("track {} flows, but the session is {:?}", track.index, self.state));
         }
         if !track.enabled {
@@ -247,8 +277,7 @@ impl Session {
         let may_be_gone = self.may_be_gone(rules, at);
         let early =
             self.play.as_ref().filter(|play| is_over && play.is_exact && self.is_calm).map_or(0, |play| {
-                let rounds = i64::from(play.rounds_left.unwrap_or(0)) + 1;
-                let end = (content.end_nanos() * rounds).min(play.until.unwrap_or(i64::MAX));
+                let end = play.last_at_least(content);
                 // The last stretch may not know that a picture before it is shown behind it.
                 let frame = 1_000_000_000 / i64::from(content.presentation.framerate);
                 end - frame - play.content_at(at) - 6_000_000 * (play.pace().ceil() as i64)
@@ -262,8 +291,12 @@ impl Session {
             return Err(format!("BYE in the middle ({:?}, {lasts:?})", self.state));
         }
         let was_start = self.state == State::AtStart;
-        if !was_start {
-            self.is_dying = true;
+        if was_start {
+            // What was silent so far ends as well.
+            let tracks = self.tracks.iter_mut().map(|(track, _)| track);
+            tracks.filter(|track| track.sent.0 == 0).for_each(Track::renew);
+        } else {
+            self.dying = Some(at);
         }
         let track = &mut self.tracks[slot].0;
         track.said_bye = true;
@@ -291,7 +324,8 @@ impl Session {
             {
                 return nanos(content.unit(track.index, next).dts, track.rate) >= until;
             }
-            next >= content.unit_count(track.index) && play.rounds_left.is_some_and(|left| left <= round)
+            let may_be_last = play.rounds_left.is_some_and(|left| left <= round + play.rounds_lack);
+            next >= content.unit_count(track.index) && may_be_last
         })
     }
 
@@ -299,8 +333,7 @@ impl Session {
     pub fn may_be_over(&self, rules: &Rules, at: Time) -> bool {
         let (Some(play), Some(content)) = (&self.play, rules.content(&self.name)) else { return false };
         let is_silent = self.tracks.iter().all(|(track, _)| track.sent.0 == 0);
-        let rounds = i64::from(play.rounds_left.unwrap_or(0)) + 1;
-        let end = (content.end_nanos() * rounds).min(play.until.unwrap_or(i64::MAX));
+        let end = play.last_at_least(content);
         let frame = 2_000_000_000 / i64::from(content.presentation.framerate);
         self.state == State::Playing && is_silent && play.content_at(at) + frame > end
     }
@@ -308,7 +341,7 @@ impl Session {
     /// Whether the server may have ended the session of itself.
     pub fn may_be_gone(&self, rules: &Rules, at: Time) -> bool {
         at.since(self.seen) > rules.settings.session_timeout
-            || self.is_dying
+            || self.dying.is_some()
             || self.may_end
             || self.ended.is_some()
             || (self.live.is_none() && rules.files_fail())

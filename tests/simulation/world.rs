@@ -7,7 +7,7 @@ use std::time::Duration;
 use proto::io::Driver;
 use proto::time::Time;
 use rand::SeedableRng;
-use rand::rngs::SmallRng;
+use rand::rngs::StdRng;
 use ringcaster::driver::sim::{Departure, Net, Random};
 use ringcaster::media::memory::MemoryLibrary;
 use ringcaster::shard::inbox::{Inbox, Message, Outside};
@@ -89,7 +89,7 @@ impl Run {
                 inbox,
                 shards: outsides.clone(),
                 client_ports: client_ports.clone(),
-                random: SmallRng::seed_from_u64(random.draw()),
+                random: StdRng::seed_from_u64(random.draw()),
             };
             shards.push(Some(Shard::new(index as u16, rules.settings.clone(), ports).expect("it listens")));
         }
@@ -262,9 +262,7 @@ impl Run {
         }
         for player in &self.players {
             for address in &player.addresses {
-                let is_free = self.client_ports.claim(*address);
-                self.client_ports.release(*address);
-                assert!(is_free, "{address} is claimed by nobody");
+                assert!(self.client_ports.is_free(*address), "{address} is claimed by nobody");
             }
         }
         self.outcome()
@@ -306,6 +304,13 @@ impl Run {
         }
     }
 
+    fn run_while_something_is_kept(&mut self, limit: Time) {
+        let keeps = |shard: &Shard| shard.census() != Census::default();
+        while self.net.now() < limit && self.shards.iter().flatten().any(keeps) {
+            self.run_until(self.net.now() + Duration::from_secs(5));
+        }
+    }
+
     fn empty(&mut self) {
         let now = self.net.now();
         let world = player::World {
@@ -319,9 +324,20 @@ impl Run {
         for player in &mut self.players {
             player.leave(&world);
         }
-        // The longest life of what nobody speaks for: a session's, then its connection's.
+        // The longest life of what nobody speaks for: a session's, then its connection's. Only what is sent on a
+        // connection that nobody reads may find room for longer, until the system finds out that the host is gone.
         let silence = self.rules.settings.session_timeout + Duration::from_secs(60 + 15);
-        self.run_until(now + silence);
+        self.run_while_something_is_kept(now + silence);
+        let addresses = |shard: &Option<Shard>| shard.as_ref().map_or(0, |shard| shard.census().addresses);
+        assert_eq!(
+            self.shards.iter().map(addresses).sum::<usize>(),
+            0,
+            "addresses of silent players are kept"
+        );
+        for line in self.players.iter().flat_map(|player| &player.lines) {
+            self.net.reset(line.wire);
+        }
+        self.run_while_something_is_kept(self.net.now() + Duration::from_secs(15));
         self.check_goodbyes();
         for (index, shard) in self.shards.iter().enumerate() {
             let census = shard.as_ref().map(Shard::census);
@@ -331,10 +347,11 @@ impl Run {
 
     fn outcome(mut self) -> Outcome {
         let net = self.net.counts();
-        let (slow, failed) = self.library.counts();
+        let (slow, failed, vanished) = self.library.counts();
         let (lost, refused) = self.streams.counts();
         let found = [
             (Kind::DatagramLost, net.lost),
+            (Kind::DatagramUnreachable, net.unreachable),
             (Kind::DatagramDoubled, net.duplicated),
             (Kind::DatagramsReordered, net.reordered),
             (Kind::TransferHeldUp, net.delayed),
@@ -344,6 +361,7 @@ impl Run {
             (Kind::ConnectionMoved, net.moved),
             (Kind::LibrarySlow, slow),
             (Kind::LibraryFailed, failed),
+            (Kind::FileVanished, vanished),
             (Kind::SourceLost, lost),
             (Kind::SourceRefused, refused),
             (Kind::InboxFull, self.streams.dropped()),

@@ -55,12 +55,13 @@ fn entries(value: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// One entry. A comma, semicolon or space in the URL is percent-encoded: FFmpeg ends the URL there.
+/// One entry. A comma, semicolon or space in the URL is percent-encoded, since FFmpeg ends the URL there, and a quote,
+/// which readers strip.
 impl fmt::Display for RtpInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("url=")?;
-        for piece in self.url.split_inclusive([',', ';', ' ']) {
-            let text = piece.trim_end_matches([',', ';', ' ']);
+        for piece in self.url.split_inclusive(ENCODED) {
+            let text = piece.trim_end_matches(ENCODED);
             f.write_str(text)?;
             for byte in piece[text.len()..].bytes() {
                 write!(f, "%{byte:02X}")?;
@@ -75,6 +76,9 @@ impl fmt::Display for RtpInfo {
         Ok(())
     }
 }
+
+/// What never stands in a URL as it is.
+const ENCODED: [char; 4] = [',', ';', ' ', '"'];
 
 #[cfg(test)]
 mod tests {
@@ -105,5 +109,12 @@ mod tests {
         let entry = |url: &str, seq| RtpInfo { url: url.into(), seq, rtptime: None };
         assert_eq!(got, [entry("rtsp://h/a,b", Some(1)), entry("rtsp://h/c", None)]);
         assert_eq!(entry("/a, b;", None).to_string(), "url=/a%2C%20b%3B");
+    }
+
+    #[test]
+    fn a_url_of_quotes_is_not_lost() {
+        let got = RtpInfo::parse_list("url=\"\"\"\";seq=1");
+        assert_eq!(got.len(), 1);
+        assert_eq!(RtpInfo::parse_list(&RtpInfo::write_list(&got)).len(), 1, "{got:?}");
     }
 }
