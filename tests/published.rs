@@ -122,7 +122,7 @@ fn times_alike(source: &Seen, played: &Seen, pictures: usize, sound: usize) -> V
 }
 
 fn by_ffmpeg(backend: Backend, over: Over) {
-    let server = Server::with(backend).lifetime(Duration::from_secs(600)).start();
+    let server = Server::with(backend).setting("gop_cache", 2).lifetime(Duration::from_secs(600)).start();
     let files: Vec<_> = FILES.iter().map(|name| Recipe::named(name)).collect();
     judge::all(&files, |recipe| {
         let url = server.url(&format!("/live/{}", recipe.name));
@@ -156,8 +156,11 @@ fn elements(recipe: &Recipe) -> String {
 
 fn by_gstreamer(backend: Backend, over: Over) {
     // Its publisher closes the connection without TEARDOWN, and at times stays when it has sent everything.
-    let server =
-        Server::with(backend).setting("source_grace_s", 1).lifetime(Duration::from_secs(600)).start();
+    let server = Server::with(backend)
+        .setting("gop_cache", 2)
+        .setting("source_grace_s", 1)
+        .lifetime(Duration::from_secs(600))
+        .start();
     let files = ["h264_ip_aac.mp4", "h265_ip_aac.mp4", "h264_opus.mkv"].map(Recipe::named);
     judge::all(&files, |recipe| {
         let url = server.url(&format!("/live/{}", recipe.name));

@@ -75,17 +75,63 @@ fn what_is_published_comes_to_every_viewer_as_it_was_sent(backend: Backend) {
     }
 }
 
-fn a_viewer_who_comes_late_starts_at_the_latest_keyframe(backend: Backend) {
-    let server = server(backend);
+/// A server whose stream has come to its thirtieth picture, the tenth since a keyframe.
+fn running_stream(backend: Backend, gop_cache: u8) -> (Server, Publisher) {
+    let server = Server::with(backend).setting("gop_cache", gop_cache).start();
     let mut publisher = Publisher::start(server.address(), &server.url(PATH), Over::Tcp);
     for index in 0..30 {
         publisher.picture(index, index % 10 == 0);
     }
     thread::sleep(Duration::from_millis(200));
+    (server, publisher)
+}
+
+fn a_viewer_who_comes_late_starts_at_the_latest_keyframe(backend: Backend) {
+    let (server, _publisher) = running_stream(backend, 2);
     for over in BOTH {
         let mut viewer = watch(&server, over);
         assert!(viewer.receive_until(PATIENCE, has_pictures(10)), "{over:?}: {:?}", pictures(&viewer));
         assert_eq!(pictures(&viewer), (20..30).collect::<Vec<_>>(), "{over:?}");
+    }
+}
+
+fn a_viewer_who_catches_up_is_live_after_a_quarter_of_a_second(backend: Backend) {
+    let (server, mut publisher) = running_stream(backend, 1);
+    let mut viewers = BOTH.map(|over| watch(&server, over));
+    for viewer in &mut viewers {
+        assert!(
+            viewer.receive_until(PATIENCE, |viewer| pictures(viewer).len() == 10),
+            "{:?}",
+            pictures(viewer)
+        );
+    }
+    for index in 30..35 {
+        publisher.picture(index, false);
+    }
+    for viewer in &mut viewers {
+        assert!(viewer.receive_until(PATIENCE, |viewer| viewer.tracks[1].packets.len() == 5));
+        assert!(viewer.receive_until(PATIENCE, |viewer| pictures(viewer).len() == 15));
+        assert_eq!(pictures(viewer), (20..35).collect::<Vec<_>>());
+        let units = viewer.tracks[0].units();
+        let steps: Vec<_> =
+            units.windows(2).map(|pair| pair[1][0].timestamp.wrapping_sub(pair[0][0].timestamp)).collect();
+        // Nine pictures of 40 ms are shown within 250 ms, those that follow at their own pace.
+        assert!(steps[..9].iter().all(|step| (2_400..2_600).contains(step)), "{steps:?}");
+        assert!(steps[9..].iter().all(|step| *step == 3_600), "{steps:?}");
+        assert_eq!(viewer.tracks[1].packets[0].payload, [30; 320], "sound begins with the present");
+        assert_eq!(viewer.tracks[0].gaps(), []);
+    }
+}
+
+fn without_a_cache_a_viewer_starts_at_the_next_keyframe(backend: Backend) {
+    let (server, mut publisher) = running_stream(backend, 0);
+    let mut viewers = BOTH.map(|over| watch(&server, over));
+    for index in 30..45 {
+        publisher.picture(index, index == 35);
+    }
+    for viewer in &mut viewers {
+        assert!(viewer.receive_until(PATIENCE, has_pictures(10)), "{:?}", pictures(viewer));
+        assert_eq!(pictures(viewer), (35..45).collect::<Vec<_>>());
     }
 }
 
@@ -279,6 +325,8 @@ fn publishers_without_ports_do_not_mix(backend: Backend) {
 on_both_backends!(
     what_is_published_comes_to_every_viewer_as_it_was_sent,
     a_viewer_who_comes_late_starts_at_the_latest_keyframe,
+    a_viewer_who_catches_up_is_live_after_a_quarter_of_a_second,
+    without_a_cache_a_viewer_starts_at_the_next_keyframe,
     a_publisher_that_comes_back_goes_on_with_its_viewers,
     viewers_get_bye_when_a_publisher_stays_away,
     another_publisher_takes_a_path_as_on_republish_says,

@@ -14,7 +14,7 @@ use super::addresses::{self, AddressError};
 use super::shards::{Common, ShardError, Shards};
 use super::streams::{MakeSource, Streams};
 use super::threads;
-use crate::config::{self, GopCache, Loops, Publish, Settings};
+use crate::config::{self, Loops, Publish, Settings};
 use crate::driver::Backend;
 use crate::media;
 use crate::media::folder::Folder;
@@ -166,7 +166,7 @@ fn shard_settings(settings: &Settings, listen: Vec<SocketAddr>) -> ShardSettings
             NonZero::new(settings.max_sessions as usize).map(NonZero::get),
             NonZero::new(settings.max_sessions_per_ip).map(NonZero::get),
         )),
-        has_gop_cache: settings.gop_cache != GopCache::Off,
+        gop_cache: settings.gop_cache,
         may_publish: match settings.publish {
             Publish::Off => MayPublish::Nobody,
             Publish::Local => MayPublish::Local,

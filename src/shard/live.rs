@@ -8,6 +8,7 @@ use proto::io::Conn;
 use proto::rtp::batch::Batch;
 use proto::time::{MediaTime, Time};
 
+use super::catch_up::CatchUp;
 use super::session::SessionKey;
 use crate::stream::catalog::{Description, Snapshot, StreamError, StreamId};
 use crate::stream::window::{Window, WindowLimits};
@@ -16,7 +17,7 @@ use crate::stream::window::{Window, WindowLimits};
 const LINGER: Duration = Duration::from_secs(10);
 
 /// One viewer's place in a stream's window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LiveCursor {
     /// Which stream.
     pub stream: StreamId,
@@ -24,6 +25,8 @@ pub struct LiveCursor {
     pub next: Option<u64>,
     /// Index that the keyframe to begin with must not lie before.
     pub not_before: u64,
+    /// How it comes from the cached keyframe to the present; None when it need not.
+    pub catch_up: Option<CatchUp>,
 }
 
 /// One stream as this shard has it.

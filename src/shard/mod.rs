@@ -1,6 +1,7 @@
 //! One thread: its listeners, connections, sessions and driver. [`Shard::turn`] is the unit of work.
 
 mod announce;
+mod catch_up;
 mod census;
 mod client_ports;
 mod connection;

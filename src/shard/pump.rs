@@ -290,7 +290,10 @@ fn renumber(session: &mut Session, batch: &Batch) -> Option<usize> {
             track.next_sequence = Some(sequence.wrapping_add(batch.packets().len() as u16));
         }
         Source::File(_) | Source::Ingest(_) => {}
-        Source::Live(_) => {
+        Source::Live(cursor) => {
+            if let (Some(catch_up), Some(index)) = (&cursor.catch_up, cursor.next) {
+                track.numbering.timestamp = catch_up.map(index, batch, track.clock_rate)?;
+            }
             track.next_sequence = Some(batch.sequence().wrapping_add(batch.packets().len() as u16));
         }
     }
