@@ -51,7 +51,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("serde_json", &["loadtest"]),
     ("signal_hook", &["src/control"]),
     ("slotmap", &["src/shard"]),
-    ("socket2", &["fallback", "loadtest"]),
+    ("socket2", &["fallback", "loadtest", "src/control"]),
     ("tokio", &["fallback", "loadtest"]),
     ("tokio_uring", &["loadtest"]),
     ("tracing_subscriber", &["src/cli"]),

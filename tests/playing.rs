@@ -331,6 +331,32 @@ fn requests_are_answered_in_step_while_packets_flow(backend: Backend) {
     assert_eq!(viewer.tracks[0].gaps(), []);
 }
 
+fn datagrams_do_not_catch_up_at_once_when_the_server_has_stood_still(backend: Backend) {
+    let server = Server::with(backend)
+        .media(folder())
+        .setting("loop_nums", -1)
+        .setting("slow_reader_ms", 1_000)
+        .start();
+    let mut viewer = Viewer::open(server.address(), &server.url(FILE), Over::Udp);
+    viewer.play(&[]);
+    viewer.receive(Duration::from_millis(700));
+    server.signal("STOP");
+    std::thread::sleep(Duration::from_millis(3_500));
+    server.signal("CONT");
+    viewer.receive(Duration::from_millis(50));
+    let before = viewer.tracks[0].packets.len();
+    assert!(before > 0, "packets came before");
+    viewer.receive(Duration::from_millis(800));
+    let packets = &viewer.tracks[0].packets;
+    assert!(packets.len() > before, "packets come again");
+    let stopped = packets.windows(2).max_by_key(|pair| pair[1].at - pair[0].at).unwrap();
+    let last = &packets[packets.len() - 1];
+    let came_s = f64::from(last.timestamp.wrapping_sub(stopped[0].timestamp))
+        / f64::from(viewer.tracks[0].media.clock_rate());
+    assert!(came_s < 2.5, "{came_s} s of content in 0.85 s");
+    assert_eq!(viewer.tracks[0].gaps(), []);
+}
+
 fn a_client_that_never_reads_is_no_harm_to_others(backend: Backend) {
     let server = server(backend);
     let mut deaf = Viewer::open(server.address(), &server.url("/h264_1080p.mp4"), Over::Tcp);
@@ -376,6 +402,7 @@ on_both_backends!(
     play_may_name_the_base_or_a_track_with_or_without_parameters,
     a_stopped_player_that_keeps_its_connection_can_set_up_again,
     requests_are_answered_in_step_while_packets_flow,
+    datagrams_do_not_catch_up_at_once_when_the_server_has_stood_still,
     a_client_that_never_reads_is_no_harm_to_others,
     the_answer_to_play_comes_before_the_first_packet_also_behind_many_others,
 );

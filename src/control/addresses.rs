@@ -3,6 +3,8 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 
+use socket2::{Domain, Protocol, Socket, Type};
+
 use crate::config::{Host, Settings};
 
 /// Why there is nowhere to listen.
@@ -82,17 +84,17 @@ pub fn port(
     })
 }
 
-/// Tries a port on all addresses. The shards' own sockets share their address; this one does not, so that another
-/// program on the port is seen.
+/// Tries a port on all addresses. The shards' own sockets share their address; these do not, so that another program
+/// on the port is seen. They never listen: a client that came now would be turned away.
 fn claim(hosts: &[IpAddr], port: u16) -> Result<u16, (SocketAddr, io::Error)> {
     let mut port = port;
     let mut held = Vec::new();
     for host in hosts {
         let address = SocketAddr::new(*host, port);
-        match TcpListener::bind(address) {
-            Ok(listener) => {
-                port = listener.local_addr().map_err(|error| (address, error))?.port();
-                held.push(listener);
+        match hold(address) {
+            Ok((socket, bound)) => {
+                port = bound.port();
+                held.push((socket, bound));
             }
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_taken_by_us(host, &held) => {}
             Err(error) => return Err((address, error)),
@@ -103,11 +105,19 @@ fn claim(hosts: &[IpAddr], port: u16) -> Result<u16, (SocketAddr, io::Error)> {
 
 /// Whether the port is in use by an address of this list: this attempt's `::` stands for IPv4 as well, the shards' own
 /// does not.
-fn is_taken_by_us(host: &IpAddr, held: &[TcpListener]) -> bool {
+fn is_taken_by_us(host: &IpAddr, held: &[(Socket, SocketAddr)]) -> bool {
     let stands_for = |any: &IpAddr, other: &IpAddr| any.is_ipv6() && any.is_unspecified() && other.is_ipv4();
-    held.iter()
-        .filter_map(|listener| listener.local_addr().ok())
-        .any(|other| stands_for(host, &other.ip()) || stands_for(&other.ip(), host))
+    held.iter().any(|(_, other)| stands_for(host, &other.ip()) || stands_for(&other.ip(), host))
+}
+
+fn hold(address: SocketAddr) -> io::Result<(Socket, SocketAddr)> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // On Unix connections that linger from an earlier run are no reason against the port; on Windows the option means
+    // that a port may be taken away from its owner.
+    socket.set_reuse_address(cfg!(unix))?;
+    socket.bind(&address.into())?;
+    let bound = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    Ok((socket, bound))
 }
 
 /// The addresses of the default route's interface, and loopback. A UDP socket that is connected, and never sends,

@@ -262,12 +262,14 @@ mod tests {
         let shards = Shards::start(2, &common).unwrap();
         let (mut watching, session, shard) = viewer(place);
         write!(watching, "PLAY /film RTSP/1.0\r\nCSeq: 2\r\nSession: {session}\r\n\r\n").unwrap();
+        let mut came = vec![0; 2_000];
+        // The answer and the first packets: there is something to end.
+        watching.read_exact(&mut came).unwrap();
         let mut other = (0..100).map(|_| viewer(place)).find(|other| other.2 != shard).unwrap();
         other.0.write_all(b"DESCRIBE /fault RTSP/1.0\r\nCSeq: 2\r\n\r\n").unwrap();
         let ended = shards.ended().recv_timeout(Duration::from_secs(5)).unwrap();
         assert!(matches!(ended, Err(ShardError::Panicked(index, _)) if index == other.2), "{ended:?}");
         shards.stop();
-        let mut came = Vec::new();
         watching.read_to_end(&mut came).unwrap();
         // A compound of a report, a name and BYE (RFC 3550 section 6.6) on the channel of reports, as the last word.
         let last = came.windows(2).rposition(|pair| pair == b"$\x01").unwrap();

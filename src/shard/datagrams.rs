@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
 use proto::io::{Driver, Span, Udp, UdpOptions};
+use proto::rtcp::parse::{Compound, Packet};
 use proto::rtsp::status::Status;
 use rand::{Rng, RngExt};
 
@@ -14,7 +15,7 @@ use super::connection::Refusal;
 use super::ingest::Arriving;
 use super::session::SessionKey;
 use super::turn::Shard;
-use crate::egress::track::Route;
+use crate::egress::track::{Route, TrackOut};
 
 /// Two neighbouring ports that serve every viewer who connected to one local address (RFC 3550 section 11).
 #[derive(Clone, Copy, Debug)]
@@ -182,7 +183,8 @@ impl Shard {
         if let Some(arriving) = self.udp.publishers.get(&udp) {
             return self.handle_published_datagrams(*arriving, from, span, segment);
         }
-        let viewer = self.udp.viewer(from).or_else(|| self.move_viewer(udp, from));
+        let first = Span { size: span.size.min(u32::from(segment.max(1))), ..span };
+        let viewer = self.udp.viewer(from).or_else(|| self.move_viewer(udp, from, first));
         let Some(viewer) = viewer else {
             self.udp.strangers += 1;
             return;
@@ -202,15 +204,17 @@ impl Shard {
 
     /// A datagram from a session's own address but another port: a router has translated it. The first track that
     /// may still move is taken to be meant; viewers open their ports in the order of SETUP.
-    fn move_viewer(&mut self, udp: Udp, from: SocketAddr) -> Option<Viewer> {
+    fn move_viewer(&mut self, udp: Udp, from: SocketAddr, datagram: Span) -> Option<Viewer> {
         let candidates = self.udp.movable.get(&from.ip())?;
+        let report = Compound::parse(self.ports.driver.bytes(datagram)).ok();
         let mut found = None;
         for key in candidates {
             let Some(session) = self.sessions.get(*key) else { continue };
             let slot = session.tracks.iter().position(|track| match &track.route {
                 Route::Unicast(unicast) => {
-                    (unicast.movable && unicast.rtp == udp)
-                        || (unicast.reports_movable && unicast.rtcp == udp && unicast.rtcp_to.is_some())
+                    let is_report = report.as_ref().is_some_and(|report| is_about(track, report));
+                    let moves_reports = unicast.reports_movable && unicast.rtcp_to.is_some() && is_report;
+                    (unicast.movable && unicast.rtp == udp) || (moves_reports && unicast.rtcp == udp)
                 }
                 Route::Interleaved { .. } => false,
             });
@@ -258,4 +262,18 @@ impl Shard {
             }
         }
     }
+}
+
+/// Whether a report may be of this track's viewer: it names the track, or nothing yet, as the first one does that only
+/// opens a router. The ports of a host are no proof: programs that are gone leave late reports.
+fn is_about(track: &TrackOut, report: &Compound<'_>) -> bool {
+    let mut blocks = report.iter().flat_map(|packet| match packet {
+        Packet::ReceiverReport { blocks, .. } | Packet::SenderReport { blocks, .. } => {
+            blocks.iter().collect()
+        }
+        _ => Vec::new(),
+    });
+    let first = blocks.next();
+    first.is_none_or(|first| first.ssrc == track.numbering.ssrc)
+        || blocks.any(|block| block.ssrc == track.numbering.ssrc)
 }

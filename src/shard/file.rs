@@ -18,6 +18,9 @@ const AHEAD_MAX: usize = 2;
 /// Batches leave in ticks of this length: what is due in one tick leaves together.
 const TICK: Duration = Duration::from_millis(5);
 
+/// Datagrams that are later than this leave as a backlog does, in parts.
+const LATE: Duration = Duration::from_millis(100);
+
 /// Above this speed only keyframes are sent, and no sound.
 const SCALE_ALL_FRAMES_MAX: f64 = 2.0;
 
@@ -217,7 +220,13 @@ impl FilePlayback {
         }
     }
 
-    /// Shifts the clock so that what is next is due now: for a viewer that read too slowly for a while.
+    /// Whether what is next should have left a while ago: the disk or this thread stood still.
+    pub fn is_late(&self, now: Time) -> bool {
+        self.next_due().is_some_and(|content| now.since(self.due(content)) > LATE)
+    }
+
+    /// Shifts the clock so that what is next is due now: for a viewer that read too slowly for a while, or whose file
+    /// came too slowly: it does not get all at once what it should have had.
     pub fn wait_for_reader(&mut self, now: Time, patience: Duration) {
         let Some(content) = self.next_due() else { return };
         if now.since(self.due(content)) > patience {

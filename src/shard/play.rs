@@ -303,6 +303,10 @@ impl Shard {
         session.trains_sent = 0;
         session.wake_at = None;
         session.starting = Some((from, pace));
+        for track in &mut session.tracks {
+            // Its clocks stand elsewhere behind the jump: the next report is due with the first packet.
+            track.report_at = None;
+        }
         let (ticket, reply) = self.ticket(Asker::Session(key, false));
         if let Source::File(file) = &mut self.sessions[key].source {
             file.asked = Some(ticket);

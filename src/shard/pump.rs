@@ -134,13 +134,16 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else { return Stop::Awaits };
         let mut packets = 0;
         for _ in 0..BATCHES_A_PUMP {
-            if packets >= BACKLOG_PACKETS && is_catching_up(session, &self.live) {
+            if packets >= BACKLOG_PACKETS && is_catching_up(session, &self.live, self.now) {
                 return Stop::Until(self.now + PACE);
             }
             let batch = match next(session, &self.live, self.now, self.settings.slow_reader) {
                 Ok(batch) => batch,
                 Err(stop) => return stop,
             };
+            if let Source::File(file) = &mut session.source {
+                file.wait_for_reader(self.now, self.settings.slow_reader);
+            }
             let Some(slot) = renumber(session, &batch) else {
                 advance(session);
                 continue;
@@ -194,9 +197,13 @@ impl Shard {
     }
 }
 
-/// Whether a live viewer still has more before it than the latest batches of its tracks.
-fn is_catching_up(session: &Session, live: &super::live::LiveStreams) -> bool {
-    let Source::Live(cursor) = &session.source else { return false };
+/// Whether a live viewer still has more before it than the latest batches of its tracks, or a file's is late.
+fn is_catching_up(session: &Session, live: &super::live::LiveStreams, now: Time) -> bool {
+    let cursor = match &session.source {
+        Source::Live(cursor) => cursor,
+        Source::File(file) => return file.is_late(now),
+        Source::Ingest(_) => return false,
+    };
     let Some(stream) = live.get(cursor.stream) else { return false };
     cursor.next.is_some_and(|next| next + LATEST_BATCHES < stream.window.end())
 }

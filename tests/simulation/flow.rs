@@ -91,6 +91,8 @@ pub struct Play {
     pub content: i64,
     pub scale: f64,
     pub speed: f64,
+    /// The fastest pace since the last jump, at which what is read ahead may have been used up.
+    pub fastest: f64,
     pub until: Option<i64>,
     /// Further rounds of the file that may come; None = endless.
     pub rounds_left: Option<u32>,
@@ -435,7 +437,7 @@ fn check_time(track: &Track, play: &Play, scene: &Scene<'_>, unit: u64, dts: i64
         let wait = if scene.content.presentation.has_b_frames { frame } else { PREROLL };
         // A backlog is sent at the pace of a large picture.
         let backlog = Duration::from_millis(if scene.live.is_some() { 60 } else { 0 });
-        let slack = scene.rules.lateness_of(scene.content, play.pace(), scene.over)
+        let slack = scene.rules.lateness_of(scene.content, play.fastest, scene.over)
             + backlog
             + wait.max(PREROLL).mul_f64(1.0 / play.pace());
         let slack = slack + play.preroll.mul_f64(1.0 / play.pace());
@@ -539,7 +541,7 @@ pub fn take_report(
     };
     // What waits for room on a connection was written earlier.
     let slack = slack
-        + scene.rules.lateness_of(scene.content, play.map_or(1.0, Play::pace), scene.over)
+        + scene.rules.lateness_of(scene.content, play.map_or(1.0, |play| play.fastest), scene.over)
         + Duration::from_millis(50);
     let speed = play.map_or(1.0, |play| play.speed);
     let off = f64::from(info.rtp.wrapping_sub(predicted) as i32) / content_rate;

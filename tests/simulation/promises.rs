@@ -77,6 +77,7 @@ pub fn play_live(session: &mut Session, stage: &Stage<'_>) -> Result<(), Fault> 
             content: 0,
             scale: 1.0,
             speed: 1.0,
+            fastest: 1.0,
             until: None,
             rounds_left: None,
             rounds_lack: 0,
@@ -152,9 +153,12 @@ fn resume_anew(session: &mut Session, stage: &Stage<'_>, start: i64, pace: (f64,
     let stood = stands(session, stage, &old);
     let frame = 1_000_000_000 / i64::from(stage.content.presentation.framerate);
     let gop = frame * i64::from(stage.content.presentation.gop_frames);
-    let late =
-        stage.world.rules.lateness_of(stage.content, old.pace(), session.over).mul_f64(old.pace()).as_nanos()
-            as i64;
+    let late = stage
+        .world
+        .rules
+        .lateness_of(stage.content, old.fastest, session.over)
+        .mul_f64(old.pace())
+        .as_nanos() as i64;
     if stood.is_exact {
         let back = (stood.at - start).rem_euclid(end).min((start - stood.at).rem_euclid(end));
         if back > gop + 2 * frame + late {
@@ -231,6 +235,7 @@ fn seek(
         content: first_due,
         scale: pace.0,
         speed: pace.1,
+        fastest: pace.0 * pace.1,
         until,
         rounds_left: match until {
             Some(_) => Some(0),
@@ -261,7 +266,7 @@ fn resume(session: &mut Session, stage: &Stage<'_>, start: i64, pace: (f64, f64)
     let was_fast = old.scale > 2.0;
     let frame = 1_000_000_000 / i64::from(content.presentation.framerate);
     let slack = 2 * frame
-        + world.rules.lateness_of(content, old.pace(), session.over).mul_f64(old.pace().max(1.0)).as_nanos()
+        + world.rules.lateness_of(content, old.fastest, session.over).mul_f64(old.pace().max(1.0)).as_nanos()
             as i64;
     if session.is_whole && !was_fast && (start - last).abs() > slack {
         return Err(format!("resumed at {start} ns, {} ms from where it stood", (start - last) / 1_000_000));
@@ -298,6 +303,7 @@ fn resume(session: &mut Session, stage: &Stage<'_>, start: i64, pace: (f64, f64)
         content: start,
         scale: pace.0,
         speed: pace.1,
+        fastest: old.fastest.max(pace.0 * pace.1),
         ..old
     });
     Ok(())
@@ -428,7 +434,7 @@ pub fn paused(
     let off = off.min(content.end_nanos() - off);
     let frames = Duration::from_secs(2) / content.presentation.framerate;
     let slack =
-        world.rules.lateness_of(content, play.pace(), session.over).mul_f64(play.pace().max(1.0)) + frames;
+        world.rules.lateness_of(content, play.fastest, session.over).mul_f64(play.pace().max(1.0)) + frames;
     if is_exact && off > slack.as_nanos() as i64 {
         return Err(format!("paused {} ms from where it plays ({at:?})", off / 1_000_000));
     }

@@ -116,11 +116,12 @@ impl Rules {
 /// Longest segment of a file.
 const SEGMENT: Duration = Duration::from_millis(500);
 
-/// Length of a segment, which reaches up to the next keyframe at most.
+/// Mean length of a segment, which reaches up to the next keyframe at most.
 fn segment(content: &Content) -> Duration {
     let presentation = &content.presentation;
     let gop = Duration::from_secs(1) / presentation.framerate * presentation.gop_frames;
-    if presentation.has_pictures && !content.is_live { gop.min(SEGMENT) } else { SEGMENT }
+    let count = gop.as_nanos().div_ceil(SEGMENT.as_nanos()) as u32;
+    if presentation.has_pictures && !content.is_live { gop / count } else { SEGMENT }
 }
 
 fn settings(random: &mut Random) -> Settings {
