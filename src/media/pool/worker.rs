@@ -152,6 +152,10 @@ fn open_again(
     sequence: u16,
 ) -> Result<Cutter, MediaError> {
     let broken = |error: std::io::Error| MediaError::Broken(format!("{} cannot be read: {error}", info.name));
+    // Opening what has become a pipe would wait for a writer.
+    if !fs::metadata(&identity.path).map_err(broken)?.is_file() {
+        return Err(MediaError::Broken(format!("{} has changed", info.name)));
+    }
     let file = fs::File::open(&identity.path).map_err(broken)?;
     let found = Identity::of(&identity.path, &file.metadata().map_err(broken)?);
     let opened = shared.opener.open(file, &identity.path)?;
