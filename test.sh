@@ -24,6 +24,7 @@ rtspsrc:gstreamer1.0-plugins-good
 rtph264depay:gstreamer1.0-plugins-good
 matroskamux:gstreamer1.0-plugins-good
 vp9parse:gstreamer1.0-plugins-bad
+rtspclientsink:gstreamer1.0-rtsp
 filesink:gstreamer1.0-plugins-base
 rtph265depay:gstreamer1.0-plugins-good
 "
@@ -41,7 +42,7 @@ install_missing() {
         missing="$missing python3-gi gir1.2-gstreamer-1.0"
     [ -n "$missing" ] || return 0
     # gst-inspect-1.0 itself may have been what was missing: the plugins come along.
-    missing=$(printf '%s\n' $missing gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad | sort -u)
+    missing=$(printf '%s\n' $missing gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-rtsp | sort -u)
     say "installing" $missing
     as_root=""
     [ "$(id -u)" = 0 ] || as_root=sudo

@@ -1,5 +1,6 @@
 //! A raw RTSP client that shares no code with the server: exact bytes out, everything that comes in kept in order.
 
+pub(crate) mod publisher;
 pub(crate) mod rtp;
 pub(crate) mod sdp;
 pub(crate) mod viewer;
@@ -93,6 +94,10 @@ impl Client {
 
     /// Sends a request with CSeq and, once known, Session; does not wait.
     pub(crate) fn ask(&mut self, method: &str, url: &str, headers: &[(&str, &str)]) -> u32 {
+        self.ask_with_body(method, url, headers, "")
+    }
+
+    fn ask_with_body(&mut self, method: &str, url: &str, headers: &[(&str, &str)], body: &str) -> u32 {
         self.cseq += 1;
         let mut text = format!("{method} {url} RTSP/1.0\r\nCSeq: {}\r\n", self.cseq);
         if let Some(session) = &self.session {
@@ -101,8 +106,23 @@ impl Client {
         for (name, value) in headers {
             text += &format!("{name}: {value}\r\n");
         }
-        self.send(text + "\r\n");
+        self.send(text + "\r\n" + body);
         self.cseq
+    }
+
+    /// The same with a body, whose length the headers must tell.
+    #[track_caller]
+    pub(crate) fn request_with_body(
+        &mut self,
+        method: &str,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Response {
+        let cseq = self.ask_with_body(method, url, headers, body);
+        let response = self.response();
+        assert_eq!(response.header("CSeq"), Some(cseq.to_string().as_str()), "CSeq of {response:?}");
+        response
     }
 
     /// Sends a request and waits for its answer, which must carry its CSeq.
@@ -161,6 +181,10 @@ impl Client {
             }
         }
         false
+    }
+
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.stream.peer_addr().unwrap()
     }
 
     pub(crate) fn local(&self) -> SocketAddr {

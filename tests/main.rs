@@ -16,6 +16,8 @@ mod judge;
 mod players;
 mod playing;
 mod program;
+mod published;
+mod publishing;
 mod reports;
 mod requests;
 mod robustness;

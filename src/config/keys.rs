@@ -4,7 +4,9 @@
 
 use std::path::PathBuf;
 
-use super::settings::{BackendChoice, GopCache, Host, LogFormat, LogLevel, Loops, NotifyMethod, Settings};
+use super::settings::{
+    BackendChoice, GopCache, Host, LogFormat, LogLevel, Loops, NotifyMethod, OnRepublish, Publish, Settings,
+};
 use super::values;
 
 /// One setting of the root.
@@ -296,6 +298,29 @@ const SESSIONS: &[Key] = &[
         allowed: "100 to 60000",
         set: |s, v| put(&mut s.slow_reader_ms, values::number(v, 100, 60_000)),
         show: |s| s.slow_reader_ms.to_string(),
+    },
+    Key {
+        name: "publish",
+        noun: "a group of clients",
+        allowed: "off, local, auth, on",
+        set: |s, v| put(&mut s.publish, values::publish(v)),
+        show: |s| match s.publish {
+            Publish::Off => "off".to_string(),
+            Publish::Local => "local".to_string(),
+            Publish::Auth => "auth".to_string(),
+            Publish::On => "on".to_string(),
+        },
+    },
+    Key {
+        name: "on_republish",
+        noun: "a rule",
+        allowed: "refuse, replace, stale",
+        set: |s, v| put(&mut s.on_republish, values::on_republish(v)),
+        show: |s| match s.on_republish {
+            OnRepublish::Refuse => "refuse".to_string(),
+            OnRepublish::Replace => "replace".to_string(),
+            OnRepublish::Stale => "stale".to_string(),
+        },
     },
     Key {
         name: "source_grace_s",

@@ -3,7 +3,7 @@
 //! An entry leaves this file together with the change that brings its feature.
 
 use super::problem::Problem;
-use super::settings::Settings;
+use super::settings::{Publish, Settings};
 
 /// The sentence about such a setting.
 pub(super) const NOT_YET: &str = "this build does not have it yet; the setting is ignored";
@@ -44,12 +44,16 @@ type Asked = fn(&Settings) -> bool;
 
 /// What this build cannot do and must not pretend to do.
 pub(super) fn refusals(settings: &Settings) -> Vec<Problem> {
-    if !settings.need_auth {
-        return Vec::new();
-    }
     // To serve everyone what was meant for some would be worse than not to start.
-    let text = "this build cannot ask for passwords yet; allowed: 0";
-    vec![Problem::outside(settings.cite("need_auth"), text)]
+    let text = |allowed: &str| format!("this build cannot ask for passwords yet; allowed: {allowed}");
+    let mut refusals = Vec::new();
+    if settings.need_auth {
+        refusals.push(Problem::outside(settings.cite("need_auth"), text("0")));
+    }
+    if settings.publish == Publish::Auth {
+        refusals.push(Problem::outside(settings.cite("publish"), text("off, local, on")));
+    }
+    refusals
 }
 
 /// Root settings that are read, with what makes them ask for a missing feature.
@@ -84,9 +88,7 @@ const ELEMENTS: &[&str] = &[
     "max_transcodes",
     "notify_fail",
     "notify_timeout_ms",
-    "on_republish",
     "ondemand_close_s",
-    "publish",
     "realm",
     "reload",
     "run_as",

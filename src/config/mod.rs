@@ -26,6 +26,7 @@ pub use output::{AudioOutput, Output, Owner, VideoOutput, is_device};
 pub use problem::{ConfigError, Problem};
 pub use running::{Loaded, Overrides, find_file, load};
 pub use settings::{
-    Backchannel, BackendChoice, GopCache, Host, HttpNotify, LogFormat, LogLevel, Loops, NotifyMethod, Proxy,
-    Pusher, PusherAudio, PusherMode, PusherVideo, Secret, Settings, Transfer, User,
+    Backchannel, BackendChoice, GopCache, Host, HttpNotify, LogFormat, LogLevel, Loops, NotifyMethod,
+    OnRepublish, Proxy, Publish, Pusher, PusherAudio, PusherMode, PusherVideo, Secret, Settings, Transfer,
+    User,
 };

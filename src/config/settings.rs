@@ -75,6 +75,10 @@ pub struct Settings {
     pub gop_cache: GopCache,
     /// `slow_reader_ms`: age at which what a slow viewer has not taken is dropped.
     pub slow_reader_ms: u32,
+    /// `publish`: who may publish streams by ANNOUNCE and RECORD.
+    pub publish: Publish,
+    /// `on_republish`: what becomes of a publisher when another one wants its path.
+    pub on_republish: OnRepublish,
     /// `source_grace_s`: seconds that viewers are kept when their live source is lost.
     pub source_grace_s: u32,
     /// `source_start_ms`: how long DESCRIBE waits for a stream that is starting.
@@ -140,6 +144,30 @@ pub enum GopCache {
     CatchUp,
     /// At the latest keyframe, with true times.
     TrueTimes,
+}
+
+/// Who may publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Publish {
+    /// Nobody.
+    Off,
+    /// Clients on this machine.
+    Local,
+    /// Clients that have logged in.
+    Auth,
+    /// Every client.
+    On,
+}
+
+/// What becomes of a publisher when another one wants its path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnRepublish {
+    /// It stays.
+    Refuse,
+    /// It goes.
+    Replace,
+    /// It goes when the other comes from its address, or when it has been silent for 5 s.
+    Stale,
 }
 
 /// Name and password of one `<user>`.
@@ -370,6 +398,8 @@ impl Default for Settings {
             max_sessions_per_ip: 0,
             gop_cache: GopCache::CatchUp,
             slow_reader_ms: 2_000,
+            publish: Publish::On,
+            on_republish: OnRepublish::Stale,
             source_grace_s: 10,
             source_start_ms: 5_000,
             shutdown_s: 2,

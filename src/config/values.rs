@@ -4,7 +4,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::settings::{BackendChoice, GopCache, Host, LogFormat, LogLevel, Loops, NotifyMethod};
+use super::settings::{
+    BackendChoice, GopCache, Host, LogFormat, LogLevel, Loops, NotifyMethod, OnRepublish, Publish,
+};
 
 /// 0 or 1, and the words for them.
 pub(super) fn switch(text: &str) -> Option<bool> {
@@ -120,6 +122,27 @@ pub(super) fn gop_cache(text: &str) -> Option<GopCache> {
         "0" => Some(GopCache::Off),
         "1" => Some(GopCache::CatchUp),
         "2" => Some(GopCache::TrueTimes),
+        _ => None,
+    }
+}
+
+/// `off`, `local`, `auth` or `on`.
+pub(super) fn publish(text: &str) -> Option<Publish> {
+    match text.to_ascii_lowercase().as_str() {
+        "off" => Some(Publish::Off),
+        "local" => Some(Publish::Local),
+        "auth" => Some(Publish::Auth),
+        "on" => Some(Publish::On),
+        _ => None,
+    }
+}
+
+/// `refuse`, `replace` or `stale`.
+pub(super) fn on_republish(text: &str) -> Option<OnRepublish> {
+    match text.to_ascii_lowercase().as_str() {
+        "refuse" => Some(OnRepublish::Refuse),
+        "replace" => Some(OnRepublish::Replace),
+        "stale" => Some(OnRepublish::Stale),
         _ => None,
     }
 }

@@ -14,13 +14,14 @@ use super::addresses::{self, AddressError};
 use super::shards::{Common, ShardError, Shards};
 use super::streams::{MakeSource, Streams};
 use super::threads;
-use crate::config::{GopCache, Loops, Settings};
+use crate::config::{self, Loops, Publish, Settings};
 use crate::driver::Backend;
 use crate::media;
 use crate::media::folder::Folder;
 use crate::media::pool::{self, Pool, PoolSettings};
 use crate::shard::limits::Limits;
-use crate::shard::settings::Settings as ShardSettings;
+use crate::shard::settings::{MayPublish, Settings as ShardSettings};
+use crate::stream::registry::OnRepublish;
 
 /// Files whose URLs are printed at start.
 const FILES_LISTED_MAX: usize = 20;
@@ -65,7 +66,7 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
     let backend = Backend::choose(settings.backend).map_err(RunError::Backend)?;
     let signals = signals()?;
     let mtu_bytes = usize::from(settings.mtu);
-    let streams = Streams::start(sources(&settings), mtu_bytes);
+    let streams = Streams::start(sources(&settings), mtu_bytes, on_republish(&settings));
     let common = Common {
         backend,
         settings: Arc::new(shard_settings(&settings, listen.clone())),
@@ -78,6 +79,11 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
     let count = settings.shards.unwrap_or_else(shards_by_default);
     let shards = Shards::start(count, &common)?;
     tracing::info!(backend = backend.name(), shards = count, listen = ?listen, "serving");
+    if settings.publish == Publish::On && listen.iter().any(|address| !address.ip().is_loopback()) {
+        tracing::warn!(
+            "anyone who reaches this server can publish streams to it: set publish to local or off"
+        );
+    }
     ready(&started(&settings, &listen));
     let result = wait(&signals, &shards);
     tracing::info!("stopping");
@@ -160,8 +166,25 @@ fn shard_settings(settings: &Settings, listen: Vec<SocketAddr>) -> ShardSettings
             NonZero::new(settings.max_sessions as usize).map(NonZero::get),
             NonZero::new(settings.max_sessions_per_ip).map(NonZero::get),
         )),
-        has_gop_cache: settings.gop_cache != GopCache::Off,
+        gop_cache: settings.gop_cache,
+        may_publish: match settings.publish {
+            Publish::Off => MayPublish::Nobody,
+            Publish::Local => MayPublish::Local,
+            // Without passwords nobody has logged in.
+            Publish::Auth => MayPublish::Nobody,
+            Publish::On => MayPublish::Everybody,
+        },
+        source_start: Duration::from_millis(settings.source_start_ms.into()),
+        source_grace: Duration::from_secs(settings.source_grace_s.into()),
         shutdown: Duration::from_secs(settings.shutdown_s.into()),
+    }
+}
+
+fn on_republish(settings: &Settings) -> OnRepublish {
+    match settings.on_republish {
+        config::OnRepublish::Refuse => OnRepublish::Refuse,
+        config::OnRepublish::Replace => OnRepublish::Replace,
+        config::OnRepublish::Stale => OnRepublish::Stale,
     }
 }
 

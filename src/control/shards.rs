@@ -186,7 +186,7 @@ mod tests {
     use crate::media::library::{FileInfo, ReplyTo, Ticket, Wanted};
     use crate::media::memory::{MemoryLibrary, Presentation};
     use crate::shard::SessionId;
-    use crate::stream::catalog::{StreamId, Subscriber};
+    use crate::stream::catalog::{Claim, Grant, StreamId, Subscriber};
 
     /// A library that has a fault, which strikes the shard that asks for it.
     struct Faulty(MemoryLibrary);
@@ -205,6 +205,12 @@ mod tests {
     struct NoStreams;
 
     impl Catalog for NoStreams {
+        fn attend(&self, _: Subscriber) {}
+
+        fn claim(&self, _: Claim) {}
+
+        fn release(&self, _: Grant) {}
+
         fn owns(&self, _: &str) -> bool {
             false
         }

@@ -12,8 +12,11 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use proto::time::NtpTime;
 
 use crate::media::source::Source;
-use crate::stream::catalog::{Catalog, Notice, ShardIndex, StreamError, StreamId, Subscriber};
+use crate::stream::catalog::{
+    Catalog, Claim, ClaimError, Grant, Notice, ShardIndex, StreamError, StreamId, Subscriber,
+};
 use crate::stream::publish::Publisher;
+use crate::stream::registry::{OnRepublish, Registry};
 
 /// How long a source runs on with nobody watching.
 const LINGER: Duration = Duration::from_secs(5);
@@ -25,10 +28,13 @@ pub type MakeSource = Box<dyn Fn() -> Box<dyn Source> + Send>;
 #[derive(Debug)]
 pub struct Streams {
     paths: Vec<String>,
-    orders: Sender<Order>,
+    questions: Sender<Question>,
 }
 
-enum Order {
+enum Question {
+    Attend(Subscriber),
+    Claim(Box<Claim>),
+    Release(Grant),
     Subscribe {
         path: Arc<str>,
         subscriber: Subscriber,
@@ -51,12 +57,22 @@ enum Command {
 
 impl Streams {
     /// Starts the owner of these streams.
-    pub fn start(sources: HashMap<String, MakeSource>, mtu_bytes: usize) -> std::io::Result<Streams> {
-        let (orders, received) = unbounded();
-        let owner = Owner { sources, running: HashMap::new(), orders: orders.clone(), mtu_bytes };
+    pub fn start(
+        sources: HashMap<String, MakeSource>,
+        mtu_bytes: usize,
+        on_republish: OnRepublish,
+    ) -> std::io::Result<Streams> {
+        let (questions, received) = unbounded();
+        let owner = Owner {
+            sources,
+            running: HashMap::new(),
+            registry: Registry::new(on_republish),
+            questions: questions.clone(),
+            mtu_bytes,
+        };
         let paths = owner.sources.keys().cloned().collect();
         thread::Builder::new().name("streams".into()).spawn(move || owner.run(&received))?;
-        Ok(Streams { paths, orders })
+        Ok(Streams { paths, questions })
     }
 }
 
@@ -67,18 +83,31 @@ impl Catalog for Streams {
 
     fn subscribe(&self, path: &Arc<str>, subscriber: Subscriber) {
         // The owner lives as long as the program.
-        let _ = self.orders.send(Order::Subscribe { path: path.clone(), subscriber });
+        let _ = self.questions.send(Question::Subscribe { path: path.clone(), subscriber });
     }
 
     fn unsubscribe(&self, stream: StreamId, shard: ShardIndex) {
-        let _ = self.orders.send(Order::Unsubscribe { stream, shard });
+        let _ = self.questions.send(Question::Unsubscribe { stream, shard });
+    }
+
+    fn attend(&self, subscriber: Subscriber) {
+        let _ = self.questions.send(Question::Attend(subscriber));
+    }
+
+    fn claim(&self, claim: Claim) {
+        let _ = self.questions.send(Question::Claim(Box::new(claim)));
+    }
+
+    fn release(&self, grant: Grant) {
+        let _ = self.questions.send(Question::Release(grant));
     }
 }
 
 struct Owner {
     sources: HashMap<String, MakeSource>,
     running: HashMap<Arc<str>, Running>,
-    orders: Sender<Order>,
+    registry: Registry,
+    questions: Sender<Question>,
     mtu_bytes: usize,
 }
 
@@ -88,16 +117,21 @@ struct Running {
 }
 
 impl Owner {
-    fn run(mut self, received: &Receiver<Order>) {
-        for order in received {
-            match order {
-                Order::Subscribe { path, subscriber } => self.subscribe(path, subscriber),
-                Order::Unsubscribe { stream, shard } => {
+    fn run(mut self, received: &Receiver<Question>) {
+        for question in received {
+            match question {
+                Question::Attend(subscriber) => self.registry.attend(subscriber),
+                Question::Claim(claim) => self.claim(*claim),
+                Question::Release(grant) => self.registry.release(grant),
+                Question::Subscribe { path, subscriber } => self.subscribe(path, subscriber),
+                Question::Unsubscribe { stream, shard } => {
                     if let Some(running) = self.running.values().find(|running| running.id == stream) {
                         let _ = running.commands.send(Command::Unsubscribe(shard));
+                    } else {
+                        self.registry.unsubscribe(stream, shard);
                     }
                 }
-                Order::Ended { stream, unserved } => {
+                Question::Ended { stream, unserved } => {
                     self.running.retain(|_, running| running.id != stream);
                     for command in unserved.try_iter() {
                         if let Command::Subscribe { path, subscriber } = command {
@@ -109,7 +143,17 @@ impl Owner {
         }
     }
 
+    fn claim(&mut self, claim: Claim) {
+        if self.sources.contains_key(&*claim.path) {
+            let (ticket, answer) = (claim.ticket, Err(ClaimError::Owned));
+            (claim.owner.deliver)(Notice::Claimed { ticket, answer });
+            return;
+        }
+        self.registry.claim(claim, next_id);
+    }
+
     fn subscribe(&mut self, path: Arc<str>, subscriber: Subscriber) {
+        let Err(subscriber) = self.registry.subscribe(&path, subscriber) else { return };
         if !self.running.contains_key(&path) && !self.start(&path) {
             (subscriber.deliver)(Notice::Subscribed { path, answer: Err(StreamError::NotFound) });
             return;
@@ -118,17 +162,16 @@ impl Owner {
     }
 
     fn start(&mut self, path: &Arc<str>) -> bool {
-        static LAST_ID: AtomicU64 = AtomicU64::new(0);
         let Some(make) = self.sources.get(&**path) else { return false };
         let (commands, received) = unbounded();
-        let id = LAST_ID.fetch_add(1, Ordering::Relaxed) + 1;
+        let id = next_id();
         let live = Live { id, path: path.clone(), received, mtu_bytes: self.mtu_bytes };
-        let (source, orders) = (make(), self.orders.clone());
+        let (source, questions) = (make(), self.questions.clone());
         let spawned = thread::Builder::new().name(format!("source {path}")).spawn(move || {
             // A source that panics has said so; its viewers and those who come later must not wait for it.
             let _ = catch_unwind(AssertUnwindSafe(|| live.run(source)));
             // Nobody listens any more only when the program is over.
-            let _ = orders.send(Order::Ended { stream: id, unserved: live.received });
+            let _ = questions.send(Question::Ended { stream: id, unserved: live.received });
         });
         if let Err(error) = spawned {
             tracing::error!(%path, %error, "no thread for a source");
@@ -137,6 +180,12 @@ impl Owner {
         self.running.insert(path.clone(), Running { id, commands });
         true
     }
+}
+
+/// Names one run of a stream.
+fn next_id() -> StreamId {
+    static LAST_ID: AtomicU64 = AtomicU64::new(0);
+    LAST_ID.fetch_add(1, Ordering::Relaxed) + 1
 }
 
 /// One run of one stream, on a thread of its own.
@@ -165,7 +214,7 @@ impl Live {
         let mut idle_since = Instant::now();
         let result = source.run(&mut |frame| {
             self.obey(&mut publisher);
-            if !publisher.is_idle() {
+            if !publisher.fanout().is_idle() {
                 idle_since = Instant::now();
             } else if idle_since.elapsed() > LINGER {
                 return ControlFlow::Break(());
@@ -182,14 +231,15 @@ impl Live {
             }
         }
         publisher
+            .fanout()
             .end(&result.err().map_or_else(|| "the source stopped".to_owned(), |error| error.to_string()));
     }
 
     fn obey(&self, publisher: &mut Publisher) {
         for command in self.received.try_iter() {
             match command {
-                Command::Subscribe { path, subscriber } => publisher.subscribe(&path, subscriber),
-                Command::Unsubscribe(shard) => publisher.unsubscribe(shard),
+                Command::Subscribe { path, subscriber } => publisher.fanout().subscribe(&path, subscriber),
+                Command::Unsubscribe(shard) => publisher.fanout().unsubscribe(shard),
             }
         }
     }
@@ -231,7 +281,8 @@ mod tests {
     #[test]
     fn every_subscriber_of_a_source_that_fails_is_answered() {
         let make: MakeSource = Box::new(|| Box::new(Broken { panics: false }));
-        let streams = Streams::start(HashMap::from([("camera".to_owned(), make)]), 1_400).unwrap();
+        let streams =
+            Streams::start(HashMap::from([("camera".to_owned(), make)]), 1_400, OnRepublish::Stale).unwrap();
         let (sender, notices) = unbounded();
         const ASKED: u16 = 200;
         for shard in 0..ASKED {
@@ -251,7 +302,8 @@ mod tests {
         static STARTS: AtomicU64 = AtomicU64::new(0);
         let make: MakeSource =
             Box::new(|| Box::new(Broken { panics: STARTS.fetch_add(1, Ordering::Relaxed) == 0 }));
-        let streams = Streams::start(HashMap::from([("camera".to_owned(), make)]), 1_400).unwrap();
+        let streams =
+            Streams::start(HashMap::from([("camera".to_owned(), make)]), 1_400, OnRepublish::Stale).unwrap();
         let (sender, notices) = unbounded();
         let deliver = Arc::new(move |notice| sender.send(notice).is_ok());
         streams.subscribe(&"camera".into(), Subscriber { shard: 0, deliver });

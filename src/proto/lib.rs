@@ -10,6 +10,5 @@ pub mod rtcp;
 pub mod rtp;
 pub mod rtsp;
 pub mod sdp;
-pub mod session;
 pub mod time;
 pub mod track;

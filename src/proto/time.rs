@@ -78,6 +78,12 @@ impl NtpTime {
         Duration::new(seconds, nanos as u32)
     }
 
+    /// How much later it is than another moment; 68 years at most, either way.
+    pub fn since(self, earlier: NtpTime) -> MediaTime {
+        let difference = self.0.wrapping_sub(earlier.0) as i64;
+        MediaTime(((i128::from(difference) * 1_000_000_000) >> 32) as i64)
+    }
+
     /// The middle 32 bits, as receiver reports quote them (LSR, RFC 3550 section 6.4.1).
     pub fn middle(self) -> u32 {
         (self.0 >> 16) as u32

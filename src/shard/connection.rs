@@ -13,6 +13,7 @@ use proto::time::Time;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
+use super::announce::Announced;
 use super::session::SessionKey;
 use crate::media::library::{FileInfo, Ticket};
 use crate::stream::catalog::{Description, ShardIndex};
@@ -43,6 +44,8 @@ pub struct Connection {
     pub is_retrying: bool,
     /// What the awaited answer brought.
     pub resolved: Option<Resolved>,
+    /// What the client said it would publish.
+    pub announced: Option<Box<Announced>>,
     /// Sessions that came in by this connection.
     pub sessions: SmallVec<[SessionKey; 1]>,
     /// When it was opened, last asked something in full, or last lost a session.
@@ -121,6 +124,7 @@ impl Connection {
             pending: None,
             is_retrying: false,
             resolved: None,
+            announced: None,
             sessions: SmallVec::new(),
             served: now,
             is_sending: false,

@@ -7,9 +7,12 @@ use std::ops::RangeInclusive;
 
 use proto::io::{Driver, Span, Udp, UdpOptions};
 use proto::rtcp::parse::{Compound, Packet};
+use proto::rtsp::status::Status;
 use rand::{Rng, RngExt};
 
 use super::client_ports::{Claim, Holder};
+use super::connection::Refusal;
+use super::ingest::Arriving;
 use super::session::SessionKey;
 use super::turn::Shard;
 use crate::egress::track::{Route, TrackOut};
@@ -34,6 +37,8 @@ pub struct UdpPairs {
     viewers: HashMap<SocketAddr, Viewer>,
     /// Sessions that may be behind a translating router, by address.
     movable: HashMap<IpAddr, Vec<SessionKey>>,
+    /// Sockets that receive what publishers send.
+    publishers: HashMap<Udp, Arriving>,
     /// Datagrams from addresses that belong to no session.
     pub strangers: u64,
 }
@@ -62,23 +67,21 @@ impl UdpPairs {
         if let Some(pair) = self.pairs.get(&local) {
             return Ok(*pair);
         }
-        let first = range.start() + range.start() % 2;
-        let count = (u32::from(*range.end()) + 1).saturating_sub(u32::from(first)) / 2;
-        let start = if count == 0 { 0 } else { random.random_range(0..count) };
-        let mut last_error = io::Error::from(io::ErrorKind::AddrInUse);
-        for step in 0..count {
-            let port = first + 2 * ((start + step) % count) as u16;
-            match bind_pair(local, port, options, driver) {
-                Ok(pair) => {
-                    self.pairs.insert(local, pair);
-                    return Ok(pair);
-                }
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => last_error = error,
-                // What is wrong with the address, or with this process, is wrong with every port.
-                Err(error) => return Err(error),
-            }
-        }
-        Err(last_error)
+        let pair = free_pair(local, range, options, driver, random)?;
+        self.pairs.insert(local, pair);
+        Ok(pair)
+    }
+
+    /// Remembers whose track comes to a pair; `media` is its first socket.
+    pub fn register_publisher(&mut self, pair: &UdpPair, media: Arriving) {
+        self.publishers.insert(pair.rtp, media);
+        self.publishers.insert(pair.rtcp, Arriving { is_media: false, ..media });
+    }
+
+    /// Forgets a pair that is closed.
+    pub fn forget_publisher(&mut self, pair: &UdpPair) {
+        self.publishers.remove(&pair.rtp);
+        self.publishers.remove(&pair.rtcp);
     }
 
     /// Remembers where a track's datagrams will come from.
@@ -140,9 +143,46 @@ fn bind_pair(
     }
 }
 
+/// A pair that nobody has: ports of neighbouring numbers, the first even. An error when none in the range is free.
+pub(super) fn free_pair(
+    local: SocketAddr,
+    range: &RangeInclusive<u16>,
+    options: &UdpOptions,
+    driver: &mut dyn Driver,
+    random: &mut impl Rng,
+) -> io::Result<UdpPair> {
+    let first = range.start() + range.start() % 2;
+    let count = (u32::from(*range.end()) + 1).saturating_sub(u32::from(first)) / 2;
+    let start = if count == 0 { 0 } else { random.random_range(0..count) };
+    let mut last_error = io::Error::from(io::ErrorKind::AddrInUse);
+    for step in 0..count {
+        let port = first + 2 * ((start + step) % count) as u16;
+        match bind_pair(local, port, options, driver) {
+            Ok(pair) => return Ok(pair),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => last_error = error,
+            // What is wrong with the address, or with this process, is wrong with every port.
+            Err(error) => return Err(error),
+        }
+    }
+    Err(last_error)
+}
+
+/// What a client is told when there is no pair.
+pub(super) fn no_pair(range: &RangeInclusive<u16>, error: &io::Error) -> Refusal {
+    let (start, end) = (range.start(), range.end());
+    let reason =
+        format!("no UDP port pair is free between udp_port_min and udp_port_max ({start}-{end}): {error}");
+    tracing::error!(%reason, "UDP refused");
+    Refusal::new(Status::NOT_ENOUGH_BANDWIDTH, reason)
+}
+
 impl Shard {
-    /// Takes what came on a UDP socket: reports, and the packets by which viewers open their routers.
+    /// Takes what came on a UDP socket: of a publisher its media; of viewers reports, and the packets by which they
+    /// open their routers.
     pub(super) fn handle_datagrams(&mut self, udp: Udp, from: SocketAddr, span: Span, segment: u16) {
+        if let Some(arriving) = self.udp.publishers.get(&udp) {
+            return self.handle_published_datagrams(*arriving, from, span, segment);
+        }
         let first = Span { size: span.size.min(u32::from(segment.max(1))), ..span };
         let viewer = self.udp.viewer(from).or_else(|| self.move_viewer(udp, from, first));
         let Some(viewer) = viewer else {

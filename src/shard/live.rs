@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use proto::io::Conn;
 use proto::rtp::batch::Batch;
-use proto::time::Time;
+use proto::time::{MediaTime, Time};
 
+use super::catch_up::CatchUp;
 use super::session::SessionKey;
 use crate::stream::catalog::{Description, Snapshot, StreamError, StreamId};
 use crate::stream::window::{Window, WindowLimits};
@@ -16,7 +17,7 @@ use crate::stream::window::{Window, WindowLimits};
 const LINGER: Duration = Duration::from_secs(10);
 
 /// One viewer's place in a stream's window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LiveCursor {
     /// Which stream.
     pub stream: StreamId,
@@ -24,6 +25,8 @@ pub struct LiveCursor {
     pub next: Option<u64>,
     /// Index that the keyframe to begin with must not lie before.
     pub not_before: u64,
+    /// How it comes from the cached keyframe to the present; None when it need not.
+    pub catch_up: Option<CatchUp>,
 }
 
 /// One stream as this shard has it.
@@ -35,6 +38,10 @@ pub struct LiveStream {
     pub window: Window,
     /// Sessions that play it.
     pub viewers: Vec<SessionKey>,
+    /// For each track an RTP timestamp and the content time it is: those of its latest batch.
+    pub clocks: Vec<(u32, MediaTime)>,
+    /// When the last of it came, and why it ended; None while it goes on.
+    pub finished: Option<(Time, String)>,
     first_viewer: usize,
     /// Sessions that may play it at any time: those that are set up or paused as well.
     sessions: usize,
@@ -104,6 +111,8 @@ impl LiveStreams {
             description: description.clone(),
             window: Window::new(WindowLimits::default()),
             viewers: Vec::new(),
+            clocks: description.timestamp_base.iter().map(|base| (*base, MediaTime::ZERO)).collect(),
+            finished: None,
             first_viewer: 0,
             sessions: 0,
             idle_since: Some(now),
@@ -131,15 +140,27 @@ impl LiveStreams {
         from.iter().chain(before).copied()
     }
 
-    /// The sessions that play a stream.
-    pub fn viewers(&self, id: StreamId) -> Vec<SessionKey> {
-        self.streams.get(&id).map(|stream| stream.viewers.clone()).unwrap_or_default()
+    /// Nothing more comes of a stream. Those who play it, and see what is left of it, are to be looked at.
+    pub fn finish(&mut self, now: Time, id: StreamId, reason: String) -> Vec<SessionKey> {
+        self.by_path.retain(|_, entry| !matches!(entry, Entry::Running(running) if *running == id));
+        let Some(stream) = self.streams.get_mut(&id) else { return Vec::new() };
+        stream.finished = Some((now, reason));
+        let viewers = stream.viewers.clone();
+        self.forget_finished(id);
+        viewers
     }
 
     /// Forgets a stream.
     pub fn remove(&mut self, id: StreamId) {
         self.streams.remove(&id);
         self.by_path.retain(|_, entry| !matches!(entry, Entry::Running(running) if *running == id));
+    }
+
+    fn forget_finished(&mut self, id: StreamId) {
+        if self.streams.get(&id).is_some_and(|stream| stream.finished.is_some() && stream.viewers.is_empty())
+        {
+            self.streams.remove(&id);
+        }
     }
 
     /// A stream that is received here.
@@ -166,6 +187,7 @@ impl LiveStreams {
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.viewers.retain(|viewer| *viewer != session);
         }
+        self.forget_finished(id);
     }
 
     /// Counts a session in: while it lives the stream is received, whether it plays or not.
@@ -204,6 +226,9 @@ impl LiveStreams {
 impl LiveStream {
     fn push(&mut self, now: Time, batch: Arc<Batch>) {
         let meta = batch.meta();
+        if let Some(clock) = self.clocks.get_mut(usize::from(meta.track)) {
+            *clock = (batch.timestamp(), meta.pts);
+        }
         let is_leading_keyframe = meta.keyframe && meta.track == self.description.leading();
         self.window.push(now, batch, is_leading_keyframe);
     }

@@ -1,5 +1,7 @@
 //! One thread: its listeners, connections, sessions and driver. [`Shard::turn`] is the unit of work.
 
+mod announce;
+mod catch_up;
 mod census;
 mod client_ports;
 mod connection;
@@ -7,12 +9,15 @@ mod datagrams;
 mod describe;
 mod file;
 pub mod inbox;
+mod ingest;
 pub mod limits;
 mod live;
 mod parameters;
 mod play;
 mod ports;
+mod publications;
 mod pump;
+mod record;
 mod reports;
 mod request;
 mod resolve;

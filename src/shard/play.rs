@@ -12,12 +12,16 @@ use proto::rtsp::status::Status;
 use proto::rtsp::uri::Target;
 use proto::time::MediaTime;
 
+use super::catch_up::CatchUp;
 use super::connection::Refusal;
 use super::file::{FilePlayback, Pace};
+use super::live::{LiveCursor, LiveStream};
 use super::request::Outcome;
 use super::resolve::status_of;
 use super::session::{SessionKey, Source, State};
 use super::turn::{Asker, Shard};
+use crate::config::GopCache;
+use crate::egress::track::TrackOut;
 use crate::media::library::{MediaError, Ticket, Wanted};
 use crate::media::segment::Segment;
 
@@ -77,6 +81,10 @@ impl Shard {
             self.enable(key, target);
         }
         match &self.sessions[key].source {
+            Source::Ingest(_) => {
+                let reason = "the session was set up to record";
+                Refusal::new(Status::METHOD_NOT_VALID_IN_THIS_STATE, reason).into()
+            }
             Source::Live(_) => self.play_live(key, &asked),
             Source::File(_) if is_retrying && self.sessions[key].state == State::Playing => {
                 self.confirm(key, &asked)
@@ -120,6 +128,8 @@ impl Shard {
                 self.live.leave(cursor.stream, key);
                 response
             }
+            // What comes from now on is not taken.
+            Source::Ingest(_) => response,
             Source::File(file) => {
                 let at = file.pause(self.now);
                 response.header("Range", range(at, file, None).to_string())
@@ -231,27 +241,19 @@ impl Shard {
             return Refusal::new(Status::SERVICE_UNAVAILABLE, "the stream has ended").into();
         };
         if session.state != State::Playing {
-            if self.settings.has_gop_cache || cursor.next.is_some() {
-                cursor.next = stream.window.begin_or_resume(cursor.next);
+            let paused = cursor.next;
+            if self.settings.gop_cache != GopCache::Off || paused.is_some() {
+                cursor.next = stream.window.begin_or_resume(paused);
             } else {
                 cursor.not_before = stream.window.end();
             }
+            let starts_cached = self.settings.gop_cache == GopCache::CatchUp && cursor.next != paused;
+            let first = cursor.next.filter(|_| starts_cached);
+            cursor.catch_up = first.and_then(|first| CatchUp::new(stream, first));
             session.state = State::Playing;
         }
-        let first = cursor.next.unwrap_or(stream.window.end());
         let infos: Vec<_> = (session.tracks.iter().filter(|track| track.enabled))
-            .map(|track| {
-                let mut coming = (first..stream.window.end()).filter_map(|index| stream.window.get(index));
-                let next = coming.find(|batch| {
-                    let meta = batch.meta();
-                    meta.track == track.track && (meta.keyframe || !track.awaits_keyframe)
-                });
-                RtpInfo {
-                    url: track.url.clone(),
-                    seq: next.map(|batch| batch.sequence()),
-                    rtptime: next.map(|batch| batch.timestamp()),
-                }
-            })
+            .map(|track| live_info(stream, cursor, track))
             .collect();
         let stream = cursor.stream;
         let mut response = Response::new(Status::OK)
@@ -346,6 +348,29 @@ impl Shard {
                 track.report_at = Some(self.now);
             }
         }
+    }
+}
+
+/// What a track of a live stream begins with. All tracks tell their timestamp of one moment, whichever of them has a
+/// packet first.
+fn live_info(stream: &LiveStream, cursor: &LiveCursor, track: &TrackOut) -> RtpInfo {
+    let first = cursor.next.unwrap_or(stream.window.end());
+    let coming = (first..stream.window.end()).filter_map(|index| Some((index, stream.window.get(index)?)));
+    let next = coming.into_iter().find(|(index, batch)| {
+        let meta = batch.meta();
+        let is_sent = cursor.catch_up.is_none_or(|it| it.map(*index, batch, track.clock_rate).is_some());
+        meta.track == track.track && is_sent && (meta.keyframe || !track.awaits_keyframe)
+    });
+    let start = stream.window.get(first).map(|batch| batch.meta().pts);
+    let start = start.map(|start| cursor.catch_up.map_or(start, |it| it.shown_at(start)));
+    let (known, content) = stream.clocks[usize::from(track.track)];
+    RtpInfo {
+        url: track.url.clone(),
+        seq: next.map(|(_, batch)| batch.sequence()),
+        rtptime: start.map(|start| {
+            let ahead = MediaTime(start.0 - content.0);
+            known.wrapping_add(ahead.to_ticks(track.clock_rate) as u32)
+        }),
     }
 }
 

@@ -54,6 +54,9 @@ impl Shard {
     /// Sends what is due of a session, and sees to it that it is looked at again.
     pub(super) fn pump(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get(key) else { return };
+        if matches!(session.source, Source::Ingest(_)) {
+            return self.pump_ingest(key);
+        }
         if session.state != State::Playing {
             if let Some(conn) = session.conn {
                 self.flush(conn);
@@ -199,6 +202,7 @@ fn is_catching_up(session: &Session, live: &super::live::LiveStreams, now: Time)
     let cursor = match &session.source {
         Source::Live(cursor) => cursor,
         Source::File(file) => return file.is_late(now),
+        Source::Ingest(_) => return false,
     };
     let Some(stream) = live.get(cursor.stream) else { return false };
     cursor.next.is_some_and(|next| next + LATEST_BATCHES < stream.window.end())
@@ -223,7 +227,8 @@ fn next(
             let before = cursor.next;
             // Half of a picture is of no use: what has begun to leave is finished.
             let patience = if session.trains_sent > 0 { Duration::MAX } else { patience };
-            let batch = next_live(cursor, &stream.window, now, patience).ok_or(Stop::Awaits);
+            let rest = stream.finished.as_ref().map_or(Stop::Awaits, |(at, _)| Stop::Finished(*at));
+            let batch = next_live(cursor, &stream.window, now, patience).ok_or(rest);
             if let (Some(before), Some(after)) = (before, cursor.next) {
                 session.numbers.skipped += after - before;
                 if after != before {
@@ -232,6 +237,7 @@ fn next(
             }
             batch
         }
+        Source::Ingest(_) => Err(Stop::Awaits),
     }
 }
 
@@ -259,6 +265,7 @@ fn advance(session: &mut Session) {
     match &mut session.source {
         Source::File(file) => file.advance(),
         Source::Live(cursor) => cursor.next = cursor.next.map(|next| next + 1),
+        Source::Ingest(_) => {}
     }
 }
 
@@ -289,8 +296,11 @@ fn renumber(session: &mut Session, batch: &Batch) -> Option<usize> {
             };
             track.next_sequence = Some(sequence.wrapping_add(batch.packets().len() as u16));
         }
-        Source::File(_) => {}
-        Source::Live(_) => {
+        Source::File(_) | Source::Ingest(_) => {}
+        Source::Live(cursor) => {
+            if let (Some(catch_up), Some(index)) = (&cursor.catch_up, cursor.next) {
+                track.numbering.timestamp = catch_up.map(index, batch, track.clock_rate)?;
+            }
             track.next_sequence = Some(batch.sequence().wrapping_add(batch.packets().len() as u16));
         }
     }

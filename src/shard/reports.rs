@@ -7,7 +7,7 @@ use proto::rtcp::parse::{Compound, Packet};
 use proto::rtcp::report::SenderInfo;
 use proto::rtcp::{is_rtcp, write};
 use proto::rtp::batch::interleaved_head;
-use proto::time::NtpTime;
+use proto::time::{MediaTime, NtpTime};
 use rand::RngExt;
 
 use super::session::{Session, SessionKey, Source};
@@ -15,7 +15,7 @@ use super::turn::Shard;
 use crate::egress::track::{Route, TrackOut};
 
 /// Our canonical name in source descriptions: the same for all tracks, so that players align them.
-const CNAME: &str = "ringcaster";
+pub(super) const CNAME: &str = "ringcaster";
 
 /// What a report is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +87,11 @@ impl Shard {
         let Some(connection) = self.connections.get(conn) else { return };
         for key in connection.sessions.clone() {
             let Some(session) = self.sessions.get(key) else { continue };
+            if let Source::Ingest(ingest) = &session.source
+                && let Some((track, is_media)) = ingest.on_channel(channel)
+            {
+                return self.handle_published(key, track, is_media, payload);
+            }
             let track = session.tracks.iter().find_map(|track| match track.route {
                 Route::Interleaved { rtcp, .. } if rtcp == channel => Some(track.track),
                 _ => None,
@@ -146,13 +151,14 @@ impl Shard {
         match &session.source {
             Source::File(file) => Some(file.rtp_timestamp(track.track, file.content_at(self.now))),
             Source::Live(cursor) => {
-                let description = &self.live.get(cursor.stream)?.description;
+                let stream = self.live.get(cursor.stream)?;
                 let index = usize::from(track.track);
-                let rate = u64::from(description.tracks[index].clock_rate);
-                let elapsed = wall.0.wrapping_sub(description.origin.0);
-                let ticks = (u128::from(elapsed) * u128::from(rate)) >> 32;
-                Some(description.timestamp_base[index].wrapping_add(ticks as u32))
+                let (known, content) = stream.clocks[index];
+                let elapsed = wall.since(stream.description.origin).0 - content.0;
+                let ticks = MediaTime(elapsed).to_ticks(stream.description.tracks[index].clock_rate);
+                Some(known.wrapping_add(ticks as u32))
             }
+            Source::Ingest(_) => None,
         }
     }
 }

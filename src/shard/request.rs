@@ -16,7 +16,8 @@ use super::turn::Shard;
 use crate::stream::catalog::ShardIndex;
 
 /// The methods that are served, as OPTIONS lists them.
-const PUBLIC: &str = "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, TEARDOWN, GET_PARAMETER, SET_PARAMETER";
+const PUBLIC: &str = "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, TEARDOWN, GET_PARAMETER, SET_PARAMETER, \
+    ANNOUNCE, RECORD";
 
 /// Feature tags that a client may require (RFC 7826 section 11.1).
 const KNOWN_TAGS: &[&str] = &["play.basic", "play.scale", "play.speed"];
@@ -82,9 +83,9 @@ impl Shard {
             Method::Teardown => self.tear_down(conn, &target, session),
             Method::GetParameter => self.parameters_read(request, session),
             Method::SetParameter => parameters_set(request),
-            Method::Announce | Method::Record | Method::Redirect | Method::Other(_) => {
-                Outcome::Reply(not_implemented())
-            }
+            Method::Announce => self.announce(conn, request, &target, session),
+            Method::Record => self.record(conn, session),
+            Method::Redirect | Method::Other(_) => Outcome::Reply(not_implemented()),
         }
     }
 

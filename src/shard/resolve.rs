@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proto::io::Conn;
 use proto::rtsp::status::Status;
-use proto::rtsp::uri::Target;
+use proto::rtsp::uri::{Target, percent_decode};
 
 use super::connection::{Mount, Refusal, Resolved};
 use super::live::{LiveStreams, Lookup};
@@ -40,7 +40,8 @@ impl Shard {
             _ => {}
         }
         let live_path = target.path.trim_matches('/');
-        if self.ports.catalog.owns(live_path) {
+        let live_path = percent_decode(live_path).unwrap_or_else(|_| live_path.to_owned());
+        if self.ports.catalog.owns(&live_path) || self.publications.has_path(&live_path) {
             return self.resolve_live(conn, target, &Arc::from(live_path));
         }
         self.ask_library(conn, target, 0);
@@ -70,7 +71,9 @@ impl Shard {
         }
         resolved.mount =
             answer.map(Mount::File).map_err(|error| Refusal::new(status_of(&error), error.to_string()));
-        if let Err(refusal) = &resolved.mount {
+        if let Err(refusal) = &resolved.mount
+            && connection.announced.is_none()
+        {
             tracing::info!(peer = %connection.peer, path = %target.raw_path, status = %refusal.status, reason = %refusal.reason,
                 "not played");
         }
@@ -120,7 +123,7 @@ impl Shard {
         }
     }
 
-    fn ask_library(&mut self, conn: Conn, target: &Target, reading: usize) {
+    pub(super) fn ask_library(&mut self, conn: Conn, target: &Target, reading: usize) {
         let Some((name, _)) = target.readings().nth(reading) else { return };
         let (ticket, reply) = self.ticket(Asker::Connection(conn));
         if let Some(connection) = self.connections.get_mut(conn) {

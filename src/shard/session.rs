@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use super::connection::Refusal;
 use super::file::{FilePlayback, Pace};
+use super::ingest::Ingest;
 use super::live::LiveCursor;
 use crate::egress::track::{Route, TrackOut};
 use crate::stream::catalog::ShardIndex;
@@ -70,6 +71,8 @@ pub enum Source {
     File(Box<FilePlayback>),
     /// A live stream, as a cursor in the shard's window.
     Live(LiveCursor),
+    /// Nothing: the client sends, and others watch.
+    Ingest(Box<Ingest>),
 }
 
 /// How all tracks of a session travel.
@@ -165,6 +168,9 @@ impl Session {
 
     /// Whether the interleaved channel is one of this session's.
     pub fn has_channel(&self, channel: u8) -> bool {
+        if let Source::Ingest(ingest) = &self.source {
+            return ingest.on_channel(channel).is_some();
+        }
         self.tracks.iter().any(|track| match track.route {
             Route::Interleaved { rtp, rtcp } => rtp == channel || rtcp == channel,
             Route::Unicast(_) => false,

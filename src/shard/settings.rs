@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::limits::Limits;
+use crate::config::GopCache;
 
 /// The part of the configuration that shards obey.
 #[derive(Clone, Debug)]
@@ -25,10 +26,28 @@ pub struct Settings {
     pub multicast_ttl: u8,
     /// How many sessions there may be on all shards.
     pub limits: Arc<Limits>,
-    /// Whether a live viewer starts with the pictures since the latest keyframe, or waits for the next one.
-    pub has_gop_cache: bool,
+    /// How a live viewer starts.
+    pub gop_cache: GopCache,
+    /// Who may publish.
+    pub may_publish: MayPublish,
+    /// How long DESCRIBE of a stream waits that is starting.
+    pub source_start: Duration,
+    /// How long the viewers of a stream are kept whose source is lost.
+    pub source_grace: Duration,
     /// How long viewers are given to see their BYE when the program ends.
     pub shutdown: Duration,
+}
+
+/// Who may publish.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MayPublish {
+    /// No client.
+    Nobody,
+    /// Clients on this machine.
+    Local,
+    /// Every client.
+    #[default]
+    Everybody,
 }
 
 impl Default for Settings {
@@ -41,7 +60,10 @@ impl Default for Settings {
             udp_ports: 20_000..=59_999,
             multicast_ttl: 16,
             limits: Arc::new(Limits::new(None, None)),
-            has_gop_cache: true,
+            gop_cache: GopCache::TrueTimes,
+            may_publish: MayPublish::Everybody,
+            source_start: Duration::from_secs(5),
+            source_grace: Duration::from_secs(10),
             shutdown: Duration::from_secs(2),
         }
     }

@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 
 use super::client_ports::{Claim, Holder};
 use super::connection::{Mount, Refusal};
-use super::datagrams::{Viewer, at_port};
+use super::datagrams::{Viewer, at_port, no_pair};
 use super::file::FilePlayback;
 use super::inbox::Message;
 use super::live::LiveCursor;
@@ -27,7 +27,7 @@ use crate::egress::numbering::Numbering;
 use crate::egress::track::{Route, Sent, TrackOut, Unicast};
 
 /// Bits a second that the report interval is reckoned from; above 40 kbit/s the minimum of 5 s decides.
-const SESSION_BANDWIDTH: u64 = 1_000_000;
+pub(super) const SESSION_BANDWIDTH: u64 = 1_000_000;
 
 /// Sessions that one connection may begin: their channels are 256 in all, and each request looks at all of them.
 const SESSIONS_A_CONNECTION: usize = 64;
@@ -41,6 +41,9 @@ impl Shard {
         target: &Target,
         session: Option<SessionKey>,
     ) -> Outcome {
+        if self.is_announced(conn, session) {
+            return self.set_up_recording(conn, request, target, session);
+        }
         let mount = match self.resolve(conn, target) {
             Resolution::Found(mount) => mount,
             Resolution::Refused(refusal) => return refusal.into(),
@@ -129,7 +132,7 @@ impl Shard {
     }
 
     /// The channels that a client asked for, or others when it asked for none or for some that are taken.
-    fn channels(&self, conn: Conn, asked: Option<Pair<u8>>) -> (u8, u8) {
+    pub(super) fn channels(&self, conn: Conn, asked: Option<Pair<u8>>) -> (u8, u8) {
         let sessions =
             self.connections.get(conn).map(|connection| &connection.sessions[..]).unwrap_or_default();
         let is_taken = |channel| {
@@ -165,14 +168,7 @@ impl Shard {
         };
         let (peer, local) = (connection.peer, connection.local);
         if session.is_none() {
-            if connection.sessions.len() >= SESSIONS_A_CONNECTION {
-                let reason = "the connection has too many sessions";
-                return Err(Refusal::new(Status::NOT_ENOUGH_BANDWIDTH, reason));
-            }
-            self.settings.limits.begin(peer.ip()).map_err(|reached| {
-                tracing::warn!(%peer, "{reached}: a viewer was refused");
-                Refusal::new(Status::NOT_ENOUGH_BANDWIDTH, reached.to_string())
-            })?;
+            self.may_begin_session(conn)?;
         }
         let id = match session.and_then(|key| self.sessions.get(key)) {
             Some(session) => session.id,
@@ -209,9 +205,7 @@ impl Shard {
         }
         let session = &mut self.sessions[key];
         session.tracks.push(track_out);
-        let timeout = self.settings.session_timeout.as_secs();
-        let id =
-            if timeout == 0 { session.id.to_string() } else { format!("{};timeout={timeout}", session.id) };
+        let id = self.session_header(key);
         Ok(Response::new(Status::OK).header("Session", id).header("Transport", granted.to_string()))
     }
 
@@ -242,17 +236,10 @@ impl Shard {
                 };
                 let range = &self.settings.udp_ports;
                 let random = &mut self.ports.random;
-                let pair = self.udp.pair(local, range, &options, &mut *self.ports.driver, random).map_err(
-                    |error| {
-                        let reason = format!(
-                            "no UDP port pair is free between udp_port_min and udp_port_max ({}-{}): {error}",
-                            range.start(),
-                            range.end()
-                        );
-                        tracing::error!(%reason, "UDP refused");
-                        Refusal::new(Status::NOT_ENOUGH_BANDWIDTH, reason)
-                    },
-                )?;
+                let pair = self
+                    .udp
+                    .pair(local, range, &options, &mut *self.ports.driver, random)
+                    .map_err(|error| no_pair(range, &error))?;
                 let rtp_to = at_port(peer, client.rtp);
                 let rtcp_to = client.rtcp.map(|port| at_port(peer, port));
                 self.claim(conn, id, rtp_to, rtcp_to)?;
@@ -341,9 +328,51 @@ impl Shard {
             Mount::File(file) => Source::File(Box::new(FilePlayback::new(file.clone(), self.settings.loops))),
             Mount::Live(stream) => {
                 self.live.begin(stream.id);
-                Source::Live(LiveCursor { stream: stream.id, next: None, not_before: 0 })
+                Source::Live(LiveCursor { stream: stream.id, next: None, not_before: 0, catch_up: None })
             }
         };
+        let key = self.insert_session(conn, id, peer, target, source, carrier);
+        let start = start.filter(|start| start.is_finite() && *start >= 0.0);
+        self.sessions[key].start = start.map(MediaTime::from_secs_f64);
+        key
+    }
+
+    /// Counts a session in on the limits; returns the client.
+    pub(super) fn may_begin_session(&mut self, conn: Conn) -> Result<SocketAddr, Refusal> {
+        let Some(connection) = self.connections.get(conn) else {
+            return Err(Refusal::new(Status::INTERNAL_SERVER_ERROR, ""));
+        };
+        if connection.sessions.len() >= SESSIONS_A_CONNECTION {
+            let reason = "the connection has too many sessions";
+            return Err(Refusal::new(Status::NOT_ENOUGH_BANDWIDTH, reason));
+        }
+        let peer = connection.peer;
+        self.settings.limits.begin(peer.ip()).map_err(|reached| {
+            tracing::warn!(%peer, "{reached}: a client was refused");
+            Refusal::new(Status::NOT_ENOUGH_BANDWIDTH, reached.to_string())
+        })?;
+        Ok(peer)
+    }
+
+    /// The value of a reply's `Session`, with the time-out if there is one.
+    pub(super) fn session_header(&self, key: SessionKey) -> String {
+        let id = self.sessions[key].id;
+        match self.settings.session_timeout.as_secs() {
+            0 => id.to_string(),
+            timeout => format!("{id};timeout={timeout}"),
+        }
+    }
+
+    /// Makes a session without tracks that was counted in.
+    pub(super) fn insert_session(
+        &mut self,
+        conn: Conn,
+        id: SessionId,
+        peer: SocketAddr,
+        target: &Target,
+        source: Source,
+        carrier: Carrier,
+    ) -> SessionKey {
         let key = self.sessions.insert(Session {
             id,
             state: State::Ready,
@@ -354,7 +383,7 @@ impl Shard {
             peer,
             url: target.content_base().trim_end_matches('/').to_owned(),
             path: target.path.clone(),
-            start: start.filter(|start| start.is_finite() && *start >= 0.0).map(MediaTime::from_secs_f64),
+            start: None,
             starting: None,
             awaited_by: SmallVec::new(),
             failed: None,

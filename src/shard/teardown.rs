@@ -10,10 +10,14 @@ use proto::rtsp::uri::Target;
 use super::client_ports::Holder;
 use super::connection::Refusal;
 use super::file::Next;
+use super::ingest::Ingest;
 use super::request::Outcome;
 use super::session::{Carrier, Session, SessionId, SessionKey, Source, State};
 use super::turn::Shard;
 use crate::egress::track::TrackOut;
+
+/// Why a session ends that its client ended.
+const TORN_DOWN: &str = "torn down";
 
 impl Shard {
     /// Answers TEARDOWN: of one track when others remain, else of the session.
@@ -35,7 +39,7 @@ impl Shard {
                 if let Some(connection) = self.connections.get_mut(conn) {
                     connection.resolved = None;
                 }
-                self.end_session(key, "torn down");
+                self.end_session(key, TORN_DOWN);
                 Outcome::Reply(Response::new(Status::OK))
             }
         }
@@ -61,13 +65,15 @@ impl Shard {
         let Some(session) = self.sessions.remove(key) else { return };
         self.by_id.remove(&session.id);
         self.settings.limits.end(session.peer.ip());
-        if let Source::Live(cursor) = &session.source {
-            self.live.end(self.now, cursor.stream, key);
+        match &session.source {
+            Source::File(_) => {}
+            Source::Live(cursor) => self.live.end(self.now, cursor.stream, key),
+            Source::Ingest(ingest) => self.end_ingest(ingest, key, reason),
         }
         for track in &session.tracks {
             self.release(key, session.id, track);
         }
-        let is_torn_down = reason == "torn down";
+        let is_torn_down = reason == TORN_DOWN;
         if let Some(connection) = session.conn.and_then(|conn| self.connections.get_mut(conn)) {
             connection.sessions.retain(|other| *other != key);
         }
@@ -101,9 +107,16 @@ impl Shard {
         }
     }
 
-    /// A file was sent to its end: BYE, and the session is paused; a further PLAY begins anew under a new SSRC.
+    /// All was sent: BYE. The session of a file is paused, a further PLAY begins anew under a new SSRC; of a live stream
+    /// it ends.
     pub(super) fn finish(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
+        if let Source::Live(cursor) = &session.source {
+            let finished = self.live.get(cursor.stream).and_then(|stream| stream.finished.as_ref());
+            let reason = finished.map_or("the stream has ended", |(_, reason)| reason).to_owned();
+            // The goodbyes still tell where the stream's clocks stand.
+            return self.end_session(key, &reason);
+        }
         // A batch may have come in the meantime.
         if let Source::File(file) = &mut session.source
             && !matches!(file.peek(self.now), Next::Finished(_))
@@ -116,6 +129,18 @@ impl Shard {
         session.wake_at = None;
         self.send_bye(key);
         self.renew_sources(key);
+    }
+
+    /// A publisher that says goodbye ends its stream; one that is lost may come back.
+    fn end_ingest(&mut self, ingest: &Ingest, key: SessionKey, reason: &str) {
+        for track in &ingest.tracks {
+            self.release_ingest(track);
+        }
+        let publication = self.publications.get_mut(ingest.tenure);
+        match publication.is_some_and(|publication| publication.is_recorded_by(key)) && reason != TORN_DOWN {
+            true => self.orphan_publication(ingest.tenure),
+            false => self.end_publication(ingest.tenure, "the publisher has ended it"),
+        }
     }
 
     /// Frees what a track of a session took; the session's other tracks keep theirs.

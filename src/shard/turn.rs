@@ -19,8 +19,9 @@ use super::datagrams::UdpPairs;
 use super::inbox::{Message, Moved};
 use super::live::LiveStreams;
 use super::ports::Ports;
+use super::publications::Publications;
 use super::request::Outcome;
-use super::session::{Carrier, Session, SessionId, SessionKey};
+use super::session::{Carrier, Session, SessionId, SessionKey, Source};
 use super::settings::Settings;
 use crate::egress::heads::Heads;
 use crate::media::library::{Answer, ReplyTo, Ticket};
@@ -37,6 +38,9 @@ const PUMPS_A_TURN: usize = 256;
 /// requests cannot pile up.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
+/// A publisher without its connection, whose datagrams do not come either, is lost after this long.
+const PUBLISHER_SILENCE_MAX: Duration = Duration::from_secs(5);
+
 /// How long a client may take to read the last words of a connection.
 const FAREWELL_MAX: Duration = Duration::from_secs(5);
 
@@ -51,6 +55,7 @@ pub struct Shard {
     pub(super) sessions: SlotMap<SessionKey, Session>,
     pub(super) by_id: HashMap<SessionId, SessionKey>,
     pub(super) live: LiveStreams,
+    pub(super) publications: Publications,
     pub(super) udp: UdpPairs,
     pub(super) heads: Heads,
     pub(super) waiting: HashMap<Ticket, Asker>,
@@ -85,6 +90,7 @@ impl Shard {
             listeners.push(listener);
         }
         let now = ports.driver.now();
+        ports.catalog.attend(ports.shards[usize::from(index)].subscriber());
         Ok(Shard {
             index,
             settings,
@@ -94,6 +100,7 @@ impl Shard {
             sessions: SlotMap::with_key(),
             by_id: HashMap::new(),
             live: LiveStreams::default(),
+            publications: Publications::default(),
             udp: UdpPairs::default(),
             heads: Heads::default(),
             waiting: HashMap::new(),
@@ -114,13 +121,14 @@ impl Shard {
         let mut events = std::mem::take(&mut self.events);
         self.ports.driver.turn(Some(until), &mut events)?;
         self.now = self.ports.driver.now();
+        // Before requests: what a client was told by another shard is known here when it asks.
+        while let Some(message) = self.ports.inbox.next() {
+            self.handle_message(message);
+        }
         for event in events.drain(..) {
             self.handle_event(event);
         }
         self.events = events;
-        while let Some(message) = self.ports.inbox.next() {
-            self.handle_message(message);
-        }
         self.wake_sessions();
         if self.now >= self.housekeeping_at {
             self.housekeeping_at = self.now + HOUSEKEEPING;
@@ -373,6 +381,7 @@ impl Shard {
         for key in sessions {
             self.connection_lost(key, conn);
         }
+        self.forget_announcement(conn);
     }
 
     fn forget(&mut self, conn: Conn) {
@@ -412,12 +421,14 @@ impl Shard {
                 }
             }
             Message::Stream(Notice::Ended { stream, reason }) => {
-                // The goodbyes still tell where the stream's clocks stand.
-                for key in self.live.viewers(stream) {
-                    self.end_session(key, &reason);
+                for key in self.live.finish(self.now, stream, reason) {
+                    self.make_ready(key);
                 }
-                self.live.remove(stream);
             }
+            Message::Stream(Notice::Published { path, is_there }) => self.note_published(path, is_there),
+            Message::Stream(Notice::Claimed { ticket, answer }) => self.claimed(ticket, answer),
+            Message::Stream(Notice::Order { tenure, order }) => self.handle_order(tenure, order),
+            Message::Stream(Notice::HandedOver { tenure, relay }) => self.take_over_stream(tenure, relay),
             Message::Moved(moved) => self.take_over(moved),
             Message::Overtaken(address, holder) => self.give_way(address, holder),
             Message::Shutdown => self.shut_down(),
@@ -463,6 +474,16 @@ impl Shard {
                 self.end_session(key, "no sign of life");
             }
         }
+        let abandoned: Vec<_> = (self.sessions.iter())
+            .filter(|(_, session)| {
+                let is_silent = self.now.since(session.seen) > PUBLISHER_SILENCE_MAX;
+                is_silent && session.conn.is_none() && matches!(session.source, Source::Ingest(_))
+            })
+            .map(|(key, _)| key)
+            .collect();
+        for key in abandoned {
+            self.end_session(key, "connection closed and nothing came since");
+        }
         let idle: Vec<_> = (self.connections.iter())
             .filter(|connection| {
                 let silence = self.now.since(connection.served);
@@ -474,6 +495,7 @@ impl Shard {
         for conn in idle {
             self.close(conn);
         }
+        self.keep_publications();
         for stream in self.live.take_idle(self.now) {
             self.ports.catalog.unsubscribe(stream, self.index);
         }

@@ -1,11 +1,16 @@
 //! Which live streams there are, and how a shard comes to receive one.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use proto::rtp::batch::Batch;
-use proto::time::NtpTime;
+use proto::time::{NtpTime, Time};
 use proto::track::{Kind, Track};
+
+use super::relay::Relay;
 
 /// Names one run of a live stream: a stream that ended and came again has another name.
 pub type StreamId = u64;
@@ -14,7 +19,7 @@ pub type StreamId = u64;
 pub type ShardIndex = u16;
 
 /// What a live stream offers; constant while its [`StreamId`] lives.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Description {
     /// The stream's name among all runs of all streams.
     pub id: StreamId,
@@ -67,6 +72,118 @@ pub enum Notice {
         /// Why, for the log.
         reason: String,
     },
+    /// A client publishes under this path from now on, or does no longer.
+    Published {
+        /// The path.
+        path: Arc<str>,
+        /// Whether it is there.
+        is_there: bool,
+    },
+    /// Answers a claim.
+    Claimed {
+        /// The claim's own number.
+        ticket: u64,
+        /// What was granted.
+        answer: Result<Grant, ClaimError>,
+    },
+    /// What the shard that a stream is published on is to do for others.
+    Order {
+        /// By which grant it publishes.
+        tenure: u64,
+        /// What.
+        order: Order,
+    },
+    /// The stream that a claimant goes on with; None when it had ended meanwhile.
+    HandedOver {
+        /// The grant that it goes on under.
+        tenure: u64,
+        /// What there is of it.
+        relay: Option<Box<Relay>>,
+    },
+}
+
+/// What is asked of the shard that a stream is published on.
+#[derive(Debug)]
+pub enum Order {
+    /// Deliver it to one more shard.
+    Subscribe {
+        /// The path that was asked for.
+        path: Arc<str>,
+        /// Who asks.
+        subscriber: Subscriber,
+    },
+    /// Deliver no more to this shard.
+    Unsubscribe(ShardIndex),
+    /// Another publisher has the path now: it goes on with the stream, or the stream ends when its tracks are others.
+    Yield {
+        /// Who goes on, and by which grant.
+        to: Option<(Subscriber, u64)>,
+    },
+}
+
+/// A wish to publish under a path.
+#[derive(Debug)]
+pub struct Claim {
+    /// The claimant's number for it.
+    pub ticket: u64,
+    /// The path, without the leading slash.
+    pub path: Arc<str>,
+    /// What would be published.
+    pub tracks: Vec<Track>,
+    /// Who wants to.
+    pub peer: IpAddr,
+    /// When, on the clock of [`Pulse`].
+    pub now: Time,
+    /// Told by the publisher's shard when it last heard of it.
+    pub pulse: Arc<Pulse>,
+    /// The shard that the publisher is on.
+    pub owner: Subscriber,
+}
+
+/// A path, granted to a publisher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The stream's name.
+    pub stream: StreamId,
+    /// Names this grant among all: the same stream may have been granted before, also to the same shard.
+    pub tenure: u64,
+    /// Whether the stream runs already and is handed over.
+    pub inherits: bool,
+}
+
+/// Why nobody may publish under a path now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ClaimError {
+    /// Somebody else does: 403.
+    #[error("the path is published to from elsewhere; on_republish says when another publisher takes over")]
+    Busy,
+    /// A device or another built-in stream has this path: 405.
+    #[error("the path belongs to a stream of the server")]
+    Owned,
+}
+
+/// When a publisher was last heard, for the question whether another may take its place.
+#[derive(Debug, Default)]
+pub struct Pulse(AtomicU64);
+
+impl Pulse {
+    /// Heard at `now`.
+    pub fn beat(&self, now: Time) {
+        self.0.store(now.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// Gone: anybody may take its place.
+    pub fn stop(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    /// How long it has been silent; for ever when it is gone.
+    pub fn silence(&self, now: Time) -> Duration {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Duration::MAX,
+            heard => now.since(Time::from_nanos(heard)),
+        }
+    }
 }
 
 /// A stream as it stands when a shard subscribes.
@@ -115,4 +232,13 @@ pub trait Catalog: Send + Sync {
 
     /// Delivers no more to this shard; the stream may stop when nobody is left.
     fn unsubscribe(&self, stream: StreamId, shard: ShardIndex);
+
+    /// Tells a shard of every path that is published to, by [`Notice::Published`], from now on.
+    fn attend(&self, subscriber: Subscriber);
+
+    /// Asks for a path to publish under; answered by [`Notice::Claimed`].
+    fn claim(&self, claim: Claim);
+
+    /// Gives a path back: its stream has ended.
+    fn release(&self, grant: Grant);
 }

@@ -1,5 +1,9 @@
 //! One published stream for all its viewers.
 
 pub mod catalog;
+pub mod fanout;
 pub mod publish;
+pub mod registry;
+pub mod relay;
+pub mod timeline;
 pub mod window;

@@ -10,7 +10,7 @@ use rand::rngs::SmallRng;
 use ringcaster::driver::sim::Random;
 use ringcaster::media::memory::Presentation;
 use ringcaster::stream::catalog::{
-    Catalog, Description, Notice, ShardIndex, StreamError, StreamId, Subscriber,
+    Catalog, Claim, ClaimError, Description, Grant, Notice, ShardIndex, StreamError, StreamId, Subscriber,
 };
 use ringcaster::stream::publish::Publisher;
 
@@ -189,7 +189,7 @@ impl SimStreams {
             if let Some(running) = &mut state.running
                 && state.runs.last().is_some_and(|run| run.id == stream)
             {
-                running.publisher.unsubscribe(shard);
+                running.publisher.fanout().unsubscribe(shard);
             }
         }
         while let Some(place) = state.pending.iter().position(|(at, ..)| *at <= state.now) {
@@ -206,7 +206,7 @@ impl SimStreams {
             let description = state.runs[state.runs.len() - 1].description.clone();
             let subscriber = self.wrapped(subscriber, description);
             if let Some(running) = &mut state.running {
-                running.publisher.subscribe(&path, subscriber);
+                running.publisher.fanout().subscribe(&path, subscriber);
             }
         }
     }
@@ -231,7 +231,7 @@ impl SimStreams {
         loop {
             let Some(running) = &mut state.running else { return };
             let is_lost = running.lost_at.is_some_and(|at| at <= now);
-            let idle_since = if running.publisher.is_idle() {
+            let idle_since = if running.publisher.fanout().is_idle() {
                 Some(*running.idle_since.get_or_insert(now))
             } else {
                 running.idle_since = None;
@@ -239,7 +239,7 @@ impl SimStreams {
             };
             if is_lost || idle_since.is_some_and(|since| now.since(since) > LINGER) {
                 state.lost += u64::from(is_lost);
-                running.publisher.end(if is_lost { "the source is lost" } else { "nobody watches" });
+                running.publisher.fanout().end(if is_lost { "the source is lost" } else { "nobody watches" });
                 state.running = None;
                 if let Some(run) = state.runs.last() {
                     run.lost.store(is_lost, Ordering::Relaxed);
@@ -287,6 +287,15 @@ impl SimStreams {
 }
 
 impl Catalog for SimStreams {
+    fn attend(&self, _: Subscriber) {}
+
+    fn claim(&self, claim: Claim) {
+        let Claim { ticket, owner, .. } = claim;
+        (owner.deliver)(Notice::Claimed { ticket, answer: Err(ClaimError::Owned) });
+    }
+
+    fn release(&self, _: Grant) {}
+
     fn owns(&self, path: &str) -> bool {
         path == PATH
     }

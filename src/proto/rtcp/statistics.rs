@@ -101,6 +101,11 @@ impl SenderView {
         SenderView { ssrc, clock_rate, sequence: None, transit: None, jitter_16: 0, last_sr: None }
     }
 
+    /// Its synchronization source.
+    pub fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
     /// Takes the numbers of one packet and the time of its arrival.
     pub fn handle_packet(&mut self, sequence: u16, timestamp: u32, now: Time) -> Arrival {
         let arrival = match &mut self.sequence {

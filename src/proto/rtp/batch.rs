@@ -227,6 +227,21 @@ impl BatchWriter {
         self.end();
     }
 
+    /// Writes a whole packet that came from elsewhere under the writer's numbers: contributing sources, extension,
+    /// marker and padding stay as they are (RFC 3550 section 5.1). Bytes too short for a header are left out.
+    pub fn forward(&mut self, packet: &[u8]) {
+        let Some((head, rest)) = packet.split_first_chunk::<HEADER_BYTES>() else { return };
+        let offset = self.buffer.len();
+        let Numbering { ssrc, payload_type, sequence, timestamp } = self.numbering;
+        let marker = head[1] & 0x80 != 0;
+        let mut header = Header { marker, payload_type, sequence, timestamp, ssrc }.to_bytes();
+        header[0] = head[0];
+        self.buffer.put_slice(&header);
+        self.buffer.put_slice(rest);
+        self.packets.push(Packet { offset: offset as u32, size: packet.len() as u16 });
+        self.numbering.sequence = sequence.wrapping_add(1);
+    }
+
     /// Sets the RTP timestamp of the packets that follow (formats that split one frame over several times).
     pub fn set_timestamp(&mut self, timestamp: u32) {
         self.numbering.timestamp = timestamp;
@@ -235,6 +250,11 @@ impl BatchWriter {
     /// The numbers of the next packet.
     pub fn numbering(&self) -> Numbering {
         self.numbering
+    }
+
+    /// Bytes written.
+    pub fn size(&self) -> usize {
+        self.buffer.len()
     }
 
     /// Count of packets ended.
@@ -335,6 +355,20 @@ mod tests {
         assert_eq!(batch.sequence(), 65_535);
         let second = Header::parse(batch.packet(&batch.packets()[1])).unwrap().0;
         assert_eq!((second.sequence, second.marker), (0, true));
+    }
+
+    #[test]
+    fn a_forwarded_packet_keeps_all_but_its_numbers() {
+        let numbering = Numbering { ssrc: 7, payload_type: 97, sequence: 5, timestamp: 9 };
+        let mut writer = BatchWriter::new(numbering, 0);
+        // Padding, extension, one contributing source, marker.
+        let mut packet = vec![0xb1, 0x80 | 33, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
+        packet.extend([1, 1, 1, 1, 0xbe, 0xde, 0, 0, b'x', 0, 2]);
+        writer.forward(&packet);
+        writer.forward(&[0x80; 11]);
+        let batch = writer.finish(META).unwrap();
+        assert_eq!(batch.rtp()[..12], [0xb1, 0x80 | 97, 0, 5, 0, 0, 0, 9, 0, 0, 0, 7]);
+        assert_eq!(batch.rtp()[12..], packet[12..]);
     }
 
     #[test]

@@ -7,3 +7,5 @@ pub mod jpeg;
 mod nal;
 pub(crate) mod obu;
 pub mod packetize;
+pub mod parameter_sets;
+pub mod reorder;

@@ -28,7 +28,7 @@ impl PayloadFormat for Vp9 {
         if head & BEGIN != 0 {
             self.intact = true;
             // Of several layers the lowest comes first and decides.
-            if head & PREDICTED == 0 && out.bytes().is_empty() {
+            if head & PREDICTED == 0 && is_key_frame(data) && out.bytes().is_empty() {
                 out.mark_keyframe();
             }
         }
@@ -46,7 +46,19 @@ impl PayloadFormat for Vp9 {
 
 /// Whether a frame that is predicted from no other begins in this payload.
 pub(super) fn is_keyframe_start(payload: &[u8]) -> bool {
-    parse(payload).is_some_and(|(head, _)| head & (BEGIN | PREDICTED) == BEGIN)
+    parse(payload).is_some_and(|(head, data)| head & (BEGIN | PREDICTED) == BEGIN && is_key_frame(data))
+}
+
+/// Whether a frame says so itself (VP9 bitstream specification section 6.2): FFmpeg never sets P. What is no frame
+/// header, as of an encrypted one, is believed.
+///
+/// ```text
+/// |1 0|profile (2)|show existing|frame type| ...        profile 3 has a reserved bit behind the profile
+/// ```
+fn is_key_frame(data: &[u8]) -> bool {
+    let Some(&first) = data.first().filter(|first| *first >> 6 == 0b10) else { return true };
+    let flags = if first >> 4 & 0b11 == 0b11 { first >> 1 } else { first >> 2 };
+    flags & 0b11 == 0
 }
 
 /// The first byte of the descriptor, and the frame's bytes behind it.

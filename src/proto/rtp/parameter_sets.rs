@@ -1,0 +1,139 @@
+//! Parameter sets that a description lacks, learned from the stream itself.
+
+use bytes::Bytes;
+use memchr::memmem;
+
+use super::depacketize::Depacketizer;
+use super::nal;
+use crate::track::{Codec, Framing, Track};
+
+/// NAL unit types of H.264 (ITU-T H.264 table 7-1).
+const H264_SPS: u8 = 7;
+const H264_PPS: u8 = 8;
+
+/// NAL unit types of H.265 (ITU-T H.265 table 7-1).
+const H265_VPS: u8 = 32;
+const H265_SPS: u8 = 33;
+const H265_PPS: u8 = 34;
+
+/// Reads a track's packets until its parameter sets have come by.
+pub struct Learner {
+    depacketizer: Depacketizer,
+}
+
+impl Learner {
+    /// A learner; None when the track is described well enough, or its format has nothing to learn.
+    pub fn new(track: &Track) -> Option<Learner> {
+        (!is_complete(&track.codec)).then(|| Learner { depacketizer: Depacketizer::new(track) })
+    }
+
+    /// Takes a packet; whether `track` is described well enough by now.
+    pub fn handle_packet(&mut self, packet: &[u8], track: &mut Track) -> bool {
+        // What is malformed teaches nothing.
+        let _ = self.depacketizer.handle_packet(packet);
+        while let Some(frame) = self.depacketizer.poll_frame() {
+            learn(&mut track.codec, &frame.payload);
+        }
+        is_complete(&track.codec)
+    }
+}
+
+/// Whether a receiver could decode by the description alone.
+fn is_complete(codec: &Codec) -> bool {
+    match codec {
+        Codec::H264 { sps, pps, .. } => !sps.is_empty() && !pps.is_empty(),
+        Codec::H265 { vps, sps, pps, .. } => !vps.is_empty() && !sps.is_empty() && !pps.is_empty(),
+        Codec::Mpeg4Visual { config } => !config.is_empty(),
+        _ => true,
+    }
+}
+
+fn learn(codec: &mut Codec, frame: &Bytes) {
+    match codec {
+        Codec::H264 { sps, pps, .. } => {
+            for unit in units(frame) {
+                match unit[0] & 0x1f {
+                    H264_SPS => *sps = vec![unit],
+                    H264_PPS => add(pps, unit),
+                    _ => {}
+                }
+            }
+        }
+        Codec::H265 { vps, sps, pps, .. } => {
+            for unit in units(frame) {
+                match unit[0] >> 1 & 0x3f {
+                    H265_VPS => *vps = vec![unit],
+                    H265_SPS => *sps = vec![unit],
+                    H265_PPS => add(pps, unit),
+                    _ => {}
+                }
+            }
+        }
+        Codec::Mpeg4Visual { config } => *config = headers(frame),
+        _ => {}
+    }
+}
+
+fn add(sets: &mut Vec<Bytes>, unit: Bytes) {
+    /// A stream that makes up new ones all the time is no reason to grow.
+    const SETS_MAX: usize = 16;
+    if sets.len() < SETS_MAX && !sets.contains(&unit) {
+        sets.push(unit);
+    }
+}
+
+/// The units of a frame, each in memory of its own: a slice would keep the whole picture.
+fn units(frame: &[u8]) -> Vec<Bytes> {
+    let units = nal::units(frame, Framing::AnnexB).unwrap_or_default();
+    units.into_iter().map(Bytes::copy_from_slice).collect()
+}
+
+/// What stands before the first picture, from the visual object sequence on (ISO/IEC 14496-2 section 6.2.1).
+fn headers(frame: &Bytes) -> Bytes {
+    const PICTURE: &[u8] = &[0, 0, 1, 0xb6];
+    const GROUP: &[u8] = &[0, 0, 1, 0xb3];
+    let first = |code| memmem::find(frame, code);
+    let end = [first(PICTURE), first(GROUP)].into_iter().flatten().min().unwrap_or(frame.len());
+    let has_layer =
+        frame[..end].windows(4).any(|code| code[..3] == [0, 0, 1] && matches!(code[3], 0x20..=0x2f));
+    if has_layer { Bytes::copy_from_slice(&frame[..end]) } else { Bytes::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rtp::header::Header;
+
+    fn packet(sequence: u16, marker: bool, payload: &[u8]) -> Vec<u8> {
+        let header = Header { marker, payload_type: 96, sequence, timestamp: 1, ssrc: 2 };
+        [&header.to_bytes()[..], payload].concat()
+    }
+
+    #[test]
+    fn parameter_sets_are_taken_from_the_first_picture_that_has_them() {
+        let codec = Codec::H264 { sps: Vec::new(), pps: Vec::new(), framing: Framing::AnnexB };
+        let mut track = Track::new(codec, 0);
+        let mut learner = Learner::new(&track).unwrap();
+        assert!(!learner.handle_packet(&packet(1, true, &[0x41, 1, 2]), &mut track));
+        assert!(!learner.handle_packet(&packet(2, false, &[0x67, 1, 2]), &mut track));
+        assert!(!learner.handle_packet(&packet(3, false, &[0x68, 3]), &mut track));
+        assert!(learner.handle_packet(&packet(4, true, &[0x65, 4]), &mut track));
+        let Codec::H264 { sps, pps, .. } = &track.codec else { unreachable!() };
+        assert_eq!(
+            (&sps[..], &pps[..]),
+            (&[Bytes::from_static(&[0x67, 1, 2])][..], &[Bytes::from_static(&[0x68, 3])][..])
+        );
+        assert!(Learner::new(&track).is_none());
+    }
+
+    #[test]
+    fn the_layer_of_mpeg_4_is_learned_without_the_picture() {
+        let mut track = Track::new(Codec::Mpeg4Visual { config: Bytes::new() }, 0);
+        let mut learner = Learner::new(&track).unwrap();
+        assert!(!learner.handle_packet(&packet(1, true, &[0, 0, 1, 0xb6, 9]), &mut track));
+        let layer = [0, 0, 1, 0xb0, 1, 0, 0, 1, 0x20, 8];
+        let whole = [&layer[..], &[0, 0, 1, 0xb6, 9]].concat();
+        assert!(learner.handle_packet(&packet(2, true, &whole), &mut track));
+        assert_eq!(track.codec, Codec::Mpeg4Visual { config: Bytes::copy_from_slice(&layer) });
+    }
+}

@@ -1,0 +1,271 @@
+//! The streams that are published on this shard: who sends them, who waits for them, and what becomes of them when
+//! their publisher is gone.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::io::Conn;
+use proto::time::Time;
+use proto::track::Track;
+
+use super::session::SessionKey;
+use super::turn::Shard;
+use crate::stream::catalog::{Grant, Notice, Order, Pulse, ShardIndex, StreamError, Subscriber};
+use crate::stream::relay::Relay;
+
+/// One stream that is published here.
+#[derive(Debug)]
+pub struct Publication {
+    /// By what right.
+    pub grant: Grant,
+    /// Its path, without the leading slash.
+    pub path: Arc<str>,
+    /// What was announced.
+    pub tracks: Vec<Track>,
+    /// The stream; None until it has been handed over.
+    pub relay: Option<Box<Relay>>,
+    /// Tells the catalog when the publisher was last heard.
+    pub pulse: Arc<Pulse>,
+    publisher: Publisher,
+    /// Whether RECORD was answered.
+    is_recorded: bool,
+    waiting: Vec<Waiting>,
+}
+
+/// Who sends a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Publisher {
+    /// A connection that has announced it and not set it up.
+    Announced(Conn),
+    /// A session.
+    Session(SessionKey),
+    /// Nobody since then.
+    Gone(Time),
+}
+
+/// A subscriber that is answered once the stream is known well enough.
+#[derive(Debug)]
+struct Waiting {
+    since: Time,
+    path: Arc<str>,
+    subscriber: Subscriber,
+}
+
+/// All of them by tenure, and the paths that are published to anywhere.
+#[derive(Debug, Default)]
+pub struct Publications {
+    streams: HashMap<u64, Publication>,
+    paths: HashSet<Arc<str>>,
+}
+
+impl Publications {
+    /// Whether a client publishes under this path, on whatever shard.
+    pub fn has_path(&self, path: &str) -> bool {
+        self.paths.contains(path)
+    }
+
+    /// A stream that is published here.
+    pub fn get_mut(&mut self, tenure: u64) -> Option<&mut Publication> {
+        self.streams.get_mut(&tenure)
+    }
+
+    /// The stream that a session is about to send, or sends.
+    pub fn relay(&mut self, tenure: u64) -> Option<&mut Relay> {
+        self.streams.get_mut(&tenure)?.relay.as_deref_mut()
+    }
+}
+
+impl Publication {
+    /// A session is set up to send it.
+    pub fn begin(&mut self, key: SessionKey) {
+        self.publisher = Publisher::Session(key);
+    }
+
+    /// The session sends from now on.
+    pub fn record(&mut self, key: SessionKey) {
+        self.publisher = Publisher::Session(key);
+        self.is_recorded = true;
+    }
+
+    /// Whether this session sends it, or did until it paused.
+    pub fn is_recorded_by(&self, key: SessionKey) -> bool {
+        self.is_recorded && self.publisher == Publisher::Session(key)
+    }
+
+    /// Whether this connection has announced it and not begun to set it up.
+    pub fn is_announced_by(&self, conn: Conn) -> bool {
+        self.publisher == Publisher::Announced(conn)
+    }
+
+    /// Whether the stream can be described and media has come or will come.
+    fn is_ready(&self) -> bool {
+        self.is_recorded && self.relay.as_ref().is_some_and(|relay| relay.is_described())
+    }
+
+    /// Answers those who wait, once there is an answer.
+    pub fn serve_waiting(&mut self) {
+        if self.waiting.is_empty() || !self.is_ready() {
+            return;
+        }
+        let Some(relay) = &mut self.relay else { return };
+        for Waiting { path, subscriber, .. } in self.waiting.drain(..) {
+            relay.fanout().subscribe(&path, subscriber);
+        }
+    }
+
+    fn refuse_waiting(&mut self, now: Time, patience: Duration) {
+        let is_late = |waiting: &Waiting| now.since(waiting.since) >= patience;
+        for Waiting { path, subscriber, .. } in self.waiting.extract_if(.., |waiting| is_late(waiting)) {
+            let reason = "the publisher has sent nothing yet that could be described".to_owned();
+            let answer = Err(StreamError::Unavailable(reason));
+            (subscriber.deliver)(Notice::Subscribed { path, answer });
+        }
+    }
+}
+
+impl Shard {
+    /// A path is published to from now on, or no longer.
+    pub(super) fn note_published(&mut self, path: Arc<str>, is_there: bool) {
+        if is_there {
+            self.publications.paths.insert(path);
+        } else {
+            self.publications.paths.remove(&path);
+        }
+    }
+
+    /// Begins a publication that was granted to a connection.
+    pub(super) fn begin_publication(
+        &mut self,
+        conn: Conn,
+        grant: Grant,
+        path: Arc<str>,
+        tracks: Vec<Track>,
+        pulse: Arc<Pulse>,
+    ) {
+        let relay = (!grant.inherits).then(|| self.new_relay(grant, &path, &tracks));
+        let publisher = Publisher::Announced(conn);
+        let publication = Publication {
+            grant,
+            path,
+            tracks,
+            relay,
+            pulse,
+            publisher,
+            is_recorded: false,
+            waiting: Vec::new(),
+        };
+        self.publications.streams.insert(grant.tenure, publication);
+    }
+
+    /// Obeys what the catalog passes on.
+    pub(super) fn handle_order(&mut self, tenure: u64, order: Order) {
+        match order {
+            Order::Subscribe { path, subscriber } => self.subscribe_to(tenure, path, subscriber),
+            Order::Unsubscribe(shard) => self.unsubscribe_from(tenure, shard),
+            Order::Yield { to } => self.yield_publication(tenure, to),
+        }
+    }
+
+    /// Takes over a stream from the publisher before.
+    pub(super) fn take_over_stream(&mut self, tenure: u64, relay: Option<Box<Relay>>) {
+        let Some(publication) = self.publications.streams.get(&tenure) else {
+            // The claimant is gone again: so is the stream, once this is dropped.
+            return;
+        };
+        let (grant, path, tracks) = (publication.grant, publication.path.clone(), publication.tracks.clone());
+        let relay = relay.unwrap_or_else(|| self.new_relay(grant, &path, &tracks));
+        let now = self.now;
+        if let Some(publication) = self.publications.streams.get_mut(&tenure) {
+            let relay = publication.relay.insert(relay);
+            relay.restart(now);
+            publication.serve_waiting();
+        }
+    }
+
+    /// The publisher said goodbye, or never began: its viewers are told at once.
+    pub(super) fn end_publication(&mut self, tenure: u64, reason: &str) {
+        let Some(mut publication) = self.publications.streams.remove(&tenure) else { return };
+        if let Some(relay) = &mut publication.relay {
+            relay.end(reason);
+        }
+        for Waiting { path, subscriber, .. } in publication.waiting.drain(..) {
+            (subscriber.deliver)(Notice::Subscribed { path, answer: Err(StreamError::NotFound) });
+        }
+        self.ports.catalog.release(publication.grant);
+    }
+
+    /// The publisher is lost: its viewers are kept for a while.
+    pub(super) fn orphan_publication(&mut self, tenure: u64) {
+        if let Some(publication) = self.publications.streams.get_mut(&tenure) {
+            publication.pulse.stop();
+            publication.publisher = Publisher::Gone(self.now);
+        }
+    }
+
+    /// Ends what waited for long enough.
+    pub(super) fn keep_publications(&mut self) {
+        let (now, patience, grace) = (self.now, self.settings.source_start, self.settings.source_grace);
+        let mut lost = Vec::new();
+        for (tenure, publication) in &mut self.publications.streams {
+            publication.refuse_waiting(now, patience);
+            if let Publisher::Gone(since) = publication.publisher
+                && now.since(since) >= grace
+            {
+                lost.push(*tenure);
+            }
+        }
+        lost.sort_unstable();
+        for tenure in lost {
+            self.end_publication(tenure, "the publisher is lost");
+        }
+    }
+
+    fn new_relay(&mut self, grant: Grant, path: &Arc<str>, tracks: &[Track]) -> Box<Relay> {
+        let wall = self.ports.driver.wall();
+        let random = &mut self.ports.random;
+        Box::new(Relay::new(grant.stream, path, tracks.to_vec(), self.now, wall, random))
+    }
+
+    fn subscribe_to(&mut self, tenure: u64, path: Arc<str>, subscriber: Subscriber) {
+        let Some(publication) = self.publications.streams.get_mut(&tenure) else {
+            let answer = Err(StreamError::NotFound);
+            (subscriber.deliver)(Notice::Subscribed { path, answer });
+            return;
+        };
+        publication.waiting.push(Waiting { since: self.now, path, subscriber });
+        publication.serve_waiting();
+    }
+
+    fn unsubscribe_from(&mut self, tenure: u64, shard: ShardIndex) {
+        if let Some(relay) = self.publications.relay(tenure) {
+            relay.fanout().unsubscribe(shard);
+        }
+    }
+
+    fn yield_publication(&mut self, tenure: u64, to: Option<(Subscriber, u64)>) {
+        let publication = self.publications.streams.remove(&tenure);
+        let (mut relay, publisher) = match publication {
+            Some(publication) => {
+                for Waiting { path, subscriber, .. } in publication.waiting {
+                    // The catalog knows who has the path now.
+                    self.ports.catalog.subscribe(&path, subscriber);
+                }
+                (publication.relay, Some(publication.publisher))
+            }
+            None => (None, None),
+        };
+        match (to, &mut relay) {
+            (Some((owner, tenure)), _) => {
+                (owner.deliver)(Notice::HandedOver { tenure, relay });
+            }
+            (None, Some(relay)) => relay.end("another publisher sends other tracks"),
+            (None, None) => {}
+        }
+        match publisher {
+            Some(Publisher::Session(key)) => self.end_session(key, "another publisher took over"),
+            Some(Publisher::Announced(conn)) => self.close_when_flushed(conn),
+            Some(Publisher::Gone(_)) | None => {}
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Who publishes under which path.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::track::Track;
+
+use super::catalog::{Claim, ClaimError, Grant, Notice, Order, Pulse, ShardIndex, StreamId, Subscriber};
+
+/// A publisher that was silent for longer is stale.
+const STALE: Duration = Duration::from_secs(5);
+
+/// What becomes of a publisher when another one wants its path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnRepublish {
+    /// It stays.
+    Refuse,
+    /// It goes.
+    Replace,
+    /// It goes when the other comes from the same address, or when it has been silent for 5 s.
+    #[default]
+    Stale,
+}
+
+/// The paths that clients publish under. Whoever owns it gives the orders that follow from it.
+#[derive(Debug, Default)]
+pub struct Registry {
+    policy: OnRepublish,
+    published: HashMap<Arc<str>, Published>,
+    attendants: Vec<Subscriber>,
+    last_tenure: u64,
+}
+
+#[derive(Debug)]
+struct Published {
+    grant: Grant,
+    owner: Subscriber,
+    tracks: Vec<Track>,
+    peer: IpAddr,
+    pulse: Arc<Pulse>,
+}
+
+impl Registry {
+    /// Nobody publishes anything.
+    pub fn new(policy: OnRepublish) -> Registry {
+        Registry { policy, ..Registry::default() }
+    }
+
+    /// Tells a shard of all paths, now and from now on.
+    pub fn attend(&mut self, subscriber: Subscriber) {
+        for path in self.published.keys() {
+            (subscriber.deliver)(Notice::Published { path: path.clone(), is_there: true });
+        }
+        self.attendants.push(subscriber);
+    }
+
+    /// Grants or refuses a claim and tells everybody who must know. `new_id` names a stream that did not run before.
+    pub fn claim(&mut self, claim: Claim, new_id: impl FnOnce() -> StreamId) {
+        let answer = self.grant(&claim, new_id);
+        let Claim { ticket, path, tracks, peer, pulse, owner, now } = claim;
+        let mut before = None;
+        if let Ok(grant) = answer {
+            pulse.beat(now);
+            let entry = Published { grant, owner: owner.clone(), tracks, peer, pulse };
+            before = self.published.insert(path.clone(), entry).map(|entry| (entry, grant));
+            if before.is_none() {
+                self.announce(&path, true);
+            }
+        }
+        // Behind the announcement: a viewer that the publisher sends for is known everywhere.
+        (owner.deliver)(Notice::Claimed { ticket, answer });
+        // And before the stream itself comes.
+        if let Some((before, grant)) = before {
+            let order = Order::Yield { to: grant.inherits.then_some((owner, grant.tenure)) };
+            (before.owner.deliver)(Notice::Order { tenure: before.grant.tenure, order });
+        }
+    }
+
+    /// Takes a path back; whether it was still this grant's.
+    pub fn release(&mut self, grant: Grant) {
+        let path = self.published.iter().find(|(_, entry)| entry.grant.tenure == grant.tenure);
+        if let Some(path) = path.map(|(path, _)| path.clone()) {
+            self.published.remove(&path);
+            self.announce(&path, false);
+        }
+    }
+
+    /// Passes a subscription on to the shard that publishes the path; gives it back when none does.
+    pub fn subscribe(&self, path: &Arc<str>, subscriber: Subscriber) -> Result<(), Subscriber> {
+        let Some(entry) = self.published.get(path) else { return Err(subscriber) };
+        let order = Order::Subscribe { path: path.clone(), subscriber };
+        (entry.owner.deliver)(Notice::Order { tenure: entry.grant.tenure, order });
+        Ok(())
+    }
+
+    /// Passes the end of a subscription on.
+    pub fn unsubscribe(&self, stream: StreamId, shard: ShardIndex) {
+        if let Some(entry) = self.published.values().find(|entry| entry.grant.stream == stream) {
+            let order = Order::Unsubscribe(shard);
+            (entry.owner.deliver)(Notice::Order { tenure: entry.grant.tenure, order });
+        }
+    }
+
+    fn grant(&mut self, claim: &Claim, new_id: impl FnOnce() -> StreamId) -> Result<Grant, ClaimError> {
+        let before = self.published.get(&claim.path);
+        if let Some(before) = before {
+            let silence = before.pulse.silence(claim.now);
+            let may_replace = silence == Duration::MAX
+                || match self.policy {
+                    OnRepublish::Refuse => false,
+                    OnRepublish::Replace => true,
+                    OnRepublish::Stale => before.peer == claim.peer || silence > STALE,
+                };
+            if !may_replace {
+                return Err(ClaimError::Busy);
+            }
+        }
+        let continued = before.filter(|before| agree(&before.tracks, &claim.tracks));
+        let stream = continued.map(|before| before.grant.stream);
+        self.last_tenure += 1;
+        Ok(Grant {
+            stream: stream.unwrap_or_else(new_id),
+            tenure: self.last_tenure,
+            inherits: stream.is_some(),
+        })
+    }
+
+    fn announce(&self, path: &Arc<str>, is_there: bool) {
+        for attendant in &self.attendants {
+            (attendant.deliver)(Notice::Published { path: path.clone(), is_there });
+        }
+    }
+}
+
+/// Whether viewers of one can go on with the other.
+fn agree(ours: &[Track], theirs: &[Track]) -> bool {
+    ours.len() == theirs.len()
+        && ours.iter().zip(theirs).all(|(a, b)| {
+            a.codec == b.codec && a.payload_type == b.payload_type && a.clock_rate == b.clock_rate
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use proto::time::Time;
+    use proto::track::{Codec, Law};
+
+    use super::*;
+
+    /// A shard that writes down what it is told.
+    fn shard(index: u16) -> (Subscriber, Arc<Mutex<Vec<Notice>>>) {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let deliver = {
+            let told = told.clone();
+            Arc::new(move |notice| {
+                told.lock().unwrap().push(notice);
+                true
+            })
+        };
+        (Subscriber { shard: index, deliver }, told)
+    }
+
+    fn claim(owner: &Subscriber, peer: u8, now_s: u64, rate: u32) -> Claim {
+        let codec = Codec::G711 { law: Law::A, sample_rate: rate, channels: 1 };
+        Claim {
+            ticket: 5,
+            path: "a".into(),
+            tracks: vec![Track::new(codec, 0)],
+            peer: [10, 0, 0, peer].into(),
+            now: Time::from_millis(now_s * 1_000),
+            pulse: Arc::default(),
+            owner: owner.clone(),
+        }
+    }
+
+    /// What the last claim of a shard was answered.
+    fn answer(told: &Mutex<Vec<Notice>>) -> Result<Grant, ClaimError> {
+        let told = told.lock().unwrap();
+        let claimed = told.iter().rev().find_map(|notice| match notice {
+            Notice::Claimed { ticket: 5, answer } => Some(*answer),
+            _ => None,
+        });
+        claimed.expect("every claim is answered")
+    }
+
+    fn second(policy: OnRepublish, peer: u8, now_s: u64) -> bool {
+        let mut registry = Registry::new(policy);
+        let (owner, told) = shard(0);
+        registry.claim(claim(&owner, 1, 1, 8_000), || 1);
+        answer(&told).unwrap();
+        registry.claim(claim(&owner, peer, now_s, 8_000), || 2);
+        answer(&told).is_ok()
+    }
+
+    #[test]
+    fn another_publisher_takes_over_as_the_policy_says() {
+        use OnRepublish::{Refuse, Replace, Stale};
+        let cases =
+            [(Refuse, 1, 60, false), (Replace, 2, 2, true), (Stale, 2, 2, false), (Stale, 1, 2, true)];
+        for (policy, peer, now_s, is_granted) in cases.into_iter().chain([(Stale, 2, 7, true)]) {
+            assert_eq!(second(policy, peer, now_s), is_granted, "{policy:?} {peer} {now_s}");
+        }
+    }
+
+    #[test]
+    fn a_publisher_of_the_same_tracks_inherits_and_another_does_not() {
+        for (rate, inherits) in [(8_000, true), (16_000, false)] {
+            let mut registry = Registry::new(OnRepublish::Replace);
+            let ((first, first_told), (second, second_told)) = (shard(0), shard(1));
+            registry.claim(claim(&first, 1, 1, 8_000), || 1);
+            registry.claim(claim(&second, 2, 2, rate), || 2);
+            let grant = answer(&second_told).unwrap();
+            assert_eq!((grant.inherits, grant.stream), (inherits, if inherits { 1 } else { 2 }));
+            let told = first_told.lock().unwrap();
+            let Some(Notice::Order { tenure: 1, order: Order::Yield { to } }) = told.last() else {
+                panic!("{told:?}");
+            };
+            assert_eq!(to.as_ref().map(|(to, tenure)| (to.shard, *tenure)), inherits.then_some((1, 2)));
+        }
+    }
+
+    #[test]
+    fn a_path_that_was_taken_over_is_not_given_back_by_its_first_owner() {
+        let mut registry = Registry::new(OnRepublish::Replace);
+        let ((owner, told), (attendant, heard)) = (shard(0), shard(1));
+        registry.attend(attendant);
+        registry.claim(claim(&owner, 1, 1, 8_000), || 1);
+        let first = answer(&told).unwrap();
+        registry.claim(claim(&owner, 2, 2, 8_000), || 2);
+        let second = answer(&told).unwrap();
+        registry.release(first);
+        assert_eq!(registry.published.len(), 1);
+        registry.release(second);
+        assert_eq!(registry.published.len(), 0);
+        let heard: Vec<_> = (heard.lock().unwrap().iter())
+            .map(|notice| matches!(notice, Notice::Published { is_there: true, .. }))
+            .collect();
+        assert_eq!(heard, [true, false]);
+    }
+
+    #[test]
+    fn a_publisher_that_is_gone_is_replaced_under_any_policy() {
+        let mut registry = Registry::new(OnRepublish::Refuse);
+        let (owner, told) = shard(0);
+        let first = claim(&owner, 1, 1, 8_000);
+        let pulse = first.pulse.clone();
+        registry.claim(first, || 1);
+        pulse.stop();
+        registry.claim(claim(&owner, 2, 2, 8_000), || 2);
+        assert!(answer(&told).unwrap().inherits);
+    }
+}

@@ -1,0 +1,455 @@
+//! A live stream that comes in packets: passed on as they are, under numbers of our own.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::rtcp::report::SenderInfo;
+use proto::rtp::batch::{BatchWriter, Meta, Numbering};
+use proto::rtp::depacketize::is_keyframe_start;
+use proto::rtp::header::Header;
+use proto::rtp::parameter_sets::Learner;
+use proto::time::{MediaTime, NtpTime, Time};
+use proto::track::{Codec, Kind, Track};
+use rand::{Rng, RngExt};
+use thiserror::Error;
+
+use super::catalog::{Description, StreamId};
+use super::fanout::Fanout;
+use super::timeline::{Skew, Timeline};
+
+/// A batch that nothing else closes is closed after this long.
+const OPEN_MAX: Duration = Duration::from_millis(5);
+
+/// Packets of one batch; one more begins another.
+const PACKETS_MAX: usize = 64;
+
+/// A source that is silent for this long may be followed by another one in the same track.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// A step of sequence numbers beyond this is a new beginning and no loss (MAX_DROPOUT of RFC 3550 appendix A.1).
+const DROPOUT_MAX: u16 = 3_000;
+
+/// Why a packet was not passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum RelayError {
+    /// There is no such track.
+    #[error("no such track")]
+    NoTrack,
+    /// The bytes are no RTP packet.
+    #[error("this is no RTP packet")]
+    NotRtp,
+    /// The payload type is not the announced one.
+    #[error("payload type {0} was not announced")]
+    PayloadType(u8),
+    /// Another source sends on this track, and the first one is not silent.
+    #[error("source {0:08x} is not the track's")]
+    Source(u32),
+    /// It came before.
+    #[error("packet {0} comes again or too late")]
+    Late(u16),
+}
+
+/// The stream in the hands of the thread that receives it.
+pub struct Relay {
+    fanout: Fanout,
+    tracks: Vec<RelayTrack>,
+    skew: Skew,
+}
+
+impl fmt::Debug for Relay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Relay({})", self.fanout.description().path)
+    }
+}
+
+struct RelayTrack {
+    codec: Codec,
+    payload_type: u8,
+    timeline: Timeline,
+    /// Numbers of the next packet.
+    numbering: Numbering,
+    source: Option<Source>,
+    /// A report that came before the packets it is about.
+    early: Option<(SenderInfo, NtpTime)>,
+    open: Option<Open>,
+    learner: Option<Learner>,
+}
+
+/// Who sends a track.
+#[derive(Clone, Copy)]
+struct Source {
+    ssrc: u32,
+    sequence: u16,
+    heard: Time,
+}
+
+/// The batch that is being put together.
+struct Open {
+    writer: BatchWriter,
+    /// The source's timestamp.
+    timestamp: u32,
+    content: MediaTime,
+    keyframe: bool,
+    began: Time,
+}
+
+impl Relay {
+    /// A stream that begins at `now`. SSRCs, first sequence numbers and timestamps are random (RFC 3550 section 5.1).
+    pub fn new(
+        id: StreamId,
+        path: &str,
+        tracks: Vec<Track>,
+        now: Time,
+        wall: NtpTime,
+        random: &mut impl Rng,
+    ) -> Relay {
+        let relayed: Vec<_> = (tracks.iter())
+            .map(|track| {
+                let numbering = Numbering {
+                    ssrc: random.random(),
+                    payload_type: track.payload_type,
+                    sequence: random.random(),
+                    timestamp: random.random(),
+                };
+                RelayTrack {
+                    codec: track.codec.clone(),
+                    payload_type: track.payload_type,
+                    timeline: Timeline::new(track.clock_rate, now, wall, numbering.timestamp),
+                    numbering,
+                    source: None,
+                    early: None,
+                    open: None,
+                    learner: Learner::new(track),
+                }
+            })
+            .collect();
+        let fanout = Fanout::new(Description {
+            id,
+            path: path.to_owned(),
+            ssrc: relayed.iter().map(|track| track.numbering.ssrc).collect(),
+            timestamp_base: relayed.iter().map(|track| track.numbering.timestamp).collect(),
+            tracks,
+            origin: wall,
+        });
+        Relay { fanout, tracks: relayed, skew: Skew::default() }
+    }
+
+    /// Passes on one packet of a track that came at `now`; packets of one track come in their order.
+    pub fn handle_packet(&mut self, now: Time, index: u8, packet: &[u8]) -> Result<(), RelayError> {
+        let track = self.tracks.get_mut(usize::from(index)).ok_or(RelayError::NoTrack)?;
+        let (header, payload) = Header::parse(packet).ok_or(RelayError::NotRtp)?;
+        if header.payload_type != track.payload_type {
+            return Err(RelayError::PayloadType(header.payload_type));
+        }
+        let ahead = track.advance(now, &header, &mut self.skew)?;
+        let continues = track.open.as_ref().is_some_and(|open| {
+            ahead == 1 && open.timestamp == header.timestamp && open.writer.packet_count() < PACKETS_MAX
+        });
+        if !continues {
+            track.close(index, &mut self.fanout);
+            track.numbering.sequence = track.numbering.sequence.wrapping_add(ahead - 1);
+        }
+        track.put(now, &header, packet, is_keyframe_start(&track.codec, &packet[payload]), &mut self.skew);
+        if header.marker || track.is_whole_in_a_packet() {
+            track.close(index, &mut self.fanout);
+        }
+        self.learn(index, packet);
+        Ok(())
+    }
+
+    /// Takes a sender report of a track's source; `wall` is our own clock.
+    pub fn handle_report(&mut self, index: u8, info: &SenderInfo, wall: NtpTime) {
+        let Some(track) = self.tracks.get_mut(usize::from(index)) else { return };
+        match track.source {
+            Some(source) if source.ssrc == info.ssrc => {
+                track.timeline.handle_report(info, wall, &mut self.skew);
+            }
+            Some(_) => {}
+            None => track.early = Some((*info, wall)),
+        }
+    }
+
+    /// Whatever comes next is of another publisher.
+    pub fn restart(&mut self, now: Time) {
+        self.skew.reset();
+        self.close_all();
+        for track in &mut self.tracks {
+            track.timeline.restart(now);
+            track.source = None;
+            track.early = None;
+        }
+    }
+
+    /// Passes on what waits, and tells every receiver that this was the last.
+    pub fn end(&mut self, reason: &str) {
+        self.close_all();
+        self.fanout.end(reason);
+    }
+
+    /// When [`Relay::close_due`] has something to do; None while nothing is open.
+    pub fn deadline(&self) -> Option<Time> {
+        self.tracks.iter().filter_map(|track| Some(track.open.as_ref()?.began + OPEN_MAX)).min()
+    }
+
+    /// Passes on what waits for a rest that does not come.
+    pub fn close_due(&mut self, now: Time) {
+        for (index, track) in self.tracks.iter_mut().enumerate() {
+            if track.open.as_ref().is_some_and(|open| open.began + OPEN_MAX <= now) {
+                track.close(index as u8, &mut self.fanout);
+            }
+        }
+    }
+
+    /// The track whose next keyframe somebody waits for; None while nobody does.
+    pub fn wants_keyframe(&self) -> Option<u8> {
+        let leading = self.fanout.description().leading();
+        let is_picture = self.tracks.get(usize::from(leading))?.codec.kind() == Kind::Video;
+        (is_picture && self.fanout.awaits_keyframe()).then_some(leading)
+    }
+
+    /// Whether every track is described well enough to be decoded.
+    pub fn is_described(&self) -> bool {
+        self.tracks.iter().all(|track| track.learner.is_none())
+    }
+
+    /// Who receives it.
+    pub fn fanout(&mut self) -> &mut Fanout {
+        &mut self.fanout
+    }
+
+    fn close_all(&mut self) {
+        for (index, track) in self.tracks.iter_mut().enumerate() {
+            track.close(index as u8, &mut self.fanout);
+        }
+    }
+
+    fn learn(&mut self, index: u8, packet: &[u8]) {
+        let position = usize::from(index);
+        let Some(learner) = &mut self.tracks[position].learner else { return };
+        let mut track = self.fanout.description().tracks[position].clone();
+        if !learner.handle_packet(packet, &mut track) {
+            return;
+        }
+        self.tracks[position].learner = None;
+        self.tracks[position].codec = track.codec.clone();
+        if self.fanout.is_idle() {
+            self.fanout.describe(|known| {
+                let mut tracks = known.tracks.clone();
+                tracks[position] = track;
+                Description { tracks, ..known.clone() }
+            });
+        }
+    }
+}
+
+impl RelayTrack {
+    /// How many sequence numbers this packet is ahead of the one before; 1 where nothing is missing.
+    fn advance(&mut self, now: Time, header: &Header, skew: &mut Skew) -> Result<u16, RelayError> {
+        let ahead = match self.source {
+            Some(source) if source.ssrc != header.ssrc => {
+                if now.since(source.heard) < SILENCE {
+                    return Err(RelayError::Source(header.ssrc));
+                }
+                self.timeline.restart(now);
+                skew.reset();
+                1
+            }
+            Some(source) => match header.sequence.wrapping_sub(source.sequence) {
+                0 => return Err(RelayError::Late(header.sequence)),
+                ahead if ahead < DROPOUT_MAX => ahead,
+                ahead if ahead.wrapping_neg() < DROPOUT_MAX => return Err(RelayError::Late(header.sequence)),
+                _ => 1,
+            },
+            None => 1,
+        };
+        self.source = Some(Source { ssrc: header.ssrc, sequence: header.sequence, heard: now });
+        Ok(ahead)
+    }
+
+    fn put(&mut self, now: Time, header: &Header, packet: &[u8], is_keyframe: bool, skew: &mut Skew) {
+        let open = match &mut self.open {
+            Some(open) => open,
+            None => {
+                let mut moment = self.timeline.map(now, header.timestamp);
+                if let Some((info, wall)) = self.early.take().filter(|(info, _)| info.ssrc == header.ssrc)
+                    && self.timeline.handle_report(&info, wall, skew)
+                {
+                    moment = self.timeline.map(now, header.timestamp);
+                }
+                self.numbering.timestamp = moment.timestamp;
+                let writer = BatchWriter::new(self.numbering, packet.len());
+                self.open.insert(Open {
+                    writer,
+                    timestamp: header.timestamp,
+                    content: moment.content,
+                    keyframe: false,
+                    began: now,
+                })
+            }
+        };
+        open.writer.forward(packet);
+        open.keyframe |= is_keyframe;
+    }
+
+    fn close(&mut self, index: u8, fanout: &mut Fanout) {
+        let Some(open) = self.open.take() else { return };
+        self.numbering.sequence = open.writer.numbering().sequence;
+        let meta = Meta { track: index, keyframe: open.keyframe, dts: open.content, pts: open.content };
+        if let Some(batch) = open.writer.finish(meta) {
+            fanout.distribute(Arc::new(batch));
+        }
+    }
+
+    /// Whether each packet of the format is a frame, whatever its marker says (RFC 3551 section 4.1).
+    fn is_whole_in_a_packet(&self) -> bool {
+        let has_parts = matches!(self.codec, Codec::Aac { .. } | Codec::MpegAudio | Codec::Other { .. });
+        self.codec.kind() == Kind::Audio && !has_parts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use proto::rtp::batch::Batch;
+    use rand::SeedableRng;
+    use rand::rngs::SmallRng;
+
+    use super::*;
+    use crate::stream::catalog::{Notice, Subscriber};
+
+    type Batches = Arc<Mutex<Vec<Arc<Batch>>>>;
+
+    /// A stream of pictures and sound, and what a subscriber gets of it.
+    fn relay() -> (Relay, Batches) {
+        let codec = Codec::H264 {
+            sps: vec![vec![0x67].into()],
+            pps: vec![vec![0x68].into()],
+            framing: proto::track::Framing::AnnexB,
+        };
+        let sound = Codec::G711 { law: proto::track::Law::A, sample_rate: 8_000, channels: 1 };
+        let tracks = vec![Track::new(codec, 0), Track::new(sound, 1)];
+        let mut random = SmallRng::seed_from_u64(1);
+        let mut relay = Relay::new(1, "a", tracks, Time::ZERO, NtpTime::default(), &mut random);
+        let batches = Batches::default();
+        let deliver = {
+            let batches = batches.clone();
+            Arc::new(move |notice| {
+                if let Notice::Batch { batch, .. } = notice {
+                    batches.lock().unwrap().push(batch);
+                }
+                true
+            })
+        };
+        relay.fanout().subscribe(&"a".into(), Subscriber { shard: 0, deliver });
+        (relay, batches)
+    }
+
+    fn packet(sequence: u16, timestamp: u32, marker: bool, payload: &[u8]) -> Vec<u8> {
+        let header = Header { marker, payload_type: 96, sequence, timestamp, ssrc: 2 };
+        [&header.to_bytes()[..], payload].concat()
+    }
+
+    fn at(ms: u64) -> Time {
+        Time::from_millis(ms)
+    }
+
+    fn sequences(batches: &Batches) -> Vec<(u16, usize, bool)> {
+        let batches = batches.lock().unwrap();
+        let first = batches[0].sequence();
+        let number = |batch: &Arc<Batch>| batch.sequence().wrapping_sub(first);
+        batches.iter().map(|batch| (number(batch), batch.packets().len(), batch.meta().keyframe)).collect()
+    }
+
+    #[test]
+    fn a_batch_is_a_picture_and_gaps_stay_gaps() {
+        let (mut relay, batches) = relay();
+        for (sequence, timestamp, marker, payload) in [
+            (65_534, 0, false, &[0x67, 1][..]),
+            (65_535, 0, true, &[0x65, 1]),
+            (0, 3_600, false, &[0x41, 1]),
+            // The marker is lost with its packet.
+            (2, 7_200, true, &[0x41, 2]),
+            (3, 10_800, true, &[0x41, 3]),
+        ] {
+            relay.handle_packet(at(0), 0, &packet(sequence, timestamp, marker, payload)).unwrap();
+        }
+        assert_eq!(sequences(&batches), [(0, 2, true), (2, 1, false), (4, 1, false), (5, 1, false)]);
+        let batches = batches.lock().unwrap();
+        assert_eq!(batches[3].timestamp().wrapping_sub(batches[0].timestamp()), 10_800);
+        assert_eq!(batches[0].packet(&batches[0].packets()[1])[12..], [0x65, 1]);
+    }
+
+    #[test]
+    fn what_is_not_of_the_track_is_refused_and_changes_nothing() {
+        let (mut relay, batches) = relay();
+        relay.handle_packet(at(0), 0, &packet(10, 0, true, &[0x65, 1])).unwrap();
+        let refusals = [
+            (2, packet(11, 0, true, &[0x41]), RelayError::NoTrack),
+            (0, vec![0x80; 11], RelayError::NotRtp),
+            (1, packet(11, 0, true, &[0x41]), RelayError::PayloadType(96)),
+            (0, packet(10, 0, true, &[0x41]), RelayError::Late(10)),
+            (0, packet(9, 0, true, &[0x41]), RelayError::Late(9)),
+        ];
+        for (track, packet, error) in refusals {
+            assert_eq!(relay.handle_packet(at(1), track, &packet), Err(error));
+        }
+        let mut stranger = packet(11, 0, true, &[0x41]);
+        stranger[11] = 9;
+        assert_eq!(relay.handle_packet(at(1), 0, &stranger), Err(RelayError::Source(9)));
+        relay.handle_packet(at(40), 0, &packet(11, 3_600, true, &[0x41, 2])).unwrap();
+        assert_eq!(sequences(&batches), [(0, 1, true), (1, 1, false)]);
+    }
+
+    #[test]
+    fn another_source_goes_on_under_the_same_numbers() {
+        let (mut relay, batches) = relay();
+        relay.handle_packet(at(0), 0, &packet(10, 50_000, true, &[0x65, 1])).unwrap();
+        let mut other = packet(40_000, 9, true, &[0x65, 2]);
+        other[11] = 9;
+        relay.handle_packet(at(2_000), 0, &other).unwrap();
+        assert_eq!(sequences(&batches), [(0, 1, true), (1, 1, true)]);
+        let batches = batches.lock().unwrap();
+        assert_eq!(batches[1].ssrc(), batches[0].ssrc());
+        assert_eq!(batches[1].timestamp().wrapping_sub(batches[0].timestamp()), 180_000);
+    }
+
+    #[test]
+    fn a_report_before_the_first_packet_counts() {
+        let (mut relay, batches) = relay();
+        let ntp = NtpTime::default() + Duration::from_secs(5);
+        let info = SenderInfo { ssrc: 2, ntp, rtp: 90_000, packets: 0, octets: 0 };
+        relay.handle_report(0, &info, NtpTime::default() + Duration::from_secs(6));
+        relay.handle_packet(at(6_010), 0, &packet(10, 90_000, true, &[0x65, 1])).unwrap();
+        assert_eq!(batches.lock().unwrap()[0].meta().pts, MediaTime::from_secs_f64(5.0));
+    }
+
+    #[test]
+    fn what_has_no_marker_leaves_after_a_while() {
+        let (mut relay, batches) = relay();
+        relay.handle_packet(at(0), 0, &packet(10, 0, false, &[0x65, 1])).unwrap();
+        assert_eq!(relay.deadline(), Some(at(5)));
+        relay.close_due(at(4));
+        assert!(batches.lock().unwrap().is_empty());
+        relay.close_due(at(5));
+        assert_eq!((sequences(&batches), relay.deadline()), (vec![(0, 1, true)], None));
+    }
+
+    #[test]
+    fn sound_without_markers_leaves_at_once() {
+        let (mut relay, batches) = relay();
+        let header = Header { marker: false, payload_type: 8, sequence: 3, timestamp: 4, ssrc: 5 };
+        relay.handle_packet(at(0), 1, &[&header.to_bytes()[..], &[0xd5; 160]].concat()).unwrap();
+        assert_eq!(sequences(&batches), [(0, 1, true)]);
+    }
+
+    #[test]
+    fn many_small_packets_of_one_picture_are_several_batches() {
+        let (mut relay, batches) = relay();
+        for sequence in 0..150 {
+            relay.handle_packet(at(0), 0, &packet(sequence, 0, sequence == 149, &[0x65, 1])).unwrap();
+        }
+        assert_eq!(sequences(&batches), [(0, 64, true), (64, 64, true), (128, 22, true)]);
+    }
+}
