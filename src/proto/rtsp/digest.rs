@@ -45,15 +45,16 @@ pub enum Qop {
     AuthInt,
 }
 
-/// What a client adds when the server asks for a quality of protection.
+/// What makes a response good for once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Counted<'a> {
-    /// Which quality.
-    pub qop: Qop,
-    /// How many requests were made with this nonce, this one included.
-    pub count: u32,
-    /// The client's own nonce.
+pub struct Nonces<'a> {
+    /// The server's.
+    pub nonce: &'a str,
+    /// The client's; empty where neither a quality of protection nor `-sess` needs it.
     pub cnonce: &'a str,
+    /// Which quality of protection, and how many requests were made with the nonce, this one included; None as in
+    /// RFC 2069.
+    pub qop: Option<(Qop, u32)>,
 }
 
 /// What is asked for, as it enters the hash.
@@ -97,26 +98,19 @@ impl Algorithm {
         self.hash.of(&[user, realm, password])
     }
 
-    /// The value of the parameter `response`, given [`Algorithm::secret`]. `counted` is None when the server asks for
-    /// no quality of protection.
-    pub fn response(
-        self,
-        secret: &str,
-        nonce: &str,
-        counted: Option<Counted<'_>>,
-        asked: Asked<'_>,
-    ) -> String {
-        let cnonce = counted.map_or("", |counted| counted.cnonce);
+    /// The value of the parameter `response`, given [`Algorithm::secret`].
+    pub fn response(self, secret: &str, nonces: Nonces<'_>, asked: Asked<'_>) -> String {
+        let Nonces { nonce, cnonce, qop } = nonces;
         let bound = self.session.then(|| self.hash.of(&[secret, nonce, cnonce]));
         let secret = bound.as_deref().unwrap_or(secret);
         let method = asked.method.as_str();
-        let asked = match counted.map(|counted| counted.qop) {
-            Some(Qop::AuthInt) => self.hash.of(&[method, asked.uri, &self.hash.of_bytes(asked.body)]),
+        let asked = match qop {
+            Some((Qop::AuthInt, _)) => self.hash.of(&[method, asked.uri, &self.hash.of_bytes(asked.body)]),
             _ => self.hash.of(&[method, asked.uri]),
         };
-        match counted {
+        match qop {
             None => self.hash.of(&[secret, nonce, &asked]),
-            Some(Counted { qop, count, cnonce }) => {
+            Some((qop, count)) => {
                 self.hash.of(&[secret, nonce, &format!("{count:08x}"), cnonce, qop.as_str(), &asked])
             }
         }
@@ -185,13 +179,13 @@ mod tests {
         let asked = Asked { method: &method, uri, body: b"" };
         let nonce = "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v";
         let cnonce = "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ";
-        let counted = Some(Counted { qop: Qop::Auth, count: 1, cnonce });
+        let nonces = Nonces { nonce, cnonce, qop: Some((Qop::Auth, 1)) };
         for (algorithm, expected) in [
             (Algorithm::MD5, "8ca523f5e9506fed4657c9700eebdbec"),
             (Algorithm::SHA_256, "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"),
         ] {
             let secret = algorithm.secret("Mufasa", "http-auth@example.org", "Circle of Life");
-            assert_eq!(algorithm.response(&secret, nonce, counted, asked), expected, "{algorithm}");
+            assert_eq!(algorithm.response(&secret, nonces, asked), expected, "{algorithm}");
         }
     }
 
@@ -203,12 +197,12 @@ mod tests {
         let nonce = "dcd98b7102dd2f0e8b11d0f600bfb0c093";
         let secret = Algorithm::MD5.secret("Mufasa", "testrealm@host.com", "Circle Of Life");
         assert_eq!(secret, "939e7578ed9e3c518a452acee763bce9");
-        let counted = Some(Counted { qop: Qop::Auth, count: 1, cnonce: "0a4f113b" });
+        let nonces = Nonces { nonce, cnonce: "0a4f113b", qop: Some((Qop::Auth, 1)) };
+        assert_eq!(Algorithm::MD5.response(&secret, nonces, asked), "6629fae49393a05397450978507c4ef1");
         assert_eq!(
-            Algorithm::MD5.response(&secret, nonce, counted, asked),
-            "6629fae49393a05397450978507c4ef1"
+            Algorithm::MD5.response(&secret, Nonces { nonce, cnonce: "", qop: None }, asked),
+            "670fd8c2df070c60b045671b8b24ff02"
         );
-        assert_eq!(Algorithm::MD5.response(&secret, nonce, None, asked), "670fd8c2df070c60b045671b8b24ff02");
     }
 
     /// The example of RFC 2069 section 2.4 with the response of its erratum 749.
@@ -218,7 +212,10 @@ mod tests {
         let asked = Asked { method: &method, uri, body: b"" };
         let secret = Algorithm::MD5.secret("Mufasa", "testrealm@host.com", "CircleOfLife");
         let nonce = "dcd98b7102dd2f0e8b11d0f600bfb0c093";
-        assert_eq!(Algorithm::MD5.response(&secret, nonce, None, asked), "1949323746fe6a43ef61f9606e7febea");
+        assert_eq!(
+            Algorithm::MD5.response(&secret, Nonces { nonce, cnonce: "", qop: None }, asked),
+            "1949323746fe6a43ef61f9606e7febea"
+        );
     }
 
     /// RFC 7616 section 3.9.2 with the values of its erratum 4897: the printed ones are of a draft of the function.
@@ -227,12 +224,12 @@ mod tests {
         let (method, uri) = get("/doe.json");
         let asked = Asked { method: &method, uri, body: b"" };
         let cnonce = "NTg6RKcb9boFIAS3KrFK9BGeh+iDa/sm6jUMp2wds69v";
-        let counted = Some(Counted { qop: Qop::Auth, count: 1, cnonce });
+        let nonce = "5TsQWLVdgBdmrQ0XsxbDODV+57QdFR34I9HAbC/RVvkK";
+        let nonces = Nonces { nonce, cnonce, qop: Some((Qop::Auth, 1)) };
         let (user, realm) = ("J\u{e4}s\u{f8}n Doe", "api@example.org");
         let secret = Algorithm::SHA_512_256.secret(user, realm, "Secret, or not?");
-        let nonce = "5TsQWLVdgBdmrQ0XsxbDODV+57QdFR34I9HAbC/RVvkK";
         assert_eq!(
-            Algorithm::SHA_512_256.response(&secret, nonce, counted, asked),
+            Algorithm::SHA_512_256.response(&secret, nonces, asked),
             "3798d4131c277846293534c3edc11bd8a5e4cdcbff78b05db9d95eeb1cec68a5"
         );
         assert_eq!(
