@@ -162,13 +162,13 @@ pub fn rtcp(data: &[u8]) {
 }
 
 /// A client survives any server, in bounded memory, and does the same however the server's bytes are split. The first
-/// byte chooses the way; responses without a `CSeq` answer whatever was asked.
+/// byte chooses the way, 0xff parts the connections; responses without a `CSeq` answer whatever was asked.
 pub fn client(data: &[u8]) {
     let Some((&way, bytes)) = data.split_first() else { return };
-    let expected = fetch(way, [bytes]);
-    assert_eq!(fetch(way, bytes.chunks(1)), expected, "byte by byte");
-    let at = usize::from(way) % bytes.len().max(1);
-    assert_eq!(fetch(way, [&bytes[..at], &bytes[at..]]), expected, "split at {at}");
+    let expected = fetch(way, bytes, usize::MAX);
+    assert_eq!(fetch(way, bytes, 1), expected, "byte by byte");
+    let piece_bytes = 2 + usize::from(way) % bytes.len().max(1);
+    assert_eq!(fetch(way, bytes, piece_bytes), expected, "in pieces of {piece_bytes}");
 }
 
 /// Challenges and credentials that were read are written so that they are read alike.
@@ -192,18 +192,20 @@ pub fn auth(data: &[u8]) {
     }
 }
 
-/// What a client does when its server sends these pieces: its events, and what it sends.
-fn fetch<'a>(way: u8, pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Event>, Vec<Bytes>) {
+/// What a client does when its server sends pieces of that size: its events, and what it sends.
+fn fetch(way: u8, bytes: &[u8], piece_bytes: usize) -> (Vec<Event>, Vec<Bytes>) {
     let now = Time::ZERO;
     let transfer = [Transfer::Tcp, Transfer::Udp, Transfer::Multicast][usize::from(way % 3)];
     let url = Url::parse("rtsp://user:secret@h/a").expect("a URL");
     let mut client =
         Client::new(now, Config { transfer, backchannel: way & 0x80 != 0, ..Config::new(url, 1) });
     let (mut events, mut sent) = (Vec::new(), Vec::new());
+    // Whether the client asks for another connection.
     let mut drain = |client: &mut Client| {
+        let mut is_left = false;
         while let Some(event) = client.poll_event() {
             match &event {
-                Event::Connect(_) => client.handle_connected(now),
+                Event::Connect(_) => is_left = true,
                 Event::PortsWanted { media } => client.handle_ports(now, *media, Pair::new(6_000, 6_001)),
                 Event::TransferRefused { tried } if *tried != Transfer::Tcp => {
                     client.set_transfer(now, Transfer::Tcp);
@@ -216,15 +218,26 @@ fn fetch<'a>(way: u8, pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Event>
             assert!(!bytes.windows(6).any(|word| word == b"secret"), "{bytes:?}");
             sent.push(bytes);
         }
+        is_left
     };
-    drain(&mut client);
-    for piece in pieces {
-        client.handle_bytes(now, piece);
+    assert!(drain(&mut client), "the first event asks for a connection");
+    for connection in bytes.split(|&byte| byte == 0xff) {
+        client.handle_connected(now);
         drain(&mut client);
-        assert!(client.memory_bytes() < 128 * 1024, "{}", client.memory_bytes());
+        let mut is_left = false;
+        for piece in connection.chunks(piece_bytes) {
+            client.handle_bytes(now, piece);
+            is_left = drain(&mut client);
+            assert!(client.memory_bytes() < 128 * 1024, "{}", client.memory_bytes());
+            if is_left {
+                break;
+            }
+        }
+        if !is_left {
+            client.handle_closed(now);
+            drain(&mut client);
+        }
     }
-    client.handle_closed(now);
-    drain(&mut client);
     client.teardown(now);
     drain(&mut client);
     (events, sent)
