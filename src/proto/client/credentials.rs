@@ -77,13 +77,11 @@ pub(super) struct Authenticator {
     chosen: Option<Challenge>,
     /// How many requests were made with the nonce of `chosen`.
     count: u32,
-    /// Whether a nonce that is refused may only have grown old.
-    may_renew: bool,
 }
 
 impl Authenticator {
     pub(super) fn new(credentials: Option<Credentials>, trust: Trust, seed: u64) -> Authenticator {
-        Authenticator { credentials, trust, seed, chosen: None, count: 0, may_renew: false }
+        Authenticator { credentials, trust, seed, chosen: None, count: 0 }
     }
 
     /// The same user for a server that another one has led to.
@@ -103,20 +101,15 @@ impl Authenticator {
             return Err(AuthError::Exposed);
         }
         let is_stale = matches!(&best, Challenge::Digest(digest) if digest.stale);
-        // Some cameras let a nonce grow old, or bind it to the connection, without saying stale.
-        let is_renewal = is_stale || (self.may_renew && retries == 0 && self.chosen.as_ref() != Some(&best));
+        // Some cameras let a nonce grow old, or bind it to the connection, without saying stale: another nonce than the
+        // one that earlier requests were answered with is tried.
+        let is_renewal = is_stale || (retries == 0 && self.chosen.as_ref() != Some(&best));
         if (self.chosen.is_some() && !is_renewal) || retries >= RETRIES_MAX {
             return Err(AuthError::Refused);
         }
         self.chosen = Some(best);
         self.count = 0;
-        self.may_renew = false;
         Ok(())
-    }
-
-    /// Notes that the server has taken our answer, or that it is given on a new connection.
-    pub(super) fn allow_renewal(&mut self) {
-        self.may_renew = true;
     }
 
     /// The value of `Authorization`; None before the first challenge.

@@ -111,7 +111,6 @@ impl Client {
         self.transmits.clear();
         self.transmit_bytes = 0;
         self.state = State::Asking;
-        self.authenticator.allow_renewal();
         self.ask(Step::Options, Request::new(Method::Options, self.url.request_uri()));
     }
 

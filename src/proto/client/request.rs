@@ -80,7 +80,6 @@ impl Client {
                 Err(error) => self.fail(error.into()),
             };
         }
-        self.authenticator.allow_renewal();
         self.handle_answer(pending, &response);
     }
 

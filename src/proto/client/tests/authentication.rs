@@ -53,6 +53,17 @@ fn a_wrong_password_is_tried_once() {
         assert_eq!(link.failure(), Some(Failure::Unauthorized(AuthError::Refused)));
         assert_eq!(link.sent.len(), 2);
     }
+    // Servers give a fresh nonce with every refusal.
+    let mut camera = Camera::new();
+    camera.special = |request| {
+        let challenge = format!("Digest realm=\"r\", nonce=\"{}\"", request.headers.get("CSeq").unwrap());
+        Some(Response::new(Status::UNAUTHORIZED).header("WWW-Authenticate", challenge))
+    };
+    let mut link = Link::to("rtsp://admin:wrong@h/a");
+    link.talk(&mut camera);
+    assert_eq!(link.failure(), Some(Failure::Unauthorized(AuthError::Refused)));
+    assert_eq!(link.sent.len(), 2);
+
     let mut link = Link::to("rtsp://h/a");
     link.talk(&mut locked(&[basic()]));
     assert_eq!(link.failure(), Some(Failure::Unauthorized(AuthError::NoCredentials)));

@@ -155,12 +155,13 @@ fn responses_that_are_odd_are_taken_and_such_to_nothing_are_not() {
     link.receive(b"RTSP/1.0 404 Not Found\r\nCSeq: 1\r\n\r\n");
     link.talk(&mut camera);
     assert!(link.is_playing(), "{:?}", link.failure());
+    assert_eq!(link.answers, [], "nothing was taken for a request");
 }
 
 #[test]
 fn entries_of_rtp_info_are_found_by_path_end_and_order() {
     for info in [
-        "url=rtsp://10.0.0.2:554/a/trackID=1/;seq=1;rtptime=10,url=rtsp://10.0.0.2:554/a/trackID=2/;seq=2;rtptime=20",
+        "url=rtsp://10.0.0.2:554/a/trackID=2/;seq=2;rtptime=20,url=rtsp://10.0.0.2:554/a/trackID=1/;seq=1;rtptime=10",
         "url=trackID=2;seq=2;rtptime=20, url=trackID=1;seq=1;rtptime=10",
         "url=rtsp://h/x;seq=1;rtptime=10,url=rtsp://h/y;seq=2;rtptime=20",
     ] {

@@ -30,6 +30,16 @@ fn the_method_is_what_the_server_offers_and_options_when_it_is_refused() {
             ("rtsp://h/a", Some("1234"))
         );
     }
+    // What one server has said is nothing to the next.
+    let mut camera = Camera { session: "1234;timeout=20", ..Camera::new() };
+    let mut link = playing(&mut camera);
+    camera.session = "1234";
+    link.client.set_transfer(link.now, Transfer::Udp);
+    link.talk(&mut camera);
+    let start = link.now;
+    link.wait();
+    assert_eq!(link.now.since(start).as_secs(), 55);
+
     let mut camera = Camera::new();
     camera.special =
         |request| (request.method == Method::GetParameter).then(|| Response::new(Status::METHOD_NOT_ALLOWED));

@@ -141,12 +141,34 @@ fn one_refused_track_does_not_hinder_the_other() {
     assert!(link.events.contains(&Event::TrackRefused { media: 0, status: Status::NOT_FOUND }));
     assert!(link.is_playing() && link.carriers().len() == 1);
 
+    // Also when it is the transport that the other one has.
+    camera.special =
+        |request| request.uri.ends_with('2').then(|| Response::new(Status::UNSUPPORTED_TRANSPORT));
+    let mut link = Link::to("rtsp://h/a");
+    link.talk(&mut camera);
+    assert!(link.is_playing() && link.carriers().len() == 1);
+
     camera.special =
         |request| (request.method == Method::Setup).then(|| Response::new(Status::NOT_ENOUGH_BANDWIDTH));
     let mut link = Link::to("rtsp://h/a");
     link.talk(&mut camera);
     let refused = Failure::Refused { method: Method::Setup, status: Status::NOT_ENOUGH_BANDWIDTH };
     assert_eq!(link.failure(), Some(refused));
+}
+
+#[test]
+fn a_session_keeps_its_first_name() {
+    let mut camera = Camera::new();
+    camera.special = |request| {
+        let other = Response::new(Status::OK).header("Session", "other;timeout=2");
+        request.uri.ends_with('2').then_some(other)
+    };
+    let mut link = Link::to("rtsp://h/a");
+    link.talk(&mut camera);
+    assert_eq!(link.request(Method::Play).headers.get("Session"), Some("1234"));
+    let start = link.now;
+    link.wait();
+    assert_eq!(link.now.since(start), Duration::from_secs(55));
 }
 
 #[test]
