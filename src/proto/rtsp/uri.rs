@@ -15,6 +15,15 @@ pub enum Scheme {
 }
 
 impl Scheme {
+    /// The scheme of that name in any case; None for another protocol's.
+    pub fn from_name(name: &str) -> Option<Scheme> {
+        match name.to_ascii_lowercase().as_str() {
+            "rtsp" | "rtspt" | "rtspu" => Some(Scheme::Rtsp),
+            "rtsps" => Some(Scheme::Rtsps),
+            _ => None,
+        }
+    }
+
     /// The scheme's name.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -80,11 +89,7 @@ impl Target {
             return Ok(Target::from_path(None, None, None, uri));
         }
         let (scheme, rest) = uri.split_once("://").ok_or(UriError::Scheme)?;
-        let scheme = match scheme.to_ascii_lowercase().as_str() {
-            "rtsp" | "rtspt" | "rtspu" => Scheme::Rtsp,
-            "rtsps" => Scheme::Rtsps,
-            _ => return Err(UriError::Scheme),
-        };
+        let scheme = Scheme::from_name(scheme).ok_or(UriError::Scheme)?;
         let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         let (host, port) = parse_authority(authority)?;
         Ok(Target::from_path(Some(scheme), host, port, path))
@@ -214,7 +219,8 @@ pub fn percent_decode(text: &str) -> Result<String, UriError> {
 /// Either begins and either divides the parameters.
 const SEPARATORS: [char; 2] = ['&', '?'];
 
-fn parse_authority(authority: &str) -> Result<(Option<String>, Option<u16>), UriError> {
+/// Host and port of what stands between `://` and the path; user and password are skipped.
+pub(crate) fn parse_authority(authority: &str) -> Result<(Option<String>, Option<u16>), UriError> {
     // A password may hold an `@` of its own.
     let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
     let (host, port) = match place.strip_prefix('[') {

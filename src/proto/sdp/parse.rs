@@ -120,6 +120,8 @@ fn join(base: &str, control: Option<&str>) -> String {
     match control {
         None | Some("" | "*") => base.to_owned(),
         Some(url) if url.contains("://") => url.to_owned(),
+        // MediaMTX tells its tracks apart by a query.
+        Some(query) if query.starts_with('?') => format!("{base}{query}"),
         Some(path) => format!("{}/{}", base.trim_end_matches('/'), path.trim_start_matches('/')),
     }
 }

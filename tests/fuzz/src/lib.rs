@@ -1,20 +1,23 @@
 //! What must hold for any bytes: one function a target.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
+use proto::client::{Client, Config, Event, Transfer, Url};
 use proto::rtcp::parse::{Compound, Packet};
 use proto::rtcp::report::ReportBlock;
 use proto::rtcp::statistics::ReceiverView;
 use proto::rtcp::write;
+use proto::rtsp::headers::authorization::Authorization;
 use proto::rtsp::headers::range::Range;
 use proto::rtsp::headers::rtp_info::RtpInfo;
 use proto::rtsp::headers::scale::{Scale, Speed};
 use proto::rtsp::headers::session::Session;
-use proto::rtsp::headers::transport::Transport;
+use proto::rtsp::headers::transport::{Pair, Transport};
+use proto::rtsp::headers::www_authenticate::Challenge;
 use proto::rtsp::headers::{cseq, require};
 use proto::rtsp::message::Headers;
 use proto::rtsp::parse::{Item, Limits, ParseError, Parser};
 use proto::rtsp::uri::{Target, percent_decode};
-use proto::time::NtpTime;
+use proto::time::{NtpTime, Time};
 
 /// A connection gives the same items however it is split, and what was read can be written and read again.
 pub fn rtsp(data: &[u8]) {
@@ -156,6 +159,88 @@ pub fn rtcp(data: &[u8]) {
             assert_eq!(format!("{again:?}"), format!("{packet:?}"));
         }
     }
+}
+
+/// A client survives any server, in bounded memory, and does the same however the server's bytes are split. The first
+/// byte chooses the way, 0xff parts the connections; responses without a `CSeq` answer whatever was asked.
+pub fn client(data: &[u8]) {
+    let Some((&way, bytes)) = data.split_first() else { return };
+    let expected = fetch(way, bytes, usize::MAX);
+    assert_eq!(fetch(way, bytes, 1), expected, "byte by byte");
+    let piece_bytes = 2 + usize::from(way) % bytes.len().max(1);
+    assert_eq!(fetch(way, bytes, piece_bytes), expected, "in pieces of {piece_bytes}");
+}
+
+/// Challenges and credentials that were read are written so that they are read alike.
+pub fn auth(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let read = |text: &str| {
+        let mut headers = Headers::new();
+        headers.push("WWW-Authenticate", text);
+        Challenge::parse_list(&headers)
+    };
+    for challenge in read(&text) {
+        assert_eq!(read(&challenge.to_string()), [challenge]);
+    }
+    if let Some(authorization) = Authorization::parse(&text) {
+        assert_eq!(Authorization::parse(&authorization.to_string()), Some(authorization));
+    }
+    if let Ok(url) = Url::parse(&text) {
+        let asked = url.request_uri();
+        let again = Url::parse(&asked).expect("what is asked for is a URL");
+        assert_eq!((again.host, again.port, again.path), (url.host, url.port, url.path), "{asked}");
+    }
+}
+
+/// What a client does when its server sends pieces of that size: its events, and what it sends.
+fn fetch(way: u8, bytes: &[u8], piece_bytes: usize) -> (Vec<Event>, Vec<Bytes>) {
+    let now = Time::ZERO;
+    let transfer = [Transfer::Tcp, Transfer::Udp, Transfer::Multicast][usize::from(way % 3)];
+    let url = Url::parse("rtsp://user:secret@h/a").expect("a URL");
+    let mut client =
+        Client::new(now, Config { transfer, backchannel: way & 0x80 != 0, ..Config::new(url, 1) });
+    let (mut events, mut sent) = (Vec::new(), Vec::new());
+    // Whether the client asks for another connection.
+    let mut drain = |client: &mut Client| {
+        let mut is_left = false;
+        while let Some(event) = client.poll_event() {
+            match &event {
+                Event::Connect(_) => is_left = true,
+                Event::PortsWanted { media } => client.handle_ports(now, *media, Pair::new(6_000, 6_001)),
+                Event::TransferRefused { tried } if *tried != Transfer::Tcp => {
+                    client.set_transfer(now, Transfer::Tcp);
+                }
+                _ => {}
+            }
+            events.push(event);
+        }
+        while let Some(bytes) = client.poll_transmit() {
+            assert!(!bytes.windows(6).any(|word| word == b"secret"), "{bytes:?}");
+            sent.push(bytes);
+        }
+        is_left
+    };
+    assert!(drain(&mut client), "the first event asks for a connection");
+    for connection in bytes.split(|&byte| byte == 0xff) {
+        client.handle_connected(now);
+        drain(&mut client);
+        let mut is_left = false;
+        for piece in connection.chunks(piece_bytes) {
+            client.handle_bytes(now, piece);
+            is_left = drain(&mut client);
+            assert!(client.memory_bytes() < 128 * 1024, "{}", client.memory_bytes());
+            if is_left {
+                break;
+            }
+        }
+        if !is_left {
+            client.handle_closed(now);
+            drain(&mut client);
+        }
+    }
+    client.teardown(now);
+    drain(&mut client);
+    (events, sent)
 }
 
 /// What a connection gives when it arrives in these pieces: items, and how many bytes are left or why it failed.

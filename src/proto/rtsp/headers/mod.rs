@@ -1,5 +1,7 @@
 //! The headers that carry a grammar of their own, one file each: parse and write together.
 
+mod auth_words;
+pub mod authorization;
 pub mod cseq;
 pub mod date;
 pub mod range;
@@ -8,6 +10,7 @@ pub mod rtp_info;
 pub mod scale;
 pub mod session;
 pub mod transport;
+pub mod www_authenticate;
 
 /// Splits at `separator`, but not inside double quotes.
 pub(super) fn split_unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
