@@ -71,8 +71,10 @@ fn every_node_that_the_documented_file_shows_in_a_comment_loads() {
 #[test]
 fn an_empty_configuration_is_the_defaults() {
     for xml in ["<config/>", "<config></config>", "\u{feff}<config>\r\n</config>\r\n"] {
-        let loaded = load_text(xml).unwrap();
-        assert_eq!(loaded.settings, Settings { media_dir: PathBuf::from("."), ..Settings::default() });
+        // Where no folder of media lies beside it.
+        let file = Path::new("config/rtspserver.xml");
+        let loaded = running::load_bytes(xml.as_bytes(), file, &Overrides::default()).unwrap();
+        assert_eq!(loaded.settings, Settings { media_dir: PathBuf::from("config"), ..Settings::default() });
         assert_eq!(loaded.warnings, []);
     }
 }
