@@ -233,6 +233,10 @@ fn publishing_out_of_order_is_refused_with_the_right_status(backend: Backend) {
     let (mut client, answer) = Publisher::announce(server.address(), &url, SDP);
     answer.expect(200);
     let transport = [("Transport", "RTP/AVP/TCP;unicast;interleaved=0-1;mode=record")];
+    client.request("SETUP", &format!("{url}/streamid=7"), &transport).expect(404);
+    // Elsewhere the same connection may play.
+    let play = [("Transport", "RTP/AVP/TCP;unicast;interleaved=8-9")];
+    client.request("SETUP", &server.url("/h264_aac.mp4/trackID=0"), &play).expect(200);
     let answer = client.request("SETUP", &format!("{url}/streamid=0"), &transport).expect(200);
     assert!(answer.header("Transport").unwrap().to_lowercase().contains("mode=\"record\""), "{answer:?}");
     client.session = answer.session().map(str::to_owned);

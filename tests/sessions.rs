@@ -244,6 +244,15 @@ fn one_track_is_torn_down_and_the_other_still_follows_address_translation(backen
     }
 }
 
+fn teardown_of_a_track_that_is_not_set_up_ends_nothing(backend: Backend) {
+    let server = patient_server(backend);
+    let mut viewer = Viewer::describe(server.address(), &server.url(FILE), Over::Tcp);
+    viewer.setup(0);
+    let other = viewer.description.media[1].control.clone();
+    viewer.client.request("TEARDOWN", &other, &[]).expect(404);
+    viewer.play(&[]);
+}
+
 fn sessions_end_and_their_memory_comes_back(backend: Backend) {
     let server = patient_server(backend);
     let round = || {
@@ -311,6 +320,7 @@ on_both_backends!(
     an_interleaved_session_cannot_be_taken_from_another_connection,
     media_follow_a_viewer_behind_address_translation,
     one_track_is_torn_down_and_the_other_still_follows_address_translation,
+    teardown_of_a_track_that_is_not_set_up_ends_nothing,
     sessions_end_and_their_memory_comes_back,
     play_is_answered_when_another_connection_ends_the_session_meanwhile,
     two_connections_can_play_one_session_at_once,

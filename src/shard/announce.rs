@@ -234,6 +234,9 @@ fn described(request: &Request) -> Result<(Vec<Track>, Vec<String>), Refusal> {
     let (tracks, controls): (Vec<_>, Vec<_>) = (session.media.iter())
         .filter_map(|media| Some((media.track()?.clone(), session.control_url(base, media))))
         .unzip();
+    if tracks.iter().any(|track: &Track| track.clock_rate == 0) {
+        return Err(bad("a media has a clock of 0 hertz".into()));
+    }
     if tracks.is_empty() {
         return Err(bad("the description has no media that could be published".into()));
     }

@@ -6,7 +6,7 @@ use proto::rtp::reorder::Reorder;
 use proto::rtsp::headers::transport::{Delivery, Lower, Mode, Pair, Transport};
 use proto::rtsp::message::{Request, Response};
 use proto::rtsp::status::Status;
-use proto::rtsp::uri::Target;
+use proto::rtsp::uri::{Target, percent_decode};
 use rand::RngExt;
 use smallvec::SmallVec;
 use std::net::SocketAddr;
@@ -27,13 +27,18 @@ struct Granted {
 }
 
 impl Shard {
-    /// Whether a SETUP is about what the connection has announced.
-    pub(super) fn is_announced(&self, conn: Conn, session: Option<SessionKey>) -> bool {
+    /// Whether a SETUP is about what the connection has announced and does not send yet.
+    pub(super) fn is_announced(&mut self, conn: Conn, target: &Target, session: Option<SessionKey>) -> bool {
         if let Some(session) = session.and_then(|key| self.sessions.get(key)) {
             return matches!(session.source, Source::Ingest(_));
         }
-        let announced = self.connections.get(conn).and_then(|connection| connection.announced.as_ref());
-        announced.is_some_and(|announced| matches!(announced.claim, ClaimState::Granted(_)))
+        let announced = self.connections.get(conn).and_then(|connection| connection.announced.as_deref());
+        let Some(Announced { path, claim: ClaimState::Granted(grant), .. }) = announced else { return false };
+        let asked = percent_decode(target.path.trim_matches('/')).unwrap_or_default();
+        let is_inside =
+            asked.strip_prefix(&**path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        let publication = self.publications.get_mut(grant.tenure);
+        is_inside && publication.is_some_and(|publication| publication.is_announced_by(conn))
     }
 
     /// Answers SETUP of a track that the client is going to send.
@@ -130,7 +135,7 @@ impl Shard {
         Ok(Response::new(Status::OK).header("Session", id).header("Transport", granted.transport.to_string()))
     }
 
-    /// Which track a SETUP names: by the URL that the description gave it, else the next one.
+    /// Which track a SETUP names: by the URL that the description gave it; the next one when it names all of them.
     fn announced_track(
         &self,
         conn: Conn,
@@ -138,7 +143,9 @@ impl Shard {
         session: Option<SessionKey>,
     ) -> Result<(u8, u64, u32), Refusal> {
         let announced = self.connections.get(conn).and_then(|connection| connection.announced.as_deref());
-        let Some(Announced { tracks, controls, claim: ClaimState::Granted(grant), .. }) = announced else {
+        let Some(Announced { url: base, tracks, controls, claim: ClaimState::Granted(grant), .. }) =
+            announced
+        else {
             return Err(Refusal::new(Status::METHOD_NOT_VALID_IN_THIS_STATE, "ANNOUNCE first"));
         };
         let set_up: SmallVec<[u8; 4]> = match session.map(|key| &self.sessions[key].source) {
@@ -147,16 +154,19 @@ impl Shard {
         };
         let is_free = |index: &usize| !set_up.contains(&(*index as u8));
         let uri = request.uri.trim_end_matches('/');
+        let last = |url: &str| url.rsplit('/').next().unwrap_or_default().to_owned();
         let named = controls.iter().position(|control| control.trim_end_matches('/') == uri);
+        // Some publishers join base and control in a way of their own.
+        let named = named.or_else(|| controls.iter().position(|control| last(control) == last(uri)));
+        let means_any = uri == base.trim_end_matches('/');
         let index = match named {
             Some(index) if !is_free(&index) => {
                 return Err(Refusal::new(Status::BAD_REQUEST, "the track is set up already"));
             }
             Some(index) => index,
-            // Some publishers join base and control in a way of their own.
             None => (0..tracks.len())
-                .find(is_free)
-                .ok_or_else(|| Refusal::new(Status::NOT_FOUND, "no further track was announced"))?,
+                .find(|index| means_any && is_free(index))
+                .ok_or_else(|| Refusal::new(Status::NOT_FOUND, "no such track was announced"))?,
         };
         Ok((index as u8, grant.tenure, tracks[index].clock_rate))
     }

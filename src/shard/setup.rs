@@ -41,7 +41,7 @@ impl Shard {
         target: &Target,
         session: Option<SessionKey>,
     ) -> Outcome {
-        if self.is_announced(conn, session) {
+        if self.is_announced(conn, target, session) {
             return self.set_up_recording(conn, request, target, session);
         }
         let mount = match self.resolve(conn, target) {
@@ -50,7 +50,7 @@ impl Shard {
             Resolution::Waiting => return Outcome::Wait,
         };
         let result = (self.track_asked_for(&mount, target, session))
-            .and_then(|track| Ok((track, self.route(conn, request, session)?)))
+            .and_then(|track| Ok((track, self.routes(conn, request, session)?)))
             .and_then(|(track, way)| self.add_track(conn, request, target, session, &mount, track, way));
         match result {
             Ok(response) => Outcome::Reply(response),
@@ -97,14 +97,14 @@ impl Shard {
         Ok(track)
     }
 
-    /// Picks the first offer that can be met.
-    fn route(&mut self, conn: Conn, request: &Request, session: Option<SessionKey>) -> Result<Way, Refusal> {
+    /// The offers that can be met, best first; at least one.
+    fn routes(&self, conn: Conn, request: &Request, session: Option<SessionKey>) -> Result<Ways, Refusal> {
         let offers = Transport::parse_list(&request.headers);
         if offers.is_empty() && request.headers.get("Transport").is_none() {
             return Err(Refusal::new(Status::BAD_REQUEST, "Transport is missing"));
         }
         let carrier = session.and_then(|key| self.sessions.get(key)).map(|session| session.carrier);
-        let mut is_other_carrier = false;
+        let (mut ways, mut is_other_carrier) = (Ways::new(), false);
         for offer in offers {
             let is_playable = !offer.profile.is_secure()
                 && offer.mode != Some(Mode::Record)
@@ -120,10 +120,13 @@ impl Shard {
                     .map(Way::Unicast),
             };
             match way {
-                Some(way) if carrier.is_none_or(|carrier| carrier == way.carrier()) => return Ok(way),
+                Some(way) if carrier.is_none_or(|carrier| carrier == way.carrier()) => ways.push(way),
                 Some(_) => is_other_carrier = true,
                 None => {}
             }
+        }
+        if !ways.is_empty() {
+            return Ok(ways);
         }
         if is_other_carrier {
             return Err(Refusal::new(Status::BAD_REQUEST, "all tracks of a session take the same transport"));
@@ -141,7 +144,8 @@ impl Shard {
                 .any(|key| self.sessions.get(*key).is_some_and(|session| session.has_channel(channel)))
         };
         if let Some(asked) = asked {
-            let rtcp = asked.rtcp.unwrap_or(asked.rtp.wrapping_add(1));
+            // 255 has no neighbour above.
+            let rtcp = asked.rtcp.unwrap_or(asked.rtp.saturating_add(1));
             if asked.rtp != rtcp && !is_taken(asked.rtp) && !is_taken(rtcp) {
                 return (asked.rtp, rtcp);
             }
@@ -161,7 +165,7 @@ impl Shard {
         session: Option<SessionKey>,
         mount: &Mount,
         track: u8,
-        way: Way,
+        ways: Ways,
     ) -> Result<Response, Refusal> {
         let Some(connection) = self.connections.get(conn) else {
             return Err(Refusal::new(Status::INTERNAL_SERVER_ERROR, ""));
@@ -174,8 +178,8 @@ impl Shard {
             Some(session) => session.id,
             None => SessionId::new(self.index, self.ports.random.random()),
         };
-        let (route, mut granted) = match self.take_way(conn, id, way, peer, local) {
-            Ok(way) => way,
+        let (carrier, route, mut granted) = match self.take_first(conn, id, ways, peer, local) {
+            Ok(taken) => taken,
             Err(refusal) => {
                 if session.is_none() {
                     self.settings.limits.end(peer.ip());
@@ -199,7 +203,7 @@ impl Shard {
             enabled: true,
             awaits_keyframe: false,
         };
-        let key = session.unwrap_or_else(|| self.make_session(conn, id, peer, target, mount, way.carrier()));
+        let key = session.unwrap_or_else(|| self.make_session(conn, id, peer, target, mount, carrier));
         for address in track_out.addresses() {
             self.udp.register(address, Viewer { session: key, track });
         }
@@ -207,6 +211,25 @@ impl Shard {
         session.tracks.push(track_out);
         let id = self.session_header(key);
         Ok(Response::new(Status::OK).header("Session", id).header("Transport", granted.to_string()))
+    }
+
+    /// Takes the first way that can be had.
+    fn take_first(
+        &mut self,
+        conn: Conn,
+        id: SessionId,
+        ways: Ways,
+        peer: SocketAddr,
+        local: SocketAddr,
+    ) -> Result<(Carrier, Route, Transport), Refusal> {
+        let mut refused = None;
+        for way in ways {
+            match self.take_way(conn, id, way, peer, local) {
+                Ok((route, granted)) => return Ok((way.carrier(), route, granted)),
+                Err(refusal) => refused = refused.or(Some(refusal)),
+            }
+        }
+        Err(refused.unwrap_or_else(|| Refusal::new(Status::UNSUPPORTED_TRANSPORT, "")))
     }
 
     /// Takes channels or ports, and says what is granted.
@@ -286,7 +309,8 @@ impl Shard {
                     self.ports.client_ports.release(address, holder);
                 }
                 let reason = "client_port is in use by another session of this address";
-                return Err(Refusal::new(Status::BAD_REQUEST, reason));
+                // A player that is told so takes TCP.
+                return Err(Refusal::new(Status::UNSUPPORTED_TRANSPORT, reason));
             }
             claimed = Some(address);
         }
@@ -408,6 +432,9 @@ impl Shard {
         key
     }
 }
+
+/// Several, best first.
+type Ways = SmallVec<[Way; 1]>;
 
 /// How a track will travel.
 #[derive(Clone, Copy, Debug)]

@@ -29,6 +29,9 @@ impl Shard {
         let slot =
             target.track.and_then(|index| session.tracks.iter().position(|track| track.track == index));
         match slot {
+            None if target.track.is_some() => {
+                Refusal::new(Status::NOT_FOUND, "the track is not set up").into()
+            }
             Some(slot) if session.tracks.len() > 1 => {
                 let track = session.tracks.remove(slot);
                 let id = session.id;

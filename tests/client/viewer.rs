@@ -132,7 +132,7 @@ impl Viewer {
             }
         };
         let mut setup = self.client.request("SETUP", &media.control, &[("Transport", &transport)]);
-        if setup.status == 400 && self.over == Over::Udp {
+        if setup.status == 461 && self.over == Over::Udp {
             // The system gave a pair that a session of an earlier viewer still holds: a player takes another.
             let others = Sockets::bind(self.tracks.len(), &self.to_viewer);
             let port = others.rtp.local_addr().unwrap().port();

@@ -158,11 +158,19 @@ impl Player {
         if response.status == 200 { self.granted(world, line, &asked, response) } else { Ok(()) }
     }
 
+    /// What a farewell is answered: one to a track that is not there ends nothing.
+    fn farewell(&self, asked: &Asked) -> u16 {
+        let (Ask::Teardown(Some(index)), Some(place)) = (&asked.ask, asked.session) else { return 200 };
+        let has_track = self.sessions[place].tracks.iter().any(|(track, _)| track.index == *index);
+        if has_track { 200 } else { 404 }
+    }
+
     /// The statuses that a reply may have at this moment.
     fn allowed(&self, world: &World<'_>, line: usize, asked: &Asked) -> Vec<u16> {
         let rules = world.rules;
         let session = asked.session.map(|place| &self.sessions[place]);
         let mut allowed = Vec::new();
+        let farewell = self.farewell(asked);
         if let Some(session) = session {
             let is_bound_elsewhere = session.over == Over::Tcp && session.line != line;
             if session.ended.is_some() || is_bound_elsewhere {
@@ -170,7 +178,7 @@ impl Player {
             }
             if session.dying.is_some_and(|dying| asked.at > dying) {
                 let is_farewell = matches!(asked.ask, Ask::Teardown(_));
-                return if is_farewell { vec![200, 454] } else { vec![454] };
+                return if is_farewell { vec![farewell, 454] } else { vec![454] };
             }
             if session.may_be_gone(rules, world.now) || world.is_stopping {
                 allowed.push(454);
@@ -178,9 +186,8 @@ impl Player {
         }
         let is_file = |name: &str| rules.files.contains_key(name);
         match &asked.ask {
-            Ask::Options | Ask::Pause(_) | Ask::Teardown(_) | Ask::Parameter(None | Some(true)) => {
-                allowed.push(200);
-            }
+            Ask::Options | Ask::Pause(_) | Ask::Parameter(None | Some(true)) => allowed.push(200),
+            Ask::Teardown(_) => allowed.push(farewell),
             Ask::Parameter(Some(false)) => allowed.push(451),
             Ask::Describe(name) | Ask::Setup(name, ..) => {
                 if rules.content(name).is_none() {
@@ -293,6 +300,7 @@ impl Player {
                 let Some(place) = asked.session else { return Ok(()) };
                 let session = &mut self.sessions[place];
                 match track {
+                    Some(_) if response.status == 404 => {}
                     Some(index) if session.tracks.len() > 1 => {
                         session.tracks.retain(|(track, _)| track.index != *index);
                     }
