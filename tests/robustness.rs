@@ -142,7 +142,7 @@ fn a_hundred_thousand_connections_opened_and_dropped_are_no_harm_to_a_viewer(bac
 const STORM_GROWTH_MAX: u64 = 8 << 20;
 
 /// Descriptors more than before that are no connection left behind: files that are read for the viewer.
-const STORM_FILES_MAX: usize = 8;
+const STORM_FILES_MAX: usize = 100;
 
 /// Memory and descriptors of the server once it has seen all of its connections end but the viewer's.
 fn settled(server: &Server) -> (u64, usize) {

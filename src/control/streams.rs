@@ -32,7 +32,8 @@ pub struct Streams {
 }
 
 enum Question {
-    Attend(Subscriber),
+    /// With the way to say that it was heard.
+    Attend(Subscriber, Sender<()>),
     Claim(Box<Claim>),
     Release(Grant),
     Subscribe {
@@ -91,7 +92,10 @@ impl Catalog for Streams {
     }
 
     fn attend(&self, subscriber: Subscriber) {
-        let _ = self.questions.send(Question::Attend(subscriber));
+        // Awaited: a shard that accepts connections knows every path.
+        let (heard, told) = unbounded();
+        let _ = self.questions.send(Question::Attend(subscriber, heard));
+        let _ = told.recv();
     }
 
     fn claim(&self, claim: Claim) {
@@ -120,7 +124,10 @@ impl Owner {
     fn run(mut self, received: &Receiver<Question>) {
         for question in received {
             match question {
-                Question::Attend(subscriber) => self.registry.attend(subscriber),
+                Question::Attend(subscriber, heard) => {
+                    self.registry.attend(subscriber);
+                    let _ = heard.send(());
+                }
                 Question::Claim(claim) => self.claim(*claim),
                 Question::Release(grant) => self.registry.release(grant),
                 Question::Subscribe { path, subscriber } => self.subscribe(path, subscriber),

@@ -180,6 +180,11 @@ impl Shard {
             let relay = publication.relay.insert(relay);
             relay.restart(now);
             publication.serve_waiting();
+            if let Publisher::Session(key) = publication.publisher
+                && let Some(conn) = self.sessions.get(key).and_then(|session| session.conn)
+            {
+                self.retry(conn);
+            }
         }
     }
 

@@ -76,6 +76,10 @@ impl Shard {
         if count < publication.tracks.len() {
             return Refusal::new(Status::BAD_REQUEST, "a track that was announced is not set up").into();
         }
+        if publication.relay.is_none() {
+            // It is on its way from the shard of the publisher before; media would find nothing to go to.
+            return Outcome::Wait;
+        }
         publication.record(key);
         publication.pulse.beat(self.now);
         tracing::info!(session = %session.id, path = %publication.path, "publishing begins");

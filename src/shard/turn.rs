@@ -84,13 +84,13 @@ impl Shard {
         settings: Arc<Settings>,
         mut ports: Ports,
     ) -> Result<Shard, (SocketAddr, io::Error)> {
+        ports.catalog.attend(ports.shards[usize::from(index)].subscriber());
         let mut listeners = Vec::new();
         for address in &settings.listen {
             let (listener, _) = ports.driver.listen(*address).map_err(|error| (*address, error))?;
             listeners.push(listener);
         }
         let now = ports.driver.now();
-        ports.catalog.attend(ports.shards[usize::from(index)].subscriber());
         Ok(Shard {
             index,
             settings,
