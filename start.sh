@@ -96,7 +96,7 @@ find_rust() {
         rustup default stable
         return
     fi
-    fail "no Rust 1.$RUST_MINOR or newer in Debian's archive: install it from https://rustup.rs"
+    fail "no Rust 1.$RUST_MINOR or newer in the archives of /etc/apt/sources.list: add Debian's security archive, which has rustc-web, or install it from https://rustup.rs"
 }
 
 install_missing() {

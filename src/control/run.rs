@@ -77,6 +77,7 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
         catalog: Arc::new(streams.map_err(|error| RunError::System("no thread for the streams", error))?),
     };
     let count = settings.shards.unwrap_or_else(shards_by_default);
+    warn_of_few_ports(&settings, usize::from(count) * listen.len());
     let shards = Shards::start(count, &common)?;
     tracing::info!(backend = backend.name(), shards = count, listen = ?listen, "serving");
     if settings.publish == Publish::On && listen.iter().any(|address| !address.ip().is_loopback()) {
@@ -89,6 +90,17 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
     tracing::info!("stopping");
     shards.stop();
     result
+}
+
+/// Every shard takes a pair of UDP ports for each address that viewers come to, and every publisher's track one more.
+fn warn_of_few_ports(settings: &Settings, needed: usize) {
+    let pairs = (usize::from(settings.udp_port_max) + 1 - usize::from(settings.udp_port_min)) / 2;
+    if pairs < needed {
+        tracing::warn!(
+            "udp_port_min and udp_port_max leave {pairs} pairs of ports, and the shards need {needed}: some viewers \
+             will be refused over UDP; widen the range or lower shards"
+        );
+    }
 }
 
 fn wait(signals: &Receiver<Signal>, shards: &Shards) -> Result<(), RunError> {
