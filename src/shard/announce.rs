@@ -9,7 +9,7 @@ use proto::rtsp::uri::{Target, percent_decode};
 use proto::sdp;
 use proto::track::Track;
 
-use super::connection::{Mount, Refusal};
+use super::connection::Refusal;
 use super::request::Outcome;
 use super::session::SessionKey;
 use super::settings::MayPublish;
@@ -149,25 +149,19 @@ impl Shard {
                 Some(resolved)
                     if resolved.asked.is_none() && resolved.target.is_same_presentation(target) =>
                 {
-                    match &resolved.mount {
-                        Ok(Mount::File(_) | Mount::Live(_)) => {
-                            let refusal = Refusal::new(Status::METHOD_NOT_ALLOWED, "the path is a file's");
-                            connection.announced = None;
-                            refusal.into()
-                        }
-                        // What is there and cannot be played is a file as well.
-                        Err(refusal) if refusal.status != Status::NOT_FOUND => {
-                            let refusal = Refusal::new(Status::METHOD_NOT_ALLOWED, refusal.reason.clone());
-                            connection.announced = None;
-                            refusal.into()
-                        }
+                    // What is there and cannot be played is a file as well.
+                    let reason = match &resolved.mount {
+                        Ok(_) => "the path is a file's".to_owned(),
+                        Err(refusal) if refusal.status != Status::NOT_FOUND => refusal.reason.clone(),
                         Err(_) => {
                             announced.claim = ClaimState::Asked;
                             connection.resolved = None;
                             self.ask_catalog(conn);
-                            Outcome::Wait
+                            return Outcome::Wait;
                         }
-                    }
+                    };
+                    connection.announced = None;
+                    Refusal::new(Status::METHOD_NOT_ALLOWED, reason).into()
                 }
                 _ => Outcome::Wait,
             },

@@ -270,8 +270,8 @@ impl Shard {
     }
 
     /// Gives a publisher's sockets back.
-    pub(super) fn release_ingest(&mut self, track: &TrackIn) {
-        if let WayIn::Datagrams { pair, .. } = &track.way {
+    pub(super) fn release_way_in(&mut self, way: &WayIn) {
+        if let WayIn::Datagrams { pair, .. } = way {
             self.udp.forget_publisher(pair);
             self.ports.driver.submit(Op::CloseUdp(pair.rtp));
             self.ports.driver.submit(Op::CloseUdp(pair.rtcp));

@@ -1,7 +1,6 @@
 //! RECORD (RFC 2326 section 10.11), and the SETUP of what a client is going to send.
 
 use proto::io::{Conn, UdpOptions};
-use proto::rtcp::interval::{Interval, Minimum};
 use proto::rtp::reorder::Reorder;
 use proto::rtsp::headers::transport::{Delivery, Lower, Mode, Pair, Transport};
 use proto::rtsp::message::{Request, Response};
@@ -16,7 +15,6 @@ use super::connection::Refusal;
 use super::ingest::{Arriving, Ingest, TrackIn, WayIn};
 use super::request::Outcome;
 use super::session::{Carrier, SessionId, SessionKey, Source, State};
-use super::setup::SESSION_BANDWIDTH;
 use super::turn::Shard;
 
 /// Where one track of a publisher will come in.
@@ -109,7 +107,7 @@ impl Shard {
             None => match self.begin_ingest(conn, target, tenure, granted.carrier) {
                 Ok(key) => key,
                 Err(refusal) => {
-                    self.close_way_in(&granted.way);
+                    self.release_way_in(&granted.way);
                     return Err(refusal);
                 }
             },
@@ -117,8 +115,7 @@ impl Shard {
         if let WayIn::Datagrams { pair, .. } = &granted.way {
             self.udp.register_publisher(pair, Arriving { session: key, track, is_media: true });
         }
-        let mut interval = Interval::new(SESSION_BANDWIDTH, Minimum::Fixed);
-        interval.next(proto::rtcp::interval::Members::UNICAST, self.ports.random.random());
+        let interval = self.interval();
         let reporter = self.ports.random.random();
         let session = &mut self.sessions[key];
         let Source::Ingest(ingest) = &mut session.source else {
@@ -258,12 +255,5 @@ impl Shard {
             publication.begin(key);
         }
         Ok(key)
-    }
-
-    fn close_way_in(&mut self, way: &WayIn) {
-        if let WayIn::Datagrams { pair, .. } = way {
-            self.ports.driver.submit(proto::io::Op::CloseUdp(pair.rtp));
-            self.ports.driver.submit(proto::io::Op::CloseUdp(pair.rtcp));
-        }
     }
 }

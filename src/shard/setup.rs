@@ -27,7 +27,7 @@ use crate::egress::numbering::Numbering;
 use crate::egress::track::{Route, Sent, TrackOut, Unicast};
 
 /// Bits a second that the report interval is reckoned from; above 40 kbit/s the minimum of 5 s decides.
-pub(super) const SESSION_BANDWIDTH: u64 = 1_000_000;
+const SESSION_BANDWIDTH: u64 = 1_000_000;
 
 /// Sessions that one connection may begin: their channels are 256 in all, and each request looks at all of them.
 const SESSIONS_A_CONNECTION: usize = 64;
@@ -331,8 +331,8 @@ impl Shard {
         claim
     }
 
-    /// The pace of sender reports; the first one is sent when the track begins to flow and needs no interval.
-    fn interval(&mut self) -> Interval {
+    /// The pace of reports; the first one is sent when the track begins to flow and needs no interval.
+    pub(super) fn interval(&mut self) -> Interval {
         let mut interval = Interval::new(SESSION_BANDWIDTH, Minimum::Fixed);
         interval.next(Members::UNICAST, self.ports.random.random());
         interval

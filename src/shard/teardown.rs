@@ -137,7 +137,7 @@ impl Shard {
     /// A publisher that says goodbye ends its stream; one that is lost may come back.
     fn end_ingest(&mut self, ingest: &Ingest, key: SessionKey, reason: &str) {
         for track in &ingest.tracks {
-            self.release_ingest(track);
+            self.release_way_in(&track.way);
         }
         let publication = self.publications.get_mut(ingest.tenure);
         match publication.is_some_and(|publication| publication.is_recorded_by(key)) && reason != TORN_DOWN {
