@@ -297,6 +297,7 @@ impl Shard {
                 self.connections.insert(Connection::new(conn, peer, local, self.now));
                 tracing::debug!(%peer, "connection");
             }
+            Event::Connected { .. } => {}
             Event::AcceptRefused { error, .. } => {
                 tracing::warn!(%error, "connections wait: raise the limit of open files (ulimit -n)");
             }

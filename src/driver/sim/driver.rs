@@ -330,6 +330,10 @@ impl Driver for SimDriver {
         Ok((Udp(index), address))
     }
 
+    fn connect(&mut self, _: SocketAddr) -> io::Result<Conn> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn attach(&mut self, socket: Detached) -> io::Result<Conn> {
         let loose = socket.0.downcast::<Loose>().map_err(|_| {
             io::Error::new(io::ErrorKind::InvalidInput, "the connection comes from a driver of another kind")

@@ -194,6 +194,10 @@ impl Driver for UringDriver {
         self.datagrams.bind(&mut self.core, address, options)
     }
 
+    fn connect(&mut self, _: SocketAddr) -> io::Result<Conn> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn attach(&mut self, socket: Detached) -> io::Result<Conn> {
         self.connections.attach(&mut self.core, socket)
     }
