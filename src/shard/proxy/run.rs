@@ -154,7 +154,8 @@ impl Shard {
         self.close_run(proxy);
         proxy.lost_at = proxy.lost_at.or(proxy.offer.relay().is_some().then_some(now));
         let wait = proxy.back_off.next(self.ports.random.random());
-        tracing::warn!(path = %proxy.spec.path, source = %proxy.spec.url, %reason, again_in = ?wait, "source lost");
+        let what = if proxy.lost_at == Some(now) { "source lost" } else { "source not available" };
+        tracing::warn!(path = %proxy.spec.path, source = %proxy.spec.url, %reason, again_in = ?wait, "{what}");
         proxy.failure = Some(reason);
         proxy.phase = Phase::Waiting(now + wait);
     }
