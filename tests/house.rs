@@ -48,6 +48,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("quinn_udp", &["fallback", "loadtest"]),
     ("rand", &["src/control", "src/media", "src/shard", "src/stream"]),
     ("rustix", &["src/cli", "src/control", "fallback", "loadtest"]),
+    ("rustls", &["src/shard"]),
+    ("rustls_native_certs", &["src/shard"]),
     ("serde", &["loadtest"]),
     ("serde_json", &["loadtest"]),
     ("sha2", &["src/proto"]),

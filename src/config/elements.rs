@@ -47,7 +47,7 @@ pub(super) fn output(node: &Node<'_>, report: &mut Report) -> Output {
 
 /// `<proxy>`. None when it is switched off by an empty `url` or, which is reported, wrong.
 pub(super) fn proxy(node: &Node<'_>, report: &mut Report) -> Option<Proxy> {
-    node.expect(&["suffix", "url", "user", "pass", "transfer", "ondemand", "output"], report);
+    node.expect(&["suffix", "url", "user", "pass", "transfer", "ondemand", "verify", "output"], report);
     if node.text("url").is_none() {
         report.warn(node.place_of("url"), &format!("{}/url", node.path), "empty: this proxy is switched off");
         return None;
@@ -56,6 +56,7 @@ pub(super) fn proxy(node: &Node<'_>, report: &mut Report) -> Option<Proxy> {
     let url = node.value("url", SOURCE, |text| values::url(text, &SOURCE_SCHEMES), report);
     let transfer = node.value("transfer", TRANSFER, transfer, report).unwrap_or_default();
     let ondemand = node.value("ondemand", SWITCH, values::switch, report).unwrap_or(true);
+    let verify = node.value("verify", SWITCH, values::switch, report).unwrap_or(false);
     let output = node.child("output").map(|node| output(&node, report));
     Some(Proxy {
         suffix: suffix?,
@@ -64,6 +65,7 @@ pub(super) fn proxy(node: &Node<'_>, report: &mut Report) -> Option<Proxy> {
         pass: Secret::from(node.text("pass").unwrap_or_default()),
         transfer,
         ondemand,
+        verify,
         output,
         place: node.element.place.clone(),
     })

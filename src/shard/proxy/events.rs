@@ -61,11 +61,13 @@ impl Shard {
             Event::Packet { media, kind, payload } => self.take_packet(proxy, media, kind, &payload),
             Event::Ended => self.close_run(proxy),
             Event::Failed(failure) => {
-                if proxy.run().is_some_and(|run| run.is_leaving) {
-                    return self.close_run(proxy);
-                }
+                let is_hopeless = match proxy.run() {
+                    Some(run) if run.is_leaving => return self.close_run(proxy),
+                    Some(run) => run.is_hopeless,
+                    None => false,
+                };
                 self.lose_source(proxy, &failure.to_string());
-                if is_final(&failure) {
+                if is_hopeless || is_final(&failure) {
                     let reason = proxy.failure.clone().unwrap_or_default();
                     proxy.offer.refuse(&StreamError::Unavailable(reason));
                 }

@@ -19,6 +19,7 @@ use super::datagrams::UdpPair;
 use super::inflow::Inflow;
 use super::offer::Offer;
 use super::session::Numbers;
+use super::tls::TlsConfig;
 use crate::stream::catalog::ShardIndex;
 use back_off::BackOff;
 use line::{Leaving, Line};
@@ -40,6 +41,8 @@ pub struct ProxySpec {
     pub transfer: Transfer,
     /// Whether it is pulled only while somebody watches.
     pub is_on_demand: bool,
+    /// How a server is trusted that is asked over TLS.
+    pub tls: TlsConfig,
 }
 
 /// Names a proxy on its home shard.
@@ -105,6 +108,8 @@ struct Run {
     heard: Option<Time>,
     /// What the connection's last error was.
     error: Option<String>,
+    /// Whether the same would happen again at once: nobody needs to wait for another attempt.
+    is_hopeless: bool,
     /// Whether it is to end: nobody wants it.
     is_leaving: bool,
 }

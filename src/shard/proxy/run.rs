@@ -53,11 +53,7 @@ impl Shard {
     /// Bytes have come from another server.
     pub(in crate::shard) fn proxy_received(&mut self, conn: Conn, span: Span) {
         let Some(key) = self.proxies.of_conn(conn) else { return };
-        self.with_proxy(key, |shard, proxy| {
-            if let Some(run) = proxy.run() {
-                run.client.handle_bytes(shard.now, shard.ports.driver.bytes(span));
-            }
-        });
+        self.with_proxy(key, |shard, proxy| shard.line_received(proxy, span));
     }
 
     /// A connection to another server has ended, or did not come about.
@@ -239,6 +235,7 @@ impl Shard {
             plays_since: None,
             heard: None,
             error: None,
+            is_hopeless: false,
             is_leaving: false,
         }));
     }
