@@ -18,7 +18,7 @@ pub fn proxies(settings: &Settings, shards: u16) -> Vec<Arc<ProxySpec>> {
     let trusting = TlsConfig::new(false);
     let verifying = settings.proxies.iter().any(|proxy| proxy.verify).then(|| TlsConfig::new(true));
     let specs = settings.proxies.iter().enumerate().filter_map(|(index, proxy)| {
-        let url = match Url::parse(&proxy.url) {
+        let url = match Url::parse(&proxy.url).or_else(|_| Url::parse_http(&proxy.url)) {
             Ok(url) => url,
             Err(error) => {
                 tracing::error!(suffix = %proxy.suffix, %error, "proxy/url cannot be used");

@@ -8,7 +8,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use proto::client::Endpoint;
 use proto::io::{Conn, Op, Piece, Pieces, Span};
-use proto::rtsp::uri::Scheme;
 use proto::time::Time;
 
 use super::{Proxies, Proxy, ProxyKey};
@@ -114,7 +113,7 @@ impl Shard {
     pub(super) fn open_line(&mut self, key: ProxyKey, proxy: &mut Proxy, endpoint: &Endpoint) {
         self.leave_line(proxy);
         if let Some(run) = proxy.run() {
-            run.line.secure_host = (endpoint.scheme == Scheme::Rtsps).then(|| endpoint.host.clone());
+            run.line.secure_host = (endpoint.scheme.is_tls()).then(|| endpoint.host.clone());
         }
         let Ok(address) = endpoint.host.parse::<IpAddr>() else {
             let ticket = self.next_ticket(Asker::Proxy(key));

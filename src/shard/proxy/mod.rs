@@ -4,12 +4,13 @@ mod arrive;
 mod back_off;
 mod events;
 mod line;
+mod puller;
 mod run;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use proto::client::{Client, Credentials, Transfer, Url};
+use proto::client::{Credentials, Transfer, Url};
 use proto::io::Conn;
 use proto::sdp::Session;
 use proto::time::Time;
@@ -23,6 +24,7 @@ use super::tls::TlsConfig;
 use crate::stream::catalog::ShardIndex;
 use back_off::BackOff;
 use line::{Leaving, Line};
+use puller::{Pictures, Puller};
 
 /// What is pulled from where; constant while the program runs.
 #[derive(Clone, Debug)]
@@ -90,7 +92,9 @@ enum Phase {
 /// One attempt, from the first connection to its end.
 #[derive(Debug)]
 struct Run {
-    client: Client,
+    client: Puller,
+    /// Makes packets of an HTTP server's pictures; None with RTSP.
+    pictures: Option<Pictures>,
     line: Line,
     /// What the server has described; None before.
     described: Option<Box<Session>>,
