@@ -13,6 +13,7 @@ mod driver;
 mod files;
 mod house;
 mod judge;
+mod mjpeg;
 mod players;
 mod playing;
 mod program;
