@@ -27,4 +27,5 @@ mod server;
 mod sessions;
 mod setup;
 mod simulation;
+mod soak;
 mod stalls;
