@@ -63,7 +63,7 @@ fn play(url: &str, over: Over, recipe: &'static Recipe) -> Result<Run, String> {
     }
     // Elements of one argument each, as gst-launch wants them.
     let arguments: Vec<String> = arguments.iter().flat_map(|word| words(word)).collect();
-    let ended = run("env", &arguments, Duration::from_secs(u64::from(SECONDS) + 12));
+    let ended = run("env", &arguments, Duration::from_secs(u64::from(SECONDS) + 25));
     let log = fs::read(log).map_err(|error| format!("no log: {error}"))?;
     let has = |text: &[u8]| log.windows(text.len()).any(|window| window == text);
     match ended {
