@@ -21,7 +21,10 @@ use crate::media::folder::Folder;
 use crate::media::pool::{self, Pool, PoolSettings};
 use crate::shard::limits::Limits;
 use crate::shard::settings::{MayPublish, Settings as ShardSettings};
+use crate::stream::refragment::PacketSizes;
 use crate::stream::registry::OnRepublish;
+use crate::stream::relay::LiveLimits;
+use crate::stream::window::WindowLimits;
 
 /// Files whose URLs are printed at start.
 const FILES_LISTED_MAX: usize = 20;
@@ -66,7 +69,8 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
     let backend = Backend::choose(settings.backend).map_err(RunError::Backend)?;
     let signals = signals()?;
     let mtu_bytes = usize::from(settings.mtu);
-    let streams = Streams::start(sources(&settings), mtu_bytes, on_republish(&settings));
+    let cache = cache_limits(&settings);
+    let streams = Streams::start(sources(&settings), mtu_bytes, cache, on_republish(&settings));
     let common = Common {
         backend,
         settings: Arc::new(shard_settings(&settings, listen.clone())),
@@ -164,6 +168,7 @@ fn bracketed(host: IpAddr) -> String {
 }
 
 fn shard_settings(settings: &Settings, listen: Vec<SocketAddr>) -> ShardSettings {
+    let has_ipv6 = listen.iter().any(|address| address.is_ipv6() && !address.ip().is_loopback());
     ShardSettings {
         listen,
         session_timeout: Duration::from_secs(settings.session_timeout_s.into()),
@@ -179,6 +184,10 @@ fn shard_settings(settings: &Settings, listen: Vec<SocketAddr>) -> ShardSettings
             NonZero::new(settings.max_sessions_per_ip).map(NonZero::get),
         )),
         gop_cache: settings.gop_cache,
+        live: LiveLimits {
+            packets: PacketSizes::new(settings.mtu.into(), has_ipv6),
+            cache: cache_limits(settings),
+        },
         may_publish: match settings.publish {
             Publish::Off => MayPublish::Nobody,
             Publish::Local => MayPublish::Local,
@@ -189,6 +198,14 @@ fn shard_settings(settings: &Settings, listen: Vec<SocketAddr>) -> ShardSettings
         source_start: Duration::from_millis(settings.source_start_ms.into()),
         source_grace: Duration::from_secs(settings.source_grace_s.into()),
         shutdown: Duration::from_secs(settings.shutdown_s.into()),
+    }
+}
+
+fn cache_limits(settings: &Settings) -> WindowLimits {
+    WindowLimits {
+        age: Duration::from_secs(settings.gop_cache_s.into()),
+        bytes: settings.gop_cache_mb as usize * 1024 * 1024,
+        lag: Duration::from_millis(settings.slow_reader_ms.into()),
     }
 }
 

@@ -228,8 +228,8 @@ impl Shard {
 
     fn new_relay(&mut self, grant: Grant, path: &Arc<str>, tracks: &[Track]) -> Box<Relay> {
         let wall = self.ports.driver.wall();
-        let random = &mut self.ports.random;
-        Box::new(Relay::new(grant.stream, path, tracks.to_vec(), self.now, wall, random))
+        let (limits, random) = (&self.settings.live, &mut self.ports.random);
+        Box::new(Relay::new(grant.stream, path, tracks.to_vec(), limits, self.now, wall, random))
     }
 
     fn subscribe_to(&mut self, tenure: u64, path: Arc<str>, subscriber: Subscriber) {
