@@ -9,7 +9,7 @@ use crate::client::Client;
 use crate::client::publisher::Publisher;
 use crate::client::viewer::{BOTH, Over};
 use crate::corpus::{Audio, Recipe, Video, folder};
-use crate::judge::elementary::file_nal_units;
+use crate::judge::elementary::{Unit, file_nal_units};
 use crate::judge::ffmpeg::{Scratch, Seen, keep_and_see, see, source};
 use crate::judge::{self, Verdict, constant};
 use crate::server::{Backend, Server, on_both_backends, scratch};
@@ -231,10 +231,10 @@ const PICTURES: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=camera\r\nc=IN IP4 
     m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\na=control:streamid=0\r\n";
 
 /// Sends one picture in packets of up to 60 kB; returns how many of them no datagram holds.
-fn send_picture(publisher: &mut Publisher, time: f64, units: &[Vec<u8>]) -> usize {
-    let timestamp = (time * 90_000.0).round() as i64 as u32;
+fn send_picture(publisher: &mut Publisher, picture: &Unit) -> usize {
+    let timestamp = (picture.time * 90_000.0).round() as i64 as u32;
     let mut packets = Vec::new();
-    for unit in units {
+    for unit in &picture.pieces {
         if unit.len() <= 60_000 {
             packets.push(unit.clone());
             continue;
@@ -259,13 +259,13 @@ fn judge_large(server: &Server, over: Over, recipe: &'static Recipe) -> Verdict 
     let mut publisher = Publisher::of(client, &url, Over::Tcp);
     publisher.setup(96);
     publisher.client.request("RECORD", &url, &[]).expect(200);
-    let units = file_nal_units(recipe)?;
+    let pictures = file_nal_units(recipe)?;
     let mut large = 0;
     let played = thread::scope(|scope| {
         let (mut player, began) = (None, Instant::now());
-        for (index, (time, units)) in (0..).zip(&units) {
+        for (index, picture) in (0..).zip(&pictures) {
             thread::sleep(Duration::from_millis(40 * index).saturating_sub(began.elapsed()));
-            large += send_picture(&mut publisher, *time, units);
+            large += send_picture(&mut publisher, picture);
             player.get_or_insert_with(|| {
                 scope.spawn(|| {
                     let input = ["-rtsp_transport", over.name(), "-buffer_size", "4000000", "-i", &url];

@@ -60,6 +60,10 @@ impl Driver for TokioDriver {
         self.sockets.bind(address, options)
     }
 
+    fn connect(&mut self, address: SocketAddr) -> io::Result<Conn> {
+        self.sockets.connect(address)
+    }
+
     fn attach(&mut self, socket: Detached) -> io::Result<Conn> {
         let _context = self.runtime.enter();
         self.sockets.attach(socket)

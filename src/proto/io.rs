@@ -6,7 +6,7 @@
 
 use std::any::Any;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -144,6 +144,13 @@ pub enum Event {
         /// The address it connected to.
         local: SocketAddr,
     },
+    /// A connection that [`Driver::connect`] began is open. Receiving is on already.
+    Connected {
+        /// Which connection.
+        conn: Conn,
+        /// Our address on it.
+        local: SocketAddr,
+    },
     /// No connection can be accepted until a descriptor is free; the driver goes on by itself then.
     AcceptRefused {
         /// On which listener.
@@ -158,8 +165,8 @@ pub enum Event {
         /// Where they lie: [`Driver::bytes`].
         span: Span,
     },
-    /// The peer has closed its side, or the connection is broken; nothing more is received. The connection stays
-    /// until [`Op::Close`].
+    /// The peer has closed its side, or the connection is broken or could not be opened; nothing more is received.
+    /// The connection stays until [`Op::Close`].
     Ended {
         /// Which connection.
         conn: Conn,
@@ -209,11 +216,24 @@ pub struct UdpOptions {
     pub ingest: bool,
     /// How long an entry waits for a full socket before it is shed.
     pub patience: Duration,
+    /// Joins the multicast group whose address is bound; None for a socket of its own.
+    pub membership: Option<Membership>,
+}
+
+/// How a multicast group is received.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Membership {
+    /// Local address of the interface that hears the group and sends to it; None leaves it to routing. A scope in the
+    /// group's own address comes first.
+    pub interface: Option<IpAddr>,
+    /// The only sender that is heard (source-specific multicast, RFC 4607); None hears all.
+    pub source: Option<IpAddr>,
 }
 
 impl Default for UdpOptions {
     fn default() -> UdpOptions {
-        UdpOptions { multicast_ttl: 16, ingest: false, patience: Duration::from_millis(1_000) }
+        let patience = Duration::from_millis(1_000);
+        UdpOptions { multicast_ttl: 16, ingest: false, patience, membership: None }
     }
 }
 
@@ -250,7 +270,17 @@ pub trait Driver {
     fn listen(&mut self, address: SocketAddr) -> io::Result<(Listener, SocketAddr)>;
 
     /// Binds a UDP socket and receives from the next turn on. Errors are those of `socket` and `bind`.
+    ///
+    /// With [`UdpOptions::membership`] the address is a group's, any number of sockets and programs receive it side by
+    /// side, and [`Op::CloseUdp`] leaves it. Errors are also those of joining: no interface has the given address, no
+    /// route leads to the group, or address, interface and source are not of one family.
     fn bind(&mut self, address: SocketAddr, options: &UdpOptions) -> io::Result<(Udp, SocketAddr)>;
+
+    /// Connects to `address` from the next turn on. Answered by [`Event::Connected`], or by [`Event::Ended`] with the
+    /// error; there is no time limit but the system's, which is minutes. [`Op::Close`] ends it at any moment, answered by
+    /// [`Event::Closed`]. [`Op::Stop`] and [`Op::Resume`] say beforehand whether it will receive; a send or a detach
+    /// before it is open is the caller's mistake and ignored. Errors are those of `socket`.
+    fn connect(&mut self, address: SocketAddr) -> io::Result<Conn>;
 
     /// Takes over a connection that another driver of the same kind gave away. Receiving is on from the next turn.
     fn attach(&mut self, socket: Detached) -> io::Result<Conn>;

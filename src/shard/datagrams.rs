@@ -37,8 +37,8 @@ pub struct UdpPairs {
     viewers: HashMap<SocketAddr, Viewer>,
     /// Sessions that may be behind a translating router, by address.
     movable: HashMap<IpAddr, Vec<SessionKey>>,
-    /// Sockets that receive what publishers send.
-    publishers: HashMap<Udp, Arriving>,
+    /// Sockets that receive what is sent to us.
+    senders: HashMap<Udp, Arriving>,
     /// Datagrams from addresses that belong to no session.
     pub strangers: u64,
 }
@@ -73,15 +73,15 @@ impl UdpPairs {
     }
 
     /// Remembers whose track comes to a pair; `media` is its first socket.
-    pub fn register_publisher(&mut self, pair: &UdpPair, media: Arriving) {
-        self.publishers.insert(pair.rtp, media);
-        self.publishers.insert(pair.rtcp, Arriving { is_media: false, ..media });
+    pub fn register_sender(&mut self, pair: &UdpPair, media: Arriving) {
+        self.senders.insert(pair.rtp, media);
+        self.senders.insert(pair.rtcp, Arriving { is_media: false, ..media });
     }
 
     /// Forgets a pair that is closed.
-    pub fn forget_publisher(&mut self, pair: &UdpPair) {
-        self.publishers.remove(&pair.rtp);
-        self.publishers.remove(&pair.rtcp);
+    pub fn forget_sender(&mut self, pair: &UdpPair) {
+        self.senders.remove(&pair.rtp);
+        self.senders.remove(&pair.rtcp);
     }
 
     /// Remembers where a track's datagrams will come from.
@@ -180,8 +180,8 @@ impl Shard {
     /// Takes what came on a UDP socket: of a publisher its media; of viewers reports, and the packets by which they
     /// open their routers.
     pub(super) fn handle_datagrams(&mut self, udp: Udp, from: SocketAddr, span: Span, segment: u16) {
-        if let Some(arriving) = self.udp.publishers.get(&udp) {
-            return self.handle_published_datagrams(*arriving, from, span, segment);
+        if let Some(arriving) = self.udp.senders.get(&udp) {
+            return self.handle_arriving(*arriving, from, span, segment);
         }
         let first = Span { size: span.size.min(u32::from(segment.max(1))), ..span };
         let viewer = self.udp.viewer(from).or_else(|| self.move_viewer(udp, from, first));

@@ -3,15 +3,15 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use proto::io::Conn;
 use proto::time::Time;
 use proto::track::Track;
 
+use super::offer::Offer;
 use super::session::SessionKey;
 use super::turn::Shard;
-use crate::stream::catalog::{Grant, Notice, Order, Pulse, ShardIndex, StreamError, Subscriber};
+use crate::stream::catalog::{Grant, Notice, Order, Pulse, ShardIndex, StreamError, StreamId, Subscriber};
 use crate::stream::relay::Relay;
 
 /// One stream that is published here.
@@ -19,18 +19,15 @@ use crate::stream::relay::Relay;
 pub struct Publication {
     /// By what right.
     pub grant: Grant,
-    /// Its path, without the leading slash.
-    pub path: Arc<str>,
     /// What was announced.
     pub tracks: Vec<Track>,
     /// The stream; None until it has been handed over.
-    pub relay: Option<Box<Relay>>,
+    pub offer: Offer,
     /// Tells the catalog when the publisher was last heard.
     pub pulse: Arc<Pulse>,
     publisher: Publisher,
     /// Whether RECORD was answered.
     is_recorded: bool,
-    waiting: Vec<Waiting>,
 }
 
 /// Who sends a stream.
@@ -42,14 +39,6 @@ pub enum Publisher {
     Session(SessionKey),
     /// Nobody since then.
     Gone(Time),
-}
-
-/// A subscriber that is answered once the stream is known well enough.
-#[derive(Debug)]
-struct Waiting {
-    since: Time,
-    path: Arc<str>,
-    subscriber: Subscriber,
 }
 
 /// All of them by tenure, and the paths that are published to anywhere.
@@ -68,11 +57,6 @@ impl Publications {
     /// A stream that is published here.
     pub fn get_mut(&mut self, tenure: u64) -> Option<&mut Publication> {
         self.streams.get_mut(&tenure)
-    }
-
-    /// The stream that a session is about to send, or sends.
-    pub fn relay(&mut self, tenure: u64) -> Option<&mut Relay> {
-        self.streams.get_mut(&tenure)?.relay.as_deref_mut()
     }
 }
 
@@ -98,28 +82,10 @@ impl Publication {
         self.publisher == Publisher::Announced(conn)
     }
 
-    /// Whether the stream can be described and media has come or will come.
-    fn is_ready(&self) -> bool {
-        self.is_recorded && self.relay.as_ref().is_some_and(|relay| relay.is_described())
-    }
-
-    /// Answers those who wait, once there is an answer.
+    /// Answers those who wait, once media has come or will come and there is an answer.
     pub fn serve_waiting(&mut self) {
-        if self.waiting.is_empty() || !self.is_ready() {
-            return;
-        }
-        let Some(relay) = &mut self.relay else { return };
-        for Waiting { path, subscriber, .. } in self.waiting.drain(..) {
-            relay.fanout().subscribe(&path, subscriber);
-        }
-    }
-
-    fn refuse_waiting(&mut self, now: Time, patience: Duration) {
-        let is_late = |waiting: &Waiting| now.since(waiting.since) >= patience;
-        for Waiting { path, subscriber, .. } in self.waiting.extract_if(.., |waiting| is_late(waiting)) {
-            let reason = "the publisher has sent nothing yet that could be described".to_owned();
-            let answer = Err(StreamError::Unavailable(reason));
-            (subscriber.deliver)(Notice::Subscribed { path, answer });
+        if self.is_recorded {
+            self.offer.serve();
         }
     }
 }
@@ -143,26 +109,21 @@ impl Shard {
         tracks: Vec<Track>,
         pulse: Arc<Pulse>,
     ) {
-        let relay = (!grant.inherits).then(|| self.new_relay(grant, &path, &tracks));
+        let relay = (!grant.inherits).then(|| self.new_relay(grant.stream, &path, tracks.clone()));
         let publisher = Publisher::Announced(conn);
-        let publication = Publication {
-            grant,
-            path,
-            tracks,
-            relay,
-            pulse,
-            publisher,
-            is_recorded: false,
-            waiting: Vec::new(),
-        };
+        let offer = Offer::new(path, relay);
+        let publication = Publication { grant, tracks, offer, pulse, publisher, is_recorded: false };
         self.publications.streams.insert(grant.tenure, publication);
     }
 
     /// Obeys what the catalog passes on.
     pub(super) fn handle_order(&mut self, tenure: u64, order: Order) {
+        if let Some(key) = self.proxies.find(tenure) {
+            return self.order_proxy(key, order);
+        }
         match order {
             Order::Subscribe { path, subscriber } => self.subscribe_to(tenure, path, subscriber),
-            Order::Unsubscribe(shard) => self.unsubscribe_from(tenure, shard),
+            Order::Unsubscribe { stream, shard } => self.unsubscribe_from(tenure, stream, shard),
             Order::Yield { to } => self.yield_publication(tenure, to),
         }
     }
@@ -173,12 +134,12 @@ impl Shard {
             // The claimant is gone again: so is the stream, once this is dropped.
             return;
         };
-        let (grant, path, tracks) = (publication.grant, publication.path.clone(), publication.tracks.clone());
-        let relay = relay.unwrap_or_else(|| self.new_relay(grant, &path, &tracks));
+        let (grant, path, tracks) =
+            (publication.grant, publication.offer.path.clone(), publication.tracks.clone());
+        let relay = relay.unwrap_or_else(|| self.new_relay(grant.stream, &path, tracks.clone()));
         let now = self.now;
         if let Some(publication) = self.publications.streams.get_mut(&tenure) {
-            let relay = publication.relay.insert(relay);
-            relay.restart(now);
+            publication.offer.put(relay).restart(now);
             publication.serve_waiting();
             if let Publisher::Session(key) = publication.publisher
                 && let Some(conn) = self.sessions.get(key).and_then(|session| session.conn)
@@ -191,12 +152,10 @@ impl Shard {
     /// The publisher said goodbye, or never began: its viewers are told at once.
     pub(super) fn end_publication(&mut self, tenure: u64, reason: &str) {
         let Some(mut publication) = self.publications.streams.remove(&tenure) else { return };
-        if let Some(relay) = &mut publication.relay {
+        if let Some(relay) = publication.offer.relay() {
             relay.end(reason);
         }
-        for Waiting { path, subscriber, .. } in publication.waiting.drain(..) {
-            (subscriber.deliver)(Notice::Subscribed { path, answer: Err(StreamError::NotFound) });
-        }
+        publication.offer.refuse(&StreamError::NotFound);
         self.ports.catalog.release(publication.grant);
     }
 
@@ -211,9 +170,11 @@ impl Shard {
     /// Ends what waited for long enough.
     pub(super) fn keep_publications(&mut self) {
         let (now, patience, grace) = (self.now, self.settings.source_start, self.settings.source_grace);
+        let nothing = "the publisher has sent nothing yet that could be described";
+        let nothing = StreamError::Unavailable(nothing.to_owned());
         let mut lost = Vec::new();
         for (tenure, publication) in &mut self.publications.streams {
-            publication.refuse_waiting(now, patience);
+            publication.offer.refuse_late(now, patience, &nothing);
             if let Publisher::Gone(since) = publication.publisher
                 && now.since(since) >= grace
             {
@@ -226,10 +187,10 @@ impl Shard {
         }
     }
 
-    fn new_relay(&mut self, grant: Grant, path: &Arc<str>, tracks: &[Track]) -> Box<Relay> {
+    pub(super) fn new_relay(&mut self, stream: StreamId, path: &str, tracks: Vec<Track>) -> Box<Relay> {
         let wall = self.ports.driver.wall();
         let (limits, random) = (&self.settings.live, &mut self.ports.random);
-        Box::new(Relay::new(grant.stream, path, tracks.to_vec(), limits, self.now, wall, random))
+        Box::new(Relay::new(stream, path, tracks, limits, self.now, wall, random))
     }
 
     fn subscribe_to(&mut self, tenure: u64, path: Arc<str>, subscriber: Subscriber) {
@@ -238,25 +199,25 @@ impl Shard {
             (subscriber.deliver)(Notice::Subscribed { path, answer });
             return;
         };
-        publication.waiting.push(Waiting { since: self.now, path, subscriber });
+        publication.offer.subscribe(self.now, path, subscriber);
         publication.serve_waiting();
     }
 
-    fn unsubscribe_from(&mut self, tenure: u64, shard: ShardIndex) {
-        if let Some(relay) = self.publications.relay(tenure) {
-            relay.fanout().unsubscribe(shard);
+    fn unsubscribe_from(&mut self, tenure: u64, stream: StreamId, shard: ShardIndex) {
+        if let Some(publication) = self.publications.streams.get_mut(&tenure) {
+            publication.offer.unsubscribe(stream, shard);
         }
     }
 
     fn yield_publication(&mut self, tenure: u64, to: Option<(Subscriber, u64)>) {
         let publication = self.publications.streams.remove(&tenure);
         let (mut relay, publisher) = match publication {
-            Some(publication) => {
-                for Waiting { path, subscriber, .. } in publication.waiting {
+            Some(mut publication) => {
+                for (path, subscriber) in publication.offer.take_waiting() {
                     // The catalog knows who has the path now.
                     self.ports.catalog.subscribe(&path, subscriber);
                 }
-                (publication.relay, Some(publication.publisher))
+                (publication.offer.take(), Some(publication.publisher))
             }
             None => (None, None),
         };

@@ -1,7 +1,6 @@
 //! RECORD (RFC 2326 section 10.11), and the SETUP of what a client is going to send.
 
 use proto::io::{Conn, UdpOptions};
-use proto::rtp::reorder::Reorder;
 use proto::rtsp::headers::transport::{Delivery, Lower, Mode, Pair, Transport};
 use proto::rtsp::message::{Request, Response};
 use proto::rtsp::status::Status;
@@ -12,7 +11,8 @@ use std::net::SocketAddr;
 
 use super::announce::{Announced, ClaimState};
 use super::connection::Refusal;
-use super::ingest::{Arriving, Ingest, TrackIn, WayIn};
+use super::inflow::{Inflow, TrackIn, WayIn};
+use super::ingest::{Arriving, Ingest, Sender};
 use super::request::Outcome;
 use super::session::{Carrier, SessionId, SessionKey, Source, State};
 use super::turn::Shard;
@@ -67,20 +67,20 @@ impl Shard {
             let reason = "the session was set up to play";
             return Refusal::new(Status::METHOD_NOT_VALID_IN_THIS_STATE, reason).into();
         };
-        let (tenure, count) = (ingest.tenure, ingest.tracks.len());
+        let (tenure, count) = (ingest.tenure, ingest.inflow.tracks.len());
         let Some(publication) = self.publications.get_mut(tenure) else {
             return Refusal::new(Status::FORBIDDEN, "another publisher has taken the path over").into();
         };
         if count < publication.tracks.len() {
             return Refusal::new(Status::BAD_REQUEST, "a track that was announced is not set up").into();
         }
-        if publication.relay.is_none() {
+        if publication.offer.relay().is_none() {
             // It is on its way from the shard of the publisher before; media would find nothing to go to.
             return Outcome::Wait;
         }
         publication.record(key);
         publication.pulse.beat(self.now);
-        tracing::info!(session = %session.id, path = %publication.path, "publishing begins");
+        tracing::info!(session = %session.id, path = %publication.offer.path, "publishing begins");
         let response = Response::new(Status::OK).header("Session", session.id.to_string());
         publication.serve_waiting();
         let session = &mut self.sessions[key];
@@ -113,7 +113,8 @@ impl Shard {
             },
         };
         if let WayIn::Datagrams { pair, .. } = &granted.way {
-            self.udp.register_publisher(pair, Arriving { session: key, track, is_media: true });
+            let sender = Sender::Session(key);
+            self.udp.register_sender(pair, Arriving { sender, track, is_media: true });
         }
         let interval = self.interval();
         let reporter = self.ports.random.random();
@@ -121,17 +122,7 @@ impl Shard {
         let Source::Ingest(ingest) = &mut session.source else {
             return Err(Refusal::new(Status::INTERNAL_SERVER_ERROR, ""));
         };
-        ingest.tracks.push(TrackIn {
-            track,
-            clock_rate,
-            way: granted.way,
-            view: None,
-            reporter,
-            interval,
-            report_at: None,
-            reorder: Reorder::new(),
-            asked_at: None,
-        });
+        ingest.inflow.tracks.push(TrackIn::new(track, clock_rate, granted.way, reporter, interval));
         let id = self.session_header(key);
         Ok(Response::new(Status::OK).header("Session", id).header("Transport", granted.transport.to_string()))
     }
@@ -150,7 +141,7 @@ impl Shard {
             return Err(Refusal::new(Status::METHOD_NOT_VALID_IN_THIS_STATE, "ANNOUNCE first"));
         };
         let set_up: SmallVec<[u8; 4]> = match session.map(|key| &self.sessions[key].source) {
-            Some(Source::Ingest(ingest)) => ingest.tracks.iter().map(|track| track.track).collect(),
+            Some(Source::Ingest(ingest)) => ingest.inflow.tracks.iter().map(|track| track.track).collect(),
             _ => SmallVec::new(),
         };
         let is_free = |index: &usize| !set_up.contains(&(*index as u8));
@@ -232,7 +223,8 @@ impl Shard {
             mode: Some(Mode::Record),
             ..Transport::default()
         };
-        let way = WayIn::Datagrams { pair, media_from: None, reports_to };
+        let sender = Some(peer.ip());
+        let way = WayIn::Datagrams { pair, sender, media_from: None, reports_to };
         Ok(Granted { way, carrier: Carrier::Unicast, transport })
     }
 
@@ -244,7 +236,7 @@ impl Shard {
         carrier: Carrier,
     ) -> Result<SessionKey, Refusal> {
         let peer = self.may_begin_session(conn)?;
-        let source = Source::Ingest(Box::new(Ingest { tenure, tracks: SmallVec::new() }));
+        let source = Source::Ingest(Box::new(Ingest { tenure, inflow: Inflow::default() }));
         let id = SessionId::new(self.index, self.ports.random.random());
         let key = self.insert_session(conn, id, peer, target, source, carrier);
         let announced = self.connections.get(conn).and_then(|connection| connection.announced.as_ref());

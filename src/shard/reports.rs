@@ -88,7 +88,7 @@ impl Shard {
         for key in connection.sessions.clone() {
             let Some(session) = self.sessions.get(key) else { continue };
             if let Source::Ingest(ingest) = &session.source
-                && let Some((track, is_media)) = ingest.on_channel(channel)
+                && let Some((track, is_media)) = ingest.inflow.on_channel(channel)
             {
                 return self.handle_published(key, track, is_media, payload);
             }

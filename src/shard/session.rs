@@ -169,7 +169,7 @@ impl Session {
     /// Whether the interleaved channel is one of this session's.
     pub fn has_channel(&self, channel: u8) -> bool {
         if let Source::Ingest(ingest) = &self.source {
-            return ingest.on_channel(channel).is_some();
+            return ingest.inflow.on_channel(channel).is_some();
         }
         self.tracks.iter().any(|track| match track.route {
             Route::Interleaved { rtp, rtcp } => rtp == channel || rtcp == channel,

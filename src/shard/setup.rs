@@ -256,6 +256,7 @@ impl Shard {
                     multicast_ttl: self.settings.multicast_ttl,
                     ingest: false,
                     patience: self.settings.slow_reader,
+                    membership: None,
                 };
                 let range = &self.settings.udp_ports;
                 let random = &mut self.ports.random;

@@ -136,7 +136,7 @@ impl Shard {
 
     /// A publisher that says goodbye ends its stream; one that is lost may come back.
     fn end_ingest(&mut self, ingest: &Ingest, key: SessionKey, reason: &str) {
-        for track in &ingest.tracks {
+        for track in &ingest.inflow.tracks {
             self.release_way_in(&track.way);
         }
         let publication = self.publications.get_mut(ingest.tenure);

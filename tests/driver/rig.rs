@@ -42,6 +42,7 @@ pub fn run(name: &'static str, make: fn() -> Option<Box<dyn Driver>>, scenario: 
 /// An event with a copy of its bytes.
 pub enum Seen {
     Accepted { listener: Listener, conn: Conn, peer: SocketAddr, local: SocketAddr },
+    Connected(Conn, SocketAddr),
     Refused(Listener),
     Received(Conn, Vec<u8>),
     Ended(Conn, Option<ErrorKind>),
@@ -55,6 +56,7 @@ impl fmt::Debug for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Seen::Accepted { conn, peer, .. } => write!(f, "accepted {conn:?} from {peer}"),
+            Seen::Connected(conn, local) => write!(f, "connected {conn:?} from {local}"),
             Seen::Refused(listener) => write!(f, "refused on {listener:?}"),
             Seen::Received(conn, bytes) => write!(f, "received {} bytes on {conn:?}", bytes.len()),
             Seen::Ended(conn, error) => write!(f, "ended {conn:?} {error:?}"),
@@ -115,6 +117,14 @@ impl Rig {
 
     pub fn listen(&mut self, address: &str) -> (Listener, SocketAddr) {
         self.driver.listen(address.parse().unwrap()).unwrap()
+    }
+
+    /// Our address on a connection that was opened, once it is.
+    pub fn connected(&self, conn: Conn) -> Option<SocketAddr> {
+        self.seen.iter().find_map(|seen| match seen {
+            Seen::Connected(of, local) if *of == conn => Some(*local),
+            _ => None,
+        })
     }
 
     /// A client of a new listener, and the driver's name for it.
@@ -206,6 +216,7 @@ impl Rig {
     fn keep(&self, event: Event) -> Seen {
         match event {
             Event::Accepted { listener, conn, peer, local } => Seen::Accepted { listener, conn, peer, local },
+            Event::Connected { conn, local } => Seen::Connected(conn, local),
             Event::AcceptRefused { listener, .. } => Seen::Refused(listener),
             Event::Received { conn, span } => Seen::Received(conn, self.driver.bytes(span).to_vec()),
             Event::Ended { conn, error } => Seen::Ended(conn, error.map(|error| error.kind())),
