@@ -170,6 +170,15 @@ impl Relay {
         }
     }
 
+    /// What plays begins at `now` with these timestamps of its tracks, by their index. Said before the first packets.
+    pub fn start_at(&mut self, now: Time, starts: impl IntoIterator<Item = (u8, u32)>) {
+        for (index, timestamp) in starts {
+            if let Some(track) = self.tracks.get_mut(usize::from(index)) {
+                track.timeline.start_at(now, timestamp);
+            }
+        }
+    }
+
     /// Whatever comes next is of another publisher.
     pub fn restart(&mut self, now: Time) {
         self.skew.reset();

@@ -22,6 +22,9 @@ const SKEW_MIN: Duration = Duration::from_secs(10);
 /// A sender report about a moment further from the packets than this says nothing of them.
 const REPORT_DISTANCE_MAX_S: u32 = 60;
 
+/// A first packet further from the start that its source has named has nothing to do with it: many devices name zero.
+const START_DISTANCE_MAX: Duration = Duration::from_secs(2);
+
 /// From the wall clock of a source to ours, the same for all tracks of a stream.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Skew(Option<i64>);
@@ -54,6 +57,8 @@ pub struct Timeline {
     shift: u32,
     /// A moment of our timeline and the content time it is.
     anchor: (u32, MediaTime),
+    /// A timestamp of the source and its content time, before the first packet.
+    start: Option<(u32, MediaTime)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +86,15 @@ impl Timeline {
     /// wall clock.
     pub fn new(clock_rate: u32, began: Time, origin: NtpTime, first: u32) -> Timeline {
         let anchor = (first, MediaTime::ZERO);
-        Timeline { clock_rate: clock_rate.max(1), began, origin, last: None, shift: first, anchor }
+        Timeline {
+            clock_rate: clock_rate.max(1),
+            began,
+            origin,
+            last: None,
+            shift: first,
+            anchor,
+            start: None,
+        }
     }
 
     /// Maps the timestamp of a packet that came at `now`.
@@ -89,6 +102,7 @@ impl Timeline {
         let has_jumped = match self.last {
             None => {
                 self.begin(now, source, self.shift);
+                self.take_start(source);
                 true
             }
             Some(last) if self.is_jump(&last, now, source) => {
@@ -107,8 +121,15 @@ impl Timeline {
         Moment { timestamp, content: self.content(timestamp), has_jumped }
     }
 
+    /// What plays begins at `at`, and `source` is its timestamp then. Until the first report this aligns tracks whose
+    /// first packets are of other moments.
+    pub fn start_at(&mut self, at: Time, source: u32) {
+        self.start = Some((source, MediaTime(at.since(self.began).as_nanos() as i64)));
+    }
+
     /// Begins anew with the next packet: it is of another source.
     pub fn restart(&mut self, now: Time) {
+        self.start = None;
         if let Some(last) = self.last.take() {
             let elapsed = self.ticks(now.since(last.at)).max(self.clock_rate / 50);
             self.shift = last.highest.wrapping_add(elapsed);
@@ -139,6 +160,15 @@ impl Timeline {
     fn begin(&mut self, now: Time, source: u32, timestamp: u32) {
         self.shift = timestamp.wrapping_sub(source);
         self.anchor = (timestamp, MediaTime(now.since(self.began).as_nanos() as i64));
+    }
+
+    /// Believes the start that was named, if the first packet is near it.
+    fn take_start(&mut self, source: u32) {
+        let Some((start, content)) = self.start.take() else { return };
+        let distance = (source.wrapping_sub(start) as i32).unsigned_abs();
+        if u64::from(distance) <= u64::from(self.clock_rate) * START_DISTANCE_MAX.as_secs() {
+            self.anchor = (start.wrapping_add(self.shift), content);
+        }
     }
 
     fn is_jump(&self, last: &Last, now: Time, source: u32) -> bool {
@@ -241,6 +271,27 @@ mod tests {
         let (video, audio) = (video.map(at(340), 3_600), audio.map(at(340), 320));
         assert_eq!(video.content, audio.content);
         assert_eq!((video.content.0 + 500_000) / 1_000_000, 350);
+    }
+
+    #[test]
+    fn a_start_that_was_named_aligns_first_packets_that_arrive_apart() {
+        let (mut video, mut audio) = (timeline(), Timeline::new(8_000, at(0), ORIGIN, 100));
+        video.start_at(at(20), 5_000);
+        audio.start_at(at(20), u32::MAX);
+        // The first picture is shown 80 ms behind the first sound, and is sent 60 ms before it.
+        let (video, audio) = (video.map(at(20), 5_000 + 7_200), audio.map(at(80), u32::MAX));
+        assert_eq!((video.timestamp, audio.timestamp), (7_000, 100));
+        assert_eq!((video.content.0, audio.content.0), (100_000_000, 20_000_000));
+    }
+
+    #[test]
+    fn a_start_that_is_far_from_the_first_packet_is_not_believed() {
+        let mut timeline = timeline();
+        timeline.start_at(at(20), 0);
+        assert_eq!(timeline.map(at(40), 180_001).content.0, 40_000_000);
+        timeline.start_at(at(50), 183_601);
+        timeline.restart(at(1_000));
+        assert_eq!(timeline.map(at(1_000), 183_601).content.0, 1_000_000_000);
     }
 
     #[test]
