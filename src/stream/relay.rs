@@ -150,10 +150,12 @@ impl Relay {
             track.close(index, &mut self.fanout);
             track.numbering.sequence = track.numbering.sequence.wrapping_add(ahead - 1);
         }
-        track.put(now, &header, packet, is_keyframe_start(&track.codec, &packet[payload]), &mut self.skew);
+        let is_keyframe = is_keyframe_start(&track.codec, &packet[payload]);
+        let moved = track.put(now, &header, packet, is_keyframe, &mut self.skew);
         if header.marker || track.is_whole_in_a_packet() {
             track.close(index, &mut self.fanout);
         }
+        self.follow(index, moved);
         self.learn(index, packet);
         Ok(())
     }
@@ -163,7 +165,9 @@ impl Relay {
         let Some(track) = self.tracks.get_mut(usize::from(index)) else { return };
         match track.source {
             Some(source) if source.ssrc == info.ssrc => {
-                track.timeline.handle_report(info, wall, &mut self.skew);
+                let is_first = self.skew.is_unknown();
+                let moved = track.timeline.handle_report(info, wall, &mut self.skew);
+                self.follow(index, moved.filter(|_| is_first));
             }
             Some(_) => {}
             None => track.early = Some((*info, wall)),
@@ -227,6 +231,14 @@ impl Relay {
         &mut self.fanout
     }
 
+    /// The first report of the source has moved one track: the others go with it, until their own reports come. Its wall
+    /// clock may differ from ours by seconds.
+    fn follow(&mut self, index: u8, moved: Option<MediaTime>) {
+        let Some(moved) = moved else { return };
+        let others = self.tracks.iter_mut().zip(0u8..).filter(|(_, other)| *other != index);
+        others.for_each(|(track, _)| track.timeline.follow(moved));
+    }
+
     fn close_all(&mut self) {
         for (index, track) in self.tracks.iter_mut().enumerate() {
             track.close(index as u8, &mut self.fanout);
@@ -276,14 +288,23 @@ impl RelayTrack {
         Ok(ahead)
     }
 
-    fn put(&mut self, now: Time, header: &Header, packet: &[u8], is_keyframe: bool, skew: &mut Skew) {
+    /// Adds a packet to the batch; by how much the source's first report has moved content time, if it waited for this.
+    fn put(
+        &mut self,
+        now: Time,
+        header: &Header,
+        packet: &[u8],
+        is_keyframe: bool,
+        skew: &mut Skew,
+    ) -> Option<MediaTime> {
+        let mut moved = None;
         let open = match &mut self.open {
             Some(open) => open,
             None => {
                 let mut moment = self.timeline.map(now, header.timestamp);
-                if let Some((info, wall)) = self.early.take().filter(|(info, _)| info.ssrc == header.ssrc)
-                    && self.timeline.handle_report(&info, wall, skew)
-                {
+                if let Some((info, wall)) = self.early.take().filter(|(info, _)| info.ssrc == header.ssrc) {
+                    let is_first = skew.is_unknown();
+                    moved = self.timeline.handle_report(&info, wall, skew).filter(|_| is_first);
                     moment = self.timeline.map(now, header.timestamp);
                 }
                 self.numbering.timestamp = moment.timestamp;
@@ -299,6 +320,7 @@ impl RelayTrack {
         };
         open.writer.forward(packet);
         open.keyframe |= is_keyframe;
+        moved
     }
 
     fn close(&mut self, index: u8, fanout: &mut Fanout) {
@@ -432,6 +454,32 @@ mod tests {
         relay.handle_report(0, &info, NtpTime::default() + Duration::from_secs(6));
         relay.handle_packet(at(6_010), 0, &packet(10, 90_000, true, &[0x65, 1])).unwrap();
         assert_eq!(batches.lock().unwrap()[0].meta().pts, MediaTime::from_secs_f64(5.0));
+    }
+
+    #[test]
+    fn the_first_report_moves_all_tracks_together() {
+        // Sound begins before the report about the pictures, or behind it.
+        for begins_before in [true, false] {
+            let (mut relay, batches) = relay();
+            let sound = |relay: &mut Relay, ms: u64| {
+                let timestamp = 4 + 8 * ms as u32;
+                let header =
+                    Header { marker: false, payload_type: 8, sequence: ms as u16, timestamp, ssrc: 5 };
+                relay.handle_packet(at(ms), 1, &[&header.to_bytes()[..], &[0xd5; 160]].concat()).unwrap();
+            };
+            relay.handle_packet(at(0), 0, &packet(10, 0, true, &[0x65, 1])).unwrap();
+            if begins_before {
+                sound(&mut relay, 0);
+            }
+            let ntp = NtpTime::default() + Duration::from_secs(3);
+            let info = SenderInfo { ssrc: 2, ntp, rtp: 0, packets: 0, octets: 0 };
+            relay.handle_report(0, &info, NtpTime::default());
+            relay.handle_packet(at(40), 0, &packet(11, 3_600, true, &[0x41, 1])).unwrap();
+            sound(&mut relay, 40);
+            let batches = batches.lock().unwrap();
+            let last: Vec<_> = batches.iter().rev().take(2).map(|batch| batch.meta().pts.0).collect();
+            assert_eq!(last, [3_040_000_000; 2], "{begins_before}");
+        }
     }
 
     #[test]

@@ -35,6 +35,11 @@ impl Skew {
         self.0 = None;
     }
 
+    /// Whether no report has come yet.
+    pub fn is_unknown(self) -> bool {
+        self.0.is_none()
+    }
+
     /// What to add to the source's wall clock, in nanoseconds; settled by the first report.
     fn settle(&mut self, theirs: NtpTime, ours: NtpTime) -> i64 {
         *self.0.get_or_insert_with(|| {
@@ -59,6 +64,8 @@ pub struct Timeline {
     anchor: (u32, MediaTime),
     /// A timestamp of the source and its content time, before the first packet.
     start: Option<(u32, MediaTime)>,
+    /// How far content time is from that of arrival, as another track's report has told.
+    moved: MediaTime,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +101,7 @@ impl Timeline {
             shift: first,
             anchor,
             start: None,
+            moved: MediaTime::ZERO,
         }
     }
 
@@ -129,24 +137,34 @@ impl Timeline {
 
     /// Begins anew with the next packet: it is of another source.
     pub fn restart(&mut self, now: Time) {
-        self.start = None;
+        (self.start, self.moved) = (None, MediaTime::ZERO);
         if let Some(last) = self.last.take() {
             let elapsed = self.ticks(now.since(last.at)).max(self.clock_rate / 50);
             self.shift = last.highest.wrapping_add(elapsed);
         }
     }
 
-    /// Takes the source's word for when its timestamps were; `wall` is our clock. False when the report is about
-    /// another time than the packets.
-    pub fn handle_report(&mut self, info: &SenderInfo, wall: NtpTime, skew: &mut Skew) -> bool {
-        let Some(last) = self.last else { return false };
+    /// Takes the source's word for when its timestamps were; `wall` is our clock. By how much that moves content time;
+    /// None when the report is about another time than the packets.
+    pub fn handle_report(&mut self, info: &SenderInfo, wall: NtpTime, skew: &mut Skew) -> Option<MediaTime> {
+        let last = self.last?;
         let distance = (info.rtp.wrapping_sub(last.source) as i32).unsigned_abs();
         if distance / self.clock_rate > REPORT_DISTANCE_MAX_S || info.ntp == NtpTime::default() {
-            return false;
+            return None;
         }
         let content = info.ntp.since(self.origin).0.saturating_add(skew.settle(info.ntp, wall));
-        self.anchor = (info.rtp.wrapping_add(self.shift), MediaTime(content));
-        true
+        let timestamp = info.rtp.wrapping_add(self.shift);
+        let before = self.content(timestamp);
+        self.anchor = (timestamp, MediaTime(content));
+        Some(MediaTime(content.saturating_sub(before.0)))
+    }
+
+    /// Goes with another track of the source, whose report has moved content time by so much.
+    pub fn follow(&mut self, moved: MediaTime) {
+        let start = self.start.as_mut().map(|(_, content)| content);
+        for content in [&mut self.anchor.1, &mut self.moved].into_iter().chain(start) {
+            content.0 = content.0.saturating_add(moved.0);
+        }
     }
 
     /// The content time of one of our timestamps.
@@ -159,7 +177,8 @@ impl Timeline {
     /// From now on `source` is `timestamp`, and that is the present.
     fn begin(&mut self, now: Time, source: u32, timestamp: u32) {
         self.shift = timestamp.wrapping_sub(source);
-        self.anchor = (timestamp, MediaTime(now.since(self.began).as_nanos() as i64));
+        let arrival = now.since(self.began).as_nanos() as i64;
+        self.anchor = (timestamp, MediaTime(arrival.saturating_add(self.moved.0)));
     }
 
     /// Believes the start that was named, if the first packet is near it.
@@ -266,7 +285,11 @@ mod tests {
         audio.map(at(0), 0);
         // Their clocks read 1970, and both first packets are of the same moment.
         for timeline in [&mut video, &mut audio] {
-            assert!(timeline.handle_report(&report(NtpTime(2_208_988_800 << 32), 0), wall(310), &mut skew));
+            assert!(
+                timeline
+                    .handle_report(&report(NtpTime(2_208_988_800 << 32), 0), wall(310), &mut skew)
+                    .is_some()
+            );
         }
         let (video, audio) = (video.map(at(340), 3_600), audio.map(at(340), 320));
         assert_eq!(video.content, audio.content);
@@ -305,10 +328,12 @@ mod tests {
     #[test]
     fn a_report_about_another_time_is_not_believed() {
         let mut timeline = timeline();
-        assert!(!timeline.handle_report(&report(wall(0), 0), wall(0), &mut Skew::default()));
+        assert!(timeline.handle_report(&report(wall(0), 0), wall(0), &mut Skew::default()).is_none());
         timeline.map(at(0), 0);
-        assert!(!timeline.handle_report(&report(wall(0), 90_000 * 100), wall(0), &mut Skew::default()));
-        assert!(!timeline.handle_report(&report(NtpTime(0), 0), wall(0), &mut Skew::default()));
+        assert!(
+            timeline.handle_report(&report(wall(0), 90_000 * 100), wall(0), &mut Skew::default()).is_none()
+        );
+        assert!(timeline.handle_report(&report(NtpTime(0), 0), wall(0), &mut Skew::default()).is_none());
     }
 
     #[test]
