@@ -140,7 +140,7 @@ impl Net {
         Wire(link)
     }
 
-    /// Says what becomes of connections to `address` from here on. The name of a driver's listener would hide it.
+    /// Says what becomes of connections to `address` from here on; a listener of a driver there gets none before it is shut.
     pub fn set_door(&self, address: SocketAddr, door: Door) {
         self.0.borrow_mut().doors.insert(address, door);
     }
