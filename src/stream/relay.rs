@@ -171,7 +171,7 @@ impl Relay {
             track.close(index, &mut self.fanout);
             track.numbering.sequence = track.numbering.sequence.wrapping_add(ahead - 1);
         }
-        track.open(now, &header, packet.len(), &mut self.skew);
+        let moved = track.open(now, &header, packet.len(), &mut self.skew);
         if let Err(error) = track.put(&header, packet, &packet[payload], &self.packet_sizes)
             && !std::mem::replace(&mut track.has_indivisible, true)
         {
@@ -182,6 +182,7 @@ impl Relay {
             track.close(index, &mut self.fanout);
             track.keyframe_at = None;
         }
+        self.follow(index, moved);
         self.learn(index, packet);
         Ok(())
     }
@@ -191,10 +192,21 @@ impl Relay {
         let Some(track) = self.tracks.get_mut(usize::from(index)) else { return };
         match track.source {
             Some(source) if source.ssrc == info.ssrc => {
-                track.timeline.handle_report(info, wall, &mut self.skew);
+                let is_first = self.skew.is_unknown();
+                let moved = track.timeline.handle_report(info, wall, &mut self.skew);
+                self.follow(index, moved.filter(|_| is_first));
             }
             Some(_) => {}
             None => track.early = Some((*info, wall)),
+        }
+    }
+
+    /// What plays begins at `now` with these timestamps of its tracks, by their index. Said before the first packets.
+    pub fn start_at(&mut self, now: Time, starts: impl IntoIterator<Item = (u8, u32)>) {
+        for (index, timestamp) in starts {
+            if let Some(track) = self.tracks.get_mut(usize::from(index)) {
+                track.timeline.start_at(now, timestamp);
+            }
         }
     }
 
@@ -247,6 +259,14 @@ impl Relay {
         &mut self.fanout
     }
 
+    /// The first report of the source has moved one track: the others go with it, until their own reports come. Its wall
+    /// clock may differ from ours by seconds.
+    fn follow(&mut self, index: u8, moved: Option<MediaTime>) {
+        let Some(moved) = moved else { return };
+        let others = self.tracks.iter_mut().zip(0u8..).filter(|(_, other)| *other != index);
+        others.for_each(|(track, _)| track.timeline.follow(moved));
+    }
+
     fn close_all(&mut self) {
         for (index, track) in self.tracks.iter_mut().enumerate() {
             track.close(index as u8, &mut self.fanout);
@@ -296,15 +316,17 @@ impl RelayTrack {
         Ok(ahead)
     }
 
-    /// Begins a batch unless one is open.
-    fn open(&mut self, now: Time, header: &Header, size_hint: usize, skew: &mut Skew) {
+    /// Begins a batch unless one is open; by how much the source's first report has moved content time, if it waited
+    /// for this.
+    fn open(&mut self, now: Time, header: &Header, size_hint: usize, skew: &mut Skew) -> Option<MediaTime> {
         if self.open.is_some() {
-            return;
+            return None;
         }
+        let mut moved = None;
         let mut moment = self.timeline.map(now, header.timestamp);
-        if let Some((info, wall)) = self.early.take().filter(|(info, _)| info.ssrc == header.ssrc)
-            && self.timeline.handle_report(&info, wall, skew)
-        {
+        if let Some((info, wall)) = self.early.take().filter(|(info, _)| info.ssrc == header.ssrc) {
+            let is_first = skew.is_unknown();
+            moved = self.timeline.handle_report(&info, wall, skew).filter(|_| is_first);
             moment = self.timeline.map(now, header.timestamp);
         }
         self.numbering.timestamp = moment.timestamp;
@@ -315,6 +337,7 @@ impl RelayTrack {
             keyframe: false,
             began: now,
         });
+        moved
     }
 
     /// Adds a packet to the open batch. The error says why one that is too large stays whole.
@@ -466,6 +489,32 @@ mod tests {
         relay.handle_report(0, &info, NtpTime::default() + Duration::from_secs(6));
         relay.handle_packet(at(6_010), 0, &packet(10, 90_000, true, &[0x65, 1])).unwrap();
         assert_eq!(batches.lock().unwrap()[0].meta().pts, MediaTime::from_secs_f64(5.0));
+    }
+
+    #[test]
+    fn the_first_report_moves_all_tracks_together() {
+        // Sound begins before the report about the pictures, or behind it.
+        for begins_before in [true, false] {
+            let (mut relay, batches) = relay();
+            let sound = |relay: &mut Relay, ms: u64| {
+                let timestamp = 4 + 8 * ms as u32;
+                let header =
+                    Header { marker: false, payload_type: 8, sequence: ms as u16, timestamp, ssrc: 5 };
+                relay.handle_packet(at(ms), 1, &[&header.to_bytes()[..], &[0xd5; 160]].concat()).unwrap();
+            };
+            relay.handle_packet(at(0), 0, &packet(10, 0, true, &[0x65, 1])).unwrap();
+            if begins_before {
+                sound(&mut relay, 0);
+            }
+            let ntp = NtpTime::default() + Duration::from_secs(3);
+            let info = SenderInfo { ssrc: 2, ntp, rtp: 0, packets: 0, octets: 0 };
+            relay.handle_report(0, &info, NtpTime::default());
+            relay.handle_packet(at(40), 0, &packet(11, 3_600, true, &[0x41, 1])).unwrap();
+            sound(&mut relay, 40);
+            let batches = batches.lock().unwrap();
+            let last: Vec<_> = batches.iter().rev().take(2).map(|batch| batch.meta().pts.0).collect();
+            assert_eq!(last, [3_040_000_000; 2], "{begins_before}");
+        }
     }
 
     #[test]
