@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use proto::track::Track;
 
-use super::catalog::{Claim, ClaimError, Grant, Notice, Order, Pulse, ShardIndex, StreamId, Subscriber};
+use super::catalog::{
+    Claim, ClaimError, Grant, Notice, Order, PUBLICATIONS_MAX, Pulse, ShardIndex, StreamId, Subscriber,
+};
 
 /// A publisher that was silent for longer is stale.
 const STALE: Duration = Duration::from_secs(5);
@@ -105,6 +107,9 @@ impl Registry {
 
     fn grant(&mut self, claim: &Claim, new_id: impl FnOnce() -> StreamId) -> Result<Grant, ClaimError> {
         let before = self.published.get(&claim.path);
+        if before.is_none() && self.published.len() >= PUBLICATIONS_MAX {
+            return Err(ClaimError::Full);
+        }
         if let Some(before) = before {
             let silence = before.pulse.silence(claim.now);
             let may_replace = silence == Duration::MAX
