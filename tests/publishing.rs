@@ -34,7 +34,10 @@ fn watch(server: &Server, over: Over) -> Viewer {
 }
 
 fn has_pictures(count: usize) -> impl Fn(&Viewer) -> bool {
-    move |viewer| pictures(viewer).len() >= count && viewer.tracks[1].packets.len() >= count
+    move |viewer| {
+        let is_whole = viewer.tracks[0].packets.last().is_some_and(|last| last.marker);
+        is_whole && pictures(viewer).len() >= count && viewer.tracks[1].packets.len() >= count
+    }
 }
 
 const PATIENCE: Duration = Duration::from_secs(10);
