@@ -6,12 +6,15 @@
     reason = "harness, client and judges are tools for more cases than there are at any one time"
 )] // Helpers of tests fail as tests do.
 
+mod announcing;
 mod bit_exact;
 mod client;
 mod corpus;
+mod crowd;
 mod driver;
 mod files;
 mod house;
+mod joining;
 mod judge;
 mod mjpeg;
 mod players;

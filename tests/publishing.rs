@@ -1,5 +1,8 @@
 //! ANNOUNCE and RECORD (RFC 2326 sections 10.3 and 10.11): a client sends, others watch.
 
+mod hostile;
+mod watched;
+
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,7 +20,7 @@ fn server(backend: Backend) -> Server {
 }
 
 /// Numbers of the pictures that a viewer has, in the order in which they came.
-fn pictures(viewer: &Viewer) -> Vec<u32> {
+pub(crate) fn pictures(viewer: &Viewer) -> Vec<u32> {
     let units = viewer.tracks[0].units();
     let number = |payload: &[u8]| u32::from_be_bytes(payload[2..6].try_into().unwrap());
     units.iter().map(|unit| number(&unit[0].payload)).collect()
@@ -32,7 +35,10 @@ fn watch(server: &Server, over: Over) -> Viewer {
 }
 
 fn has_pictures(count: usize) -> impl Fn(&Viewer) -> bool {
-    move |viewer| pictures(viewer).len() >= count && viewer.tracks[1].packets.len() >= count
+    move |viewer| {
+        let is_whole = viewer.tracks[0].packets.last().is_some_and(|last| last.marker);
+        is_whole && pictures(viewer).len() >= count && viewer.tracks[1].packets.len() >= count
+    }
 }
 
 const PATIENCE: Duration = Duration::from_secs(10);

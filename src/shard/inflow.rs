@@ -213,22 +213,12 @@ impl TrackIn {
     /// Takes a packet that comes in its order, as on a connection.
     pub fn handle_packet(&mut self, now: Time, relay: &mut Relay, packet: &[u8], numbers: &mut Numbers) {
         let Some((header, _)) = Header::parse(packet) else {
-            numbers.malformed += 1;
-            return;
+            return self.leave_out(relay, &RelayError::NotRtp, numbers);
         };
         match relay.handle_packet(now, self.track, packet) {
             Ok(()) => numbers.bytes += packet.len() as u64,
             Err(RelayError::Late(_)) => {}
-            Err(error) => {
-                numbers.malformed += 1;
-                // The first, second, fourth, eighth such packet and so on.
-                if numbers.malformed.is_power_of_two() {
-                    let path = &relay.fanout().description().path;
-                    tracing::warn!(%path, track = self.track, %error, count = numbers.malformed,
-                        "packets of a source are left out");
-                }
-                return;
-            }
+            Err(error) => return self.leave_out(relay, &error, numbers),
         }
         let is_other = self.view.is_none_or(|view| view.ssrc() != header.ssrc);
         let view = match &mut self.view {
@@ -298,13 +288,29 @@ impl TrackIn {
         true
     }
 
+    /// Counts a packet that is not passed on, and says so at the first, second, fourth, eighth and so on.
+    fn leave_out(&self, relay: &mut Relay, error: &RelayError, numbers: &mut Numbers) {
+        numbers.malformed += 1;
+        if numbers.malformed.is_power_of_two() {
+            let path = &relay.fanout().description().path;
+            tracing::warn!(%path, track = self.track, %error, count = numbers.malformed,
+                "packets of a source are left out");
+        }
+    }
+
     /// Puts a datagram in order and passes what is due.
     fn arrange(&mut self, now: Time, relay: &mut Relay, packet: &[u8], numbers: &mut Numbers) {
         self.pass_held(now, relay, numbers);
         let Some((header, _)) = Header::parse(packet) else {
-            numbers.malformed += 1;
-            return;
+            return self.leave_out(relay, &RelayError::NotRtp, numbers);
         };
+        // The numbers of another source say nothing of the order of this one.
+        if let Err(error) = relay.check(now, self.track, &header) {
+            return self.leave_out(relay, &error, numbers);
+        }
+        if self.view.is_some_and(|view| view.ssrc() != header.ssrc) {
+            self.reorder = Reorder::new();
+        }
         match self.reorder.place(header.sequence) {
             Place::Next => self.handle_packet(now, relay, packet, numbers),
             Place::Early => self.reorder.hold(now, header.sequence, Bytes::copy_from_slice(packet)),

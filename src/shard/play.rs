@@ -60,6 +60,9 @@ impl Shard {
         let Some(key) = session else {
             return Refusal::new(Status::SESSION_NOT_FOUND, "PLAY needs a session: SETUP first").into();
         };
+        if !self.sessions[key].is_meant_by(target) {
+            return Refusal::new(Status::NOT_FOUND, "the session is of another URL").into();
+        }
         let asked = match asked(request) {
             Ok(asked) => asked,
             Err(refusal) => return refusal.into(),

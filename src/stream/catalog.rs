@@ -15,6 +15,10 @@ use super::relay::Relay;
 /// Names one run of a live stream: a stream that ended and came again has another name.
 pub type StreamId = u64;
 
+/// Paths that clients publish to at once, those whose publisher is lost and may come back among them; one more is
+/// refused. A session bounds nothing here: who publishes, vanishes and publishes again under another name has one.
+pub const PUBLICATIONS_MAX: usize = 4_096;
+
 /// Which shard, counted from 0.
 pub type ShardIndex = u16;
 
@@ -173,6 +177,9 @@ pub enum ClaimError {
     /// Somebody else does: 403.
     #[error("the path is published to from elsewhere; on_republish says when another publisher takes over")]
     Busy,
+    /// There are as many published paths as there may be: 453.
+    #[error("{PUBLICATIONS_MAX} paths are published to, which is as many as there may be")]
+    Full,
     /// The configuration or the server itself has a stream for this path: 405.
     #[error("the path belongs to a stream of the server")]
     Owned,

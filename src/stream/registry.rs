@@ -8,7 +8,8 @@ use std::time::Duration;
 use proto::track::Track;
 
 use super::catalog::{
-    Claim, ClaimError, Grant, Notice, Order, Pulse, Reserved, ShardIndex, StreamId, Subscriber,
+    Claim, ClaimError, Grant, Notice, Order, PUBLICATIONS_MAX, Pulse, Reserved, ShardIndex, StreamId,
+    Subscriber,
 };
 
 /// A publisher that was silent for longer is stale.
@@ -134,6 +135,9 @@ impl Registry {
             return Err(ClaimError::Owned);
         }
         let before = self.published.get(&claim.path);
+        if before.is_none() && self.published.len() >= PUBLICATIONS_MAX {
+            return Err(ClaimError::Full);
+        }
         if let Some(before) = before {
             let silence = before.pulse.silence(claim.now);
             let may_replace = silence == Duration::MAX
