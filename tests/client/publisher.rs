@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, UdpSocket};
 
+use super::pictures::picture;
 use super::viewer::{Over, port_pair};
 use super::{Client, Response};
 
@@ -115,13 +116,8 @@ impl Publisher {
     /// Sends a picture of three packets, a keyframe or one that depends on it, and the sound beside it. `index` counts
     /// pictures and is found again in every packet.
     pub(crate) fn picture(&mut self, index: u32, is_keyframe: bool) {
-        let timestamp = 1_000u32.wrapping_add(3_600 * index);
-        let kind = if is_keyframe { 0x65 } else { 0x41 };
-        for (part, bits) in [0x80, 0, 0x40].into_iter().enumerate() {
-            let head = [0x60 | 28, bits | (kind & 0x1f)];
-            let body = [&head[..], &index.to_be_bytes(), &vec![part as u8; 700]].concat();
-            self.send(0, part == 2, timestamp, &body);
+        for part in picture(index, is_keyframe) {
+            self.send(part.track, part.marker, part.timestamp, &part.payload);
         }
-        self.send(1, false, 77 + 320 * index, &[index as u8; 320]);
     }
 }
