@@ -9,6 +9,7 @@ use proto::rtp::batch::{BatchWriter, Meta, Numbering};
 use proto::rtp::depacketize::is_keyframe_start;
 use proto::rtp::header::Header;
 use proto::rtp::parameter_sets::Learner;
+use proto::rtp::refragment::RefragmentError;
 use proto::time::{MediaTime, NtpTime, Time};
 use proto::track::{Codec, Kind, Track};
 use rand::{Rng, RngExt};
@@ -16,7 +17,9 @@ use thiserror::Error;
 
 use super::catalog::{Description, StreamId};
 use super::fanout::Fanout;
+use super::refragment::PacketSizes;
 use super::timeline::{Skew, Timeline};
+use super::window::WindowLimits;
 
 /// A batch that nothing else closes is closed after this long.
 const OPEN_MAX: Duration = Duration::from_millis(5);
@@ -50,11 +53,21 @@ pub enum RelayError {
     Late(u16),
 }
 
+/// What the packets and the past of a live stream keep to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LiveLimits {
+    /// Of its packets.
+    pub packets: PacketSizes,
+    /// Of its past.
+    pub cache: WindowLimits,
+}
+
 /// The stream in the hands of the thread that receives it.
 pub struct Relay {
     fanout: Fanout,
     tracks: Vec<RelayTrack>,
     skew: Skew,
+    packet_sizes: PacketSizes,
 }
 
 impl fmt::Debug for Relay {
@@ -73,7 +86,11 @@ struct RelayTrack {
     /// A report that came before the packets it is about.
     early: Option<(SenderInfo, NtpTime)>,
     open: Option<Open>,
+    /// The source's timestamp of a keyframe that has begun to leave and may go on: only its beginning is a start.
+    keyframe_at: Option<u32>,
     learner: Option<Learner>,
+    /// Whether packets that no datagram holds stay whole; that was said.
+    has_indivisible: bool,
 }
 
 /// Who sends a track.
@@ -100,6 +117,7 @@ impl Relay {
         id: StreamId,
         path: &str,
         tracks: Vec<Track>,
+        limits: &LiveLimits,
         now: Time,
         wall: NtpTime,
         random: &mut impl Rng,
@@ -120,19 +138,22 @@ impl Relay {
                     source: None,
                     early: None,
                     open: None,
+                    keyframe_at: None,
                     learner: Learner::new(track),
+                    has_indivisible: false,
                 }
             })
             .collect();
-        let fanout = Fanout::new(Description {
+        let description = Description {
             id,
             path: path.to_owned(),
             ssrc: relayed.iter().map(|track| track.numbering.ssrc).collect(),
             timestamp_base: relayed.iter().map(|track| track.numbering.timestamp).collect(),
             tracks,
             origin: wall,
-        });
-        Relay { fanout, tracks: relayed, skew: Skew::default() }
+        };
+        let fanout = Fanout::new(description, limits.cache);
+        Relay { fanout, tracks: relayed, skew: Skew::default(), packet_sizes: limits.packets }
     }
 
     /// Passes on one packet of a track that came at `now`; packets of one track come in their order.
@@ -150,10 +171,16 @@ impl Relay {
             track.close(index, &mut self.fanout);
             track.numbering.sequence = track.numbering.sequence.wrapping_add(ahead - 1);
         }
-        let is_keyframe = is_keyframe_start(&track.codec, &packet[payload]);
-        let moved = track.put(now, &header, packet, is_keyframe, &mut self.skew);
+        let moved = track.open(now, &header, packet.len(), &mut self.skew);
+        if let Err(error) = track.put(&header, packet, &packet[payload], &self.packet_sizes)
+            && !std::mem::replace(&mut track.has_indivisible, true)
+        {
+            let (path, bytes) = (&self.fanout.description().path, packet.len());
+            tracing::warn!(stream = %path, track = index, bytes, %error, "a packet that no datagram holds stays whole: viewers over UDP may miss it");
+        }
         if header.marker || track.is_whole_in_a_packet() {
             track.close(index, &mut self.fanout);
+            track.keyframe_at = None;
         }
         self.follow(index, moved);
         self.learn(index, packet);
@@ -191,6 +218,7 @@ impl Relay {
             track.timeline.restart(now);
             track.source = None;
             track.early = None;
+            track.keyframe_at = None;
         }
     }
 
@@ -288,43 +316,49 @@ impl RelayTrack {
         Ok(ahead)
     }
 
-    /// Adds a packet to the batch; by how much the source's first report has moved content time, if it waited for this.
+    /// Begins a batch unless one is open. By how much the source's first report, if it waited for this, has moved content
+    /// time.
+    fn open(&mut self, now: Time, header: &Header, size_hint: usize, skew: &mut Skew) -> Option<MediaTime> {
+        if self.open.is_some() {
+            return None;
+        }
+        let mut moment = self.timeline.map(now, header.timestamp);
+        let mut moved = None;
+        if let Some((info, wall)) = self.early.take().filter(|(info, _)| info.ssrc == header.ssrc) {
+            let is_first = skew.is_unknown();
+            moved = self.timeline.handle_report(&info, wall, skew).filter(|_| is_first);
+            moment = self.timeline.map(now, header.timestamp);
+        }
+        self.numbering.timestamp = moment.timestamp;
+        self.open = Some(Open {
+            writer: BatchWriter::new(self.numbering, size_hint),
+            timestamp: header.timestamp,
+            content: moment.content,
+            keyframe: false,
+            began: now,
+        });
+        moved
+    }
+
+    /// Adds a packet to the open batch. The error says why one that is too large stays whole.
     fn put(
         &mut self,
-        now: Time,
         header: &Header,
         packet: &[u8],
-        is_keyframe: bool,
-        skew: &mut Skew,
-    ) -> Option<MediaTime> {
-        let mut moved = None;
-        let open = match &mut self.open {
-            Some(open) => open,
-            None => {
-                let mut moment = self.timeline.map(now, header.timestamp);
-                if let Some((info, wall)) = self.early.take().filter(|(info, _)| info.ssrc == header.ssrc) {
-                    let is_first = skew.is_unknown();
-                    moved = self.timeline.handle_report(&info, wall, skew).filter(|_| is_first);
-                    moment = self.timeline.map(now, header.timestamp);
-                }
-                self.numbering.timestamp = moment.timestamp;
-                let writer = BatchWriter::new(self.numbering, packet.len());
-                self.open.insert(Open {
-                    writer,
-                    timestamp: header.timestamp,
-                    content: moment.content,
-                    keyframe: false,
-                    began: now,
-                })
-            }
-        };
-        open.writer.forward(packet);
-        open.keyframe |= is_keyframe;
-        moved
+        payload: &[u8],
+        sizes: &PacketSizes,
+    ) -> Result<(), RefragmentError> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let goes_on = self.keyframe_at == Some(open.timestamp);
+        open.keyframe |= !goes_on && is_keyframe_start(&self.codec, payload);
+        sizes.write(&self.codec, header, packet, payload, &mut open.writer)
     }
 
     fn close(&mut self, index: u8, fanout: &mut Fanout) {
         let Some(open) = self.open.take() else { return };
+        if open.keyframe {
+            self.keyframe_at = Some(open.timestamp);
+        }
         self.numbering.sequence = open.writer.numbering().sequence;
         let meta = Meta { track: index, keyframe: open.keyframe, dts: open.content, pts: open.content };
         if let Some(batch) = open.writer.finish(meta) {
@@ -362,7 +396,8 @@ mod tests {
         let sound = Codec::G711 { law: proto::track::Law::A, sample_rate: 8_000, channels: 1 };
         let tracks = vec![Track::new(codec, 0), Track::new(sound, 1)];
         let mut random = SmallRng::seed_from_u64(1);
-        let mut relay = Relay::new(1, "a", tracks, Time::ZERO, NtpTime::default(), &mut random);
+        let mut relay =
+            Relay::new(1, "a", tracks, &LiveLimits::default(), Time::ZERO, NtpTime::default(), &mut random);
         let batches = Batches::default();
         let deliver = {
             let batches = batches.clone();
@@ -502,11 +537,58 @@ mod tests {
     }
 
     #[test]
-    fn many_small_packets_of_one_picture_are_several_batches() {
+    fn what_no_datagram_holds_is_cut_and_everything_else_is_as_it_came() {
+        let (mut relay, batches) = relay();
+        let large: Vec<u8> = (0..40_000u32).map(|at| if at == 0 { 0x65 } else { at as u8 }).collect();
+        // Behind the large one a packet is lost.
+        for (sequence, timestamp, marker, payload) in [
+            (65_534, 0, false, &[0x67, 1][..]),
+            (65_535, 0, true, &large),
+            (1, 3_600, true, &[0x41; 1_460]),
+            (2, 7_200, true, &[0x41; 1_461]),
+        ] {
+            relay.handle_packet(at(0), 0, &packet(sequence, timestamp, marker, payload)).unwrap();
+        }
+        assert_eq!(sequences(&batches), [(0, 1 + 29, true), (31, 1, false), (32, 2, false)]);
+        let batches = batches.lock().unwrap();
+        let fragments = &batches[0].packets()[1..];
+        let read = |packet| {
+            let bytes = batches[0].packet(packet);
+            let (header, payload) = Header::parse(bytes).unwrap();
+            (header, &bytes[payload])
+        };
+        let unit: Vec<u8> = fragments.iter().flat_map(|packet| &read(packet).1[2..]).copied().collect();
+        assert_eq!(unit, large[1..]);
+        assert_eq!(read(&fragments[0]).1[..2], [0x7c, 0x85]);
+        let (last, others) = fragments.split_last().unwrap();
+        assert!(read(last).0.marker && others.iter().all(|packet| !read(packet).0.marker));
+        assert!(others.iter().all(|packet| packet.size == 1_400));
+        assert!(fragments.iter().all(|packet| read(packet).0.timestamp == batches[0].timestamp()));
+    }
+
+    #[test]
+    fn samples_that_are_cut_have_times_that_run_on_and_the_next_packet_its_own() {
+        let (mut relay, batches) = relay();
+        for (sequence, timestamp) in [(1, 100), (2, 8_100)] {
+            let header = Header { marker: false, payload_type: 8, sequence, timestamp, ssrc: 5 };
+            let ms = u64::from(timestamp) / 8;
+            relay.handle_packet(at(ms), 1, &[&header.to_bytes()[..], &[0xd5; 8_000]].concat()).unwrap();
+        }
+        let batches = batches.lock().unwrap();
+        let first = batches[0].timestamp();
+        let times: Vec<_> = (batches.iter())
+            .flat_map(|batch| batch.packets().iter().map(|packet| batch.packet(packet)))
+            .map(|packet| Header::parse(packet).unwrap().0.timestamp.wrapping_sub(first))
+            .collect();
+        assert_eq!(times, (0..12).map(|index| index * 1_334 - index / 6 * 4).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn many_small_packets_of_one_picture_are_several_batches_and_it_begins_with_the_first() {
         let (mut relay, batches) = relay();
         for sequence in 0..150 {
             relay.handle_packet(at(0), 0, &packet(sequence, 0, sequence == 149, &[0x65, 1])).unwrap();
         }
-        assert_eq!(sequences(&batches), [(0, 64, true), (64, 64, true), (128, 22, true)]);
+        assert_eq!(sequences(&batches), [(0, 64, true), (64, 64, false), (128, 22, false)]);
     }
 }
