@@ -1,5 +1,6 @@
 //! A raw RTSP client that shares no code with the server: exact bytes out, everything that comes in kept in order.
 
+pub(crate) mod pictures;
 pub(crate) mod publisher;
 pub(crate) mod rtp;
 pub(crate) mod sdp;

@@ -214,7 +214,7 @@ fn three_bad_viewers_among_hundreds_are_noticed_by_nobody_else(backend: Backend)
     }
     for viewer in &udp {
         assert!(viewer.tracks.iter().all(|track| track.gaps().is_empty()));
-        assert_eq!(crate::publishing::pictures(viewer).last(), Some(&last));
+        assert_eq!(crate::client::pictures::pictures(viewer).last(), Some(&last));
     }
     let reader = watchers[0].client.local();
     drop((watchers, udp));

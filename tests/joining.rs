@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use crate::client::pictures::pictures;
 use crate::client::publisher::Publisher;
 use crate::client::viewer::{BOTH, Over, Track, Viewer};
-use crate::publishing::pictures;
 use crate::seeking::is_keyframe;
 use crate::server::{Backend, Server, on_both_backends};
 

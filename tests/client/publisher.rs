@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use super::pictures::picture;
 use super::viewer::{Over, port_pair};
 use super::{Client, Response};
 
@@ -150,7 +151,9 @@ impl Publisher {
     /// Sends a picture of three packets, a keyframe or one that depends on it, and the sound beside it. `index` counts
     /// pictures and is found again in every packet.
     pub(crate) fn picture(&mut self, index: u32, is_keyframe: bool) {
-        self.picture_of(index, is_keyframe, 3, 700);
+        for part in picture(index, is_keyframe) {
+            self.send(part.track, part.marker, part.timestamp, &part.payload);
+        }
     }
 
     /// The same in so many packets of that size.

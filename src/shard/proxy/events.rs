@@ -21,6 +21,10 @@ use crate::shard::turn::Shard;
 use crate::stream::catalog::StreamError;
 use crate::stream::registry::agree;
 
+/// A source that has played for so long is tried again at once when it is lost. One that comes and goes faster is not,
+/// or it would be asked several times a second.
+const STEADY_MIN: Duration = Duration::from_secs(2);
+
 impl Shard {
     pub(super) fn handle_said(&mut self, key: ProxyKey, proxy: &mut Proxy, said: Said) {
         match said {
@@ -74,6 +78,8 @@ impl Shard {
                     return self.lose_source(proxy, "the source has no track that can be passed on");
                 }
                 self.begin_stream(proxy);
+                // Why an earlier attempt failed is no longer the reason for anything.
+                proxy.failure = None;
                 proxy.align(now, &starts);
                 tracing::info!(path = %proxy.spec.path, source = %proxy.spec.url, transfer = ?proxy.transfer, "source plays");
             }
@@ -304,9 +310,10 @@ impl Proxy {
         }
         self.lost_at = None;
         self.failure = None;
-        self.back_off.reset();
-        if let Some(run) = self.run() {
-            run.heard = Some(now);
+        let Some(run) = self.run() else { return };
+        run.heard = Some(now);
+        if run.plays_since.is_some_and(|since| now.since(since) >= STEADY_MIN) {
+            self.back_off.reset();
         }
     }
 }
