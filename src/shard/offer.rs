@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proto::time::Time;
 
-use crate::stream::catalog::{Notice, ShardIndex, StreamError, Subscriber};
+use crate::stream::catalog::{Notice, StreamError, Subscriber};
 use crate::stream::relay::Relay;
 
 /// One stream under its path.
@@ -54,13 +54,6 @@ impl Offer {
     /// Adds a subscriber, who asked at `since`; answered by [`Offer::serve`] or one of the refusals.
     pub fn subscribe(&mut self, since: Time, path: Arc<str>, subscriber: Subscriber) {
         self.waiting.push(Waiting { since, path, subscriber });
-    }
-
-    /// Delivers no more to a shard.
-    pub fn unsubscribe(&mut self, shard: ShardIndex) {
-        if let Some(relay) = &mut self.relay {
-            relay.fanout().unsubscribe(shard);
-        }
     }
 
     /// Answers those who wait, if the stream can be described.

@@ -11,7 +11,7 @@ use proto::track::Track;
 use super::offer::Offer;
 use super::session::SessionKey;
 use super::turn::Shard;
-use crate::stream::catalog::{Grant, Notice, Order, Pulse, ShardIndex, StreamError, Subscriber};
+use crate::stream::catalog::{Grant, Notice, Order, Pulse, ShardIndex, StreamError, StreamId, Subscriber};
 use crate::stream::relay::Relay;
 
 /// One stream that is published here.
@@ -52,6 +52,11 @@ impl Publications {
     /// Whether a client publishes under this path, on whatever shard.
     pub fn has_path(&self, path: &str) -> bool {
         self.paths.contains(path)
+    }
+
+    /// How many streams are published here.
+    pub fn count(&self) -> usize {
+        self.streams.len()
     }
 
     /// A stream that is published here.
@@ -120,7 +125,7 @@ impl Shard {
     pub(super) fn handle_order(&mut self, tenure: u64, order: Order) {
         match order {
             Order::Subscribe { path, subscriber } => self.subscribe_to(tenure, path, subscriber),
-            Order::Unsubscribe(shard) => self.unsubscribe_from(tenure, shard),
+            Order::Unsubscribe { stream, shard } => self.unsubscribe_from(tenure, stream, shard),
             Order::Yield { to } => self.yield_publication(tenure, to),
         }
     }
@@ -133,10 +138,10 @@ impl Shard {
         };
         let (grant, path, tracks) =
             (publication.grant, publication.offer.path.clone(), publication.tracks.clone());
-        let relay = relay.unwrap_or_else(|| self.new_relay(grant, &path, &tracks));
-        let now = self.now;
+        let renewed = Grant { stream: grant.renewed, ..grant };
+        let relay = relay.unwrap_or_else(|| self.new_relay(renewed, &path, &tracks));
         if let Some(publication) = self.publications.streams.get_mut(&tenure) {
-            publication.offer.put(relay).restart(now);
+            publication.offer.put(relay).restart();
             publication.serve_waiting();
             if let Publisher::Session(key) = publication.publisher
                 && let Some(conn) = self.sessions.get(key).and_then(|session| session.conn)
@@ -161,6 +166,9 @@ impl Shard {
         if let Some(publication) = self.publications.streams.get_mut(&tenure) {
             publication.pulse.stop();
             publication.publisher = Publisher::Gone(self.now);
+            if let Some(relay) = publication.offer.relay() {
+                relay.pass_on();
+            }
         }
     }
 
@@ -200,9 +208,12 @@ impl Shard {
         publication.serve_waiting();
     }
 
-    fn unsubscribe_from(&mut self, tenure: u64, shard: ShardIndex) {
-        if let Some(publication) = self.publications.streams.get_mut(&tenure) {
-            publication.offer.unsubscribe(shard);
+    fn unsubscribe_from(&mut self, tenure: u64, stream: StreamId, shard: ShardIndex) {
+        let publication = self.publications.streams.get_mut(&tenure);
+        if let Some(relay) = publication.and_then(|publication| publication.offer.relay())
+            && relay.fanout().description().id == stream
+        {
+            relay.fanout().unsubscribe(shard);
         }
     }
 

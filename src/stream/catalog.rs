@@ -112,8 +112,13 @@ pub enum Order {
         /// Who asks.
         subscriber: Subscriber,
     },
-    /// Deliver no more to this shard.
-    Unsubscribe(ShardIndex),
+    /// Deliver no more to a shard.
+    Unsubscribe {
+        /// Of which stream: another may have taken its place.
+        stream: StreamId,
+        /// Which shard.
+        shard: ShardIndex,
+    },
     /// Another publisher has the path now: it goes on with the stream, or the stream ends when its tracks are others.
     Yield {
         /// Who goes on, and by which grant.
@@ -149,6 +154,8 @@ pub struct Grant {
     pub tenure: u64,
     /// Whether the stream runs already and is handed over.
     pub inherits: bool,
+    /// The name of another stream, in case that one ended before it could be handed over: its viewers are gone.
+    pub renewed: StreamId,
 }
 
 /// Why nobody may publish under a path now.

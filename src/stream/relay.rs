@@ -73,6 +73,8 @@ struct RelayTrack {
     /// A report that came before the packets it is about.
     early: Option<(SenderInfo, NtpTime)>,
     open: Option<Open>,
+    /// The source's timestamp of a keyframe whose first batch has left and that is not complete.
+    begun: Option<u32>,
     learner: Option<Learner>,
 }
 
@@ -120,6 +122,7 @@ impl Relay {
                     source: None,
                     early: None,
                     open: None,
+                    begun: None,
                     learner: Learner::new(track),
                 }
             })
@@ -153,6 +156,7 @@ impl Relay {
         track.put(now, &header, packet, is_keyframe_start(&track.codec, &packet[payload]), &mut self.skew);
         if header.marker || track.is_whole_in_a_packet() {
             track.close(index, &mut self.fanout);
+            track.begun = None;
         }
         self.learn(index, packet);
         Ok(())
@@ -171,14 +175,19 @@ impl Relay {
     }
 
     /// Whatever comes next is of another publisher.
-    pub fn restart(&mut self, now: Time) {
+    pub fn restart(&mut self) {
         self.skew.reset();
         self.close_all();
         for track in &mut self.tracks {
-            track.timeline.restart(now);
+            track.timeline.restart();
             track.source = None;
             track.early = None;
         }
+    }
+
+    /// Passes on what waits for a rest that nobody will send.
+    pub fn pass_on(&mut self) {
+        self.close_all();
     }
 
     /// Passes on what waits, and tells every receiver that this was the last.
@@ -251,7 +260,7 @@ impl RelayTrack {
                 if now.since(source.heard) < SILENCE {
                     return Err(RelayError::Source(header.ssrc));
                 }
-                self.timeline.restart(now);
+                self.timeline.restart();
                 skew.reset();
                 1
             }
@@ -289,12 +298,14 @@ impl RelayTrack {
             }
         };
         open.writer.forward(packet);
-        open.keyframe |= is_keyframe;
+        // Nobody can begin with a later part of it.
+        open.keyframe |= is_keyframe && self.begun != Some(header.timestamp);
     }
 
     fn close(&mut self, index: u8, fanout: &mut Fanout) {
         let Some(open) = self.open.take() else { return };
         self.numbering.sequence = open.writer.numbering().sequence;
+        self.begun = if open.keyframe { Some(open.timestamp) } else { self.begun };
         let meta = Meta { track: index, keyframe: open.keyframe, dts: open.content, pts: open.content };
         if let Some(batch) = open.writer.finish(meta) {
             fanout.distribute(Arc::new(batch));
@@ -450,6 +461,10 @@ mod tests {
         for sequence in 0..150 {
             relay.handle_packet(at(0), 0, &packet(sequence, 0, sequence == 149, &[0x65, 1])).unwrap();
         }
-        assert_eq!(sequences(&batches), [(0, 64, true), (64, 64, true), (128, 22, true)]);
+        // Only the first of them is where viewers may begin.
+        assert_eq!(sequences(&batches), [(0, 64, true), (64, 64, false), (128, 22, false)]);
+        relay.handle_packet(at(0), 0, &packet(150, 0, false, &[0x65, 1])).unwrap();
+        relay.handle_packet(at(0), 0, &packet(152, 0, true, &[0x65, 1])).unwrap();
+        assert_eq!(sequences(&batches)[3..], [(150, 1, true), (152, 1, false)]);
     }
 }
