@@ -164,6 +164,12 @@ impl Net {
         self.0.borrow_mut().reset_by_client(wire.0);
     }
 
+    /// How many UDP sockets the drivers have open.
+    pub fn sockets_of_drivers(&self) -> usize {
+        let state = self.0.borrow();
+        state.sockets.values().filter(|socket| matches!(socket.owner, Owner::Host(..))).count()
+    }
+
     /// Whether the server has let go of a connection.
     pub fn is_released(&self, wire: Wire) -> bool {
         self.0.borrow().links[wire.0].place.is_none()
@@ -187,9 +193,9 @@ impl Net {
         self.0.borrow_mut().sockets.remove(&address);
     }
 
-    /// Sends a datagram to a driver.
-    pub fn send_to(&self, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
-        self.0.borrow_mut().send_datagram(from, to, &bytes);
+    /// Sends a datagram to a driver; whether the network loses it.
+    pub fn send_to(&self, from: SocketAddr, to: SocketAddr, bytes: Bytes) -> bool {
+        self.0.borrow_mut().send_datagram(from, to, &bytes)
     }
 
     /// The next datagram that has come for a peer's socket, with its sender.
