@@ -386,7 +386,7 @@ fn blame(player: &Player, now: Time, fault: &str) -> ! {
     panic!("at {}, player {} ({:?}, {session:?}): {fault}", seconds(now), player.id, player.habits);
 }
 
-fn trace(now: Time, departure: &Departure) {
+pub fn trace(now: Time, departure: &Departure) {
     match departure {
         Departure::Datagram { from, to, bytes, is_lost } => {
             let head = &bytes[..bytes.len().min(12)];
