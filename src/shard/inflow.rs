@@ -325,3 +325,56 @@ impl TrackIn {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use proto::rtcp::interval::Minimum;
+    use proto::track::{Codec, Law, Track};
+    use rand::SeedableRng;
+    use rand::rngs::SmallRng;
+
+    use super::*;
+    use crate::stream::catalog::{Notice, Subscriber};
+    use crate::stream::relay::LiveLimits;
+
+    #[test]
+    fn another_source_is_heard_whatever_its_numbers_are_to_those_of_the_one_before() {
+        for first in [950, 1_050, 30_000] {
+            let codec = Codec::G711 { law: Law::A, sample_rate: 8_000, channels: 1 };
+            let mut random = SmallRng::seed_from_u64(1);
+            let tracks = vec![Track::new(codec, 0)];
+            let mut relay = Relay::new(
+                1,
+                "a",
+                tracks,
+                &LiveLimits::default(),
+                Time::ZERO,
+                NtpTime::default(),
+                &mut random,
+            );
+            let heard = Arc::new(Mutex::new(Vec::new()));
+            let kept = heard.clone();
+            let deliver = Arc::new(move |notice| {
+                if let Notice::Batch { batch, .. } = notice {
+                    kept.lock().unwrap().push(batch.packet(&batch.packets()[0])[12]);
+                }
+                true
+            });
+            relay.fanout().subscribe(&"a".into(), Subscriber { shard: 0, deliver });
+            let pair = UdpPair { rtp: Udp(0), rtcp: Udp(1), port: 2 };
+            let way = WayIn::Datagrams { pair, sender: None, media_from: None, reports_to: None };
+            let mut track = TrackIn::new(0, 8_000, way, 9, Interval::new(64_000, Minimum::Fixed));
+            let mut numbers = Numbers::default();
+            let sent = [(1, 1_000, 0, 0), (1, 1_001, 20, 1), (2, first, 40, 2), (2, first, 2_000, 3)];
+            for (ssrc, sequence, ms, payload) in sent.into_iter().chain([(2, first + 1, 2_020, 4)]) {
+                let header = Header { marker: false, payload_type: 8, sequence, timestamp: ms * 8, ssrc };
+                let packet = [&header.to_bytes()[..], &[payload]].concat();
+                track.arrange(Time::from_millis(ms.into()), &mut relay, &packet, &mut numbers);
+            }
+            // It has to wait until the one before is silent.
+            assert_eq!(*heard.lock().unwrap(), [0, 1, 3, 4], "{first}");
+        }
+    }
+}

@@ -55,6 +55,11 @@ impl Publications {
         self.paths.contains(path)
     }
 
+    /// How many streams are published here.
+    pub fn count(&self) -> usize {
+        self.streams.len()
+    }
+
     /// A stream that is published here.
     pub fn get_mut(&mut self, tenure: u64) -> Option<&mut Publication> {
         self.streams.get_mut(&tenure)
@@ -147,10 +152,9 @@ impl Shard {
         };
         let (grant, path, tracks) =
             (publication.grant, publication.offer.path.clone(), publication.tracks.clone());
-        let relay = relay.unwrap_or_else(|| self.new_relay(grant.stream, &path, tracks.clone()));
-        let now = self.now;
+        let relay = relay.unwrap_or_else(|| self.new_relay(grant.renewed, &path, tracks.clone()));
         if let Some(publication) = self.publications.streams.get_mut(&tenure) {
-            publication.offer.put(relay).restart(now);
+            publication.offer.put(relay).restart();
             publication.serve_waiting();
             if let Publisher::Session(key) = publication.publisher
                 && let Some(conn) = self.sessions.get(key).and_then(|session| session.conn)
@@ -175,6 +179,9 @@ impl Shard {
         if let Some(publication) = self.publications.streams.get_mut(&tenure) {
             publication.pulse.stop();
             publication.publisher = Publisher::Gone(self.now);
+            if let Some(relay) = publication.offer.relay() {
+                relay.pass_on();
+            }
             publication.refuse_late(self.now, self.settings.source_start);
         }
     }

@@ -310,7 +310,7 @@ fn renumber(session: &mut Session, batch: &Batch) -> Option<usize> {
         Source::File(_) | Source::Ingest(_) => {}
         Source::Live(cursor) => {
             if let (Some(catch_up), Some(index)) = (&cursor.catch_up, cursor.next) {
-                track.numbering.timestamp = catch_up.map(index, batch, track.clock_rate)?;
+                track.numbering.timestamp = catch_up.map(index, batch)?;
             }
             track.next_sequence = Some(batch.sequence().wrapping_add(batch.packets().len() as u16));
         }

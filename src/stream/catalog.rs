@@ -118,7 +118,7 @@ pub enum Order {
     },
     /// Deliver no more.
     Unsubscribe {
-        /// Which run of the stream.
+        /// Which run of the stream: another may have taken its place.
         stream: StreamId,
         /// To which shard.
         shard: ShardIndex,
@@ -158,6 +158,8 @@ pub struct Grant {
     pub tenure: u64,
     /// Whether the stream runs already and is handed over.
     pub inherits: bool,
+    /// The name of another stream, in case that one ended before it could be handed over: its viewers are gone.
+    pub renewed: StreamId,
 }
 
 /// A path that the configuration gives to a stream of one shard.

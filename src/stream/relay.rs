@@ -214,15 +214,20 @@ impl Relay {
     }
 
     /// Whatever comes next is of another publisher.
-    pub fn restart(&mut self, now: Time) {
+    pub fn restart(&mut self) {
         self.skew.reset();
         self.close_all();
         for track in &mut self.tracks {
-            track.timeline.restart(now);
+            track.timeline.restart();
             track.source = None;
             track.early = None;
             track.keyframe_at = None;
         }
+    }
+
+    /// Passes on what waits for a rest that nobody will send.
+    pub fn pass_on(&mut self) {
+        self.close_all();
     }
 
     /// Passes on what waits, and tells every receiver that this was the last.
@@ -312,7 +317,7 @@ impl RelayTrack {
     fn advance(&mut self, now: Time, header: &Header, skew: &mut Skew) -> Result<u16, RelayError> {
         let ahead = match self.source {
             Some(source) if source.ssrc != header.ssrc => {
-                self.timeline.restart(now);
+                self.timeline.restart();
                 skew.reset();
                 1
             }
@@ -601,6 +606,10 @@ mod tests {
         for sequence in 0..150 {
             relay.handle_packet(at(0), 0, &packet(sequence, 0, sequence == 149, &[0x65, 1])).unwrap();
         }
+        // Only the first of them is where viewers may begin.
         assert_eq!(sequences(&batches), [(0, 64, true), (64, 64, false), (128, 22, false)]);
+        relay.handle_packet(at(0), 0, &packet(150, 0, false, &[0x65, 1])).unwrap();
+        relay.handle_packet(at(0), 0, &packet(152, 0, true, &[0x65, 1])).unwrap();
+        assert_eq!(sequences(&batches)[3..], [(150, 1, true), (152, 1, false)]);
     }
 }

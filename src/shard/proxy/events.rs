@@ -121,14 +121,13 @@ impl Shard {
 
     /// The stream goes on with the tracks that are set up, or begins with them.
     pub(super) fn begin_stream(&mut self, proxy: &mut Proxy) {
-        let now = self.now;
         let Some(run) = proxy.run().filter(|run| !run.has_begun) else { return };
         run.has_begun = true;
         let tracks: Vec<_> = run.tracks.iter().map(|(_, track)| track.clone()).collect();
         let before =
             proxy.offer.relay().map(|relay| (agree(&relay.fanout().description().tracks, &tracks), relay));
         match before {
-            Some((true, relay)) => relay.restart(now),
+            Some((true, relay)) => relay.restart(),
             before => {
                 if let Some((_, relay)) = before {
                     relay.end("the source has other tracks now");
