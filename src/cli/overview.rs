@@ -108,7 +108,7 @@ fn pusher(pusher: &Pusher) -> String {
     };
     let port = |port: Option<u16>| port.map(|port| format!(" at port {port}")).unwrap_or_default();
     let video = pusher.video.map(|video| format!(", video {}{}", video.codec.name(), port(video.port)));
-    let audio = pusher.audio.map(|audio| format!(", audio {}{}", audio.codec.name(), port(audio.port)));
+    let audio = pusher.audio.as_ref().map(|audio| format!(", audio {}{}", audio.codec.name(), port(audio.port)));
     format!("/{} by {mode}{}{}", pusher.suffix, video.unwrap_or_default(), audio.unwrap_or_default())
 }
 

@@ -25,7 +25,7 @@ const OPEN_MAX: Duration = Duration::from_millis(5);
 const PACKETS_MAX: usize = 64;
 
 /// A source that is silent for this long may be followed by another one in the same track.
-const SILENCE: Duration = Duration::from_secs(1);
+pub const SILENCE: Duration = Duration::from_secs(1);
 
 /// A step of sequence numbers beyond this is a new beginning and no loss (MAX_DROPOUT of RFC 3550 appendix A.1).
 const DROPOUT_MAX: u16 = 3_000;
@@ -39,8 +39,8 @@ pub enum RelayError {
     /// The bytes are no RTP packet.
     #[error("this is no RTP packet")]
     NotRtp,
-    /// The payload type is not the announced one.
-    #[error("payload type {0} was not announced")]
+    /// The payload type is neither the announced one nor the source's.
+    #[error("payload type {0} is not the track's")]
     PayloadType(u8),
     /// Another source sends on this track, and the first one is not silent.
     #[error("source {0:08x} is not the track's")]
@@ -65,7 +65,8 @@ impl fmt::Debug for Relay {
 
 struct RelayTrack {
     codec: Codec,
-    payload_type: u8,
+    /// What its packets must have; None takes what the first packet of a source has.
+    payload_type: Option<u8>,
     timeline: Timeline,
     /// Numbers of the next packet.
     numbering: Numbering,
@@ -80,6 +81,7 @@ struct RelayTrack {
 #[derive(Clone, Copy)]
 struct Source {
     ssrc: u32,
+    payload_type: u8,
     sequence: u16,
     heard: Time,
 }
@@ -114,7 +116,7 @@ impl Relay {
                 };
                 RelayTrack {
                     codec: track.codec.clone(),
-                    payload_type: track.payload_type,
+                    payload_type: Some(track.payload_type),
                     timeline: Timeline::new(track.clock_rate, now, wall, numbering.timestamp),
                     numbering,
                     source: None,
@@ -135,11 +137,19 @@ impl Relay {
         Relay { fanout, tracks: relayed, skew: Skew::default() }
     }
 
+    /// Takes packets of any payload type: the sources were not told which. One source keeps to one.
+    pub fn accept_any_payload_type(mut self) -> Relay {
+        for track in &mut self.tracks {
+            track.payload_type = None;
+        }
+        self
+    }
+
     /// Passes on one packet of a track that came at `now`; packets of one track come in their order.
     pub fn handle_packet(&mut self, now: Time, index: u8, packet: &[u8]) -> Result<(), RelayError> {
         let track = self.tracks.get_mut(usize::from(index)).ok_or(RelayError::NoTrack)?;
         let (header, payload) = Header::parse(packet).ok_or(RelayError::NotRtp)?;
-        if header.payload_type != track.payload_type {
+        if track.payload_type.is_some_and(|announced| announced != header.payload_type) {
             return Err(RelayError::PayloadType(header.payload_type));
         }
         let ahead = track.advance(now, &header, &mut self.skew)?;
@@ -154,7 +164,7 @@ impl Relay {
         if header.marker || track.is_whole_in_a_packet() {
             track.close(index, &mut self.fanout);
         }
-        self.learn(index, packet);
+        self.learn(index, header.payload_type, packet);
         Ok(())
     }
 
@@ -175,10 +185,16 @@ impl Relay {
         self.skew.reset();
         self.close_all();
         for track in &mut self.tracks {
-            track.timeline.restart(now);
-            track.source = None;
-            track.early = None;
+            track.restart(now);
         }
+    }
+
+    /// Whatever comes next on a track is of another source.
+    pub fn restart_track(&mut self, now: Time, index: u8) {
+        let Some(track) = self.tracks.get_mut(usize::from(index)) else { return };
+        self.skew.reset();
+        track.close(index, &mut self.fanout);
+        track.restart(now);
     }
 
     /// Passes on what waits, and tells every receiver that this was the last.
@@ -224,10 +240,11 @@ impl Relay {
         }
     }
 
-    fn learn(&mut self, index: u8, packet: &[u8]) {
+    fn learn(&mut self, index: u8, payload_type: u8, packet: &[u8]) {
         let position = usize::from(index);
         let Some(learner) = &mut self.tracks[position].learner else { return };
         let mut track = self.fanout.description().tracks[position].clone();
+        learner.expect(payload_type);
         if !learner.handle_packet(packet, &mut track) {
             return;
         }
@@ -246,25 +263,42 @@ impl Relay {
 impl RelayTrack {
     /// How many sequence numbers this packet is ahead of the one before; 1 where nothing is missing.
     fn advance(&mut self, now: Time, header: &Header, skew: &mut Skew) -> Result<u16, RelayError> {
+        let is_silent = self.source.is_some_and(|source| now.since(source.heard) >= SILENCE);
         let ahead = match self.source {
             Some(source) if source.ssrc != header.ssrc => {
-                if now.since(source.heard) < SILENCE {
+                if !is_silent {
                     return Err(RelayError::Source(header.ssrc));
                 }
                 self.timeline.restart(now);
                 skew.reset();
                 1
             }
+            Some(source) if source.payload_type != header.payload_type && !is_silent => {
+                return Err(RelayError::PayloadType(header.payload_type));
+            }
             Some(source) => match header.sequence.wrapping_sub(source.sequence) {
-                0 => return Err(RelayError::Late(header.sequence)),
-                ahead if ahead < DROPOUT_MAX => ahead,
+                0 if !is_silent => return Err(RelayError::Late(header.sequence)),
+                ahead if ahead != 0 && ahead < DROPOUT_MAX => ahead,
+                // A sender that was started again and has the same source.
+                _ if is_silent => {
+                    self.timeline.restart(now);
+                    1
+                }
                 ahead if ahead.wrapping_neg() < DROPOUT_MAX => return Err(RelayError::Late(header.sequence)),
                 _ => 1,
             },
             None => 1,
         };
-        self.source = Some(Source { ssrc: header.ssrc, sequence: header.sequence, heard: now });
+        let Header { ssrc, payload_type, sequence, .. } = *header;
+        self.source = Some(Source { ssrc, payload_type, sequence, heard: now });
         Ok(ahead)
+    }
+
+    /// Whatever comes next is of another source.
+    fn restart(&mut self, now: Time) {
+        self.timeline.restart(now);
+        self.source = None;
+        self.early = None;
     }
 
     fn put(&mut self, now: Time, header: &Header, packet: &[u8], is_keyframe: bool, skew: &mut Skew) {
@@ -413,6 +447,68 @@ mod tests {
         let batches = batches.lock().unwrap();
         assert_eq!(batches[1].ssrc(), batches[0].ssrc());
         assert_eq!(batches[1].timestamp().wrapping_sub(batches[0].timestamp()), 180_000);
+    }
+
+    #[test]
+    fn a_source_that_begins_again_with_lower_numbers_is_taken_after_a_silence() {
+        let (mut relay, batches) = relay();
+        relay.handle_packet(at(0), 0, &packet(1_000, 90_000, true, &[0x65, 1])).unwrap();
+        assert_eq!(
+            relay.handle_packet(at(900), 0, &packet(10, 0, true, &[0x65, 2])),
+            Err(RelayError::Late(10))
+        );
+        for (ms, sequence) in [(1_000, 11), (1_040, 12)] {
+            relay.handle_packet(at(ms), 0, &packet(sequence, 3_600, true, &[0x65, 3])).unwrap();
+        }
+        assert_eq!(sequences(&batches), [(0, 1, true), (1, 1, true), (2, 1, true)]);
+        let batches = batches.lock().unwrap();
+        assert_eq!(batches[1].timestamp().wrapping_sub(batches[0].timestamp()), 90_000);
+    }
+
+    #[test]
+    fn another_source_is_taken_at_once_when_it_is_known_to_be_another() {
+        let (mut relay, batches) = relay();
+        relay.handle_packet(at(0), 0, &packet(10, 50_000, false, &[0x65, 1])).unwrap();
+        relay.restart_track(at(100), 0);
+        let mut other = packet(9, 7, true, &[0x65, 2]);
+        other[11] = 9;
+        relay.handle_packet(at(100), 0, &other).unwrap();
+        assert_eq!(sequences(&batches), [(0, 1, true), (1, 1, true)]);
+        let batches = batches.lock().unwrap();
+        assert_eq!(batches[1].timestamp().wrapping_sub(batches[0].timestamp()), 9_000);
+    }
+
+    #[test]
+    fn a_source_that_was_told_no_payload_type_keeps_to_its_own_and_viewers_see_ours() {
+        let (relay, batches) = relay();
+        let mut relay = relay.accept_any_payload_type();
+        let with = |payload_type: u8, sequence| {
+            let mut packet = packet(sequence, 0, true, &[0x65, 1]);
+            packet[1] = 0x80 | payload_type;
+            packet
+        };
+        relay.handle_packet(at(0), 0, &with(33, 1)).unwrap();
+        assert_eq!(relay.handle_packet(at(10), 0, &with(13, 2)), Err(RelayError::PayloadType(13)));
+        relay.handle_packet(at(20), 0, &with(33, 2)).unwrap();
+        relay.handle_packet(at(2_000), 0, &with(97, 3)).unwrap();
+        assert_eq!(sequences(&batches), [(0, 1, true), (1, 1, true), (2, 1, true)]);
+        assert!(batches.lock().unwrap().iter().all(|batch| batch.rtp()[1] == 0x80 | 96));
+    }
+
+    #[test]
+    fn parameter_sets_are_learned_under_any_payload_type() {
+        let codec = Codec::H264 { sps: Vec::new(), pps: Vec::new(), framing: proto::track::Framing::AnnexB };
+        let mut random = SmallRng::seed_from_u64(1);
+        let tracks = vec![Track::new(codec, 0)];
+        let relay = Relay::new(1, "a", tracks, Time::ZERO, NtpTime::default(), &mut random);
+        let mut relay = relay.accept_any_payload_type();
+        for (sequence, unit) in [(1, [0x67, 1]), (2, [0x68, 1]), (3, [0x65, 1])] {
+            assert!(!relay.is_described());
+            let mut packet = packet(sequence, 0, sequence == 3, &unit);
+            packet[1] = packet[1] & 0x80 | 33;
+            relay.handle_packet(at(0), 0, &packet).unwrap();
+        }
+        assert!(relay.is_described());
     }
 
     #[test]
