@@ -60,8 +60,8 @@ impl Driver for TokioDriver {
         self.sockets.bind(address, options)
     }
 
-    fn connect(&mut self, _: SocketAddr) -> io::Result<Conn> {
-        Err(io::ErrorKind::Unsupported.into())
+    fn connect(&mut self, address: SocketAddr) -> io::Result<Conn> {
+        self.sockets.connect(address)
     }
 
     fn attach(&mut self, socket: Detached) -> io::Result<Conn> {

@@ -8,10 +8,12 @@
 #[cfg(test)]
 mod allocations;
 mod clock;
+mod connecting;
 mod connection;
 mod door;
 mod driver;
 mod inbox;
+mod membership;
 mod platform;
 mod ready;
 mod slots;

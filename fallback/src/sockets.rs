@@ -5,7 +5,7 @@ use std::io;
 use std::mem;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use proto::io::{Conn, Detached, DriverStats, Event, Listener, Op, Udp, UdpOptions};
@@ -13,6 +13,7 @@ use proto::time::Time;
 use tokio::net::TcpStream;
 
 use crate::clock::{self, Clock};
+use crate::connecting::Connecting;
 use crate::connection::{Connection, Input, Output};
 use crate::door::Door;
 use crate::inbox::Inbox;
@@ -45,7 +46,7 @@ pub struct Sockets {
     pub stats: DriverStats,
     /// Count of events that the caller of the turn had in its list already.
     pub events_before: usize,
-    connections: Slots<Connection>,
+    connections: Slots<Line>,
     udp: Slots<Datagrams>,
     doors: Slots<Door>,
     queued: Vec<Op>,
@@ -55,6 +56,17 @@ pub struct Sockets {
     scratch: Vec<u8>,
     /// Whether a listener pauses or an entry of a UDP socket waits.
     has_chores: bool,
+}
+
+/// What the name of a connection stands for.
+#[derive(Debug)]
+enum Line {
+    /// Not open yet.
+    Connecting(Connecting),
+    /// Open, or broken since.
+    Open(Connection),
+    /// Could not be opened.
+    Failed,
 }
 
 impl Sockets {
@@ -92,12 +104,18 @@ impl Sockets {
         Ok((Udp(index), local))
     }
 
+    /// Makes the socket of a connection, which the next turn opens.
+    pub fn connect(&mut self, address: SocketAddr) -> io::Result<Conn> {
+        Ok(self.add_line(Line::Connecting(Connecting::new(address)?)))
+    }
+
     /// Takes over what another driver of this kind gave away.
     pub fn attach(&mut self, socket: Detached) -> io::Result<Conn> {
         let stream = socket.0.downcast::<std::net::TcpStream>().map_err(|_| {
             io::Error::new(io::ErrorKind::InvalidInput, "the connection comes from a driver of another kind")
         })?;
-        Ok(self.add_connection(TcpStream::from_std(*stream)?))
+        let connection = Connection::new(TcpStream::from_std(*stream)?);
+        Ok(self.add_line(Line::Open(connection)))
     }
 
     /// Queues an operation.
@@ -173,27 +191,23 @@ impl Sockets {
     fn start(&mut self, op: Op, events: &mut Vec<Event>) {
         match op {
             Op::Send { conn, pieces } => {
-                if let Some((connection, generation, waker)) = self.connections.get(conn.index)
+                if let Some((connection, generation, waker)) = self.open(conn.index)
                     && generation == conn.generation
                 {
                     report(conn, connection.send(pieces, &mut Context::from_waker(waker)), events);
                 }
             }
             Op::SendTo { udp, to, piece, segment } => self.send_to(udp, Outgoing { to, piece, segment }),
-            Op::Stop(conn) => {
-                if let Some(connection) = self.named(conn) {
-                    connection.receiving = false;
-                }
-            }
+            Op::Stop(conn) => self.set_receiving(conn, false),
             Op::Resume(conn) => {
-                if let Some(connection) = self.named(conn) {
-                    connection.receiving = true;
-                    self.pending.push_back(Token::Connection(conn.index));
-                }
+                self.set_receiving(conn, true);
+                self.pending.push_back(Token::Connection(conn.index));
             }
             Op::Close(conn) => {
-                if let Some(connection) = self.take_connection(conn) {
-                    connection.close();
+                if let Some(line) = self.take_line(conn) {
+                    if let Line::Open(connection) = line {
+                        connection.close();
+                    }
                     events.push(Event::Closed { conn });
                     self.retry_accepts();
                 }
@@ -223,7 +237,8 @@ impl Sockets {
     }
 
     fn detach(&mut self, conn: Conn, events: &mut Vec<Event>) {
-        let Some(connection) = self.take_connection(conn) else { return };
+        let Some(Line::Open(_)) = self.named(conn) else { return };
+        let Some(Line::Open(connection)) = self.take_line(conn) else { return };
         debug_assert!(!connection.is_sending(), "a connection moves between two sends");
         events.push(match connection.into_std() {
             Ok(stream) => Event::Detached { conn, socket: Detached(Box::new(stream)) },
@@ -234,7 +249,11 @@ impl Sockets {
 
     fn poll_connection(&mut self, index: u32, events: &mut Vec<Event>) -> bool {
         self.poll_sending(index, events);
-        let Some((connection, generation, waker)) = self.connections.get(index) else { return false };
+        let (connection, generation, waker) = match self.connections.get(index) {
+            Some((Line::Open(connection), generation, waker)) => (connection, generation, waker),
+            Some((Line::Connecting(_), ..)) => return self.poll_connecting(index, events),
+            Some((Line::Failed, ..)) | None => return false,
+        };
         let cx = &mut Context::from_waker(waker);
         let conn = Conn { index, generation };
         for _ in 0..READS_PER_TURN {
@@ -251,8 +270,30 @@ impl Sockets {
         true
     }
 
+    fn poll_connecting(&mut self, index: u32, events: &mut Vec<Event>) -> bool {
+        let Some((line, generation, waker)) = self.connections.get(index) else { return false };
+        let Line::Connecting(connecting) = line else { return false };
+        let Poll::Ready(opened) = connecting.poll(&mut Context::from_waker(waker)) else { return false };
+        let conn = Conn { index, generation };
+        match opened {
+            Ok((stream, local)) => {
+                let mut connection = Connection::new(stream);
+                connection.receiving = connecting.receiving;
+                *line = Line::Open(connection);
+                events.push(Event::Connected { conn, local });
+                true
+            }
+            Err(error) => {
+                *line = Line::Failed;
+                events.push(Event::Ended { conn, error: Some(error) });
+                self.retry_accepts();
+                false
+            }
+        }
+    }
+
     fn poll_sending(&mut self, index: u32, events: &mut Vec<Event>) {
-        let Some((connection, generation, waker)) = self.connections.get(index) else { return };
+        let Some((connection, generation, waker)) = self.open(index) else { return };
         if !connection.is_sending() {
             return;
         }
@@ -313,22 +354,38 @@ impl Sockets {
         }
         // Fails where the client is gone already.
         let Ok(local) = stream.local_addr() else { return };
-        let conn = self.add_connection(stream);
+        let conn = self.add_line(Line::Open(Connection::new(stream)));
         events.push(Event::Accepted { listener, conn, peer, local });
     }
 
-    fn add_connection(&mut self, stream: TcpStream) -> Conn {
-        let (index, generation) = self.connections.insert(Connection::new(stream), &self.ready);
+    fn add_line(&mut self, line: Line) -> Conn {
+        let (index, generation) = self.connections.insert(line, &self.ready);
         self.pending.push_back(Token::Connection(index));
         Conn { index, generation }
     }
 
-    fn named(&mut self, conn: Conn) -> Option<&mut Connection> {
-        let (connection, generation, _) = self.connections.get(conn.index)?;
-        (generation == conn.generation).then_some(connection)
+    fn set_receiving(&mut self, conn: Conn, receiving: bool) {
+        match self.named(conn) {
+            Some(Line::Connecting(connecting)) => connecting.receiving = receiving,
+            Some(Line::Open(connection)) => connection.receiving = receiving,
+            Some(Line::Failed) | None => {}
+        }
     }
 
-    fn take_connection(&mut self, conn: Conn) -> Option<Connection> {
+    /// The open connection at a place, with its generation and its waker.
+    fn open(&mut self, index: u32) -> Option<(&mut Connection, u32, &Waker)> {
+        match self.connections.get(index)? {
+            (Line::Open(connection), generation, waker) => Some((connection, generation, waker)),
+            _ => None,
+        }
+    }
+
+    fn named(&mut self, conn: Conn) -> Option<&mut Line> {
+        let (line, generation, _) = self.connections.get(conn.index)?;
+        (generation == conn.generation).then_some(line)
+    }
+
+    fn take_line(&mut self, conn: Conn) -> Option<Line> {
         self.named(conn)?;
         self.connections.remove(conn.index)
     }

@@ -15,6 +15,7 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use crate::inbox::Inbox;
+use crate::membership::Joining;
 use crate::platform;
 
 /// Trains in a row that the kernel took only as single packets before segmentation offload is given up.
@@ -23,7 +24,8 @@ const OFFLOAD_REFUSALS_MAX: u8 = 3;
 /// Entries of one system call on any system, for a list without an allocation.
 const ENTRIES_MAX: usize = 64;
 
-/// Errors in a row that one look at a socket passes over: ICMP answers to what we sent.
+/// Errors, and datagrams of senders that are not wanted, that one look at a socket passes over in a row: the errors are
+/// ICMP answers to what we sent.
 const RECEIVE_ERRORS_MAX: usize = 64;
 
 /// A UDP socket with what waits for it.
@@ -32,6 +34,8 @@ pub struct Datagrams {
     socket: UdpSocket,
     state: UdpSocketState,
     patience: Duration,
+    /// The only sender that is heard, where a group is received from one.
+    source: Option<IpAddr>,
     queue: VecDeque<Waiting>,
     /// Whether to close once the queue has left.
     pub closing: bool,
@@ -117,8 +121,9 @@ pub enum Input {
 }
 
 impl Datagrams {
-    /// Binds `address`. Needs the runtime's context.
+    /// Binds `address`, and joins the group that it is. Needs the runtime's context.
     pub fn bind(address: SocketAddr, options: &UdpOptions) -> io::Result<(Datagrams, SocketAddr)> {
+        let joining = options.membership.as_ref().map(|wanted| Joining::new(address, wanted)).transpose()?;
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         let ttl = u32::from(options.multicast_ttl);
         match address.ip() {
@@ -140,7 +145,13 @@ impl Datagrams {
         platform::set_udp_buffers(&socket);
         // Also forbids fragmentation and lets the kernel merge what comes.
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
-        socket.bind(&address.into())?;
+        match &joining {
+            Some(joining) => {
+                socket.bind(&platform::group_address(joining.group()).into())?;
+                joining.join(&socket)?;
+            }
+            None => socket.bind(&address.into())?,
+        }
         let socket = UdpSocket::from_std(socket.into())?;
         let local = socket.local_addr()?;
         let offload = state.max_gso_segments() > 1;
@@ -148,6 +159,7 @@ impl Datagrams {
             socket,
             state,
             patience: options.patience,
+            source: options.membership.and_then(|membership| membership.source),
             queue: VecDeque::new(),
             closing: false,
             offload,
@@ -213,6 +225,9 @@ impl Datagrams {
             // An error here is a peer's answer to what we sent, as WSAECONNRESET is: the next call goes on.
             if received.is_ok_and(|count| count == 1) {
                 let [meta] = meta;
+                if self.source.is_some_and(|source| source != meta.addr.ip()) {
+                    continue;
+                }
                 let segment = u16::try_from(meta.stride.min(meta.len)).unwrap_or(u16::MAX);
                 return Input::Datagram { from: meta.addr, span: inbox.keep(meta.len), segment };
             }

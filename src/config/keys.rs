@@ -337,6 +337,20 @@ const SESSIONS: &[Key] = &[
         show: |s| s.source_start_ms.to_string(),
     },
     Key {
+        name: "ondemand_close_s",
+        noun: "a time in seconds",
+        allowed: "0 to 3600",
+        set: |s, v| put(&mut s.ondemand_close_s, values::number(v, 0, 3600)),
+        show: |s| s.ondemand_close_s.to_string(),
+    },
+    Key {
+        name: "udp_to_tcp_ms",
+        noun: "a time in milliseconds",
+        allowed: "500 to 60000",
+        set: |s, v| put(&mut s.udp_to_tcp_ms, values::number(v, 500, 60_000)),
+        show: |s| s.udp_to_tcp_ms.to_string(),
+    },
+    Key {
         name: "shutdown_s",
         noun: "a time in seconds",
         allowed: "0 to 60",

@@ -27,7 +27,12 @@ pub(super) fn notes(settings: &Settings) -> Vec<Problem> {
             settings.outputs.iter().find(|output| output.asks_for_encoding()).map(|output| &output.place),
         ),
         ("output/live", settings.outputs.iter().find(|output| output.live).map(|output| &output.place)),
-        ("proxy", settings.proxies.first().map(|proxy| &proxy.place)),
+        (
+            "proxy/output",
+            (settings.proxies.iter().filter_map(|proxy| proxy.output.as_ref()))
+                .find(|output| output.asks_for_encoding())
+                .map(|output| &output.place),
+        ),
         ("pusher", settings.pushers.first().map(|pusher| &pusher.place)),
         ("backchannel", settings.backchannel.as_ref().map(|backchannel| &backchannel.place)),
     ];
@@ -88,12 +93,10 @@ const ELEMENTS: &[&str] = &[
     "max_transcodes",
     "notify_fail",
     "notify_timeout_ms",
-    "ondemand_close_s",
     "realm",
     "reload",
     "run_as",
     "transcode_threads",
-    "udp_to_tcp_ms",
     "user/password_hash",
     "user/permission",
     "videodevice",

@@ -86,6 +86,10 @@ pub struct Settings {
     pub source_grace_s: u32,
     /// `source_start_ms`: how long DESCRIBE waits for a stream that is starting.
     pub source_start_ms: u32,
+    /// `ondemand_close_s`: seconds after the last viewer until a source is left that is pulled on demand.
+    pub ondemand_close_s: u32,
+    /// `udp_to_tcp_ms`: how long a source may leave us without datagrams before it is asked for TCP.
+    pub udp_to_tcp_ms: u32,
     /// `shutdown_s`: seconds within which the program is gone after SIGTERM.
     pub shutdown_s: u32,
 
@@ -420,6 +424,8 @@ impl Default for Settings {
             on_republish: OnRepublish::Stale,
             source_grace_s: 10,
             source_start_ms: 5_000,
+            ondemand_close_s: 10,
+            udp_to_tcp_ms: 3_000,
             shutdown_s: 2,
             outputs: Vec::new(),
             proxies: Vec::new(),

@@ -329,8 +329,12 @@ fn what_this_build_lacks_is_said_once_and_ignored() {
     );
     assert_eq!(warnings_of("<multicast>1</multicast>"), [format!("multicast, rtspserver.xml:2: {later}")]);
     assert_eq!(warnings_of("<multicast>0</multicast><rtsps_port>0</rtsps_port>"), Vec::<String>::new());
-    let two = "<proxy><suffix>a</suffix><url>rtsp://h/</url></proxy><proxy><suffix>b</suffix><url>rtsp://h/</url></proxy>";
-    assert_eq!(warnings_of(two), [format!("rtspserver.xml:2:1: config/proxy: {later}")]);
+    let rule = "<output><video><codec>H265</codec></video></output>";
+    let two = format!("{rule}{rule}");
+    assert_eq!(warnings_of(&two), [format!("rtspserver.xml:2:1: config/output: {later}")]);
+    let proxy = |output: &str| format!("<proxy><suffix>a</suffix><url>rtsp://h/</url>\n{output}</proxy>");
+    assert_eq!(warnings_of(&proxy("<output></output>")), Vec::<String>::new());
+    assert_eq!(warnings_of(&proxy(rule)), [format!("rtspserver.xml:3:1: config/proxy/output: {later}")]);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The control thread: starts shards and sources, obeys signals, ends in order.
 
 mod addresses;
+mod names;
+mod proxies;
 mod run;
 mod shards;
 mod streams;

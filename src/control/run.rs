@@ -11,6 +11,8 @@ use crossbeam_channel::{Receiver, select, unbounded};
 use proto::rtsp::uri::percent_encode;
 
 use super::addresses::{self, AddressError};
+use super::names::SystemNames;
+use super::proxies;
 use super::shards::{Common, ShardError, Shards};
 use super::streams::{MakeSource, Streams};
 use super::threads;
@@ -20,6 +22,7 @@ use crate::media;
 use crate::media::folder::Folder;
 use crate::media::pool::{self, Pool, PoolSettings};
 use crate::shard::limits::Limits;
+use crate::shard::proxy::ProxySpec;
 use crate::shard::settings::{MayPublish, Settings as ShardSettings};
 use crate::stream::registry::OnRepublish;
 
@@ -66,17 +69,20 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
     let backend = Backend::choose(settings.backend).map_err(RunError::Backend)?;
     let signals = signals()?;
     let mtu_bytes = usize::from(settings.mtu);
-    let streams = Streams::start(sources(&settings), mtu_bytes, on_republish(&settings));
+    let count = settings.shards.unwrap_or_else(shards_by_default);
+    let proxies = proxies::proxies(&settings, count);
+    let reserved = proxies::reserved(&proxies);
+    let streams = Streams::start(sources(&settings), mtu_bytes, on_republish(&settings), reserved);
     let common = Common {
         backend,
-        settings: Arc::new(shard_settings(&settings, listen.clone())),
+        settings: Arc::new(shard_settings(&settings, listen.clone(), proxies)),
         library: Arc::new(
             Pool::start(&pool_settings(&settings), pool::opener())
                 .map_err(|error| RunError::System("no thread for media", error))?,
         ),
+        names: Arc::new(SystemNames::default()),
         catalog: Arc::new(streams.map_err(|error| RunError::System("no thread for the streams", error))?),
     };
-    let count = settings.shards.unwrap_or_else(shards_by_default);
     warn_of_few_ports(&settings, usize::from(count) * listen.len());
     let shards = Shards::start(count, &common)?;
     tracing::info!(backend = backend.name(), shards = count, listen = ?listen, "serving");
@@ -141,7 +147,8 @@ fn started(settings: &Settings, listen: &[SocketAddr]) -> Started {
         Default::default()
     });
     let test = settings.test.then(|| "test".to_owned());
-    let paths = test.into_iter().chain(files.iter().map(|name| percent_encode(name)));
+    let proxies = settings.proxies.iter().map(|proxy| percent_encode(&proxy.suffix));
+    let paths = test.into_iter().chain(proxies).chain(files.iter().map(|name| percent_encode(name)));
     Started { urls: paths.map(|path| format!("{base}/{path}")).collect(), more }
 }
 
@@ -163,7 +170,11 @@ fn bracketed(host: IpAddr) -> String {
     }
 }
 
-fn shard_settings(settings: &Settings, listen: Vec<SocketAddr>) -> ShardSettings {
+fn shard_settings(
+    settings: &Settings,
+    listen: Vec<SocketAddr>,
+    proxies: Vec<Arc<ProxySpec>>,
+) -> ShardSettings {
     ShardSettings {
         listen,
         session_timeout: Duration::from_secs(settings.session_timeout_s.into()),
@@ -188,6 +199,10 @@ fn shard_settings(settings: &Settings, listen: Vec<SocketAddr>) -> ShardSettings
         },
         source_start: Duration::from_millis(settings.source_start_ms.into()),
         source_grace: Duration::from_secs(settings.source_grace_s.into()),
+        // A client that only asks what there is comes back within a moment.
+        linger: Duration::from_secs(settings.ondemand_close_s.max(2).into()),
+        udp_to_tcp: Duration::from_millis(settings.udp_to_tcp_ms.into()),
+        proxies,
         shutdown: Duration::from_secs(settings.shutdown_s.into()),
     }
 }

@@ -14,6 +14,7 @@ use super::threads;
 use crate::driver::Backend;
 use crate::media::library::Library;
 use crate::shard::inbox::{Inbox, Message, Outside};
+use crate::shard::names::Names;
 use crate::shard::settings::Settings;
 use crate::shard::{ClientPorts, Ports, Shard};
 use crate::stream::catalog::{Catalog, ShardIndex};
@@ -46,6 +47,8 @@ pub struct Common {
     pub library: Arc<dyn Library>,
     /// Live streams.
     pub catalog: Arc<dyn Catalog>,
+    /// Addresses of other servers.
+    pub names: Arc<dyn Names>,
 }
 
 /// All shards.
@@ -149,6 +152,7 @@ impl Start {
             driver,
             library: self.common.library,
             catalog: self.common.catalog,
+            names: self.common.names,
             inbox,
             shards,
             client_ports: self.client_ports,
@@ -183,6 +187,7 @@ mod tests {
 
     use super::*;
     use crate::config::BackendChoice;
+    use crate::control::names::SystemNames;
     use crate::media::library::{FileInfo, ReplyTo, Ticket, Wanted};
     use crate::media::memory::{MemoryLibrary, Presentation};
     use crate::shard::SessionId;
@@ -217,7 +222,11 @@ mod tests {
 
         fn subscribe(&self, _: &Arc<str>, _: Subscriber) {}
 
-        fn unsubscribe(&self, _: StreamId, _: ShardIndex) {}
+        fn unsubscribe(&self, _: &str, _: StreamId, _: ShardIndex) {}
+
+        fn name_stream(&self) -> StreamId {
+            1
+        }
     }
 
     /// A viewer that is set up, and the shard it is on.
@@ -258,6 +267,7 @@ mod tests {
             settings: Arc::new(Settings { listen: vec![place], ..Settings::default() }),
             library: Arc::new(Faulty(library)),
             catalog: Arc::new(NoStreams),
+            names: Arc::new(SystemNames::default()),
         };
         let shards = Shards::start(2, &common).unwrap();
         let (mut watching, session, shard) = viewer(place);

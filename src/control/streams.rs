@@ -1,6 +1,6 @@
 //! The live streams of this program: started by the first shard that wants one, stopped after the last.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use proto::time::NtpTime;
 
 use crate::media::source::Source;
 use crate::stream::catalog::{
-    Catalog, Claim, ClaimError, Grant, Notice, ShardIndex, StreamError, StreamId, Subscriber,
+    Catalog, Claim, ClaimError, Grant, Notice, Reserved, ShardIndex, StreamError, StreamId, Subscriber,
 };
 use crate::stream::publish::Publisher;
 use crate::stream::registry::{OnRepublish, Registry};
@@ -27,7 +27,7 @@ pub type MakeSource = Box<dyn Fn() -> Box<dyn Source> + Send>;
 /// The catalog's front, shared by all shards. A thread of its own owns what is behind it.
 #[derive(Debug)]
 pub struct Streams {
-    paths: Vec<String>,
+    paths: HashSet<String>,
     questions: Sender<Question>,
 }
 
@@ -41,6 +41,7 @@ enum Question {
         subscriber: Subscriber,
     },
     Unsubscribe {
+        path: String,
         stream: StreamId,
         shard: ShardIndex,
     },
@@ -62,16 +63,18 @@ impl Streams {
         sources: HashMap<String, MakeSource>,
         mtu_bytes: usize,
         on_republish: OnRepublish,
+        reserved: Vec<Reserved>,
     ) -> std::io::Result<Streams> {
         let (questions, received) = unbounded();
+        let reserved_paths = reserved.iter().map(|reserved| reserved.path.to_string());
+        let paths = sources.keys().cloned().chain(reserved_paths).collect();
         let owner = Owner {
             sources,
             running: HashMap::new(),
-            registry: Registry::new(on_republish),
+            registry: Registry::new(on_republish, reserved),
             questions: questions.clone(),
             mtu_bytes,
         };
-        let paths = owner.sources.keys().cloned().collect();
         thread::Builder::new().name("streams".into()).spawn(move || owner.run(&received))?;
         Ok(Streams { paths, questions })
     }
@@ -79,7 +82,7 @@ impl Streams {
 
 impl Catalog for Streams {
     fn owns(&self, path: &str) -> bool {
-        self.paths.iter().any(|own| own == path)
+        self.paths.contains(path)
     }
 
     fn subscribe(&self, path: &Arc<str>, subscriber: Subscriber) {
@@ -87,8 +90,8 @@ impl Catalog for Streams {
         let _ = self.questions.send(Question::Subscribe { path: path.clone(), subscriber });
     }
 
-    fn unsubscribe(&self, stream: StreamId, shard: ShardIndex) {
-        let _ = self.questions.send(Question::Unsubscribe { stream, shard });
+    fn unsubscribe(&self, path: &str, stream: StreamId, shard: ShardIndex) {
+        let _ = self.questions.send(Question::Unsubscribe { path: path.to_owned(), stream, shard });
     }
 
     fn attend(&self, subscriber: Subscriber) {
@@ -104,6 +107,10 @@ impl Catalog for Streams {
 
     fn release(&self, grant: Grant) {
         let _ = self.questions.send(Question::Release(grant));
+    }
+
+    fn name_stream(&self) -> StreamId {
+        next_id()
     }
 }
 
@@ -131,11 +138,11 @@ impl Owner {
                 Question::Claim(claim) => self.claim(*claim),
                 Question::Release(grant) => self.registry.release(grant),
                 Question::Subscribe { path, subscriber } => self.subscribe(path, subscriber),
-                Question::Unsubscribe { stream, shard } => {
+                Question::Unsubscribe { path, stream, shard } => {
                     if let Some(running) = self.running.values().find(|running| running.id == stream) {
                         let _ = running.commands.send(Command::Unsubscribe(shard));
                     } else {
-                        self.registry.unsubscribe(stream, shard);
+                        self.registry.unsubscribe(&path, stream, shard);
                     }
                 }
                 Question::Ended { stream, unserved } => {
@@ -288,8 +295,13 @@ mod tests {
     #[test]
     fn every_subscriber_of_a_source_that_fails_is_answered() {
         let make: MakeSource = Box::new(|| Box::new(Broken { panics: false }));
-        let streams =
-            Streams::start(HashMap::from([("camera".to_owned(), make)]), 1_400, OnRepublish::Stale).unwrap();
+        let streams = Streams::start(
+            HashMap::from([("camera".to_owned(), make)]),
+            1_400,
+            OnRepublish::Stale,
+            Vec::new(),
+        )
+        .unwrap();
         let (sender, notices) = unbounded();
         const ASKED: u16 = 200;
         for shard in 0..ASKED {
@@ -309,8 +321,13 @@ mod tests {
         static STARTS: AtomicU64 = AtomicU64::new(0);
         let make: MakeSource =
             Box::new(|| Box::new(Broken { panics: STARTS.fetch_add(1, Ordering::Relaxed) == 0 }));
-        let streams =
-            Streams::start(HashMap::from([("camera".to_owned(), make)]), 1_400, OnRepublish::Stale).unwrap();
+        let streams = Streams::start(
+            HashMap::from([("camera".to_owned(), make)]),
+            1_400,
+            OnRepublish::Stale,
+            Vec::new(),
+        )
+        .unwrap();
         let (sender, notices) = unbounded();
         let deliver = Arc::new(move |notice| sender.send(notice).is_ok());
         streams.subscribe(&"camera".into(), Subscriber { shard: 0, deliver });

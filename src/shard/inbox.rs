@@ -9,7 +9,8 @@ use crossbeam_channel::{Receiver, Sender};
 use proto::io::Detached;
 
 use super::client_ports::Holder;
-use crate::media::library::{Answer, ReplyTo};
+use super::names::AddressesReply;
+use crate::media::library::{Answer, ReplyTo, Ticket};
 use crate::stream::catalog::{Notice, ShardIndex, Subscriber};
 
 /// Messages that may wait before live batches are refused: a shard that is this far behind skips to the next keyframe.
@@ -23,6 +24,8 @@ pub enum Message {
     Media(Answer),
     /// From a live stream.
     Stream(Notice),
+    /// The addresses of another server, or why there are none.
+    Addresses(Ticket, Result<Vec<SocketAddr>, String>),
     /// A connection that belongs here.
     Moved(Moved),
     /// A session's UDP address has gone to a newcomer, because its own viewer has vanished.
@@ -90,6 +93,14 @@ impl Outside {
             if !outside.send(Message::Media(answer)) {
                 tracing::debug!(shard = outside.shard, "a media answer was lost: the shard has ended");
             }
+        })
+    }
+
+    /// How the addresses of another server reach this shard.
+    pub fn names_reply(&self, ticket: Ticket) -> AddressesReply {
+        let outside = self.clone();
+        Box::new(move |answer| {
+            outside.send(Message::Addresses(ticket, answer));
         })
     }
 

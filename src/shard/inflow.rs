@@ -52,6 +52,8 @@ pub struct TrackIn {
     reorder: Reorder,
     /// When a keyframe was last asked for.
     asked_at: Option<Time>,
+    /// Whether its source has left (RFC 3550 section 6.6) and nothing came since.
+    pub said_bye: bool,
 }
 
 /// How a track comes.
@@ -68,6 +70,8 @@ pub enum WayIn {
     Datagrams {
         /// Our sockets.
         pair: UdpPair,
+        /// Whose datagrams are taken; None when anybody's are until the first has come.
+        sender: Option<IpAddr>,
         /// Where media comes from; known from the first packet on, then nobody else is heard.
         media_from: Option<SocketAddr>,
         /// Where reports go to: the sender's port, or where its own reports come from.
@@ -202,6 +206,7 @@ impl TrackIn {
             report_at: None,
             reorder: Reorder::new(),
             asked_at: None,
+            said_bye: false,
         }
     }
 
@@ -231,6 +236,7 @@ impl TrackIn {
             view => view.insert(SenderView::new(header.ssrc, self.clock_rate)),
         };
         view.handle_packet(header.sequence, header.timestamp, now);
+        self.said_bye = false;
         self.report_at.get_or_insert(now);
     }
 
@@ -260,27 +266,35 @@ impl TrackIn {
             return;
         };
         for packet in compound.iter() {
-            if let Packet::SenderReport { info, .. } = packet {
-                relay.handle_report(self.track, &info, at.wall);
-                if let Some(view) = &mut self.view {
-                    view.handle_sender_report(&info, at.now);
+            match packet {
+                Packet::SenderReport { info, .. } => {
+                    relay.handle_report(self.track, &info, at.wall);
+                    if let Some(view) = &mut self.view {
+                        view.handle_sender_report(&info, at.now);
+                    }
                 }
+                Packet::Bye { ssrcs, .. } => {
+                    self.said_bye |=
+                        self.view.is_some_and(|view| ssrcs.iter().any(|ssrc| ssrc == view.ssrc()));
+                }
+                _ => {}
             }
         }
     }
 
-    /// Whether a datagram comes from the sender at `ip`, and from where the track's others came from. The first one
-    /// decides.
-    pub fn is_from(&mut self, ip: IpAddr, is_media: bool, from: SocketAddr) -> bool {
-        let WayIn::Datagrams { media_from, reports_to, .. } = &mut self.way else { return false };
-        if from.ip() != ip {
+    /// Whether a datagram comes from the sender, and from where the track's others came from. The first one decides.
+    pub fn is_from(&mut self, is_media: bool, from: SocketAddr) -> bool {
+        let WayIn::Datagrams { sender, media_from, reports_to, .. } = &mut self.way else { return false };
+        if sender.is_some_and(|sender| sender != from.ip()) {
             return false;
         }
         if is_media {
             return *media_from.get_or_insert(from) == from;
         }
         // Reports may come from a port that the sender did not name: they are answered there.
-        *reports_to = Some(from);
+        if !reports_to.is_some_and(|to| to.ip().is_multicast()) {
+            *reports_to = Some(from);
+        }
         true
     }
 

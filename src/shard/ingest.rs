@@ -6,7 +6,9 @@ use proto::io::{Op, Piece, Span};
 use proto::time::Time;
 use rand::RngExt;
 
+use super::datagrams::UdpPair;
 use super::inflow::{Arrival, Inflow, Report, WayIn};
+use super::proxy::ProxyKey;
 use super::session::{Session, SessionKey, Source, State};
 use super::turn::Shard;
 
@@ -35,6 +37,8 @@ pub struct Arriving {
 pub enum Sender {
     /// A publisher's session.
     Session(SessionKey),
+    /// The source of a proxy.
+    Proxy(ProxyKey),
 }
 
 impl Shard {
@@ -63,6 +67,7 @@ impl Shard {
     pub(super) fn handle_arriving(&mut self, arriving: Arriving, from: SocketAddr, span: Span, segment: u16) {
         match arriving.sender {
             Sender::Session(key) => self.handle_published_datagrams(key, arriving, from, span, segment),
+            Sender::Proxy(key) => self.proxy_datagrams(key, arriving, from, span, segment),
         }
     }
 
@@ -109,10 +114,15 @@ impl Shard {
     /// Gives a sender's sockets back.
     pub(super) fn release_way_in(&mut self, way: &WayIn) {
         if let WayIn::Datagrams { pair, .. } = way {
-            self.udp.forget_sender(pair);
-            self.ports.driver.submit(Op::CloseUdp(pair.rtp));
-            self.ports.driver.submit(Op::CloseUdp(pair.rtcp));
+            self.release_pair(pair);
         }
+    }
+
+    /// Closes a pair that a track had of its own.
+    pub(super) fn release_pair(&mut self, pair: &UdpPair) {
+        self.udp.forget_sender(pair);
+        self.ports.driver.submit(Op::CloseUdp(pair.rtp));
+        self.ports.driver.submit(Op::CloseUdp(pair.rtcp));
     }
 
     /// The present.
@@ -135,7 +145,7 @@ impl Shard {
         let Some(publication) = self.publications.get_mut(ingest.tenure) else { return };
         let Some(relay) = publication.offer.relay() else { return };
         let Some(track) = ingest.inflow.track_mut(track) else { return };
-        if !track.is_from(session.peer.ip(), is_media, from) {
+        if !track.is_from(is_media, from) {
             self.udp.strangers += 1;
             return;
         }

@@ -13,9 +13,6 @@ use super::session::SessionKey;
 use crate::stream::catalog::{Description, Snapshot, StreamError, StreamId};
 use crate::stream::window::{Window, WindowLimits};
 
-/// How long a stream without a session here is still received: clients often DESCRIBE, leave and come back.
-const LINGER: Duration = Duration::from_secs(10);
-
 /// One viewer's place in a stream's window.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LiveCursor {
@@ -209,15 +206,16 @@ impl LiveStreams {
         }
     }
 
-    /// Removes the streams that have had no session here for a while; they are to be unsubscribed from.
-    pub fn take_idle(&mut self, now: Time) -> Vec<StreamId> {
-        let mut idle: Vec<_> = (self.streams.iter())
-            .filter(|(_, stream)| stream.idle_since.is_some_and(|since| now.since(since) > LINGER))
-            .map(|(id, _)| *id)
+    /// Removes the streams that have had no session here for as long as `linger`, since clients often DESCRIBE, leave
+    /// and come back; they are to be unsubscribed from.
+    pub fn take_idle(&mut self, now: Time, linger: Duration) -> Vec<Arc<Description>> {
+        let mut idle: Vec<_> = (self.streams.values())
+            .filter(|stream| stream.idle_since.is_some_and(|since| now.since(since) > linger))
+            .map(|stream| stream.description.clone())
             .collect();
-        idle.sort_unstable();
-        for id in &idle {
-            self.remove(*id);
+        idle.sort_unstable_by_key(|description| description.id);
+        for description in &idle {
+            self.remove(description.id);
         }
         idle
     }
@@ -252,14 +250,18 @@ mod tests {
         });
         let at = |seconds: u64| Time::from_millis(seconds * 1_000);
         let session = SessionKey::default();
+        let idle = |live: &mut LiveStreams, seconds| -> Vec<StreamId> {
+            let idle = live.take_idle(at(seconds), Duration::from_secs(10));
+            idle.iter().map(|description| description.id).collect()
+        };
         let _ = live.subscribed(at(0), &"test".into(), Ok(Snapshot { description, batches: Vec::new() }));
         live.begin(7);
-        assert_eq!(live.take_idle(at(100)), Vec::<StreamId>::new());
+        assert_eq!(idle(&mut live, 100), [0; 0]);
         live.join(7, session);
         live.leave(7, session);
-        assert_eq!(live.take_idle(at(200)), Vec::<StreamId>::new());
+        assert_eq!(idle(&mut live, 200), [0; 0]);
         live.end(at(200), 7, session);
-        assert_eq!(live.take_idle(at(205)), Vec::<StreamId>::new());
-        assert_eq!(live.take_idle(at(211)), [7]);
+        assert_eq!(idle(&mut live, 205), [0; 0]);
+        assert_eq!(idle(&mut live, 211), [7]);
     }
 }

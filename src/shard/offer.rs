@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proto::time::Time;
 
-use crate::stream::catalog::{Notice, ShardIndex, StreamError, Subscriber};
+use crate::stream::catalog::{Notice, ShardIndex, StreamError, StreamId, Subscriber};
 use crate::stream::relay::Relay;
 
 /// One stream under its path.
@@ -56,9 +56,16 @@ impl Offer {
         self.waiting.push(Waiting { since, path, subscriber });
     }
 
-    /// Delivers no more to a shard.
-    pub fn unsubscribe(&mut self, shard: ShardIndex) {
-        if let Some(relay) = &mut self.relay {
+    /// Whether nobody receives it or waits for it.
+    pub fn is_idle(&mut self) -> bool {
+        self.waiting.is_empty() && self.relay.as_mut().is_none_or(|relay| relay.fanout().is_idle())
+    }
+
+    /// Delivers a run of the stream no more to a shard.
+    pub fn unsubscribe(&mut self, stream: StreamId, shard: ShardIndex) {
+        if let Some(relay) = &mut self.relay
+            && relay.fanout().description().id == stream
+        {
             relay.fanout().unsubscribe(shard);
         }
     }

@@ -8,6 +8,7 @@ use rand::rngs::StdRng;
 
 use super::client_ports::ClientPorts;
 use super::inbox::{Inbox, Outside};
+use super::names::Names;
 use crate::media::library::Library;
 use crate::stream::catalog::Catalog;
 
@@ -19,6 +20,8 @@ pub struct Ports {
     pub library: Arc<dyn Library>,
     /// Live streams.
     pub catalog: Arc<dyn Catalog>,
+    /// Addresses of other servers.
+    pub names: Arc<dyn Names>,
     /// Messages from other threads.
     pub inbox: Inbox,
     /// The way into every shard, by index; this shard's own included.

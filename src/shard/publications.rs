@@ -11,7 +11,7 @@ use proto::track::Track;
 use super::offer::Offer;
 use super::session::SessionKey;
 use super::turn::Shard;
-use crate::stream::catalog::{Grant, Notice, Order, Pulse, ShardIndex, StreamError, Subscriber};
+use crate::stream::catalog::{Grant, Notice, Order, Pulse, ShardIndex, StreamError, StreamId, Subscriber};
 use crate::stream::relay::Relay;
 
 /// One stream that is published here.
@@ -109,7 +109,7 @@ impl Shard {
         tracks: Vec<Track>,
         pulse: Arc<Pulse>,
     ) {
-        let relay = (!grant.inherits).then(|| self.new_relay(grant, &path, &tracks));
+        let relay = (!grant.inherits).then(|| self.new_relay(grant.stream, &path, tracks.clone()));
         let publisher = Publisher::Announced(conn);
         let offer = Offer::new(path, relay);
         let publication = Publication { grant, tracks, offer, pulse, publisher, is_recorded: false };
@@ -118,9 +118,12 @@ impl Shard {
 
     /// Obeys what the catalog passes on.
     pub(super) fn handle_order(&mut self, tenure: u64, order: Order) {
+        if let Some(key) = self.proxies.find(tenure) {
+            return self.order_proxy(key, order);
+        }
         match order {
             Order::Subscribe { path, subscriber } => self.subscribe_to(tenure, path, subscriber),
-            Order::Unsubscribe(shard) => self.unsubscribe_from(tenure, shard),
+            Order::Unsubscribe { stream, shard } => self.unsubscribe_from(tenure, stream, shard),
             Order::Yield { to } => self.yield_publication(tenure, to),
         }
     }
@@ -133,7 +136,7 @@ impl Shard {
         };
         let (grant, path, tracks) =
             (publication.grant, publication.offer.path.clone(), publication.tracks.clone());
-        let relay = relay.unwrap_or_else(|| self.new_relay(grant, &path, &tracks));
+        let relay = relay.unwrap_or_else(|| self.new_relay(grant.stream, &path, tracks.clone()));
         let now = self.now;
         if let Some(publication) = self.publications.streams.get_mut(&tenure) {
             publication.offer.put(relay).restart(now);
@@ -184,10 +187,10 @@ impl Shard {
         }
     }
 
-    fn new_relay(&mut self, grant: Grant, path: &Arc<str>, tracks: &[Track]) -> Box<Relay> {
+    pub(super) fn new_relay(&mut self, stream: StreamId, path: &str, tracks: Vec<Track>) -> Box<Relay> {
         let wall = self.ports.driver.wall();
         let random = &mut self.ports.random;
-        Box::new(Relay::new(grant.stream, path, tracks.to_vec(), self.now, wall, random))
+        Box::new(Relay::new(stream, path, tracks, self.now, wall, random))
     }
 
     fn subscribe_to(&mut self, tenure: u64, path: Arc<str>, subscriber: Subscriber) {
@@ -200,9 +203,9 @@ impl Shard {
         publication.serve_waiting();
     }
 
-    fn unsubscribe_from(&mut self, tenure: u64, shard: ShardIndex) {
+    fn unsubscribe_from(&mut self, tenure: u64, stream: StreamId, shard: ShardIndex) {
         if let Some(publication) = self.publications.streams.get_mut(&tenure) {
-            publication.offer.unsubscribe(shard);
+            publication.offer.unsubscribe(stream, shard);
         }
     }
 

@@ -223,7 +223,8 @@ impl Shard {
             mode: Some(Mode::Record),
             ..Transport::default()
         };
-        let way = WayIn::Datagrams { pair, media_from: None, reports_to };
+        let sender = Some(peer.ip());
+        let way = WayIn::Datagrams { pair, sender, media_from: None, reports_to };
         Ok(Granted { way, carrier: Carrier::Unicast, transport })
     }
 

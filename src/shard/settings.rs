@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::limits::Limits;
+use super::proxy::ProxySpec;
 use crate::config::GopCache;
 
 /// The part of the configuration that shards obey.
@@ -34,6 +35,12 @@ pub struct Settings {
     pub source_start: Duration,
     /// How long the viewers of a stream are kept whose source is lost.
     pub source_grace: Duration,
+    /// How long a live stream is received on that nobody here watches any more.
+    pub linger: Duration,
+    /// How long a source may leave us without datagrams before it is asked for another transfer.
+    pub udp_to_tcp: Duration,
+    /// What is pulled from other servers, on all shards.
+    pub proxies: Vec<Arc<ProxySpec>>,
     /// How long viewers are given to see their BYE when the program ends.
     pub shutdown: Duration,
 }
@@ -64,6 +71,9 @@ impl Default for Settings {
             may_publish: MayPublish::Everybody,
             source_start: Duration::from_secs(5),
             source_grace: Duration::from_secs(10),
+            linger: Duration::from_secs(10),
+            udp_to_tcp: Duration::from_secs(3),
+            proxies: Vec::new(),
             shutdown: Duration::from_secs(2),
         }
     }

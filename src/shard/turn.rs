@@ -19,6 +19,7 @@ use super::datagrams::UdpPairs;
 use super::inbox::{Message, Moved};
 use super::live::LiveStreams;
 use super::ports::Ports;
+use super::proxy::{Proxies, ProxyKey};
 use super::publications::Publications;
 use super::request::Outcome;
 use super::session::{Carrier, Session, SessionId, SessionKey, Source};
@@ -56,14 +57,15 @@ pub struct Shard {
     pub(super) by_id: HashMap<SessionId, SessionKey>,
     pub(super) live: LiveStreams,
     pub(super) publications: Publications,
+    pub(super) proxies: Proxies,
     pub(super) udp: UdpPairs,
     pub(super) heads: Heads,
     pub(super) waiting: HashMap<Ticket, Asker>,
     pub(super) stop: Option<Time>,
     listeners: Vec<Listener>,
-    next_ticket: Ticket,
+    last_ticket: Ticket,
     ready: VecDeque<SessionKey>,
-    wakes: BinaryHeap<Reverse<(Time, SessionKey)>>,
+    alarms: BinaryHeap<Reverse<(Time, Alarm)>>,
     housekeeping_at: Time,
     events: Vec<Event>,
 }
@@ -75,6 +77,17 @@ pub(super) enum Asker {
     Connection(Conn),
     /// A session that needs a segment; whether it begins another play of the file.
     Session(SessionKey, bool),
+    /// A proxy that looks for its source.
+    Proxy(ProxyKey),
+}
+
+/// What is to be looked at when its time has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Alarm {
+    /// A session.
+    Session(SessionKey),
+    /// A proxy.
+    Proxy(ProxyKey),
 }
 
 impl Shard {
@@ -91,7 +104,8 @@ impl Shard {
             listeners.push(listener);
         }
         let now = ports.driver.now();
-        Ok(Shard {
+        let proxies = Proxies::new(index, &settings.proxies);
+        let mut shard = Shard {
             index,
             settings,
             ports,
@@ -101,17 +115,20 @@ impl Shard {
             by_id: HashMap::new(),
             live: LiveStreams::default(),
             publications: Publications::default(),
+            proxies,
             udp: UdpPairs::default(),
             heads: Heads::default(),
             waiting: HashMap::new(),
             stop: None,
             listeners,
-            next_ticket: 0,
+            last_ticket: 0,
             ready: VecDeque::new(),
-            wakes: BinaryHeap::new(),
+            alarms: BinaryHeap::new(),
             housekeeping_at: now + HOUSEKEEPING,
             events: Vec::new(),
-        })
+        };
+        shard.start_proxies();
+        Ok(shard)
     }
 
     /// Lets the driver work until something happens or is due, and acts on it. An error means that the driver is
@@ -129,7 +146,7 @@ impl Shard {
             self.handle_event(event);
         }
         self.events = events;
-        self.wake_sessions();
+        self.heed_alarms();
         if self.now >= self.housekeeping_at {
             self.housekeeping_at = self.now + HOUSEKEEPING;
             self.keep_house();
@@ -164,15 +181,26 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else { return };
         if session.wake_at.is_none_or(|scheduled| at < scheduled) {
             session.wake_at = Some(at);
-            self.wakes.push(Reverse((at, key)));
+            self.set_alarm(at, Alarm::Session(key));
         }
+    }
+
+    /// Has something looked at again at `at`.
+    pub(super) fn set_alarm(&mut self, at: Time, alarm: Alarm) {
+        self.alarms.push(Reverse((at, alarm)));
+    }
+
+    /// A ticket for a question that is answered later.
+    pub(super) fn next_ticket(&mut self, asker: Asker) -> Ticket {
+        self.last_ticket += 1;
+        self.waiting.insert(self.last_ticket, asker);
+        self.last_ticket
     }
 
     /// A ticket for a question to the library.
     pub(super) fn ticket(&mut self, asker: Asker) -> (Ticket, ReplyTo) {
-        self.next_ticket += 1;
-        self.waiting.insert(self.next_ticket, asker);
-        (self.next_ticket, self.ports.shards[usize::from(self.index)].reply_to())
+        let ticket = self.next_ticket(asker);
+        (ticket, self.ports.shards[usize::from(self.index)].reply_to())
     }
 
     /// Works off what a connection has sent, up to the first request whose answer must be awaited.
@@ -287,7 +315,7 @@ impl Shard {
         if !self.ready.is_empty() {
             return self.now;
         }
-        let wake = self.wakes.peek().map(|Reverse((at, _))| *at);
+        let wake = self.alarms.peek().map(|Reverse((at, _))| *at);
         [wake, self.stop].into_iter().flatten().fold(self.housekeeping_at, Time::min)
     }
 
@@ -297,16 +325,19 @@ impl Shard {
                 self.connections.insert(Connection::new(conn, peer, local, self.now));
                 tracing::debug!(%peer, "connection");
             }
-            Event::Connected { .. } => {}
+            Event::Connected { conn, local } => self.proxy_connected(conn, local),
             Event::AcceptRefused { error, .. } => {
                 tracing::warn!(%error, "connections wait: raise the limit of open files (ulimit -n)");
             }
+            Event::Received { conn, span } if self.proxies.has_conn(conn) => self.proxy_received(conn, span),
             Event::Received { conn, span } => self.handle_received(conn, span),
+            Event::Ended { conn, error } if self.proxies.has_conn(conn) => self.proxy_ended(conn, error),
             Event::Ended { conn, error: None } => self.handle_end(conn),
             Event::Ended { conn, error: Some(error) } => {
                 tracing::debug!(?conn, %error, "connection broken");
                 self.close(conn);
             }
+            Event::Sent { conn } if self.proxies.has_conn(conn) => self.proxy_sent(conn),
             Event::Sent { conn } => self.handle_sent(conn),
             Event::Closed { conn } => self.forget(conn),
             Event::Detached { conn, socket } => self.hand_over(conn, socket),
@@ -430,6 +461,11 @@ impl Shard {
             Message::Stream(Notice::Claimed { ticket, answer }) => self.claimed(ticket, answer),
             Message::Stream(Notice::Order { tenure, order }) => self.handle_order(tenure, order),
             Message::Stream(Notice::HandedOver { tenure, relay }) => self.take_over_stream(tenure, relay),
+            Message::Addresses(ticket, answer) => {
+                if let Some(Asker::Proxy(key)) = self.waiting.remove(&ticket) {
+                    self.proxy_addresses(key, ticket, answer);
+                }
+            }
             Message::Moved(moved) => self.take_over(moved),
             Message::Overtaken(address, holder) => self.give_way(address, holder),
             Message::Shutdown => self.shut_down(),
@@ -448,12 +484,19 @@ impl Shard {
         }
     }
 
-    fn wake_sessions(&mut self) {
-        while let Some(Reverse((at, key))) = self.wakes.peek().copied() {
+    fn heed_alarms(&mut self) {
+        while let Some(Reverse((at, alarm))) = self.alarms.peek().copied() {
             if at > self.now {
                 return;
             }
-            self.wakes.pop();
+            self.alarms.pop();
+            let key = match alarm {
+                Alarm::Session(key) => key,
+                Alarm::Proxy(key) => {
+                    self.wake_proxy(key, at);
+                    continue;
+                }
+            };
             if let Some(session) = self.sessions.get_mut(key) {
                 // An entry that an earlier wake-up made stale.
                 if session.wake_at == Some(at) {
@@ -497,8 +540,9 @@ impl Shard {
             self.close(conn);
         }
         self.keep_publications();
-        for stream in self.live.take_idle(self.now) {
-            self.ports.catalog.unsubscribe(stream, self.index);
+        self.keep_proxies();
+        for stream in self.live.take_idle(self.now, self.settings.linger) {
+            self.ports.catalog.unsubscribe(&stream.path, stream.id, self.index);
         }
     }
 
@@ -511,6 +555,7 @@ impl Shard {
         for key in keys {
             self.end_session(key, "the server stops");
         }
+        self.stop_proxies();
         let conns: Vec<_> = self.connections.iter().map(|connection| connection.conn).collect();
         for conn in conns {
             self.close_when_flushed(conn);

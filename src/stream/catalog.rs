@@ -112,8 +112,13 @@ pub enum Order {
         /// Who asks.
         subscriber: Subscriber,
     },
-    /// Deliver no more to this shard.
-    Unsubscribe(ShardIndex),
+    /// Deliver no more.
+    Unsubscribe {
+        /// Which run of the stream.
+        stream: StreamId,
+        /// To which shard.
+        shard: ShardIndex,
+    },
     /// Another publisher has the path now: it goes on with the stream, or the stream ends when its tracks are others.
     Yield {
         /// Who goes on, and by which grant.
@@ -151,13 +156,24 @@ pub struct Grant {
     pub inherits: bool,
 }
 
+/// A path that the configuration gives to a stream of one shard.
+#[derive(Clone, Debug)]
+pub struct Reserved {
+    /// The path, without the leading slash.
+    pub path: Arc<str>,
+    /// Its name in orders.
+    pub tenure: u64,
+    /// The shard that the stream comes to.
+    pub home: ShardIndex,
+}
+
 /// Why nobody may publish under a path now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClaimError {
     /// Somebody else does: 403.
     #[error("the path is published to from elsewhere; on_republish says when another publisher takes over")]
     Busy,
-    /// A device or another built-in stream has this path: 405.
+    /// The configuration or the server itself has a stream for this path: 405.
     #[error("the path belongs to a stream of the server")]
     Owned,
 }
@@ -231,7 +247,7 @@ pub trait Catalog: Send + Sync {
     fn subscribe(&self, path: &Arc<str>, subscriber: Subscriber);
 
     /// Delivers no more to this shard; the stream may stop when nobody is left.
-    fn unsubscribe(&self, stream: StreamId, shard: ShardIndex);
+    fn unsubscribe(&self, path: &str, stream: StreamId, shard: ShardIndex);
 
     /// Tells a shard of every path that is published to, by [`Notice::Published`], from now on.
     fn attend(&self, subscriber: Subscriber);
@@ -241,4 +257,7 @@ pub trait Catalog: Send + Sync {
 
     /// Gives a path back: its stream has ended.
     fn release(&self, grant: Grant);
+
+    /// A name for a run of a stream that a shard pulls or receives by its configuration.
+    fn name_stream(&self) -> StreamId;
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use proto::track::Track;
 
-use super::catalog::{Claim, ClaimError, Grant, Notice, Order, Pulse, ShardIndex, StreamId, Subscriber};
+use super::catalog::{
+    Claim, ClaimError, Grant, Notice, Order, Pulse, Reserved, ShardIndex, StreamId, Subscriber,
+};
 
 /// A publisher that was silent for longer is stale.
 const STALE: Duration = Duration::from_secs(5);
@@ -29,6 +31,7 @@ pub enum OnRepublish {
 pub struct Registry {
     policy: OnRepublish,
     published: HashMap<Arc<str>, Published>,
+    reserved: HashMap<Arc<str>, Reserved>,
     attendants: Vec<Subscriber>,
     last_tenure: u64,
 }
@@ -43,9 +46,10 @@ struct Published {
 }
 
 impl Registry {
-    /// Nobody publishes anything.
-    pub fn new(policy: OnRepublish) -> Registry {
-        Registry { policy, ..Registry::default() }
+    /// Nobody publishes anything; these paths cannot be published to.
+    pub fn new(policy: OnRepublish, reserved: Vec<Reserved>) -> Registry {
+        let reserved = reserved.into_iter().map(|reserved| (reserved.path.clone(), reserved)).collect();
+        Registry { policy, reserved, ..Registry::default() }
     }
 
     /// Tells a shard of all paths, now and from now on.
@@ -89,6 +93,10 @@ impl Registry {
 
     /// Passes a subscription on to the shard that publishes the path; gives it back when none does.
     pub fn subscribe(&self, path: &Arc<str>, subscriber: Subscriber) -> Result<(), Subscriber> {
+        if let Some(reserved) = self.reserved.get(path) {
+            self.order_home(reserved, Order::Subscribe { path: path.clone(), subscriber });
+            return Ok(());
+        }
         let Some(entry) = self.published.get(path) else { return Err(subscriber) };
         let order = Order::Subscribe { path: path.clone(), subscriber };
         (entry.owner.deliver)(Notice::Order { tenure: entry.grant.tenure, order });
@@ -96,14 +104,25 @@ impl Registry {
     }
 
     /// Passes the end of a subscription on.
-    pub fn unsubscribe(&self, stream: StreamId, shard: ShardIndex) {
-        if let Some(entry) = self.published.values().find(|entry| entry.grant.stream == stream) {
-            let order = Order::Unsubscribe(shard);
+    pub fn unsubscribe(&self, path: &str, stream: StreamId, shard: ShardIndex) {
+        let order = Order::Unsubscribe { stream, shard };
+        if let Some(reserved) = self.reserved.get(path) {
+            self.order_home(reserved, order);
+        } else if let Some(entry) = self.published.get(path) {
             (entry.owner.deliver)(Notice::Order { tenure: entry.grant.tenure, order });
         }
     }
 
+    fn order_home(&self, reserved: &Reserved, order: Order) {
+        if let Some(home) = self.attendants.iter().find(|attendant| attendant.shard == reserved.home) {
+            (home.deliver)(Notice::Order { tenure: reserved.tenure, order });
+        }
+    }
+
     fn grant(&mut self, claim: &Claim, new_id: impl FnOnce() -> StreamId) -> Result<Grant, ClaimError> {
+        if self.reserved.contains_key(&claim.path) {
+            return Err(ClaimError::Owned);
+        }
         let before = self.published.get(&claim.path);
         if let Some(before) = before {
             let silence = before.pulse.silence(claim.now);
@@ -135,7 +154,7 @@ impl Registry {
 }
 
 /// Whether viewers of one can go on with the other.
-fn agree(ours: &[Track], theirs: &[Track]) -> bool {
+pub fn agree(ours: &[Track], theirs: &[Track]) -> bool {
     ours.len() == theirs.len()
         && ours.iter().zip(theirs).all(|(a, b)| {
             a.codec == b.codec && a.payload_type == b.payload_type && a.clock_rate == b.clock_rate
@@ -188,7 +207,7 @@ mod tests {
     }
 
     fn second(policy: OnRepublish, peer: u8, now_s: u64) -> bool {
-        let mut registry = Registry::new(policy);
+        let mut registry = Registry::new(policy, Vec::new());
         let (owner, told) = shard(0);
         registry.claim(claim(&owner, 1, 1, 8_000), || 1);
         answer(&told).unwrap();
@@ -209,7 +228,7 @@ mod tests {
     #[test]
     fn a_publisher_of_the_same_tracks_inherits_and_another_does_not() {
         for (rate, inherits) in [(8_000, true), (16_000, false)] {
-            let mut registry = Registry::new(OnRepublish::Replace);
+            let mut registry = Registry::new(OnRepublish::Replace, Vec::new());
             let ((first, first_told), (second, second_told)) = (shard(0), shard(1));
             registry.claim(claim(&first, 1, 1, 8_000), || 1);
             registry.claim(claim(&second, 2, 2, rate), || 2);
@@ -225,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_path_that_was_taken_over_is_not_given_back_by_its_first_owner() {
-        let mut registry = Registry::new(OnRepublish::Replace);
+        let mut registry = Registry::new(OnRepublish::Replace, Vec::new());
         let ((owner, told), (attendant, heard)) = (shard(0), shard(1));
         registry.attend(attendant);
         registry.claim(claim(&owner, 1, 1, 8_000), || 1);
@@ -244,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_publisher_that_is_gone_is_replaced_under_any_policy() {
-        let mut registry = Registry::new(OnRepublish::Refuse);
+        let mut registry = Registry::new(OnRepublish::Refuse, Vec::new());
         let (owner, told) = shard(0);
         let first = claim(&owner, 1, 1, 8_000);
         let pulse = first.pulse.clone();

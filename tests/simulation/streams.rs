@@ -306,7 +306,11 @@ impl Catalog for SimStreams {
         state.pending.push((at, path.clone(), subscriber));
     }
 
-    fn unsubscribe(&self, stream: StreamId, shard: ShardIndex) {
+    fn name_stream(&self) -> StreamId {
+        0
+    }
+
+    fn unsubscribe(&self, _: &str, stream: StreamId, shard: ShardIndex) {
         self.state.lock().unwrap().unsubscribed.push((stream, shard));
     }
 }

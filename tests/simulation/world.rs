@@ -11,6 +11,7 @@ use rand::rngs::StdRng;
 use ringcaster::driver::sim::{Departure, Net, Random};
 use ringcaster::media::memory::MemoryLibrary;
 use ringcaster::shard::inbox::{Inbox, Message, Outside};
+use ringcaster::shard::names::{AddressesReply, Names};
 use ringcaster::shard::{Census, ClientPorts, Ports, Shard};
 
 use super::faults::{Counts, Kind};
@@ -86,6 +87,7 @@ impl Run {
                 driver: Box::new(driver),
                 library: library.clone(),
                 catalog: streams.clone(),
+                names: Arc::new(NoNames),
                 inbox,
                 shards: outsides.clone(),
                 client_ports: client_ports.clone(),
@@ -399,5 +401,14 @@ fn trace(now: Time, departure: &Departure) {
             println!("{} {wire:?} {} {:02x?}", seconds(now), bytes.len(), &bytes[..bytes.len().min(16)]);
         }
         Departure::Close { wire } => println!("{} {wire:?} closed", seconds(now)),
+    }
+}
+
+/// A network without names.
+struct NoNames;
+
+impl Names for NoNames {
+    fn look_up(&self, host: &str, _: u16, reply: AddressesReply) {
+        reply(Err(format!("{host} is not known here")));
     }
 }

@@ -25,6 +25,7 @@ use self::waker::Bell;
 mod arena;
 mod buffers;
 mod listener;
+mod membership;
 mod probe;
 mod ring;
 mod slots;
@@ -154,6 +155,7 @@ impl UringDriver {
             let core = &mut self.core;
             match token.kind {
                 Kind::Accept => self.listeners.handle(core, &mut self.connections, token, &completion),
+                Kind::Connect => self.connections.handle_connect(core, token, &completion),
                 Kind::Receive => self.connections.handle_receive(core, token, &completion),
                 Kind::Send => self.connections.handle_send(core, token, &completion),
                 Kind::Datagram => self.datagrams.handle_receive(core, token, &completion),
@@ -194,8 +196,8 @@ impl Driver for UringDriver {
         self.datagrams.bind(&mut self.core, address, options)
     }
 
-    fn connect(&mut self, _: SocketAddr) -> io::Result<Conn> {
-        Err(io::ErrorKind::Unsupported.into())
+    fn connect(&mut self, address: SocketAddr) -> io::Result<Conn> {
+        self.connections.connect(&mut self.core, address)
     }
 
     fn attach(&mut self, socket: Detached) -> io::Result<Conn> {

@@ -8,6 +8,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use libc::{c_int, c_void, sockaddr, sockaddr_in, sockaddr_in6, socklen_t};
 use proto::io::UdpOptions;
 
+use super::membership::Joining;
+
 /// Connections that wait to be accepted. The kernel clamps it to net.core.somaxconn.
 const BACKLOG: c_int = 4096;
 
@@ -21,15 +23,13 @@ const SEND_BUFFER_BYTES: c_int = 8 << 20;
 /// Receive buffer of a UDP socket.
 const RECEIVE_BUFFER_BYTES: c_int = 1 << 20;
 
-/// A listening TCP socket. What accepted connections inherit is set here, once: no delay, and the bound of what is
-/// not yet sent.
+/// A listening TCP socket. Accepted connections inherit its options.
 pub(super) fn listen(address: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
     let socket = open(address, libc::SOCK_STREAM)?;
     let fd = socket.as_raw_fd();
     set(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
     set(fd, libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
-    set(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
-    set(fd, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, NOT_SENT_BYTES_MAX)?;
+    set_stream(fd)?;
     bind_to(fd, address)?;
     // SAFETY: no pointers are passed.
     check(unsafe { libc::listen(fd, BACKLOG) })?;
@@ -37,8 +37,17 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
     Ok((socket, bound))
 }
 
-/// A bound UDP socket.
+/// A TCP socket that is to connect to `address`.
+pub(super) fn outgoing(address: SocketAddr) -> io::Result<OwnedFd> {
+    let socket = open(address, libc::SOCK_STREAM)?;
+    set_stream(socket.as_raw_fd())?;
+    Ok(socket)
+}
+
+/// A bound UDP socket, in the group that the address is.
 pub(super) fn bind(address: SocketAddr, options: &UdpOptions) -> io::Result<(OwnedFd, SocketAddr)> {
+    let joining = options.membership.as_ref().map(|wanted| Joining::new(address, wanted)).transpose()?;
+    let address = joining.as_ref().map_or(address, |joining| joining.group);
     let socket = open(address, libc::SOCK_DGRAM)?;
     let fd = socket.as_raw_fd();
     // Several may receive one group. Elsewhere two would take each other's datagrams, also by chance: the kernel gives
@@ -54,6 +63,9 @@ pub(super) fn bind(address: SocketAddr, options: &UdpOptions) -> io::Result<(Own
     set_multicast(fd, address, options.multicast_ttl)?;
     set_probing(fd, address)?;
     bind_to(fd, address)?;
+    if let Some(joining) = joining {
+        joining.join(fd)?;
+    }
     let bound = local_address(fd)?;
     Ok((socket, bound))
 }
@@ -113,6 +125,12 @@ fn open(address: SocketAddr, kind: c_int) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
+/// What every connection has: no delay, and the bound of what is not yet sent.
+fn set_stream(fd: RawFd) -> io::Result<()> {
+    set(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
+    set(fd, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, NOT_SENT_BYTES_MAX)
+}
+
 /// The wanted buffers where we may have them, else the largest that the system's bounds allow.
 fn set_buffers(fd: RawFd) {
     let buffers = [
@@ -159,14 +177,20 @@ fn bind_to(fd: RawFd, address: SocketAddr) -> io::Result<()> {
 
 /// Sets an option whose value is an int.
 pub(super) fn set(fd: RawFd, level: c_int, option: c_int, value: c_int) -> io::Result<()> {
-    let size = size_of::<c_int>() as socklen_t;
-    let pointer: *const c_int = &value;
-    // SAFETY: the pointer leads to an int of `size` bytes.
+    set_value(fd, level, option, &value)
+}
+
+/// Sets an option whose value is one of the kernel's own types, or an int.
+pub(super) fn set_value<T: Copy>(fd: RawFd, level: c_int, option: c_int, value: &T) -> io::Result<()> {
+    let size = size_of::<T>() as socklen_t;
+    let pointer: *const T = value;
+    // SAFETY: the pointer leads to a value of `size` bytes.
     check(unsafe { libc::setsockopt(fd, level, option, pointer.cast::<c_void>(), size) })?;
     Ok(())
 }
 
-fn check(result: c_int) -> io::Result<c_int> {
+/// The result of a system call, or its error.
+pub(super) fn check(result: c_int) -> io::Result<c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 

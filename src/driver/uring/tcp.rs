@@ -1,6 +1,7 @@
-//! Connections: received into shared buffers, at most one send under way, closed when nothing is.
+//! Connections: accepted or opened, received into shared buffers, at most one send under way, closed when nothing is.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use io_uring::types::{CancelBuilder, Fd};
@@ -10,7 +11,7 @@ use proto::io::{Conn, Detached, Event, Piece, Pieces, Span};
 use super::arena::GatherLists;
 use super::ring::ENTER_ENTRIES_MAX;
 use super::slots::{Key, Slots};
-use super::socket;
+use super::socket::{self, Name};
 use super::token::{Kind, Token};
 use super::{Core, SMALL_GROUP, error_of};
 
@@ -30,6 +31,8 @@ pub(super) struct Connections {
 struct Connection {
     socket: OwnedFd,
     phase: Phase,
+    /// Where the connect under way leads; its entry points here.
+    connecting: Option<Box<Destination>>,
     /// Whether the shard wants to receive.
     is_wanted: bool,
     /// Whether a receive is under way.
@@ -41,11 +44,18 @@ struct Connection {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
+    /// Not open yet, or could not be opened.
+    Unopened,
     Open,
     /// Leaves this driver when nothing is under way.
     Detaching,
     /// Is closed when nothing is under way.
     Closing,
+}
+
+struct Destination {
+    address: SocketAddr,
+    name: Name,
 }
 
 struct Sending {
@@ -56,12 +66,6 @@ struct Sending {
     done: usize,
     /// Whether an entry that points to the pieces is with the ring.
     is_under_way: bool,
-}
-
-impl Connection {
-    fn is_idle(&self) -> bool {
-        !self.is_armed && self.sending.as_ref().is_none_or(|sending| !sending.is_under_way)
-    }
 }
 
 impl Connections {
@@ -76,17 +80,25 @@ impl Connections {
 
     /// Takes a connected socket in and begins to receive.
     pub(super) fn insert(&mut self, core: &mut Core, socket: OwnedFd) -> Conn {
-        let connection = Connection {
-            socket,
-            phase: Phase::Open,
-            is_wanted: true,
-            is_armed: false,
-            has_ended: false,
-            sending: None,
-        };
-        let key = self.slots.insert(connection);
+        let key = self.slots.insert(Connection::new(socket, Phase::Open));
         self.arm(core, key);
-        Conn { index: key.index, generation: key.generation }
+        conn_of(key)
+    }
+
+    /// Opens a connection.
+    pub(super) fn connect(&mut self, core: &mut Core, address: SocketAddr) -> io::Result<Conn> {
+        let socket = socket::outgoing(address)?;
+        let fd = Fd(socket.as_raw_fd());
+        let key = self.slots.insert(Connection::new(socket, Phase::Unopened));
+        if let Some(connection) = self.slots.get_mut(key) {
+            let destination = Destination { address, name: Name::default() };
+            let destination = connection.connecting.insert(Box::new(destination));
+            let size = destination.name.set(address);
+            let entry = opcode::Connect::new(fd, destination.name.as_ptr().cast(), size).build();
+            // SAFETY: the address is boxed in the slot until the completion.
+            unsafe { core.ring.push(entry.user_data(Token::new(Kind::Connect, key).pack())) };
+        }
+        Ok(conn_of(key))
     }
 
     pub(super) fn attach(&mut self, core: &mut Core, socket: Detached) -> io::Result<Conn> {
@@ -138,8 +150,11 @@ impl Connections {
         if connection.phase == Phase::Closing {
             return;
         }
+        // While it connects, a shutdown would only put the socket back to where the ring connects it again.
+        if connection.phase != Phase::Unopened {
+            socket::shut_down(&connection.socket);
+        }
         connection.phase = Phase::Closing;
-        socket::shut_down(&connection.socket);
         if !connection.is_idle() {
             let all = CancelBuilder::fd(Fd(connection.socket.as_raw_fd())).all();
             let entry = opcode::AsyncCancel2::new(all).build().user_data(Token::CANCEL.pack());
@@ -211,6 +226,34 @@ impl Connections {
         // SAFETY: the pieces stay in the slot until the completion; the lists are cleared after a flush only.
         unsafe { core.ring.push(entry) };
         true
+    }
+
+    pub(super) fn handle_connect(&mut self, core: &mut Core, token: Token, completion: &cqueue::Entry) {
+        let key = Key { index: token.index, generation: token.generation };
+        let Some(connection) = self.slots.get_mut(key) else { return };
+        let Some(destination) = connection.connecting.take() else { return };
+        if connection.phase == Phase::Closing {
+            return self.settle(core, key);
+        }
+        let conn = conn_of(key);
+        let fd = connection.socket.as_raw_fd();
+        let opened = match error_of(completion) {
+            Some(error) => Err(error),
+            None => socket::local_address(fd),
+        };
+        match opened {
+            // Both ends are ours: nobody listens, and the port that the kernel chose is the one that was asked for
+            // (RFC 9293 3.5, simultaneous open).
+            Ok(local) if local == destination.address => {
+                connection.refuse(core, conn, io::ErrorKind::ConnectionRefused.into());
+            }
+            Ok(local) => {
+                connection.phase = Phase::Open;
+                core.events.push(Event::Connected { conn, local });
+                self.arm(core, key);
+            }
+            Err(error) => connection.refuse(core, conn, error),
+        }
     }
 
     pub(super) fn handle_send(&mut self, core: &mut Core, token: Token, completion: &cqueue::Entry) {
@@ -295,7 +338,7 @@ impl Connections {
     /// Finishes what waited for the connection to be idle.
     fn settle(&mut self, core: &mut Core, key: Key) {
         let Some(connection) = self.slots.get(key) else { return };
-        if connection.phase == Phase::Open || !connection.is_idle() {
+        if matches!(connection.phase, Phase::Unopened | Phase::Open) || !connection.is_idle() {
             return;
         }
         let Some(connection) = self.slots.remove(key) else { return };
@@ -320,12 +363,35 @@ impl Connections {
 }
 
 impl Connection {
+    fn new(socket: OwnedFd, phase: Phase) -> Connection {
+        Connection {
+            socket,
+            phase,
+            connecting: None,
+            is_wanted: true,
+            is_armed: false,
+            has_ended: false,
+            sending: None,
+        }
+    }
+
+    /// Notes and reports that the connection could not be opened.
+    fn refuse(&mut self, core: &mut Core, conn: Conn, error: io::Error) {
+        self.has_ended = true;
+        core.events.push(Event::Ended { conn, error: Some(error) });
+    }
+
     /// Notes and reports the end of receiving. One that leaves the driver is told so by its next.
     fn end(&mut self, core: &mut Core, conn: Conn, error: Option<io::Error>) {
         if self.phase == Phase::Open {
             self.has_ended = true;
             core.events.push(Event::Ended { conn, error });
         }
+    }
+
+    fn is_idle(&self) -> bool {
+        let is_sending = self.sending.as_ref().is_some_and(|sending| sending.is_under_way);
+        !self.is_armed && self.connecting.is_none() && !is_sending
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) enum Kind {
     Writable,
     /// The waker's descriptor.
     Wake,
+    /// The connect of a connection.
+    Connect,
 }
 
 /// A completion's owner.
@@ -59,6 +61,7 @@ impl Token {
             5 => Kind::SendTo,
             6 => Kind::Writable,
             7 => Kind::Wake,
+            8 => Kind::Connect,
             _ => Kind::Cancel,
         };
         Token { kind, generation: (bits >> 32) as u32 & GENERATION_MASK, index: bits as u32 }
@@ -80,6 +83,7 @@ mod tests {
             Kind::SendTo,
             Kind::Writable,
             Kind::Wake,
+            Kind::Connect,
         ];
         for kind in kinds {
             let token = Token { kind, generation: GENERATION_MASK, index: u32::MAX };

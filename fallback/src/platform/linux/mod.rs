@@ -1,6 +1,7 @@
 //! Linux.
 
 mod burst;
+mod multicast;
 mod timer;
 
 use std::io;
@@ -10,6 +11,7 @@ use socket2::Socket;
 use tokio::net::TcpStream;
 
 pub use burst::{BURST_MAX, send_burst, set_segment};
+pub use multicast::{group_address, hear_only_joined, interface_index};
 pub use timer::{Timer, runtime};
 
 use super::{TCP_SEND_BYTES, TCP_UNSENT_BYTES, UDP_RECEIVE_BYTES, UDP_SEND_BYTES};
@@ -21,6 +23,11 @@ pub const BALANCES_LISTENERS: bool = true;
 pub fn prepare_listener(socket: &Socket) -> io::Result<()> {
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
+    prepare_outgoing(socket)
+}
+
+/// Options before `connect`.
+pub fn prepare_outgoing(socket: &Socket) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_notsent_lowat(TCP_UNSENT_BYTES)?;
     socket.set_send_buffer_size(TCP_SEND_BYTES)

@@ -3,7 +3,7 @@
 mod timer;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use proto::io::Piece;
 use socket2::{SockRef, Socket};
@@ -36,6 +36,13 @@ pub fn prepare_listener(_socket: &Socket) -> io::Result<()> {
     Ok(())
 }
 
+/// Options before `connect`. Where one is refused, the system's default remains.
+pub fn prepare_outgoing(socket: &Socket) -> io::Result<()> {
+    let _ = socket.set_tcp_nodelay(true);
+    let _ = socket.set_send_buffer_size(TCP_SEND_BYTES);
+    Ok(())
+}
+
 /// Options after `accept`. Where one is refused, the system's default remains.
 pub fn prepare_accepted(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
@@ -46,4 +53,20 @@ pub fn prepare_accepted(stream: &TcpStream) {
 pub fn set_udp_buffers(socket: &Socket) {
     let _ = socket.set_send_buffer_size(UDP_SEND_BYTES);
     let _ = socket.set_recv_buffer_size(UDP_RECEIVE_BYTES);
+}
+
+/// Where a socket that receives `group` is bound: Windows binds none to a group, so it hears all datagrams of the port.
+pub fn group_address(group: SocketAddr) -> SocketAddr {
+    let any =
+        if group.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+    SocketAddr::new(any, group.port())
+}
+
+/// Nothing to do: a socket hears what it has joined.
+pub fn hear_only_joined(_socket: &Socket, _group: SocketAddr) {}
+
+/// The index of the interface that has an address: not to be had without `unsafe`, so that the group's address must
+/// have a scope.
+pub fn interface_index(_ip: Ipv6Addr) -> io::Result<u32> {
+    Err(io::ErrorKind::Unsupported.into())
 }

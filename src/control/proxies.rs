@@ -1,0 +1,73 @@
+//! The streams that the configuration has the shards pull from elsewhere.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use proto::client::{Credentials, Transfer, Url};
+
+use crate::config::{self, Proxy, Settings};
+use crate::shard::proxy::ProxySpec;
+use crate::stream::catalog::{Reserved, ShardIndex};
+
+/// Streams that the configuration names have tenures from here on, far from those of publishers.
+const FIRST_TENURE: u64 = 1 << 63;
+
+/// What each `<proxy>` asks for, and the shard that will pull it.
+pub fn proxies(settings: &Settings, shards: u16) -> Vec<Arc<ProxySpec>> {
+    let specs = settings.proxies.iter().enumerate().filter_map(|(index, proxy)| {
+        let url = match Url::parse(&proxy.url) {
+            Ok(url) => url,
+            Err(error) => {
+                tracing::error!(suffix = %proxy.suffix, %error, "proxy/url cannot be used");
+                return None;
+            }
+        };
+        Some(Arc::new(ProxySpec {
+            path: proxy.suffix.as_str().into(),
+            tenure: FIRST_TENURE + index as u64,
+            home: home(&proxy.suffix, shards),
+            url,
+            credentials: credentials(proxy),
+            transfer: match proxy.transfer {
+                config::Transfer::Tcp => Transfer::Tcp,
+                config::Transfer::Udp => Transfer::Udp,
+                config::Transfer::Multicast => Transfer::Multicast,
+            },
+            is_on_demand: proxy.ondemand,
+        }))
+    });
+    specs.collect()
+}
+
+/// Their paths, which nobody else may have.
+pub fn reserved(proxies: &[Arc<ProxySpec>]) -> Vec<Reserved> {
+    let reserve =
+        |spec: &Arc<ProxySpec>| Reserved { path: spec.path.clone(), tenure: spec.tenure, home: spec.home };
+    proxies.iter().map(reserve).collect()
+}
+
+/// The shard that a stream of the configuration comes to: always the same one, and others for others.
+fn home(path: &str, shards: u16) -> ShardIndex {
+    let mut hasher = DefaultHasher::new();
+    path.hash(&mut hasher);
+    (hasher.finish() % u64::from(shards.max(1))) as ShardIndex
+}
+
+fn credentials(proxy: &Proxy) -> Option<Credentials> {
+    let credentials = Credentials { user: proxy.user.clone(), password: proxy.pass.reveal().to_owned() };
+    (!credentials.is_empty()).then_some(credentials)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_are_spread_over_the_shards() {
+        let mut counts = [0; 4];
+        for index in 0..400 {
+            counts[usize::from(home(&format!("camera{index}"), 4))] += 1;
+        }
+        assert!(counts.iter().all(|count| (60..140).contains(count)), "{counts:?}");
+    }
+}

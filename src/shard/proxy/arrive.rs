@@ -1,0 +1,40 @@
+//! Datagrams of a source that is pulled.
+
+use std::net::SocketAddr;
+
+use proto::client::PacketKind;
+use proto::io::Span;
+
+use super::{Phase, ProxyKey};
+use crate::shard::ingest::Arriving;
+use crate::shard::turn::Shard;
+
+impl Shard {
+    /// Takes what came to the sockets of a track.
+    pub(in crate::shard) fn proxy_datagrams(
+        &mut self,
+        key: ProxyKey,
+        Arriving { track, is_media, .. }: Arriving,
+        from: SocketAddr,
+        span: Span,
+        segment: u16,
+    ) {
+        let at = self.arrival();
+        self.with_proxy(key, |shard, proxy| {
+            // They may come before the answer to PLAY.
+            shard.begin_stream(proxy);
+            let Phase::Running(run) = &mut proxy.phase else { return };
+            let (Some(relay), Some(track)) = (proxy.offer.relay(), run.inflow.track_mut(track)) else {
+                return;
+            };
+            if !track.is_from(is_media, from) {
+                shard.udp.strangers += 1;
+                return;
+            }
+            let bytes = shard.ports.driver.bytes(span);
+            track.handle_datagrams(at, relay, (bytes, segment), (is_media, true), &mut run.numbers);
+            run.client.handle_media(at.now);
+            proxy.hear(at.now, if is_media { PacketKind::Rtp } else { PacketKind::Rtcp });
+        });
+    }
+}

@@ -1,0 +1,310 @@
+//! What the client of a source tells, step by step from its description to its packets.
+
+use bytes::Bytes;
+use proto::client::{Carrier, Event, Failure, PacketKind, Transfer};
+use proto::io::{Membership, Op, Piece, UdpOptions};
+use proto::rtp::header::Header;
+use proto::rtsp::headers::transport::Pair;
+use proto::time::Time;
+use rand::RngExt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::run::SILENCE_MAX;
+use super::{Proxy, ProxyKey, Run};
+use crate::shard::datagrams::{UdpPair, at_port, free_pair, no_pair};
+use crate::shard::inflow::{TrackIn, WayIn};
+use crate::shard::ingest::{Arriving, Sender};
+use crate::shard::turn::Shard;
+use crate::stream::catalog::StreamError;
+use crate::stream::registry::agree;
+
+impl Shard {
+    pub(super) fn handle_client_event(&mut self, key: ProxyKey, proxy: &mut Proxy, event: Event) {
+        match event {
+            Event::Connect(endpoint) => {
+                self.release_inflow(proxy);
+                if let Some(run) = proxy.run() {
+                    // What was said before belongs to the old connection.
+                    run.say();
+                    run.begin_again();
+                }
+                self.open_line(key, proxy, &endpoint);
+            }
+            Event::Described { session, .. } => {
+                self.release_inflow(proxy);
+                if let Some(run) = proxy.run() {
+                    run.described = Some(session);
+                }
+            }
+            Event::PortsWanted { media } => self.give_ports(proxy, media),
+            Event::TrackReady { media, carrier, .. } => self.add_source_track(key, proxy, media, carrier),
+            Event::TrackRefused { media, status } => {
+                tracing::warn!(path = %proxy.spec.path, media, %status, "a track of a source is refused");
+                self.release_ports(proxy);
+            }
+            Event::TransferRefused { tried } => {
+                self.release_ports(proxy);
+                self.change_transfer(proxy, tried, "refused");
+            }
+            Event::Playing { .. } => {
+                let now = self.now;
+                if let Some(run) = proxy.run() {
+                    run.plays_since = Some(now);
+                }
+                if proxy.run().is_some_and(|run| run.tracks.is_empty()) {
+                    return self.lose_source(proxy, "the source has no track that can be passed on");
+                }
+                self.begin_stream(proxy);
+                tracing::info!(path = %proxy.spec.path, source = %proxy.spec.url, transfer = ?proxy.transfer, "source plays");
+            }
+            Event::Packet { media, kind, payload } => self.take_packet(proxy, media, kind, &payload),
+            Event::Ended => self.close_run(proxy),
+            Event::Failed(failure) => {
+                if proxy.run().is_some_and(|run| run.is_leaving) {
+                    return self.close_run(proxy);
+                }
+                self.lose_source(proxy, &failure.to_string());
+                if is_final(&failure) {
+                    let reason = proxy.failure.clone().unwrap_or_default();
+                    proxy.offer.refuse(&StreamError::Unavailable(reason));
+                }
+            }
+        }
+    }
+
+    /// Ends an attempt that nothing comes of; over UDP another way is tried first.
+    pub(super) fn check_silence(&mut self, key: ProxyKey, proxy: &mut Proxy) {
+        let (now, patience) = (self.now, self.settings.udp_to_tcp);
+        let Some(run) = proxy.run() else { return };
+        if run.has_said_goodbye() {
+            return self.lose_source(proxy, "the source says goodbye");
+        }
+        if run.silence_at(patience).is_none_or(|at| at > now) {
+            return;
+        }
+        if run.heard.is_some() || proxy.transfer == Transfer::Tcp {
+            return self.lose_source(proxy, "nothing comes from the source");
+        }
+        self.change_transfer(proxy, proxy.transfer, "nothing arrives");
+        while let Some(event) = proxy.run().and_then(|run| run.client.poll_event()) {
+            self.handle_client_event(key, proxy, event);
+        }
+    }
+
+    /// The stream goes on with the tracks that are set up, or begins with them.
+    pub(super) fn begin_stream(&mut self, proxy: &mut Proxy) {
+        let now = self.now;
+        let Some(run) = proxy.run().filter(|run| !run.has_begun) else { return };
+        run.has_begun = true;
+        let tracks: Vec<_> = run.tracks.iter().map(|(_, track)| track.clone()).collect();
+        let before =
+            proxy.offer.relay().map(|relay| (agree(&relay.fanout().description().tracks, &tracks), relay));
+        match before {
+            Some((true, relay)) => relay.restart(now),
+            before => {
+                if let Some((_, relay)) = before {
+                    relay.end("the source has other tracks now");
+                }
+                let stream = self.ports.catalog.name_stream();
+                let relay = self.new_relay(stream, &proxy.spec.path, tracks);
+                proxy.offer.put(relay);
+            }
+        }
+    }
+
+    fn take_packet(&mut self, proxy: &mut Proxy, media: usize, kind: PacketKind, payload: &Bytes) {
+        // The answer to PLAY may come behind the first packets.
+        self.begin_stream(proxy);
+        let at = self.arrival();
+        let super::Phase::Running(run) = &mut proxy.phase else { return };
+        let Some(index) = run.tracks.iter().position(|(other, _)| *other == media) else { return };
+        let (Some(relay), Some(track)) = (proxy.offer.relay(), run.inflow.track_mut(index as u8)) else {
+            return;
+        };
+        match kind {
+            PacketKind::Rtp => track.handle_packet(at.now, relay, payload, &mut run.numbers),
+            PacketKind::Rtcp => track.handle_reports(at, relay, payload, &mut run.numbers),
+        }
+        proxy.hear(at.now, kind);
+    }
+
+    fn give_ports(&mut self, proxy: &mut Proxy, media: usize) {
+        let now = self.now;
+        let options = UdpOptions { ingest: true, ..UdpOptions::default() };
+        let Some(run) = proxy.run() else { return };
+        let Some(ends) = run.line.ends else { return };
+        let (driver, random) = (&mut *self.ports.driver, &mut self.ports.random);
+        match free_pair(ends.local, &self.settings.udp_ports, &options, driver, random) {
+            Ok(pair) => {
+                run.ports = Some((media, pair));
+                run.client.handle_ports(now, media, Pair::new(pair.port, pair.port + 1));
+            }
+            Err(error) => {
+                let reason = no_pair(&self.settings.udp_ports, &error).reason;
+                self.lose_source(proxy, &reason);
+            }
+        }
+    }
+
+    fn add_source_track(&mut self, key: ProxyKey, proxy: &mut Proxy, media: usize, carrier: Carrier) {
+        let (interval, reporter) = (self.interval(), self.ports.random.random());
+        let Some(run) = proxy.run() else { return };
+        let track = run.described.as_ref().and_then(|session| session.media.get(media)?.track().cloned());
+        let Some(track) = track.filter(|track| track.clock_rate > 0) else {
+            return tracing::warn!(path = %proxy.spec.path, media, "a track of a source cannot be described");
+        };
+        let Some(way) = self.way_from(proxy, carrier) else { return };
+        let Some(run) = proxy.run() else { return };
+        let index = run.tracks.len() as u8;
+        if let WayIn::Datagrams { pair, .. } = &way {
+            let arriving = Arriving { sender: Sender::Proxy(key), track: index, is_media: true };
+            self.udp.register_sender(pair, arriving);
+        }
+        run.inflow.tracks.push(TrackIn::new(index, track.clock_rate, way, reporter, interval));
+        run.tracks.push((media, track));
+    }
+
+    /// How a track comes; None when nothing can be received so.
+    fn way_from(&mut self, proxy: &mut Proxy, carrier: Carrier) -> Option<WayIn> {
+        let run = proxy.run()?;
+        let ends = run.line.ends?;
+        match carrier {
+            Carrier::Interleaved(channels) => {
+                // A report on a channel that is none of the server's would do harm.
+                let rtcp = channels.rtcp.unwrap_or(channels.rtp.wrapping_add(1));
+                Some(WayIn::Interleaved { rtp: channels.rtp, rtcp })
+            }
+            Carrier::Unicast { server_port, source } => {
+                let (_, pair) = run.ports.take()?;
+                let host = source.map_or(ends.peer, |ip| SocketAddr::new(ip, 0));
+                let port = |port: Option<u16>| port.filter(|port| *port > 0).map(|port| at_port(host, port));
+                let reports_to = port(server_port.and_then(|ports| ports.rtcp));
+                if let Some(to) = port(server_port.map(|ports| ports.rtp)) {
+                    self.open_router(&pair, to);
+                }
+                Some(WayIn::Datagrams { pair, sender: Some(host.ip()), media_from: None, reports_to })
+            }
+            Carrier::Group { address, port, source } => self.join(proxy, address, port, source),
+        }
+    }
+
+    /// Sends the first packet from our side, so that routers on the way let the others in.
+    fn open_router(&mut self, pair: &UdpPair, to: SocketAddr) {
+        let header = Header { marker: false, payload_type: 0, sequence: 0, timestamp: 0, ssrc: 0 };
+        let bytes = Bytes::copy_from_slice(&header.to_bytes());
+        let segment = bytes.len() as u16;
+        self.ports.driver.submit(Op::SendTo { udp: pair.rtp, to, piece: Piece::Shared(bytes), segment });
+    }
+
+    fn join(
+        &mut self,
+        proxy: &mut Proxy,
+        group: IpAddr,
+        port: Pair<u16>,
+        source: Option<IpAddr>,
+    ) -> Option<WayIn> {
+        let local = proxy.run()?.line.ends?.local.ip();
+        let membership = Membership { source, interface: Some(local) };
+        let options = UdpOptions { ingest: true, membership: Some(membership), ..UdpOptions::default() };
+        let rtcp_port = port.rtcp.unwrap_or(port.rtp.wrapping_add(1));
+        let mut bind = |port| self.ports.driver.bind(SocketAddr::new(group, port), &options);
+        let pair = bind(port.rtp).and_then(|(rtp, _)| Ok((rtp, bind(rtcp_port)?.0)));
+        match pair {
+            Ok((rtp, rtcp)) => {
+                let pair = UdpPair { rtp, rtcp, port: port.rtp };
+                let reports_to = Some(SocketAddr::new(group, rtcp_port));
+                Some(WayIn::Datagrams { pair, sender: source, media_from: None, reports_to })
+            }
+            Err(error) => {
+                tracing::error!(path = %proxy.spec.path, %group, %error, "a multicast group cannot be joined");
+                None
+            }
+        }
+    }
+
+    /// Goes on another way, or ends the attempt when there is none.
+    fn change_transfer(&mut self, proxy: &mut Proxy, tried: Transfer, why: &str) {
+        let now = self.now;
+        let next = match tried {
+            Transfer::Udp | Transfer::Multicast => Transfer::Tcp,
+            // What is configured was tried before.
+            Transfer::Tcp if proxy.spec.transfer == Transfer::Tcp => Transfer::Udp,
+            Transfer::Tcp => return self.lose_source(proxy, "the source offers no transfer that works"),
+        };
+        if tried == Transfer::Udp && proxy.spec.transfer == Transfer::Tcp {
+            return self.lose_source(proxy, "the source offers no transfer that works");
+        }
+        tracing::warn!(path = %proxy.spec.path, ?tried, ?next, why, "source is asked for another transfer");
+        proxy.transfer = next;
+        if let Some(run) = proxy.run() {
+            run.plays_since = None;
+            run.client.set_transfer(now, next);
+        }
+    }
+
+    fn release_ports(&mut self, proxy: &mut Proxy) {
+        if let Some((_, pair)) = proxy.run().and_then(|run| run.ports.take()) {
+            self.release_pair(&pair);
+        }
+    }
+}
+
+impl Proxy {
+    /// Something has come.
+    pub(super) fn hear(&mut self, now: Time, kind: PacketKind) {
+        if kind == PacketKind::Rtcp {
+            return;
+        }
+        self.lost_at = None;
+        self.failure = None;
+        self.back_off.reset();
+        if let Some(run) = self.run() {
+            run.heard = Some(now);
+        }
+    }
+}
+
+/// Whether the same would happen again at once: nobody needs to wait for another attempt.
+fn is_final(failure: &Failure) -> bool {
+    let may_pass = matches!(
+        failure,
+        Failure::ConnectTimeout | Failure::ResponseTimeout(_) | Failure::Closed | Failure::SessionLost
+    );
+    !may_pass
+}
+
+impl Run {
+    /// Takes over what the client has to say.
+    pub(super) fn say(&mut self) {
+        while let Some(bytes) = self.client.poll_transmit() {
+            self.line.push(bytes);
+        }
+    }
+
+    /// A new connection: what was set up on the one before is gone.
+    fn begin_again(&mut self) {
+        self.described = None;
+        self.has_begun = false;
+        self.plays_since = None;
+        self.heard = None;
+        self.error = None;
+    }
+
+    /// When the attempt is given up if nothing more comes; None before it plays.
+    pub(super) fn silence_at(&self, udp_to_tcp: Duration) -> Option<Time> {
+        let since = self.plays_since?;
+        let is_datagrams =
+            self.inflow.tracks.iter().any(|track| matches!(track.way, WayIn::Datagrams { .. }));
+        match self.heard {
+            Some(heard) => Some(heard + SILENCE_MAX),
+            None if is_datagrams => Some(since + udp_to_tcp),
+            None => Some(since + SILENCE_MAX),
+        }
+    }
+
+    fn has_said_goodbye(&self) -> bool {
+        let mut tracks = self.inflow.tracks.iter().peekable();
+        tracks.peek().is_some() && tracks.all(|track| track.said_bye)
+    }
+}

@@ -1,0 +1,168 @@
+//! Streams that are pulled from other servers (`<proxy>`): each has one home shard, which fetches it once for all.
+
+mod arrive;
+mod back_off;
+mod events;
+mod line;
+mod run;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use proto::client::{Client, Credentials, Transfer, Url};
+use proto::io::Conn;
+use proto::sdp::Session;
+use proto::time::Time;
+use proto::track::Track;
+
+use super::datagrams::UdpPair;
+use super::inflow::Inflow;
+use super::offer::Offer;
+use super::session::Numbers;
+use crate::stream::catalog::ShardIndex;
+use back_off::BackOff;
+use line::{Leaving, Line};
+
+/// What is pulled from where; constant while the program runs.
+#[derive(Clone, Debug)]
+pub struct ProxySpec {
+    /// Under which path it is offered, without the leading slash.
+    pub path: Arc<str>,
+    /// By what name the catalog knows it.
+    pub tenure: u64,
+    /// The shard that pulls it.
+    pub home: ShardIndex,
+    /// Where it is.
+    pub url: Url,
+    /// Who asks for it; None = whom the URL names.
+    pub credentials: Option<Credentials>,
+    /// How its packets come.
+    pub transfer: Transfer,
+    /// Whether it is pulled only while somebody watches.
+    pub is_on_demand: bool,
+}
+
+/// Names a proxy on its home shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProxyKey(u32);
+
+/// The proxies of one shard.
+#[derive(Debug, Default)]
+pub struct Proxies {
+    /// Empty where one is being worked on.
+    slots: Vec<Option<Box<Proxy>>>,
+    by_tenure: HashMap<u64, ProxyKey>,
+    by_conn: HashMap<Conn, ProxyKey>,
+    /// Connections that are closed when their last words are said.
+    leaving: HashMap<Conn, Leaving>,
+}
+
+/// One of them.
+#[derive(Debug)]
+struct Proxy {
+    spec: Arc<ProxySpec>,
+    offer: Offer,
+    phase: Phase,
+    back_off: BackOff,
+    /// How packets come: what is configured, or what it fell back to.
+    transfer: Transfer,
+    /// Since when the stream's source is away.
+    lost_at: Option<Time>,
+    /// Why it is away.
+    failure: Option<String>,
+    /// When it is to be looked at; None when nothing is scheduled.
+    wake_at: Option<Time>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Nobody wants it.
+    Idle,
+    /// Until it is tried again.
+    Waiting(Time),
+    /// It is pulled, or about to be.
+    Running(Box<Run>),
+}
+
+/// One attempt, from the first connection to its end.
+#[derive(Debug)]
+struct Run {
+    client: Client,
+    line: Line,
+    /// What the server has described; None before.
+    described: Option<Box<Session>>,
+    /// The tracks that are set up, in the stream's order, each with its media's index.
+    tracks: Vec<(usize, Track)>,
+    inflow: Inflow,
+    numbers: Numbers,
+    /// The ports that were made for a media, until it is known how its track comes.
+    ports: Option<(usize, UdpPair)>,
+    /// Whether the stream goes on with this attempt's packets.
+    has_begun: bool,
+    /// Since when the server plays.
+    plays_since: Option<Time>,
+    /// When media came last.
+    heard: Option<Time>,
+    /// What the connection's last error was.
+    error: Option<String>,
+    /// Whether it is to end: nobody wants it.
+    is_leaving: bool,
+}
+
+impl Proxies {
+    /// Those of a shard.
+    pub fn new(home: ShardIndex, specs: &[Arc<ProxySpec>]) -> Proxies {
+        let mut proxies = Proxies::default();
+        for spec in specs.iter().filter(|spec| spec.home == home) {
+            let key = ProxyKey(proxies.slots.len() as u32);
+            proxies.by_tenure.insert(spec.tenure, key);
+            proxies.slots.push(Some(Box::new(Proxy::new(spec.clone()))));
+        }
+        proxies
+    }
+
+    /// The proxy that the catalog knows by this name.
+    pub fn find(&self, tenure: u64) -> Option<ProxyKey> {
+        self.by_tenure.get(&tenure).copied()
+    }
+
+    /// Whether a connection is one to another server.
+    pub fn has_conn(&self, conn: Conn) -> bool {
+        self.by_conn.contains_key(&conn) || self.leaving.contains_key(&conn)
+    }
+
+    fn keys(&self) -> impl Iterator<Item = ProxyKey> + use<> {
+        (0..self.slots.len() as u32).map(ProxyKey)
+    }
+
+    fn slot(&mut self, key: ProxyKey) -> Option<&mut Option<Box<Proxy>>> {
+        self.slots.get_mut(key.0 as usize)
+    }
+}
+
+impl Proxy {
+    fn new(spec: Arc<ProxySpec>) -> Proxy {
+        Proxy {
+            offer: Offer::new(spec.path.clone(), None),
+            phase: Phase::Idle,
+            back_off: BackOff::default(),
+            transfer: spec.transfer,
+            lost_at: None,
+            failure: None,
+            wake_at: None,
+            spec,
+        }
+    }
+
+    /// Whether anybody wants it.
+    fn is_wanted(&mut self) -> bool {
+        !self.spec.is_on_demand || !self.offer.is_idle()
+    }
+
+    fn run(&mut self) -> Option<&mut Run> {
+        match &mut self.phase {
+            Phase::Running(run) => Some(run),
+            Phase::Idle | Phase::Waiting(_) => None,
+        }
+    }
+}
