@@ -1,6 +1,7 @@
 //! A raw RTSP client that shares no code with the server: exact bytes out, everything that comes in kept in order.
 
 pub(crate) mod publisher;
+pub(crate) mod pusher;
 pub(crate) mod rtp;
 pub(crate) mod sdp;
 pub(crate) mod viewer;

@@ -18,6 +18,8 @@ mod playing;
 mod program;
 mod published;
 mod publishing;
+mod pushed;
+mod pushing;
 mod reports;
 mod requests;
 mod robustness;

@@ -28,7 +28,7 @@ const FILES: &[&str] = &[
 ];
 
 /// A program that publishes; ended when the test lets go of it.
-struct Publishing(Child);
+pub(crate) struct Publishing(Child);
 
 impl Drop for Publishing {
     fn drop(&mut self) {
@@ -37,7 +37,7 @@ impl Drop for Publishing {
     }
 }
 
-fn spawn(program: &str, arguments: &str) -> Publishing {
+pub(crate) fn spawn(program: &str, arguments: &str) -> Publishing {
     let mut command = Command::new(program);
     command
         .args(arguments.split_whitespace())
@@ -48,7 +48,7 @@ fn spawn(program: &str, arguments: &str) -> Publishing {
 }
 
 /// Waits until a stream can be described.
-fn await_stream(server: &Server, url: &str) -> Result<(), String> {
+pub(crate) fn await_stream(server: &Server, url: &str) -> Result<(), String> {
     let end = Instant::now() + Duration::from_secs(10);
     while Client::connect(server.address()).request("DESCRIBE", url, &[]).status != 200 {
         if Instant::now() > end {
@@ -65,7 +65,7 @@ const KEPT_PACKETS_MAX: usize = 10;
 const KEPT_BYTES_MAX: usize = 1_500;
 
 /// Judges again what failed over UDP: programs that a busy machine holds up lose datagrams.
-fn once_more(over: Over, judge: impl Fn() -> Verdict) -> Verdict {
+pub(crate) fn once_more(over: Over, judge: impl Fn() -> Verdict) -> Verdict {
     let verdict = judge();
     match (&verdict, over) {
         (Err(problem), Over::Udp) => {
@@ -77,7 +77,13 @@ fn once_more(over: Over, judge: impl Fn() -> Verdict) -> Verdict {
 }
 
 /// Watches `url` and compares what comes with the rest of the file, from some keyframe on.
-fn watch(url: &str, over: Over, recipe: &'static Recipe) -> Verdict {
+pub(crate) fn watch(url: &str, over: Over, recipe: &'static Recipe) -> Verdict {
+    // Lip sync: within the publisher's own rounding of its wall clock.
+    watch_within(0.02, url, over, recipe)
+}
+
+/// The same with sound that may be moved against the pictures by so many seconds.
+pub(crate) fn watch_within(lips_s: f64, url: &str, over: Over, recipe: &'static Recipe) -> Verdict {
     let folder = Scratch(scratch("published"));
     let heard = folder.file("sound");
     let mut input = vec!["-copyts", "-rtsp_transport", over.name(), "-buffer_size", "4000000", "-i", url];
@@ -99,12 +105,17 @@ fn watch(url: &str, over: Over, recipe: &'static Recipe) -> Verdict {
         let read = |path: &str| fs::read(path).map_err(|error| error.to_string());
         rest_of("bytes of sound", &read(&file)?, &read(&heard)?, KEPT_BYTES_MAX)?;
     }
-    times_alike(&source, &played, pictures, sound)
+    times_alike(lips_s, &source, &played, pictures, sound)
 }
 
 /// How many items of the source came before the first that was played. Of those that follow at most `kept` may be
 /// missing at the end; at least a third of all must have come.
-fn rest_of<T: PartialEq>(what: &str, source: &[T], played: &[T], kept: usize) -> Result<usize, String> {
+pub(crate) fn rest_of<T: PartialEq>(
+    what: &str,
+    source: &[T],
+    played: &[T],
+    kept: usize,
+) -> Result<usize, String> {
     if source.is_empty() {
         return Ok(0);
     }
@@ -118,7 +129,7 @@ fn rest_of<T: PartialEq>(what: &str, source: &[T], played: &[T], kept: usize) ->
 }
 
 /// Whether times differ from the file's by one constant, the same for pictures and sound.
-fn times_alike(source: &Seen, played: &Seen, pictures: usize, sound: usize) -> Verdict {
+fn times_alike(lips_s: f64, source: &Seen, played: &Seen, pictures: usize, sound: usize) -> Verdict {
     // FFmpeg gives the first packet of some formats no time of its own, and guesses the times of frames that share it.
     let behind = |times: &[f64], from: usize| times.get(from..).unwrap_or_default().to_vec();
     let (wanted, found) = (behind(&source.pictures.times, pictures + 1), behind(&played.pictures.times, 1));
@@ -126,8 +137,7 @@ fn times_alike(source: &Seen, played: &Seen, pictures: usize, sound: usize) -> V
     let (wanted, found) = (behind(&source.packets.times, sound + 5), behind(&played.packets.times, 5));
     let heard = constant("packet", &wanted, &found, 0.001)?;
     let has_both = played.pictures.times.len() > 1 && played.packets.times.len() > 5;
-    // Lip sync: within the publisher's own rounding of its wall clock.
-    if has_both && (shown - heard).abs() > 0.02 {
+    if has_both && (shown - heard).abs() > lips_s {
         return Err(format!("sound is moved by {heard:.6} s, pictures by {shown:.6} s"));
     }
     Ok(())

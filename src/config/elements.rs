@@ -171,7 +171,8 @@ fn pusher_audio(node: &Node<'_>, report: &mut Report) -> Option<PusherAudio> {
     let codec = audio_codec(node, report);
     let named = if let Choice::As(codec) = codec { Some(codec) } else { None };
     let (rate, channels) = sound(node, named, report);
-    for (name, of) in [("config", AudioCodec::Aac), ("bitrate", AudioCodec::G726), ("bitorder", AudioCodec::G726)]
+    for (name, of) in
+        [("config", AudioCodec::Aac), ("bitrate", AudioCodec::G726), ("bitorder", AudioCodec::G726)]
     {
         if named != Some(of) && node.text(name).is_some() {
             let text = format!("only {} has it; it is ignored", of.name());

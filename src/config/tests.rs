@@ -165,6 +165,29 @@ fn a_wrong_value_inside_a_node_is_refused_with_its_path() {
             "rtspserver.xml:2:1: config/proxy/suffix: missing; the stream needs a path",
         ),
         (
+            "<user><password>x</password></user>",
+            "rtspserver.xml:2:1: config/user/username: missing; a user needs a name",
+        ),
+        (
+            "<http_notify><on_done>example</on_done></http_notify>",
+            "rtspserver.xml:2:23: config/on_done: \"example\" is not a URL; allowed: http:// or https:// and a host",
+        ),
+        (
+            "<backchannel><codec>MP3</codec></backchannel>",
+            "rtspserver.xml:2:21: config/backchannel/codec: \"MP3\" is not an audio codec; \
+             allowed: G711A, G711U, G722, G726, AAC, OPUS, NONE, or empty",
+        ),
+    ];
+    for (xml, expected) in cases {
+        let expected = expected.replace("config/on_done", "config/http_notify/on_done");
+        assert_eq!(error_of(xml), expected);
+    }
+}
+
+#[test]
+fn a_wrong_pusher_is_refused_with_its_path() {
+    let cases = [
+        (
             "<pusher><suffix>a b</suffix></pusher>",
             "rtspserver.xml:2:17: config/pusher/suffix: \"a b\" is not a path; \
              allowed: any characters but spaces & ? # %, found ' '",
@@ -197,22 +220,8 @@ fn a_wrong_value_inside_a_node_is_refused_with_its_path() {
             "rtspserver.xml:2:63: config/pusher/audio/bitorder: \"x\" is not an order of bits; \
              allowed: LSB (as RFC 3551 has it), MSB (as AAL2 has it)",
         ),
-        (
-            "<user><password>x</password></user>",
-            "rtspserver.xml:2:1: config/user/username: missing; a user needs a name",
-        ),
-        (
-            "<http_notify><on_done>example</on_done></http_notify>",
-            "rtspserver.xml:2:23: config/on_done: \"example\" is not a URL; allowed: http:// or https:// and a host",
-        ),
-        (
-            "<backchannel><codec>MP3</codec></backchannel>",
-            "rtspserver.xml:2:21: config/backchannel/codec: \"MP3\" is not an audio codec; \
-             allowed: G711A, G711U, G722, G726, AAC, OPUS, NONE, or empty",
-        ),
     ];
     for (xml, expected) in cases {
-        let expected = expected.replace("config/on_done", "config/http_notify/on_done");
         assert_eq!(error_of(xml), expected);
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::limits::Limits;
 use super::proxy::ProxySpec;
+use super::pusher::PusherSpec;
 use crate::config::GopCache;
 
 /// The part of the configuration that shards obey.
@@ -41,6 +42,8 @@ pub struct Settings {
     pub udp_to_tcp: Duration,
     /// What is pulled from other servers, on all shards.
     pub proxies: Vec<Arc<ProxySpec>>,
+    /// Streams that are pushed to us, those of all shards.
+    pub pushers: Vec<Arc<PusherSpec>>,
     /// How long viewers are given to see their BYE when the program ends.
     pub shutdown: Duration,
 }
@@ -74,6 +77,7 @@ impl Default for Settings {
             linger: Duration::from_secs(10),
             udp_to_tcp: Duration::from_secs(3),
             proxies: Vec::new(),
+            pushers: Vec::new(),
             shutdown: Duration::from_secs(2),
         }
     }

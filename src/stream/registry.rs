@@ -46,7 +46,7 @@ struct Published {
 }
 
 impl Registry {
-    /// Nobody publishes anything; these paths cannot be published to.
+    /// Nobody publishes anything; of these paths some cannot be published to.
     pub fn new(policy: OnRepublish, reserved: Vec<Reserved>) -> Registry {
         let reserved = reserved.into_iter().map(|reserved| (reserved.path.clone(), reserved)).collect();
         Registry { policy, reserved, ..Registry::default() }
@@ -54,7 +54,9 @@ impl Registry {
 
     /// Tells a shard of all paths, now and from now on.
     pub fn attend(&mut self, subscriber: Subscriber) {
-        for path in self.published.keys() {
+        let awaited = self.reserved.values().filter(|reserved| reserved.is_published);
+        let awaited = awaited.map(|reserved| &reserved.path);
+        for path in awaited.chain(self.published.keys()) {
             (subscriber.deliver)(Notice::Published { path: path.clone(), is_there: true });
         }
         self.attendants.push(subscriber);
@@ -87,40 +89,40 @@ impl Registry {
         let path = self.published.iter().find(|(_, entry)| entry.grant.tenure == grant.tenure);
         if let Some(path) = path.map(|(path, _)| path.clone()) {
             self.published.remove(&path);
-            self.announce(&path, false);
+            // A path that is kept for a publisher is there without one.
+            if !self.reserved.contains_key(&path) {
+                self.announce(&path, false);
+            }
         }
     }
 
     /// Passes a subscription on to the shard that publishes the path; gives it back when none does.
     pub fn subscribe(&self, path: &Arc<str>, subscriber: Subscriber) -> Result<(), Subscriber> {
-        if let Some(reserved) = self.reserved.get(path) {
-            self.order_home(reserved, Order::Subscribe { path: path.clone(), subscriber });
-            return Ok(());
+        if !self.published.contains_key(path) && !self.reserved.contains_key(path) {
+            return Err(subscriber);
         }
-        let Some(entry) = self.published.get(path) else { return Err(subscriber) };
-        let order = Order::Subscribe { path: path.clone(), subscriber };
-        (entry.owner.deliver)(Notice::Order { tenure: entry.grant.tenure, order });
+        self.order(path, Order::Subscribe { path: path.clone(), subscriber });
         Ok(())
     }
 
     /// Passes the end of a subscription on.
     pub fn unsubscribe(&self, path: &str, stream: StreamId, shard: ShardIndex) {
-        let order = Order::Unsubscribe { stream, shard };
-        if let Some(reserved) = self.reserved.get(path) {
-            self.order_home(reserved, order);
-        } else if let Some(entry) = self.published.get(path) {
-            (entry.owner.deliver)(Notice::Order { tenure: entry.grant.tenure, order });
-        }
+        self.order(path, Order::Unsubscribe { stream, shard });
     }
 
-    fn order_home(&self, reserved: &Reserved, order: Order) {
-        if let Some(home) = self.attendants.iter().find(|attendant| attendant.shard == reserved.home) {
+    /// Gives an order to the shard of a stream.
+    fn order(&self, path: &str, order: Order) {
+        if let Some(entry) = self.published.get(path) {
+            (entry.owner.deliver)(Notice::Order { tenure: entry.grant.tenure, order });
+        } else if let Some(reserved) = self.reserved.get(path)
+            && let Some(home) = self.attendants.iter().find(|attendant| attendant.shard == reserved.home)
+        {
             (home.deliver)(Notice::Order { tenure: reserved.tenure, order });
         }
     }
 
     fn grant(&mut self, claim: &Claim, new_id: impl FnOnce() -> StreamId) -> Result<Grant, ClaimError> {
-        if self.reserved.contains_key(&claim.path) {
+        if self.reserved.get(&claim.path).is_some_and(|reserved| !reserved.is_published) {
             return Err(ClaimError::Owned);
         }
         let before = self.published.get(&claim.path);
@@ -259,6 +261,38 @@ mod tests {
             .map(|notice| matches!(notice, Notice::Published { is_there: true, .. }))
             .collect();
         assert_eq!(heard, [true, false]);
+    }
+
+    #[test]
+    fn a_path_kept_for_a_publisher_is_always_there_and_waits_at_home_for_one() {
+        let kept =
+            |path: &str, tenure, is_published| Reserved { path: path.into(), tenure, home: 1, is_published };
+        let mut registry = Registry::new(OnRepublish::Stale, vec![kept("a", 90, true), kept("b", 91, false)]);
+        let ((owner, told), (home, heard)) = (shard(0), shard(1));
+        registry.attend(home);
+        let subscribe = |registry: &Registry| registry.subscribe(&"a".into(), owner.clone()).is_ok();
+        assert!(subscribe(&registry));
+        registry.claim(claim(&owner, 1, 1, 8_000), || 1);
+        let grant = answer(&told).unwrap();
+        assert!(subscribe(&registry));
+        registry.release(grant);
+        assert!(subscribe(&registry));
+        let tenures = |told: &Mutex<Vec<Notice>>| -> Vec<u64> {
+            let told = told.lock().unwrap();
+            let orders = told.iter().filter_map(|notice| match notice {
+                Notice::Order { tenure, order: Order::Subscribe { .. } } => Some(*tenure),
+                _ => None,
+            });
+            orders.collect()
+        };
+        assert_eq!((tenures(&told), tenures(&heard)), (vec![grant.tenure], vec![90, 90]));
+        let heard = heard.lock().unwrap();
+        let is_there = |notice: &Notice| matches!(notice, Notice::Published { is_there: false, .. });
+        assert!(!heard.iter().any(is_there), "it never goes");
+        assert!(matches!(heard[0], Notice::Published { is_there: true, .. }));
+        let owned = Claim { path: "b".into(), ..claim(&owner, 1, 1, 8_000) };
+        registry.claim(owned, || 2);
+        assert_eq!(answer(&told), Err(ClaimError::Owned));
     }
 
     #[test]

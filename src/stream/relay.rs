@@ -138,11 +138,10 @@ impl Relay {
     }
 
     /// Takes packets of any payload type: the sources were not told which. One source keeps to one.
-    pub fn accept_any_payload_type(mut self) -> Relay {
+    pub fn accept_any_payload_type(&mut self) {
         for track in &mut self.tracks {
             track.payload_type = None;
         }
-        self
     }
 
     /// Passes on one packet of a track that came at `now`; packets of one track come in their order.
@@ -227,6 +226,18 @@ impl Relay {
     /// Whether every track is described well enough to be decoded.
     pub fn is_described(&self) -> bool {
         self.tracks.iter().all(|track| track.learner.is_none())
+    }
+
+    /// The source of a track; None before its first packet.
+    pub fn source(&self, index: u8) -> Option<u32> {
+        self.tracks.get(usize::from(index))?.source.map(|source| source.ssrc)
+    }
+
+    /// The tracks whose parameter sets have not come yet.
+    pub fn undescribed(&self) -> impl Iterator<Item = u8> {
+        (self.tracks.iter().enumerate())
+            .filter(|(_, track)| track.learner.is_some())
+            .map(|(index, _)| index as u8)
     }
 
     /// Who receives it.
@@ -480,8 +491,8 @@ mod tests {
 
     #[test]
     fn a_source_that_was_told_no_payload_type_keeps_to_its_own_and_viewers_see_ours() {
-        let (relay, batches) = relay();
-        let mut relay = relay.accept_any_payload_type();
+        let (mut relay, batches) = relay();
+        relay.accept_any_payload_type();
         let with = |payload_type: u8, sequence| {
             let mut packet = packet(sequence, 0, true, &[0x65, 1]);
             packet[1] = 0x80 | payload_type;
@@ -500,8 +511,8 @@ mod tests {
         let codec = Codec::H264 { sps: Vec::new(), pps: Vec::new(), framing: proto::track::Framing::AnnexB };
         let mut random = SmallRng::seed_from_u64(1);
         let tracks = vec![Track::new(codec, 0)];
-        let relay = Relay::new(1, "a", tracks, Time::ZERO, NtpTime::default(), &mut random);
-        let mut relay = relay.accept_any_payload_type();
+        let mut relay = Relay::new(1, "a", tracks, Time::ZERO, NtpTime::default(), &mut random);
+        relay.accept_any_payload_type();
         for (sequence, unit) in [(1, [0x67, 1]), (2, [0x68, 1]), (3, [0x65, 1])] {
             assert!(!relay.is_described());
             let mut packet = packet(sequence, 0, sequence == 3, &unit);

@@ -25,7 +25,7 @@ const PACKET_BYTES_MIN: usize = 8;
 /// The largest packet with its head, as 16 bits can tell it.
 const FRAME_BYTES_MAX: usize = HEAD_BYTES + u16::MAX as usize;
 
-/// Packets that must follow each other where nothing was known before, or another reading is not refuted yet.
+/// Packets of various sources that must follow each other where another reading is not refuted yet.
 const STEPS: usize = 3;
 
 /// Most bytes that wait between two calls of [`Deframer::handle_bytes`]: [`STEPS`] packets that are not believed yet and
@@ -51,13 +51,13 @@ pub struct Pushed {
 }
 
 /// Finds the packets in the bytes of one connection.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Deframer {
     buffer: BytesMut,
     /// Order and source of the last media packet: a packet that looks the same is believed at once.
     last: Option<(ByteOrder, [u8; 4])>,
-    /// Whether nothing was skipped since the last packet, or since the beginning.
-    is_in_step: bool,
+    /// Whether something was skipped since the last packet, or since the beginning.
+    has_lost_step: bool,
     /// How many bytes must wait before they are searched again.
     search_at: usize,
     skipped_bytes: u64,
@@ -87,7 +87,7 @@ pub fn head(channel: u8, size: u16, order: ByteOrder) -> [u8; HEAD_BYTES] {
 impl Deframer {
     /// A connection of which nothing is known.
     pub fn new() -> Deframer {
-        Deframer { buffer: BytesMut::new(), last: None, is_in_step: true, search_at: 0, skipped_bytes: 0 }
+        Deframer::default()
     }
 
     /// Takes what came. [`Deframer::poll`] it until there is nothing more, so that no more than [`BUFFERED_MAX`] waits.
@@ -102,6 +102,13 @@ impl Deframer {
             Head::Packet(size) if self.buffer.len() >= HEAD_BYTES + size => Some(self.take(order, size)),
             _ => None,
         }
+    }
+
+    /// The packet that waits for proof by the next one, of which there is none: the connection has ended.
+    pub fn poll_last(&mut self) -> Option<Pushed> {
+        let is_whole = |order: &ByteOrder| matches!(Head::read(&self.buffer, *order), Head::Packet(size) if self.buffer.len() == HEAD_BYTES + size);
+        let order = ByteOrder::BOTH.into_iter().find(is_whole)?;
+        Some(self.take(order, self.buffer.len() - HEAD_BYTES))
     }
 
     /// Bytes that belonged to no packet.
@@ -123,7 +130,7 @@ impl Deframer {
         if !is_rtcp(&packet) && !is_the_same_in_both {
             self.last = source(&packet).map(|source| (order, source));
         }
-        self.is_in_step = true;
+        self.has_lost_step = false;
         self.search_at = 0;
         Pushed { channel, packet }
     }
@@ -154,7 +161,7 @@ impl Deframer {
         };
         self.buffer.advance(skipped);
         self.skipped_bytes += skipped as u64;
-        self.is_in_step &= skipped == 0;
+        self.has_lost_step |= skipped > 0;
         // Not at each byte anew: a search looks at everything that waits.
         self.search_at = self.buffer.len() + self.buffer.len() / 8 + 1;
         order
@@ -169,14 +176,15 @@ impl Deframer {
         let [network, swapped] = ByteOrder::BOTH.map(|order| Run::of(bytes, order));
         let wanted = match at {
             // Where a packet must begin, the next one is proof enough.
-            0 if self.is_in_step => 1,
+            0 if !self.has_lost_step => 1,
             _ if is_first => 2,
             // A packet that is not complete may lie around this place.
             _ => STEPS,
         };
-        if network.followed >= wanted {
+        if network.is_of_one_source || network.followed >= wanted {
             Belief::Packet(ByteOrder::Network)
-        } else if swapped.followed >= if network.is_open { STEPS } else { wanted } {
+        } else if swapped.is_of_one_source || swapped.followed >= if network.is_open { STEPS } else { wanted }
+        {
             Belief::Packet(ByteOrder::Swapped)
         } else if network.is_open || swapped.is_open {
             Belief::Open
@@ -236,25 +244,34 @@ impl Head {
 struct Run {
     /// How many are followed by another head; not counted beyond [`STEPS`].
     followed: usize,
+    /// Whether the first is followed by another one of its source: no accident.
+    is_of_one_source: bool,
     /// Whether what comes may make it longer.
     is_open: bool,
 }
 
 impl Run {
     fn of(bytes: &[u8], order: ByteOrder) -> Run {
+        let mut run = Run { followed: 0, is_of_one_source: false, is_open: true };
+        let first = bytes.get(HEAD_BYTES..).and_then(source);
         let mut rest = bytes;
-        for followed in 0..=STEPS {
-            // Of the packet in front it is not known yet that it is followed.
+        for passed in 0..=STEPS {
             match Head::read(rest, order) {
-                Head::Packet(size) => match rest.get(HEAD_BYTES + size..) {
-                    Some(behind) if followed < STEPS => rest = behind,
-                    _ => return Run { followed, is_open: true },
-                },
-                Head::Short => return Run { followed: followed.saturating_sub(1), is_open: true },
-                Head::Wrong => return Run { followed: followed.saturating_sub(1), is_open: false },
+                Head::Packet(size) => {
+                    run.followed = passed;
+                    run.is_of_one_source |=
+                        passed == 1 && first.is_some() && source(&rest[HEAD_BYTES..]) == first;
+                    let Some(behind) = rest.get(HEAD_BYTES + size..) else { return run };
+                    rest = behind;
+                }
+                Head::Short => return run,
+                Head::Wrong => {
+                    run.is_open = false;
+                    return run;
+                }
             }
         }
-        Run { followed: STEPS, is_open: true }
+        run
     }
 }
 
@@ -349,6 +366,21 @@ mod tests {
         let packets: Vec<_> = (0..6).map(|sequence| packet(sequence, &[7; 100])).collect();
         let stream: Vec<u8> = packets.iter().flat_map(|packet| framed(packet, ByteOrder::Network)).collect();
         assert_eq!(read([&stream[50..]]), (packets[1..].to_vec(), 116 - 50));
+    }
+
+    #[test]
+    fn the_only_packet_of_a_connection_is_taken_at_its_end() {
+        for order in ByteOrder::BOTH {
+            let only = packet(1, b"only");
+            let mut deframer = Deframer::new();
+            deframer.handle_bytes(&framed(&only, order));
+            assert_eq!(deframer.poll(), None);
+            let last = deframer.poll_last().map(|pushed| pushed.packet.to_vec());
+            assert_eq!((last, deframer.poll_last()), (Some(only), None));
+        }
+        let mut deframer = Deframer::new();
+        deframer.handle_bytes(&framed(&packet(1, b"cut"), ByteOrder::Network)[..17]);
+        assert_eq!((deframer.poll(), deframer.poll_last()), (None, None));
     }
 
     #[test]
