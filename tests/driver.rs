@@ -1,7 +1,10 @@
 //! What every driver keeps: the same scenarios over real sockets, for each backend.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
+mod again;
+mod connecting;
 mod datagrams;
+mod groups;
 mod limits;
 mod moving;
 mod rig;
@@ -52,6 +55,25 @@ scenarios! {
         an_operation_on_an_old_name_is_ignored,
         a_client_over_ipv6_is_served,
         a_closed_listener_accepts_no_more;
+    connecting:
+        a_connection_is_opened_and_bytes_go_both_ways,
+        a_connection_is_opened_over_ipv6_and_by_a_scope,
+        nothing_is_connected_before_the_turn,
+        a_connection_is_refused_where_nobody_listens,
+        a_connection_that_nobody_answers_can_be_closed,
+        a_connection_can_be_closed_at_any_moment,
+        input_that_is_stopped_beforehand_waits,
+        an_opened_connection_moves,
+        no_connection_leads_to_itself,
+        a_thousand_connects_and_closes_leave_nothing_behind;
+    groups:
+        a_group_is_received_side_by_side,
+        a_group_over_ipv6_is_received,
+        only_the_given_source_is_heard,
+        only_the_given_interface_is_heard,
+        routing_chooses_the_interface,
+        a_closed_socket_has_left_its_group,
+        a_membership_that_does_not_fit_is_refused;
     datagrams:
         a_datagram_goes_both_ways,
         a_datagram_goes_both_ways_over_ipv6,

@@ -52,3 +52,30 @@ impl fmt::Debug for Connecting {
         write!(f, "Connecting to {}", self.address)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use crate::door::Door;
+
+    use super::*;
+
+    #[test]
+    fn both_ends_of_a_connection_have_the_same_options() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let _context = runtime.enter();
+        let (door, address) = Door::open("127.0.0.1:0".parse().unwrap()).unwrap();
+        let mut connecting = Connecting::new(address).unwrap();
+        assert!(
+            door.poll_accept(&mut Context::from_waker(Waker::noop())).is_pending(),
+            "nothing is sent yet"
+        );
+        let (opened, local) = runtime.block_on(std::future::poll_fn(|cx| connecting.poll(cx))).unwrap();
+        let (accepted, peer) = runtime.block_on(std::future::poll_fn(|cx| door.poll_accept(cx))).unwrap();
+        assert_eq!(local, peer);
+        assert!(opened.nodelay().unwrap() && accepted.nodelay().unwrap());
+        let send_bytes = |stream| SockRef::from(stream).send_buffer_size().unwrap();
+        assert_eq!(send_bytes(&opened), send_bytes(&accepted));
+    }
+}

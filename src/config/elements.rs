@@ -1,5 +1,6 @@
 //! The nodes with children: users, outputs, proxies, pushers, the backchannel.
 
+use proto::client::Url;
 use proto::track::BitOrder;
 
 use super::codec::{AudioCodec, Choice, SAMPLE_RATES, VideoCodec};
@@ -49,15 +50,16 @@ pub(super) fn output(node: &Node<'_>, report: &mut Report) -> Output {
 
 /// `<proxy>`. None when it is switched off by an empty `url` or, which is reported, wrong.
 pub(super) fn proxy(node: &Node<'_>, report: &mut Report) -> Option<Proxy> {
-    node.expect(&["suffix", "url", "user", "pass", "transfer", "ondemand", "output"], report);
+    node.expect(&["suffix", "url", "user", "pass", "transfer", "ondemand", "verify", "output"], report);
     if node.text("url").is_none() {
         report.warn(node.place_of("url"), &format!("{}/url", node.path), "empty: this proxy is switched off");
         return None;
     }
     let suffix = suffix(node, report);
-    let url = node.value("url", SOURCE, |text| values::url(text, &SOURCE_SCHEMES), report);
+    let url = node.value("url", SOURCE, source_url, report);
     let transfer = node.value("transfer", TRANSFER, transfer, report).unwrap_or_default();
     let ondemand = node.value("ondemand", SWITCH, values::switch, report).unwrap_or(true);
+    let verify = node.value("verify", SWITCH, values::switch, report).unwrap_or(false);
     let output = node.child("output").map(|node| output(&node, report));
     Some(Proxy {
         suffix: suffix?,
@@ -66,6 +68,7 @@ pub(super) fn proxy(node: &Node<'_>, report: &mut Report) -> Option<Proxy> {
         pass: Secret::from(node.text("pass").unwrap_or_default()),
         transfer,
         ondemand,
+        verify,
         output,
         place: node.element.place.clone(),
     })
@@ -266,6 +269,11 @@ fn choice<C>(text: &str, parse: impl Fn(&str) -> Option<C>) -> Option<Choice<C>>
         return Some(Choice::Drop);
     }
     parse(text).map(Choice::As)
+}
+
+fn source_url(text: &str) -> Option<String> {
+    let is_fetched = Url::parse(text).is_ok() || Url::parse_http(text).is_ok();
+    values::url(text, &SOURCE_SCHEMES).filter(|_| is_fetched)
 }
 
 fn transfer(text: &str) -> Option<Transfer> {

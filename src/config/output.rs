@@ -273,6 +273,7 @@ mod tests {
             url: "rtsp://192.0.2.1/".to_string(),
             user: String::new(),
             pass: Secret::default(),
+            verify: false,
             transfer: Transfer::Tcp,
             ondemand: true,
             output: None,

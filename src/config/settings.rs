@@ -230,6 +230,8 @@ pub struct Proxy {
     pub transfer: Transfer,
     /// Whether it is pulled only while somebody watches.
     pub ondemand: bool,
+    /// Whether a source that is asked over TLS must prove who it is.
+    pub verify: bool,
     /// What to send instead of the source's format. None means the source's.
     pub output: Option<Output>,
     /// Where the node is.

@@ -7,6 +7,7 @@ use proto::client::{Credentials, Transfer, Url};
 
 use crate::config::{self, Proxy, Settings};
 use crate::shard::proxy::ProxySpec;
+use crate::shard::tls::TlsConfig;
 use crate::stream::catalog::{Reserved, ShardIndex};
 
 /// Streams that the configuration names have tenures from here on, far from those of publishers.
@@ -14,8 +15,10 @@ pub(super) const FIRST_TENURE: u64 = 1 << 63;
 
 /// What each `<proxy>` asks for, and the shard that will pull it.
 pub fn proxies(settings: &Settings, shards: u16) -> Vec<Arc<ProxySpec>> {
+    let trusting = TlsConfig::new(false);
+    let verifying = settings.proxies.iter().any(|proxy| proxy.verify).then(|| TlsConfig::new(true));
     let specs = settings.proxies.iter().enumerate().filter_map(|(index, proxy)| {
-        let url = match Url::parse(&proxy.url) {
+        let url = match Url::parse(&proxy.url).or_else(|_| Url::parse_http(&proxy.url)) {
             Ok(url) => url,
             Err(error) => {
                 tracing::error!(suffix = %proxy.suffix, %error, "proxy/url cannot be used");
@@ -34,6 +37,7 @@ pub fn proxies(settings: &Settings, shards: u16) -> Vec<Arc<ProxySpec>> {
                 config::Transfer::Multicast => Transfer::Multicast,
             },
             is_on_demand: proxy.ondemand,
+            tls: verifying.as_ref().filter(|_| proxy.verify).unwrap_or(&trusting).clone(),
         }))
     });
     specs.collect()

@@ -207,6 +207,7 @@ fn shard_settings(settings: &Settings) -> ShardSettings {
         // A client that only asks what there is comes back within a moment.
         linger: Duration::from_secs(settings.ondemand_close_s.max(2).into()),
         udp_to_tcp: Duration::from_millis(settings.udp_to_tcp_ms.into()),
+        mtu_bytes: usize::from(settings.mtu),
         shutdown: Duration::from_secs(settings.shutdown_s.into()),
         ..ShardSettings::default()
     }

@@ -30,6 +30,7 @@ mod session;
 pub mod settings;
 mod setup;
 mod teardown;
+pub mod tls;
 mod turn;
 
 pub use census::Census;

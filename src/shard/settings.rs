@@ -40,6 +40,8 @@ pub struct Settings {
     pub linger: Duration,
     /// How long a source may leave us without datagrams before it is asked for another transfer.
     pub udp_to_tcp: Duration,
+    /// Largest RTP packet that is made here.
+    pub mtu_bytes: usize,
     /// What is pulled from other servers, on all shards.
     pub proxies: Vec<Arc<ProxySpec>>,
     /// Streams that are pushed to us, those of all shards.
@@ -76,6 +78,7 @@ impl Default for Settings {
             source_grace: Duration::from_secs(10),
             linger: Duration::from_secs(10),
             udp_to_tcp: Duration::from_secs(3),
+            mtu_bytes: 1_400,
             proxies: Vec::new(),
             pushers: Vec::new(),
             shutdown: Duration::from_secs(2),

@@ -33,6 +33,8 @@ pub struct Registry {
     published: HashMap<Arc<str>, Published>,
     reserved: HashMap<Arc<str>, Reserved>,
     attendants: Vec<Subscriber>,
+    /// Orders to shards that do not attend yet: others may serve clients before them.
+    early: Vec<(ShardIndex, Notice)>,
     last_tenure: u64,
 }
 
@@ -58,6 +60,9 @@ impl Registry {
         let awaited = awaited.map(|reserved| &reserved.path);
         for path in awaited.chain(self.published.keys()) {
             (subscriber.deliver)(Notice::Published { path: path.clone(), is_there: true });
+        }
+        for (_, notice) in self.early.extract_if(.., |(shard, _)| *shard == subscriber.shard) {
+            (subscriber.deliver)(notice);
         }
         self.attendants.push(subscriber);
     }
@@ -97,7 +102,7 @@ impl Registry {
     }
 
     /// Passes a subscription on to the shard that publishes the path; gives it back when none does.
-    pub fn subscribe(&self, path: &Arc<str>, subscriber: Subscriber) -> Result<(), Subscriber> {
+    pub fn subscribe(&mut self, path: &Arc<str>, subscriber: Subscriber) -> Result<(), Subscriber> {
         if !self.published.contains_key(path) && !self.reserved.contains_key(path) {
             return Err(subscriber);
         }
@@ -106,18 +111,20 @@ impl Registry {
     }
 
     /// Passes the end of a subscription on.
-    pub fn unsubscribe(&self, path: &str, stream: StreamId, shard: ShardIndex) {
+    pub fn unsubscribe(&mut self, path: &str, stream: StreamId, shard: ShardIndex) {
         self.order(path, Order::Unsubscribe { stream, shard });
     }
 
     /// Gives an order to the shard of a stream.
-    fn order(&self, path: &str, order: Order) {
+    fn order(&mut self, path: &str, order: Order) {
         if let Some(entry) = self.published.get(path) {
             (entry.owner.deliver)(Notice::Order { tenure: entry.grant.tenure, order });
-        } else if let Some(reserved) = self.reserved.get(path)
-            && let Some(home) = self.attendants.iter().find(|attendant| attendant.shard == reserved.home)
-        {
-            (home.deliver)(Notice::Order { tenure: reserved.tenure, order });
+        } else if let Some(&Reserved { tenure, home, .. }) = self.reserved.get(path) {
+            let notice = Notice::Order { tenure, order };
+            match self.attendants.iter().find(|attendant| attendant.shard == home) {
+                Some(attendant) => drop((attendant.deliver)(notice)),
+                None => self.early.push((home, notice)),
+            }
         }
     }
 
@@ -270,13 +277,13 @@ mod tests {
         let mut registry = Registry::new(OnRepublish::Stale, vec![kept("a", 90, true), kept("b", 91, false)]);
         let ((owner, told), (home, heard)) = (shard(0), shard(1));
         registry.attend(home);
-        let subscribe = |registry: &Registry| registry.subscribe(&"a".into(), owner.clone()).is_ok();
-        assert!(subscribe(&registry));
+        let subscribe = |registry: &mut Registry| registry.subscribe(&"a".into(), owner.clone()).is_ok();
+        assert!(subscribe(&mut registry));
         registry.claim(claim(&owner, 1, 1, 8_000), || 1);
         let grant = answer(&told).unwrap();
-        assert!(subscribe(&registry));
+        assert!(subscribe(&mut registry));
         registry.release(grant);
-        assert!(subscribe(&registry));
+        assert!(subscribe(&mut registry));
         let tenures = |told: &Mutex<Vec<Notice>>| -> Vec<u64> {
             let told = told.lock().unwrap();
             let orders = told.iter().filter_map(|notice| match notice {
@@ -293,6 +300,21 @@ mod tests {
         let owned = Claim { path: "b".into(), ..claim(&owner, 1, 1, 8_000) };
         registry.claim(owned, || 2);
         assert_eq!(answer(&told), Err(ClaimError::Owned));
+    }
+
+    #[test]
+    fn who_asks_before_the_home_shard_attends_is_not_forgotten() {
+        let reserved = Reserved { path: "a".into(), tenure: 90, home: 1, is_published: false };
+        let mut registry = Registry::new(OnRepublish::Stale, vec![reserved]);
+        let ((first, _), (home, heard)) = (shard(0), shard(1));
+        registry.attend(first.clone());
+        registry.subscribe(&"a".into(), first).unwrap();
+        registry.attend(home);
+        let heard = heard.lock().unwrap();
+        assert!(
+            matches!(heard[..], [Notice::Order { tenure: 90, order: Order::Subscribe { .. } }]),
+            "{heard:?}"
+        );
     }
 
     #[test]

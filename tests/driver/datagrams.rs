@@ -1,9 +1,7 @@
 //! UDP: trains, order, and sockets that are full.
 
-use std::env;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -12,10 +10,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use proto::io::{Op, Piece, UdpOptions};
 
+use super::again;
 use super::rig::{Make, Rig, batch, pattern, spliced};
-
-/// Set in the process whose loopback device is slow: how slow.
-const SLOW_LOOPBACK: &str = "RINGCASTER_TEST_SLOW_LOOPBACK";
 
 pub fn a_datagram_goes_both_ways(make: Make<'_>) {
     both_ways(make, "127.0.0.1:0");
@@ -207,8 +203,8 @@ pub fn a_closed_socket_sends_its_queue_first(make: Make<'_>) {
 }
 
 pub fn a_full_socket_keeps_the_order(make: Make<'_>) {
-    if env::var_os(SLOW_LOOPBACK).is_none() {
-        return with_slow_loopback("400mbit");
+    if !with_slow_loopback("400mbit") {
+        return;
     }
     const TRAINS: u32 = 2_000;
     let mut rig = Rig::new(make());
@@ -256,8 +252,8 @@ fn numbers(peer: &UdpSocket, over: &AtomicBool) -> Vec<u32> {
 }
 
 pub fn a_full_socket_sheds_what_waited_too_long(make: Make<'_>) {
-    if env::var_os(SLOW_LOOPBACK).is_none() {
-        return with_slow_loopback("1mbit");
+    if !with_slow_loopback("1mbit") {
+        return;
     }
     const TRAINS: u64 = 3_000;
     let mut rig = Rig::new(make());
@@ -301,26 +297,11 @@ pub fn a_full_socket_sheds_what_waited_too_long(make: Make<'_>) {
     rig.until(|_| UdpSocket::bind(from).ok());
 }
 
-/// Runs this test once more in a network of its own, whose loopback device lets `rate` pass.
-fn with_slow_loopback(rate: &str) {
-    let thread = thread::current();
-    let name = thread.name().and_then(|name| name.split_once("::")).unwrap().1;
-    let slow =
-        format!("ip link set lo up && tc qdisc add dev lo root tbf rate {rate} burst 128kb limit 256mb");
-    let probe = Command::new("unshare").args(["-Urn", "sh", "-c", &slow]).output();
-    if !probe.is_ok_and(|output| output.status.success()) {
-        return eprintln!("skipped, for this system lacks user namespaces, tc or its tbf");
-    }
-    let output = Command::new("unshare")
-        .args(["-Urn", "sh", "-c", &format!("{slow} && exec \"$0\" --exact \"$1\" --nocapture")])
-        .arg(env::current_exe().unwrap())
-        .arg(name)
-        .env(SLOW_LOOPBACK, rate)
-        .output()
-        .unwrap();
-    let text = [&output.stdout[..], &output.stderr].concat();
-    let text = String::from_utf8_lossy(&text);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+/// Whether the loopback device lets only `rate` pass: see [`again::in_own_network`].
+fn with_slow_loopback(rate: &str) -> bool {
+    again::in_own_network(&format!(
+        "ip link set lo up && tc qdisc add dev lo root tbf rate {rate} burst 128kb limit 256mb"
+    ))
 }
 
 /// A socket of the standard library that waits for what it expects, but not forever.

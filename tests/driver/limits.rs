@@ -1,20 +1,16 @@
 //! Many clients, and too many.
 
 use std::collections::HashMap;
-use std::env;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use proto::io::{Conn, Op, UdpOptions};
 
+use super::again;
 use super::rig::{Make, Rig, Seen, pattern};
-
-/// Set in the process whose descriptors are few.
-const FEW_DESCRIPTORS: &str = "RINGCASTER_TEST_FEW_DESCRIPTORS";
 
 pub fn two_thousand_clients_come_and_go(make: Make<'_>) {
     const AT_ONCE: usize = 100;
@@ -133,11 +129,8 @@ pub fn a_flood_on_many_udp_sockets_is_heard(make: Make<'_>) {
 }
 
 pub fn out_of_descriptors_is_survived(make: Make<'_>) {
-    if !cfg!(unix) {
+    if !cfg!(unix) || !again::with_descriptors(64) {
         return;
-    }
-    if env::var_os(FEW_DESCRIPTORS).is_none() {
-        return in_process_with_few_descriptors();
     }
     let mut rig = Rig::new(make());
     let (listener, address) = rig.listen("127.0.0.1:0");
@@ -166,21 +159,6 @@ pub fn out_of_descriptors_is_survived(make: Make<'_>) {
     rig.idle();
     rig.close(first);
     rig.until(|rig| (names(rig).len() == 3).then_some(()));
-}
-
-/// Runs this test once more where `ulimit` allows 64 descriptors.
-fn in_process_with_few_descriptors() {
-    let thread = thread::current();
-    let name = thread.name().and_then(|name| name.split_once("::")).unwrap().1;
-    let status = Command::new("sh")
-        .args(["-c", "ulimit -n 64 && exec \"$0\" --exact \"$1\" --nocapture"])
-        .arg(env::current_exe().unwrap())
-        .arg(name)
-        .env(FEW_DESCRIPTORS, "1")
-        .output()
-        .unwrap();
-    let output = String::from_utf8_lossy(&status.stdout);
-    assert!(status.status.success() && output.contains("1 passed"), "{output}");
 }
 
 /// The address and the name of a client.

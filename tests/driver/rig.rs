@@ -119,6 +119,14 @@ impl Rig {
         self.driver.listen(address.parse().unwrap()).unwrap()
     }
 
+    /// Our address on a connection that was opened, once it is.
+    pub fn connected(&self, conn: Conn) -> Option<SocketAddr> {
+        self.seen.iter().find_map(|seen| match seen {
+            Seen::Connected(of, local) if *of == conn => Some(*local),
+            _ => None,
+        })
+    }
+
     /// A client of a new listener, and the driver's name for it.
     #[track_caller]
     pub fn connect(&mut self) -> (Conn, TcpStream) {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -14,14 +14,17 @@ use proto::io::{
 };
 use proto::time::{NtpTime, Time};
 
-use super::net::{Called, Departure, Owner, Socket, State, Token};
+use super::link::{Answer, Holder, Side};
+use super::net::{Called, Departure, FREE_PORTS, Owner, Socket, State, Token};
 use super::{Net, Wire};
 
 /// Wall-clock time at the clock's origin: 14 November 2023.
 const ORIGIN: Duration = Duration::from_secs(1_700_000_000);
 
-/// Ports for those who ask for any.
-const FREE_PORTS: std::ops::Range<u16> = 49_152..65_535;
+/// Where drivers connect from that listen nowhere (RFC 5737).
+const ANY_HOST_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+/// The same (RFC 3849).
+const ANY_HOST_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
 
 /// Reads of one connection in one turn.
 const READS_A_TURN: usize = 4;
@@ -34,6 +37,8 @@ pub struct SimDriver {
     called: Arc<Called>,
     now: Time,
     queued: Vec<Op>,
+    /// Connections that the next turn sends on their way.
+    to_connect: Vec<usize>,
     connections: Vec<Slot>,
     udp: Vec<Option<SocketAddr>>,
     received: Vec<Bytes>,
@@ -51,6 +56,10 @@ struct Slot {
 #[derive(Debug)]
 struct Connection {
     link: usize,
+    side: Side,
+    is_connecting: bool,
+    /// Whether it could not be opened.
+    has_failed: bool,
     is_receiving: bool,
     has_ended: bool,
     /// The send under way, as far as there was no room for it.
@@ -58,8 +67,8 @@ struct Connection {
     is_closed: bool,
 }
 
-/// A connection between two drivers.
-struct Loose(usize);
+/// A connection between two drivers, and the end that moves.
+struct Loose(usize, Side);
 
 impl SimDriver {
     pub(super) fn new(net: Net, host: usize, called: Arc<Called>) -> SimDriver {
@@ -70,6 +79,7 @@ impl SimDriver {
             called,
             now,
             queued: Vec::new(),
+            to_connect: Vec::new(),
             connections: Vec::new(),
             udp: Vec::new(),
             received: Vec::new(),
@@ -110,7 +120,11 @@ impl SimDriver {
 
     fn send(&mut self, state: &mut State, conn: Conn, pieces: Pieces, events: &mut Vec<Event>) {
         let Some(connection) = self.named(conn) else { return };
+        assert!(!connection.is_connecting, "a send on {conn:?}, which is not open yet");
         assert!(connection.sending.is_none(), "one send at a time on {conn:?}");
+        if connection.has_failed {
+            return;
+        }
         let bytes: VecDeque<_> = pieces.iter().map(joined).filter(|bytes| !bytes.is_empty()).collect();
         let wire = Wire(connection.link);
         for bytes in &bytes {
@@ -122,15 +136,16 @@ impl SimDriver {
 
     fn go_on_sending(&mut self, state: &mut State, conn: Conn, events: &mut Vec<Event>) {
         let Some(connection) = self.named(conn) else { return };
+        let (link, side) = (connection.link, connection.side);
         let Some(bytes) = &mut connection.sending else { return };
-        if state.links[connection.link].reset_at.is_some_and(|at| at <= state.now) {
+        if state.links[link].end(side).reset_at.is_some_and(|at| at <= state.now) {
             connection.sending = None;
             if !mem::replace(&mut connection.has_ended, true) {
                 events.push(Event::Ended { conn, error: Some(io::ErrorKind::BrokenPipe.into()) });
             }
             return;
         }
-        if state.push_to_client(connection.link, bytes) {
+        if state.push(link, side, bytes) {
             connection.sending = None;
             events.push(Event::Sent { conn });
         }
@@ -151,11 +166,12 @@ impl SimDriver {
     fn close(&mut self, state: &mut State, conn: Conn, events: &mut Vec<Event>) {
         let Some(connection) = self.named(conn) else { return };
         connection.is_closed = true;
-        let link = connection.link;
-        state.links[link].place = None;
-        state.links[link].is_waiting = false;
+        let (link, side) = (connection.link, connection.side);
+        let end = state.links[link].end_mut(side);
+        end.holder = None;
+        end.is_waiting = false;
         state.note(|| Departure::Close { wire: Wire(link) });
-        state.finish_to_client(link);
+        state.finish(link, side);
         if state.random.chance(state.weather.late_close) {
             state.make_ready(self.host, Token::Closed(conn.index));
         } else {
@@ -173,13 +189,17 @@ impl SimDriver {
     fn detach(&mut self, state: &mut State, conn: Conn, events: &mut Vec<Event>) {
         let Some(connection) = self.named(conn) else { return };
         assert!(connection.sending.is_none(), "{conn:?} moves between two sends");
-        let link = connection.link;
+        assert!(!connection.is_connecting, "{conn:?} moves before it is open");
+        if connection.has_failed {
+            return;
+        }
+        let (link, side) = (connection.link, connection.side);
         let slot = &mut self.connections[conn.index as usize];
         slot.connection = None;
         slot.generation += 1;
-        state.links[link].place = None;
+        state.links[link].end_mut(side).holder = None;
         state.counts.moved += 1;
-        events.push(Event::Detached { conn, socket: Detached(Box::new(Loose(link))) });
+        events.push(Event::Detached { conn, socket: Detached(Box::new(Loose(link, side))) });
     }
 
     fn look(&mut self, state: &mut State, token: Token, events: &mut Vec<Event>) {
@@ -188,6 +208,7 @@ impl SimDriver {
             Token::Connection(index) => {
                 let generation = self.connections[index as usize].generation;
                 let conn = Conn { index, generation };
+                self.go_on_connecting(state, conn, events);
                 self.go_on_sending(state, conn, events);
                 self.receive(state, conn, events);
             }
@@ -203,22 +224,46 @@ impl SimDriver {
             state.make_ready(self.host, Token::Accept(listener, link));
             return;
         }
-        let conn = self.add(state, link);
-        let (peer, local) = (state.links[link].client, state.links[link].server);
+        let conn = self.add(state, link, Side::Server);
+        let (peer, local) = (state.links[link].client.address, state.links[link].server.address);
         events.push(Event::Accepted { listener, conn, peer, local });
     }
 
-    fn add(&mut self, state: &mut State, link: usize) -> Conn {
+    fn go_on_connecting(&mut self, state: &mut State, conn: Conn, events: &mut Vec<Event>) {
+        let Some(connection) = self.named(conn).filter(|connection| connection.is_connecting) else { return };
+        let link = &state.links[connection.link];
+        let answer = link.answer(state.now);
+        connection.is_connecting = answer == Answer::Awaited;
+        match answer {
+            Answer::Awaited => {}
+            Answer::Taken => events.push(Event::Connected { conn, local: link.client.address }),
+            Answer::Refused => {
+                connection.has_ended = true;
+                connection.has_failed = true;
+                events.push(Event::Ended { conn, error: Some(io::ErrorKind::ConnectionRefused.into()) });
+            }
+        }
+    }
+
+    fn add(&mut self, state: &mut State, link: usize, side: Side) -> Conn {
         let free = self.connections.iter().position(|slot| slot.connection.is_none());
         let index = free.unwrap_or_else(|| {
             self.connections.push(Slot::default());
             self.connections.len() - 1
         });
         let slot = &mut self.connections[index];
-        slot.connection =
-            Some(Connection { link, is_receiving: true, has_ended: false, sending: None, is_closed: false });
+        slot.connection = Some(Connection {
+            link,
+            side,
+            is_connecting: false,
+            has_failed: false,
+            is_receiving: true,
+            has_ended: false,
+            sending: None,
+            is_closed: false,
+        });
         let conn = Conn { index: index as u32, generation: slot.generation };
-        state.links[link].place = Some((self.host, conn.index));
+        state.links[link].end_mut(side).holder = Some(Holder::Host(self.host, conn.index));
         state.make_ready(self.host, Token::Connection(conn.index));
         conn
     }
@@ -227,11 +272,15 @@ impl SimDriver {
         let SimDriver { connections, received, first_buffer, host, .. } = self;
         let slot = connections.get_mut(conn.index as usize);
         let Some(connection) = slot.and_then(|slot| slot.connection.as_mut()) else { return };
-        if connection.is_closed || connection.has_ended || !connection.is_receiving {
+        if connection.is_closed
+            || connection.is_connecting
+            || connection.has_ended
+            || !connection.is_receiving
+        {
             return;
         }
-        let now = state.now;
-        if state.links[connection.link].reset_at.is_some_and(|at| at <= now) {
+        let (now, link, side) = (state.now, connection.link, connection.side);
+        if state.links[link].end(side).reset_at.is_some_and(|at| at <= now) {
             connection.has_ended = true;
             connection.sending = None;
             events.push(Event::Ended { conn, error: Some(io::ErrorKind::ConnectionReset.into()) });
@@ -243,13 +292,12 @@ impl SimDriver {
             } else {
                 64 * 1024
             };
-            let Some(bytes) = state.links[connection.link].to_server.read(size_max) else { break };
+            let Some(bytes) = state.read(link, side, size_max) else { break };
             let (buffer, size) = (*first_buffer + received.len() as u32, bytes.len() as u32);
             received.push(bytes);
             events.push(Event::Received { conn, span: Span { buffer, offset: 0, size } });
-            state.push_to_server(connection.link);
         }
-        let pipe = &state.links[connection.link].to_server;
+        let pipe = &state.links[link].end(side).input;
         if pipe.is_readable() {
             state.make_ready(*host, Token::Connection(conn.index));
         } else if pipe.has_ended(now) {
@@ -281,6 +329,13 @@ impl SimDriver {
         }
     }
 
+    /// The address that the driver connects from: its first listener's, so that it is one of the world's.
+    fn own_ip(&self, state: &State, is_ipv4: bool) -> IpAddr {
+        let mut listeners = state.hosts[self.host].listeners.iter().flatten().map(SocketAddr::ip);
+        let own = listeners.find(|ip| ip.is_ipv4() == is_ipv4 && !ip.is_unspecified());
+        own.unwrap_or(if is_ipv4 { ANY_HOST_V4 } else { ANY_HOST_V6 })
+    }
+
     /// The connection of that name; None when it is gone or was closed.
     fn named(&mut self, conn: Conn) -> Option<&mut Connection> {
         let slot = self.connections.get_mut(conn.index as usize)?;
@@ -310,7 +365,10 @@ impl Driver for SimDriver {
         Ok((Listener(listeners.len() as u32 - 1), address))
     }
 
-    fn bind(&mut self, address: SocketAddr, _: &UdpOptions) -> io::Result<(Udp, SocketAddr)> {
+    fn bind(&mut self, address: SocketAddr, options: &UdpOptions) -> io::Result<(Udp, SocketAddr)> {
+        if options.membership.is_some() {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "the simulation has no multicast"));
+        }
         let mut state = self.net.0.borrow_mut();
         let port = match address.port() {
             0 => FREE_PORTS.into_iter().find(|port| {
@@ -330,8 +388,17 @@ impl Driver for SimDriver {
         Ok((Udp(index), address))
     }
 
-    fn connect(&mut self, _: SocketAddr) -> io::Result<Conn> {
-        Err(io::ErrorKind::Unsupported.into())
+    fn connect(&mut self, address: SocketAddr) -> io::Result<Conn> {
+        let net = self.net.clone();
+        let state = &mut *net.0.borrow_mut();
+        let local = SocketAddr::new(self.own_ip(state, address.is_ipv4()), state.next_port());
+        let link = state.open(local, address);
+        let conn = self.add(state, link, Side::Client);
+        if let Some(connection) = self.named(conn) {
+            connection.is_connecting = true;
+        }
+        self.to_connect.push(link);
+        Ok(conn)
     }
 
     fn attach(&mut self, socket: Detached) -> io::Result<Conn> {
@@ -339,7 +406,7 @@ impl Driver for SimDriver {
             io::Error::new(io::ErrorKind::InvalidInput, "the connection comes from a driver of another kind")
         })?;
         let net = self.net.clone();
-        Ok(self.add(&mut net.0.borrow_mut(), loose.0))
+        Ok(self.add(&mut net.0.borrow_mut(), loose.0, loose.1))
     }
 
     fn submit(&mut self, op: Op) {
@@ -356,7 +423,8 @@ impl Driver for SimDriver {
         let before = events.len();
         let was_called = self.called.take();
         let ops = mem::take(&mut self.queued);
-        let had_ops = !ops.is_empty();
+        let had_ops = !ops.is_empty() || !self.to_connect.is_empty();
+        self.to_connect.drain(..).for_each(|link| state.send_connect(link));
         self.stats.submitted += ops.len() as u64;
         for op in ops {
             self.start(state, op, events);

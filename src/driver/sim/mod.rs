@@ -8,9 +8,12 @@
 //! an earlier turn, a connection given away in the middle of a send.
 
 mod driver;
+mod link;
 mod net;
 mod pipe;
 mod random;
+#[cfg(test)]
+mod tests;
 mod weather;
 
 use std::cell::RefCell;
@@ -21,8 +24,9 @@ use bytes::Bytes;
 use proto::time::Time;
 
 pub use driver::SimDriver;
+use link::{Answer, Holder};
 pub use net::{Departure, Peer};
-use net::{Host, Owner, Socket, State, Token};
+use net::{Host, Owner, Socket, State};
 pub use random::Random;
 pub use weather::{Counts, Weather};
 
@@ -30,18 +34,29 @@ pub use weather::{Counts, Weather};
 #[derive(Clone, Debug)]
 pub struct Net(Rc<RefCell<State>>);
 
-/// Names a connection that a peer opened.
+/// Names a connection that a peer opened or took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Wire(usize);
 
-/// How a connection stands, as its client sees it.
+/// What becomes of connections to an address of a peer's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// The peer takes them: [`Net::accept`].
+    Open(Peer),
+    /// Nobody ever answers, as where a host is down.
+    Silent,
+    /// They are refused, as everywhere where nobody listens.
+    Shut,
+}
+
+/// How a connection stands, as its peer sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// It is there, or on its way.
     Open,
     /// Nobody listens at its address.
     Refused,
-    /// The server has closed it and everything before that was read.
+    /// The other end has closed it and everything before that was read.
     Ended,
 }
 
@@ -118,55 +133,73 @@ impl Net {
 impl Net {
     /// Opens a connection from `client` to `server`; writing is possible at once.
     pub fn connect(&self, peer: Peer, client: SocketAddr, server: SocketAddr) -> Wire {
-        Wire(self.0.borrow_mut().connect(peer, client, server))
+        let mut state = self.0.borrow_mut();
+        let link = state.open(client, server);
+        state.links[link].client.holder = Some(Holder::Peer(peer));
+        state.send_connect(link);
+        Wire(link)
     }
 
-    /// Writes to the server. What the connection cannot hold waits at the client.
+    /// Says what becomes of connections to `address` from here on; a listener of a driver there gets none before it is shut.
+    pub fn set_door(&self, address: SocketAddr, door: Door) {
+        self.0.borrow_mut().doors.insert(address, door);
+    }
+
+    /// The next connection that a door of the peer has taken, with the address that it comes from.
+    pub fn accept(&self, peer: Peer) -> Option<(Wire, SocketAddr)> {
+        let mut state = self.0.borrow_mut();
+        let index = state.taken.iter().position(|(by, _)| *by == peer)?;
+        let (_, wire) = state.taken.remove(index)?;
+        Some((wire, state.links[wire.0].client.address))
+    }
+
+    /// Writes to the driver. What the connection cannot hold waits at the peer.
     pub fn write(&self, wire: Wire, bytes: Bytes) {
         let mut state = self.0.borrow_mut();
-        state.links[wire.0].backlog.push_back(bytes);
-        state.push_to_server(wire.0);
+        let side = state.links[wire.0].peers_side();
+        state.links[wire.0].end_mut(side).backlog.push_back(bytes);
+        state.push_backlog(wire.0, side);
     }
 
     /// Reads at most `size_max` bytes of what has arrived; None when nothing has.
     pub fn read(&self, wire: Wire, size_max: usize) -> Option<Bytes> {
         let mut state = self.0.borrow_mut();
-        let link = &mut state.links[wire.0];
-        let bytes = link.to_client.read(size_max)?;
-        if let (true, Some((host, place))) = (link.is_waiting, link.place) {
-            state.make_ready(host, Token::Connection(place));
-        }
-        Some(bytes)
+        let side = state.links[wire.0].peers_side();
+        state.read(wire.0, side, size_max)
     }
 
     /// How a connection stands.
     pub fn status(&self, wire: Wire) -> Status {
         let state = self.0.borrow();
         let link = &state.links[wire.0];
-        if link.is_refused {
+        if link.answer(state.now) == Answer::Refused {
             Status::Refused
-        } else if link.to_client.has_ended(state.now) {
+        } else if link.end(link.peers_side()).input.has_ended(state.now) {
             Status::Ended
         } else {
             Status::Open
         }
     }
 
-    /// Closes the client's side behind what was written.
+    /// Closes the peer's side behind what was written.
     pub fn finish(&self, wire: Wire) {
         let mut state = self.0.borrow_mut();
-        state.links[wire.0].is_finishing = true;
-        state.push_to_server(wire.0);
+        let side = state.links[wire.0].peers_side();
+        state.links[wire.0].end_mut(side).is_finishing = true;
+        state.push_backlog(wire.0, side);
     }
 
-    /// Breaks the connection: the server sees a reset.
+    /// Breaks the connection: the driver sees a reset.
     pub fn reset(&self, wire: Wire) {
-        self.0.borrow_mut().reset_by_client(wire.0);
+        let mut state = self.0.borrow_mut();
+        let side = state.links[wire.0].peers_side();
+        state.reset(wire.0, side);
     }
 
-    /// Whether the server has let go of a connection.
+    /// Whether the driver has let go of a connection.
     pub fn is_released(&self, wire: Wire) -> bool {
-        self.0.borrow().links[wire.0].place.is_none()
+        let link = &self.0.borrow().links[wire.0];
+        link.end(link.peers_side().other()).holder.is_none()
     }
 }
 

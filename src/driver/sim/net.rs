@@ -10,10 +10,13 @@ use bytes::Bytes;
 use proto::io::Listener;
 use proto::time::Time;
 
-use super::Wire;
-use super::pipe::Pipe;
+use super::link::{Answer, End, Holder, Link, Side};
 use super::random::Random;
 use super::weather::{Counts, Weather};
+use super::{Door, Wire};
+
+/// Ports for those who ask for any.
+pub(super) const FREE_PORTS: std::ops::Range<u16> = 49_152..65_535;
 
 /// Everything between the drivers and their peers.
 #[derive(Debug)]
@@ -27,6 +30,11 @@ pub(super) struct State {
     pub(super) sockets: HashMap<SocketAddr, Socket>,
     pub(super) departures: Option<Vec<Departure>>,
     pub(super) touched: VecDeque<Peer>,
+    /// Addresses of peers that take connections, or never answer.
+    pub(super) doors: HashMap<SocketAddr, Door>,
+    /// Connections that peers' doors have taken and no one has asked for.
+    pub(super) taken: VecDeque<(Peer, Wire)>,
+    next_port: u16,
     schedule: BinaryHeap<Reverse<(Time, u64, Arrival)>>,
     datagrams: Vec<Option<Datagram>>,
     free: Vec<usize>,
@@ -76,27 +84,6 @@ impl std::task::Wake for Called {
     fn wake(self: Arc<Self>) {
         self.0.store(true, Ordering::Relaxed);
     }
-}
-
-/// A connection from a peer to a driver.
-#[derive(Debug)]
-pub(super) struct Link {
-    pub(super) peer: Peer,
-    pub(super) client: SocketAddr,
-    pub(super) server: SocketAddr,
-    pub(super) to_server: Pipe,
-    pub(super) to_client: Pipe,
-    /// What the client has written and the pipe has no room for yet.
-    pub(super) backlog: VecDeque<Bytes>,
-    /// Whether the client closes its side behind the backlog.
-    pub(super) is_finishing: bool,
-    /// The driver that has it and its place there.
-    pub(super) place: Option<(usize, u32)>,
-    pub(super) is_refused: bool,
-    /// When the client's reset arrives.
-    pub(super) reset_at: Option<Time>,
-    /// Whether the driver has a send under way that waits for room.
-    pub(super) is_waiting: bool,
 }
 
 /// A UDP socket of a driver or of a peer.
@@ -150,8 +137,8 @@ struct Datagram {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Arrival {
     Connect(usize),
-    AtServer(usize),
-    AtClient(usize),
+    Answer(usize),
+    At(usize, Side),
     Datagram(usize),
 }
 
@@ -167,6 +154,9 @@ impl State {
             sockets: HashMap::new(),
             departures: None,
             touched: VecDeque::new(),
+            doors: HashMap::new(),
+            taken: VecDeque::new(),
+            next_port: FREE_PORTS.start,
             schedule: BinaryHeap::new(),
             datagrams: Vec::new(),
             free: Vec::new(),
@@ -202,57 +192,56 @@ impl State {
             || host.until.is_some_and(|until| until <= self.now)
     }
 
-    pub(super) fn connect(&mut self, peer: Peer, client: SocketAddr, server: SocketAddr) -> usize {
-        let bound = self.weather.pipe_bytes;
-        self.links.push(Link {
-            peer,
-            client,
-            server,
-            to_server: Pipe::new(bound),
-            to_client: Pipe::new(bound),
-            backlog: VecDeque::new(),
-            is_finishing: false,
-            place: None,
-            is_refused: false,
-            reset_at: None,
-            is_waiting: false,
-        });
-        let link = self.links.len() - 1;
-        let at = self.arrival_time();
-        self.schedule(at, Arrival::Connect(link));
-        link
+    /// A connection that is not on its way yet.
+    pub(super) fn open(&mut self, client: SocketAddr, server: SocketAddr) -> usize {
+        let bound_bytes = self.weather.pipe_bytes;
+        self.links.push(Link::new(End::new(client, bound_bytes), End::new(server, bound_bytes)));
+        self.links.len() - 1
     }
 
-    /// Writes what the client has in store, and its end behind it.
-    pub(super) fn push_to_server(&mut self, link: usize) {
-        while let Some(mut bytes) = self.links[link].backlog.pop_front() {
-            let room = self.links[link].to_server.room();
+    /// Sends a connection on its way.
+    pub(super) fn send_connect(&mut self, link: usize) {
+        let at = self.arrival_time();
+        self.schedule(at, Arrival::Connect(link));
+    }
+
+    /// A port for a driver that connects. They come round again after 16,000 connections.
+    pub(super) fn next_port(&mut self) -> u16 {
+        let port = self.next_port;
+        self.next_port = if port + 1 < FREE_PORTS.end { port + 1 } else { FREE_PORTS.start };
+        port
+    }
+
+    /// Writes what a peer at one end has in store, and its end behind it.
+    pub(super) fn push_backlog(&mut self, link: usize, from: Side) {
+        let to = from.other();
+        while let Some(mut bytes) = self.links[link].end_mut(from).backlog.pop_front() {
+            let room = self.links[link].end(to).input.room();
             if room == 0 {
-                self.links[link].backlog.push_front(bytes);
+                self.links[link].end_mut(from).backlog.push_front(bytes);
                 return;
             }
             if bytes.len() > room {
-                self.links[link].backlog.push_front(bytes.split_off(room));
+                self.links[link].end_mut(from).backlog.push_front(bytes.split_off(room));
             }
             for part in self.parts(bytes) {
                 let at = self.arrival_time();
-                let at = self.links[link].to_server.write(at, part);
-                self.schedule(at, Arrival::AtServer(link));
+                let at = self.links[link].end_mut(to).input.write(at, part);
+                self.schedule(at, Arrival::At(link, to));
             }
         }
-        if self.links[link].is_finishing {
-            let at = self.arrival_time();
-            let at = self.links[link].to_server.finish(at);
-            self.schedule(at, Arrival::AtServer(link));
+        if self.links[link].end(from).is_finishing {
+            self.finish(link, from);
         }
     }
 
     /// Writes as much as there is room for; what is left stays in `bytes`. True when all of it was written.
-    pub(super) fn push_to_client(&mut self, link: usize, bytes: &mut VecDeque<Bytes>) -> bool {
+    pub(super) fn push(&mut self, link: usize, from: Side, bytes: &mut VecDeque<Bytes>) -> bool {
+        let to = from.other();
         let mut at = self.arrival_time();
         let mut scheduled = None;
         while let Some(mut first) = bytes.pop_front() {
-            let room = self.links[link].to_client.room();
+            let room = self.links[link].end(to).input.room();
             if room == 0 {
                 bytes.push_front(first);
                 break;
@@ -264,32 +253,49 @@ impl State {
                 if index > 0 {
                     at = self.arrival_time();
                 }
-                at = self.links[link].to_client.write(at, part);
+                at = self.links[link].end_mut(to).input.write(at, part);
                 if scheduled != Some(at) {
-                    self.schedule(at, Arrival::AtClient(link));
+                    self.schedule(at, Arrival::At(link, to));
                     scheduled = Some(at);
                 }
             }
         }
         let is_written = bytes.is_empty();
-        if !is_written && !self.links[link].is_waiting {
+        let end = self.links[link].end_mut(from);
+        if !is_written && !end.is_waiting {
             self.counts.waited += 1;
         }
-        self.links[link].is_waiting = !is_written;
+        end.is_waiting = !is_written;
         is_written
     }
 
-    pub(super) fn finish_to_client(&mut self, link: usize) {
-        let at = self.arrival_time();
-        let at = self.links[link].to_client.finish(at);
-        self.schedule(at, Arrival::AtClient(link));
+    /// Reads at most `size_max` bytes of what has arrived at an end, and lets the other end write again; None when
+    /// nothing has arrived.
+    pub(super) fn read(&mut self, link: usize, side: Side, size_max: usize) -> Option<Bytes> {
+        let bytes = self.links[link].end_mut(side).input.read(size_max)?;
+        let other = self.links[link].end(side.other());
+        match other.holder {
+            Some(Holder::Host(host, place)) if other.is_waiting => {
+                self.make_ready(host, Token::Connection(place));
+            }
+            Some(Holder::Peer(_)) => self.push_backlog(link, side.other()),
+            _ => {}
+        }
+        Some(bytes)
     }
 
-    pub(super) fn reset_by_client(&mut self, link: usize) {
+    /// Ends what one end writes, behind all that it has written.
+    pub(super) fn finish(&mut self, link: usize, from: Side) {
         let at = self.arrival_time();
-        self.links[link].reset_at = Some(at);
+        let at = self.links[link].end_mut(from.other()).input.finish(at);
+        self.schedule(at, Arrival::At(link, from.other()));
+    }
+
+    pub(super) fn reset(&mut self, link: usize, from: Side) {
+        let at = self.arrival_time();
+        self.links[link].end_mut(from.other()).reset_at = Some(at);
         self.counts.reset += 1;
-        self.schedule(at, Arrival::AtServer(link));
+        self.schedule(at, Arrival::At(link, from.other()));
     }
 
     /// Sends a datagram; true when the network loses it.
@@ -344,19 +350,11 @@ impl State {
     fn arrive(&mut self, arrival: Arrival) {
         let now = self.now;
         match arrival {
-            Arrival::Connect(link) => self.accept(link),
-            Arrival::AtServer(index) => {
-                let link = &mut self.links[index];
-                link.to_server.land(now);
-                if let Some((host, place)) = link.place {
-                    self.make_ready(host, Token::Connection(place));
-                }
-            }
-            Arrival::AtClient(index) => {
-                let link = &mut self.links[index];
-                link.to_client.land(now);
-                let peer = link.peer;
-                self.touch(peer);
+            Arrival::Connect(link) => self.take(link),
+            Arrival::Answer(link) => self.tell(link, Side::Client),
+            Arrival::At(link, side) => {
+                self.links[link].end_mut(side).input.land(now);
+                self.tell(link, side);
             }
             Arrival::Datagram(place) => {
                 let Some(datagram) = self.datagrams[place].take() else { return };
@@ -366,21 +364,64 @@ impl State {
         }
     }
 
-    /// A listener of any driver takes a connection, as the kernel spreads them.
-    fn accept(&mut self, index: usize) {
-        let server = self.links[index].server;
+    /// Has whoever has an end look at it.
+    fn tell(&mut self, link: usize, side: Side) {
+        match self.links[link].end(side).holder {
+            Some(Holder::Host(host, place)) => self.make_ready(host, Token::Connection(place)),
+            Some(Holder::Peer(peer)) => self.touch(peer),
+            None => {}
+        }
+    }
+
+    /// A peer's door, or a listener of any driver, takes a connection, as the kernel spreads them.
+    fn take(&mut self, index: usize) {
+        if self.links[index].client.holder.is_none() {
+            // Closed while it was on its way.
+            return;
+        }
+        let server = self.links[index].server.address;
+        match self.doors.get(&server).copied() {
+            Some(Door::Silent) => {
+                self.counts.unanswered += 1;
+                return;
+            }
+            Some(Door::Open(peer)) => {
+                self.links[index].server.holder = Some(Holder::Peer(peer));
+                self.taken.push_back((peer, Wire(index)));
+                self.touch(peer);
+                return self.answer(index, Answer::Taken);
+            }
+            Some(Door::Shut) | None => {}
+        }
         let mut listeners = Vec::new();
         for (host, state) in self.hosts.iter().enumerate() {
             let own = state.listeners.iter().enumerate().filter(|(_, address)| **address == Some(server));
             listeners.extend(own.map(|(place, _)| (host, Listener(place as u32))));
         }
         if listeners.is_empty() {
-            self.links[index].is_refused = true;
-            self.touch(self.links[index].peer);
-            return;
+            return self.answer(index, Answer::Refused);
         }
         let (host, listener) = *self.random.pick(&listeners);
         self.make_ready(host, Token::Accept(listener, index));
+        self.answer(index, Answer::Taken);
+    }
+
+    /// Sends the client its answer. A peer knows it at once, and needs none where it may write at once.
+    fn answer(&mut self, index: usize, answer: Answer) {
+        self.links[index].answer = answer;
+        match self.links[index].client.holder {
+            Some(Holder::Peer(peer)) => {
+                self.links[index].answered_at = Some(self.now);
+                if answer == Answer::Refused {
+                    self.touch(peer);
+                }
+            }
+            _ => {
+                let at = self.arrival_time();
+                self.links[index].answered_at = Some(at);
+                self.schedule(at, Arrival::Answer(index));
+            }
+        }
     }
 
     fn deliver(&mut self, datagram: Datagram) {

@@ -65,6 +65,8 @@ pub struct Counts {
     pub refused: u64,
     /// Connections that went from one driver to another.
     pub moved: u64,
-    /// Connections that their client reset.
+    /// Connections that a peer reset.
     pub reset: u64,
+    /// Connections that nobody ever answered.
+    pub unanswered: u64,
 }

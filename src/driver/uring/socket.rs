@@ -279,13 +279,24 @@ mod tests {
         let listener = std::net::TcpListener::from(listener);
         let _client = std::net::TcpStream::connect(address).unwrap();
         let (accepted, _) = listener.accept().unwrap();
-        assert!(accepted.nodelay().unwrap());
+        assert_has_options(accepted);
+    }
+
+    #[test]
+    fn connections_that_are_opened_have_the_same_options() {
+        for address in ["127.0.0.1:554", "[::1]:554"] {
+            assert_has_options(outgoing(address.parse().unwrap()).unwrap().into());
+        }
+    }
+
+    fn assert_has_options(stream: std::net::TcpStream) {
+        assert!(stream.nodelay().unwrap());
         let mut value: c_int = 0;
         let mut size = size_of::<c_int>() as socklen_t;
         let pointer: *mut c_int = &mut value;
         let (level, option) = (libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT);
         // SAFETY: the pointer leads to an int of `size` bytes.
-        unsafe { libc::getsockopt(accepted.as_raw_fd(), level, option, pointer.cast(), &mut size) };
+        unsafe { libc::getsockopt(stream.as_raw_fd(), level, option, pointer.cast(), &mut size) };
         assert_eq!(value, NOT_SENT_BYTES_MAX);
     }
 }

@@ -150,7 +150,7 @@ impl Connections {
         if connection.phase == Phase::Closing {
             return;
         }
-        // While it connects, a shutdown would only put the socket back to where the ring connects it again.
+        // One that still connects has no peer to tell: the cancellation ends it.
         if connection.phase != Phase::Unopened {
             socket::shut_down(&connection.socket);
         }

@@ -86,4 +86,4 @@ impl Config {
 }
 
 /// A camera that wakes its encoder for DESCRIBE takes two or three seconds.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -4,7 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::url::decoded;
+use super::url::{Url, decoded};
 use crate::rtsp::digest::{Algorithm, Asked, Hash, Nonces, Qop};
 use crate::rtsp::headers::authorization::{Authorization, DigestAuthorization};
 use crate::rtsp::headers::www_authenticate::{Challenge, DigestChallenge};
@@ -84,9 +84,13 @@ impl Authenticator {
         Authenticator { credentials, trust, seed, chosen: None, count: 0 }
     }
 
-    /// The same user for a server that another one has led to.
-    pub(super) fn for_another_server(&self) -> Authenticator {
-        Authenticator::new(self.credentials.clone(), Trust::HashOnly, self.seed)
+    /// Goes on with another URL. Another server gets the credentials that its URL brings, else a hash of ours at most.
+    pub(super) fn handle_redirect(&mut self, from: &Url, to: &Url) {
+        if to.credentials.is_some() {
+            *self = Authenticator::new(to.credentials.clone(), Trust::Full, self.seed);
+        } else if !to.is_same_server(from) && !to.is_https_of(from) {
+            *self = Authenticator::new(self.credentials.clone(), Trust::HashOnly, self.seed);
+        }
     }
 
     /// Takes the challenges of a 401 for a request that was sent again `retries` times already. Ok when it is worth

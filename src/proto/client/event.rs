@@ -7,12 +7,14 @@ use thiserror::Error;
 
 use super::config::Transfer;
 use super::credentials::AuthError;
+use super::mjpeg::MjpegError;
+use super::scheme::Scheme;
+use super::url::Url;
 use crate::rtsp::headers::range::Range;
 use crate::rtsp::headers::transport::Pair;
 use crate::rtsp::message::Method;
 use crate::rtsp::parse::ParseError;
 use crate::rtsp::status::Status;
-use crate::rtsp::uri::Scheme;
 use crate::sdp::{SdpError, Session};
 
 /// What happened, or what is needed. A track is named by its index among the media of the description.
@@ -81,12 +83,19 @@ pub enum Event {
 /// Where to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Whether with TLS.
+    /// Which protocol is spoken there, and whether with TLS.
     pub scheme: Scheme,
     /// Name or address, an IPv6 address without its brackets and with its zone.
     pub host: String,
     /// The port.
     pub port: u16,
+}
+
+impl Endpoint {
+    /// Of the server that a URL names.
+    pub(super) fn of(url: &Url) -> Endpoint {
+        Endpoint { scheme: url.scheme, host: url.host.clone(), port: url.effective_port() }
+    }
 }
 
 /// What carries the packets of a track.
@@ -165,7 +174,7 @@ pub enum Failure {
     #[error("the server describes no track that is wanted")]
     NoTrack,
     /// A redirect leads nowhere.
-    #[error("the server redirects to no RTSP URL")]
+    #[error("the server redirects to no URL of its protocol")]
     Redirect,
     /// One redirect after the other.
     #[error("the server redirects more than {REDIRECTS_MAX} times")]
@@ -179,6 +188,12 @@ pub enum Failure {
     /// The server sends requests and does not read the answers.
     #[error("the server does not read what is sent")]
     Flooded,
+    /// It played, and nothing has come for too long.
+    #[error("the server sends nothing any more")]
+    Silent,
+    /// What comes is no Motion JPEG.
+    #[error("{0}")]
+    Mjpeg(#[from] MjpegError),
 }
 
 /// How many redirects in a row are followed.

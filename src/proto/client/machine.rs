@@ -247,7 +247,7 @@ impl Client {
         self.parser.memory_bytes() + self.transmit_bytes + self.presentation.memory_bytes()
     }
 
-    /// Follows a redirect. Another server gets the credentials that its URL brings, else a hash of ours at most.
+    /// Follows a redirect.
     pub(super) fn redirect(&mut self, location: Option<&str>) {
         let Some(Ok(url)) = location.map(|location| self.url.resolve(location)) else {
             return self.fail(Failure::Redirect);
@@ -256,12 +256,7 @@ impl Client {
         if self.redirects > REDIRECTS_MAX {
             return self.fail(Failure::TooManyRedirects);
         }
-        if url.credentials.is_some() {
-            let credentials = url.credentials.clone();
-            self.authenticator = Authenticator::new(credentials, Trust::Full, self.config.seed);
-        } else if !url.is_same_server(&self.url) {
-            self.authenticator = self.authenticator.for_another_server();
-        }
+        self.authenticator.handle_redirect(&self.url, &url);
         self.leave();
         self.url = url;
         self.connect();
@@ -282,9 +277,7 @@ impl Client {
         self.session = None;
         self.presentation = Presentation::default();
         self.keep_alive = KeepAlive::new(self.now);
-        let Url { scheme, host, .. } = &self.url;
-        let endpoint = Endpoint { scheme: *scheme, host: host.clone(), port: self.url.effective_port() };
-        self.emit(Event::Connect(endpoint));
+        self.emit(Event::Connect(Endpoint::of(&self.url)));
     }
 
     /// Tears the session down without waiting for the answer, so that a device does not keep it until its timeout.

@@ -1,6 +1,6 @@
-//! How does one fetch a presentation from an RTSP server?
+//! How does one fetch a stream from another server?
 //!
-//! [`Client`] is the state machine from OPTIONS to PLAY and TEARDOWN, without socket and clock. Its driver opens the
+//! [`mjpeg`] does it over HTTP, all else here over RTSP. [`Client`] is the state machine from OPTIONS to PLAY and TEARDOWN, without socket and clock. Its driver opens the
 //! connections that it asks for, hands in what arrives and sends what it gives:
 //!
 //! ```text
@@ -20,8 +20,10 @@ mod describe;
 mod event;
 mod keep_alive;
 mod machine;
+pub mod mjpeg;
 mod play;
 mod request;
+mod scheme;
 mod setup;
 mod url;
 
@@ -29,6 +31,7 @@ pub use config::{Config, Kinds, Transfer};
 pub use credentials::{AuthError, Credentials};
 pub use event::{Carrier, Endpoint, Event, Failure, PacketKind, Start};
 pub use machine::Client;
+pub use scheme::Scheme;
 pub use url::Url;
 
 #[cfg(test)]

@@ -131,6 +131,6 @@ impl Client {
 }
 
 /// Of the class 3xx what leads elsewhere.
-fn is_redirect(status: Status) -> bool {
+pub(super) fn is_redirect(status: Status) -> bool {
     matches!(status.0, 300..=303 | 307 | 308)
 }

@@ -5,12 +5,13 @@ use std::fmt::{self, Write as _};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
 use super::credentials::Credentials;
-use crate::rtsp::uri::{Scheme, UriError, parse_authority};
+use super::scheme::Scheme;
+use crate::rtsp::uri::{UriError, parse_authority};
 
 /// Where a presentation is, and who asks for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
-    /// RTSP, or RTSP over TLS.
+    /// Which protocol is spoken, and whether with TLS.
     pub scheme: Scheme,
     /// Name or address, an IPv6 address without its brackets and with its zone.
     pub host: String,
@@ -23,11 +24,25 @@ pub struct Url {
 }
 
 impl Url {
-    /// Takes a URL apart. A `/`, `?` or `#` that stands in a password as it is ends the host's part for other readers;
-    /// here it does so only where a host precedes it. Errors: [`UriError::Scheme`], [`UriError::Authority`].
+    /// Takes a URL of an RTSP server apart. A `/`, `?` or `#` that stands in a password as it is ends the host's part
+    /// for other readers; here it does so only where a host precedes it. Errors: [`UriError::Scheme`],
+    /// [`UriError::Authority`].
     pub fn parse(text: &str) -> Result<Url, UriError> {
-        let (scheme, rest) = without_second_scheme(text.trim()).split_once("://").ok_or(UriError::Scheme)?;
-        let scheme = Scheme::from_name(scheme).ok_or(UriError::Scheme)?;
+        let text = without_second_scheme(text.trim());
+        let (scheme, rest) =
+            with_scheme(text).filter(|(scheme, _)| !scheme.is_http()).ok_or(UriError::Scheme)?;
+        Url::from_parts(scheme, rest)
+    }
+
+    /// The same for a URL of an HTTP server. Errors: [`UriError::HttpScheme`], [`UriError::Authority`].
+    pub fn parse_http(text: &str) -> Result<Url, UriError> {
+        let parts = with_scheme(text.trim()).filter(|(scheme, _)| scheme.is_http());
+        let (scheme, rest) = parts.ok_or(UriError::HttpScheme)?;
+        Url::from_parts(scheme, rest)
+    }
+
+    /// What stands before and behind the `://`.
+    fn from_parts(scheme: Scheme, rest: &str) -> Result<Url, UriError> {
         let (authority, path) = split_authority(rest);
         let (host, port) = parse_authority(authority)?;
         let credentials =
@@ -42,9 +57,12 @@ impl Url {
     }
 
     /// Where a `Location` leads that a response for this URL names: a URL of its own, or a path on the same server.
-    /// It has the credentials that it brings, not those of this one.
+    /// It has the credentials that it brings, not those of this one, and the same protocol with or without TLS.
     pub fn resolve(&self, location: &str) -> Result<Url, UriError> {
         let location = location.trim();
+        if self.scheme.is_http() {
+            return self.resolve_http(location);
+        }
         if location.contains("://") {
             return Url::parse(location);
         }
@@ -56,6 +74,25 @@ impl Url {
             format!("{folder}{location}")
         };
         Ok(Url { path: absolute(&path), credentials: None, ..self.clone() })
+    }
+
+    /// Every kind of reference (RFC 3986 section 5.2): a whole URL, one without scheme, a path, a query alone.
+    fn resolve_http(&self, location: &str) -> Result<Url, UriError> {
+        let end = location.find(['/', '?', '#']).unwrap_or(location.len());
+        if location[..end].ends_with(':') && location[end..].starts_with("//") {
+            return Url::parse_http(location);
+        }
+        if location.starts_with("//") {
+            return Url::parse_http(&format!("{}:{location}", self.scheme.as_str()));
+        }
+        let base = &self.path[..self.path.find(['?', '#']).unwrap_or(self.path.len())];
+        let (path, query) = location.split_at(location.find(['?', '#']).unwrap_or(location.len()));
+        let path = match path {
+            "" => base.to_owned(),
+            _ if path.starts_with('/') => without_dots(path),
+            _ => without_dots(&format!("{}/{path}", base.rsplit_once('/').map_or("", |(folder, _)| folder))),
+        };
+        Ok(Url { path: absolute(&format!("{path}{query}")), credentials: None, ..self.clone() })
     }
 
     /// The URL as it stands in a request line, which never holds user and password.
@@ -73,6 +110,16 @@ impl Url {
         self.scheme == other.scheme
             && self.host.eq_ignore_ascii_case(&other.host)
             && self.effective_port() == other.effective_port()
+    }
+
+    /// Whether this is the encrypted door of the server that the other names, both at the ports of their scheme: what
+    /// may be told the one in clear text may be told the other.
+    pub(super) fn is_https_of(&self, other: &Url) -> bool {
+        let is_usual = |url: &Url| url.effective_port() == url.scheme.default_port();
+        (other.scheme, self.scheme) == (Scheme::Http, Scheme::Https)
+            && self.host.eq_ignore_ascii_case(&other.host)
+            && is_usual(self)
+            && is_usual(other)
     }
 
     fn origin(&self, userinfo: &str) -> String {
@@ -110,6 +157,29 @@ pub(super) fn for_request(text: &str) -> String {
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let start = rest[..end].rfind('@').map_or(0, |at| at + 1);
     encoded(&format!("{scheme}://{}", &rest[start..]))
+}
+
+/// The scheme of a URL, and what follows it; None when it has none that is known.
+fn with_scheme(text: &str) -> Option<(Scheme, &str)> {
+    let (scheme, rest) = text.split_once("://")?;
+    Some((Scheme::from_name(scheme)?, rest))
+}
+
+/// Follows the `.` and `..` in an absolute path (RFC 3986 section 5.2.4).
+fn without_dots(path: &str) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for name in path.split('/').skip(1) {
+        match name {
+            "." => {}
+            ".." => drop(names.pop()),
+            name => names.push(name),
+        }
+    }
+    // A path that ends with either names the folder.
+    if path.ends_with("/.") || path.ends_with("/..") {
+        names.push("");
+    }
+    format!("/{}", names.join("/"))
 }
 
 /// Some cameras write `rtsp://rtsp://host/`.
@@ -249,6 +319,24 @@ mod tests {
         ] {
             assert_eq!(Url::parse(text), Err(error), "{text}");
         }
+    }
+
+    #[test]
+    fn http_is_read_only_where_it_is_wanted() {
+        let got = Url::parse_http("HTTP://u:p%40@cam/a b?x=1#y").unwrap();
+        assert_eq!((got.scheme, got.host.as_str(), got.effective_port()), (Scheme::Http, "cam", 80));
+        assert_eq!((got.path.as_str(), got.credentials.unwrap().password.as_str()), ("/a%20b?x=1#y", "p@"));
+        assert_eq!(Url::parse_http("https://[::1]").unwrap().effective_port(), 443);
+        assert_eq!(Url::parse_http("https://u:p@h:1/a").unwrap().to_string(), "https://u:***@h:1/a");
+        for (text, error) in [
+            ("rtsp://h/", UriError::HttpScheme),
+            ("h/a", UriError::HttpScheme),
+            ("http:///a", UriError::Authority),
+            ("http://h:x/a", UriError::Authority),
+        ] {
+            assert_eq!(Url::parse_http(text), Err(error), "{text}");
+        }
+        assert_eq!(Url::parse("https://h/"), Err(UriError::Scheme));
     }
 
     #[test]

@@ -47,6 +47,9 @@ pub enum UriError {
     /// Neither `rtsp://`, `rtsps://`, a path from `/` nor `*`.
     #[error("the URL is neither rtsp://, rtsps://, an absolute path nor *")]
     Scheme,
+    /// Neither `http://` nor `https://`.
+    #[error("the URL is neither http:// nor https://")]
+    HttpScheme,
     /// The part before the path is broken: an open bracket or a port that is no number.
     #[error("the URL's host or port is malformed")]
     Authority,

@@ -41,7 +41,8 @@ impl Response {
     }
 }
 
-fn put_rest(out: &mut BytesMut, headers: &Headers, body: &[u8]) {
+/// Appends headers, an empty line and the body.
+pub(crate) fn put_rest(out: &mut BytesMut, headers: &Headers, body: &[u8]) {
     for (name, value) in headers.iter() {
         // The length is the body's, whatever a header claims: two lengths would let a peer see two messages.
         if name.eq_ignore_ascii_case("Content-Length") {

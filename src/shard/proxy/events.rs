@@ -10,6 +10,7 @@ use rand::RngExt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::puller::{Pictures, Said};
 use super::run::SILENCE_MAX;
 use super::{Proxy, ProxyKey, Run};
 use crate::shard::datagrams::{UdpPair, at_port, free_pair, no_pair};
@@ -20,7 +21,23 @@ use crate::stream::catalog::StreamError;
 use crate::stream::registry::agree;
 
 impl Shard {
-    pub(super) fn handle_client_event(&mut self, key: ProxyKey, proxy: &mut Proxy, event: Event) {
+    pub(super) fn handle_said(&mut self, key: ProxyKey, proxy: &mut Proxy, said: Said) {
+        match said {
+            Said::Event(event) => self.handle_client_event(key, proxy, event),
+            Said::HasPictures => {
+                let (now, ssrc, mtu_bytes) = (self.now, self.ports.random.random(), self.settings.mtu_bytes);
+                let Some(run) = proxy.run() else { return };
+                run.plays_since = Some(now);
+                run.pictures = Some(Pictures::new(now, ssrc, mtu_bytes));
+                run.tracks = vec![(0, Pictures::track())];
+                self.begin_stream(proxy);
+                tracing::info!(path = %proxy.spec.path, source = %proxy.spec.url, "source plays");
+            }
+            Said::Picture(picture) => self.take_picture(proxy, picture),
+        }
+    }
+
+    fn handle_client_event(&mut self, key: ProxyKey, proxy: &mut Proxy, event: Event) {
         match event {
             Event::Connect(endpoint) => {
                 self.release_inflow(proxy);
@@ -61,11 +78,13 @@ impl Shard {
             Event::Packet { media, kind, payload } => self.take_packet(proxy, media, kind, &payload),
             Event::Ended => self.close_run(proxy),
             Event::Failed(failure) => {
-                if proxy.run().is_some_and(|run| run.is_leaving) {
-                    return self.close_run(proxy);
-                }
+                let is_hopeless = match proxy.run() {
+                    Some(run) if run.is_leaving => return self.close_run(proxy),
+                    Some(run) => run.is_hopeless,
+                    None => false,
+                };
                 self.lose_source(proxy, &failure.to_string());
-                if is_final(&failure) {
+                if is_hopeless || is_final(&failure) {
                     let reason = proxy.failure.clone().unwrap_or_default();
                     proxy.offer.refuse(&StreamError::Unavailable(reason));
                 }
@@ -87,8 +106,8 @@ impl Shard {
             return self.lose_source(proxy, "nothing comes from the source");
         }
         self.change_transfer(proxy, proxy.transfer, "nothing arrives");
-        while let Some(event) = proxy.run().and_then(|run| run.client.poll_event()) {
-            self.handle_client_event(key, proxy, event);
+        while let Some(said) = proxy.run().and_then(|run| run.client.poll_event()) {
+            self.handle_said(key, proxy, said);
         }
     }
 
@@ -127,6 +146,22 @@ impl Shard {
             PacketKind::Rtcp => track.handle_reports(at, relay, payload, &mut run.numbers),
         }
         proxy.hear(at.now, kind);
+    }
+
+    fn take_picture(&mut self, proxy: &mut Proxy, picture: Bytes) {
+        let now = self.now;
+        let super::Phase::Running(run) = &mut proxy.phase else { return };
+        let (Some(relay), Some(pictures)) = (proxy.offer.relay(), &mut run.pictures) else { return };
+        run.numbers.bytes += picture.len() as u64;
+        if let Err(error) = pictures.pass(now, picture, relay) {
+            run.numbers.malformed += 1;
+            // The first, second, fourth, eighth such picture and so on.
+            if run.numbers.malformed.is_power_of_two() {
+                let (path, count) = (&proxy.spec.path, run.numbers.malformed);
+                tracing::warn!(%path, %error, count, "pictures of a source are left out");
+            }
+        }
+        proxy.hear(now, PacketKind::Rtp);
     }
 
     fn give_ports(&mut self, proxy: &mut Proxy, media: usize) {

@@ -1,16 +1,18 @@
 //! The connection to another server: looked up, opened, written to, and left when its last words are said.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
 use proto::client::Endpoint;
-use proto::io::{Conn, Op, Piece, Pieces};
+use proto::io::{Conn, Op, Piece, Pieces, Span};
 use proto::time::Time;
 
 use super::{Proxies, Proxy, ProxyKey};
 use crate::media::library::Ticket;
+use crate::shard::tls::TlsClient;
 use crate::shard::turn::{Asker, Shard};
 
 /// Pieces of one send.
@@ -25,6 +27,9 @@ pub(super) struct Line {
     pub state: State,
     /// Both ends; None before it is open.
     pub ends: Option<Ends>,
+    /// The name of a server that is spoken to in TLS.
+    secure_host: Option<String>,
+    tls: Option<Box<TlsClient>>,
     out: VecDeque<Bytes>,
     is_sending: bool,
 }
@@ -33,6 +38,15 @@ pub(super) struct Line {
 pub(super) struct Ends {
     pub local: SocketAddr,
     pub peer: SocketAddr,
+}
+
+/// What received bytes have brought about beside themselves.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Reached {
+    /// The connection can be used from now on.
+    pub is_connected: bool,
+    /// The server sends no more.
+    pub is_ended: bool,
 }
 
 #[derive(Debug, Default)]
@@ -57,7 +71,28 @@ pub(super) struct Leaving {
 
 impl Line {
     pub fn push(&mut self, bytes: Bytes) {
-        self.out.push_back(bytes);
+        let Some(tls) = &mut self.tls else { return self.out.push_back(bytes) };
+        // What fails here fails again when it is read, and ends the connection there.
+        if tls.write(&bytes).is_ok() {
+            self.push_records();
+        }
+    }
+
+    /// Takes received bytes; what they come to, or why the connection is over.
+    pub fn receive<'a>(&mut self, bytes: &'a [u8]) -> Result<(Cow<'a, [u8]>, Reached), String> {
+        let Some(tls) = &mut self.tls else { return Ok((bytes.into(), Reached::default())) };
+        let received = tls.handle_bytes(bytes);
+        self.push_records();
+        let received = received?;
+        let reached = Reached { is_connected: received.is_ready, is_ended: received.is_ended };
+        Ok((received.plain.into(), reached))
+    }
+
+    fn push_records(&mut self) {
+        let records = self.tls.as_mut().map(|tls| tls.take_output()).unwrap_or_default();
+        if !records.is_empty() {
+            self.out.push_back(records.into());
+        }
     }
 
     /// What leaves next; None while something is under way or nothing waits.
@@ -77,6 +112,9 @@ impl Shard {
     /// Opens the connection that a client asks for.
     pub(super) fn open_line(&mut self, key: ProxyKey, proxy: &mut Proxy, endpoint: &Endpoint) {
         self.leave_line(proxy);
+        if let Some(run) = proxy.run() {
+            run.line.secure_host = (endpoint.scheme.is_tls()).then(|| endpoint.host.clone());
+        }
         let Ok(address) = endpoint.host.parse::<IpAddr>() else {
             let ticket = self.next_ticket(Asker::Proxy(key));
             let reply = self.ports.shards[usize::from(self.index)].names_reply(ticket);
@@ -112,12 +150,45 @@ impl Shard {
 
     /// The connection is open.
     pub(super) fn line_opened(&mut self, proxy: &mut Proxy, local: SocketAddr) {
-        let now = self.now;
+        let (now, tls) = (self.now, proxy.spec.tls.clone());
         let Some(run) = proxy.run() else { return };
         if let State::Opening { conn, to, .. } = run.line.state {
             run.line.state = State::Open(conn);
             run.line.ends = Some(Ends { local, peer: to });
-            run.client.handle_connected(now);
+            match run.line.secure_host.take().map(|host| TlsClient::new(&tls, &host)) {
+                None => run.client.handle_connected(now),
+                Some(Ok(client)) => {
+                    run.line.tls = Some(Box::new(client));
+                    run.line.push_records();
+                }
+                Some(Err(reason)) => {
+                    run.error = Some(reason);
+                    run.is_hopeless = true;
+                    run.client.handle_closed(now);
+                }
+            }
+        }
+    }
+
+    /// Bytes have come.
+    pub(super) fn line_received(&mut self, proxy: &mut Proxy, span: Span) {
+        let now = self.now;
+        let Some(run) = proxy.run() else { return };
+        match run.line.receive(self.ports.driver.bytes(span)) {
+            Ok((plain, reached)) => {
+                if reached.is_connected {
+                    run.client.handle_connected(now);
+                }
+                run.client.handle_bytes(now, &plain);
+                if reached.is_ended {
+                    run.client.handle_closed(now);
+                }
+            }
+            Err(reason) => {
+                run.error = Some(format!("TLS: {reason}"));
+                run.is_hopeless = true;
+                run.client.handle_closed(now);
+            }
         }
     }
 
@@ -160,6 +231,10 @@ impl Shard {
             State::Opening { conn, .. } | State::Open(conn) => conn,
         };
         self.proxies.by_conn.remove(&conn);
+        if let Some(tls) = &mut line.tls {
+            tls.close();
+            line.push_records();
+        }
         if let Some(op) = line.next_send() {
             self.ports.driver.submit(op);
         }

@@ -4,12 +4,13 @@ mod arrive;
 mod back_off;
 mod events;
 mod line;
+mod puller;
 mod run;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use proto::client::{Client, Credentials, Transfer, Url};
+use proto::client::{Credentials, Transfer, Url};
 use proto::io::Conn;
 use proto::sdp::Session;
 use proto::time::Time;
@@ -19,9 +20,11 @@ use super::datagrams::UdpPair;
 use super::inflow::Inflow;
 use super::offer::Offer;
 use super::session::Numbers;
+use super::tls::TlsConfig;
 use crate::stream::catalog::ShardIndex;
 use back_off::BackOff;
 use line::{Leaving, Line};
+use puller::{Pictures, Puller};
 
 /// What is pulled from where; constant while the program runs.
 #[derive(Clone, Debug)]
@@ -40,6 +43,8 @@ pub struct ProxySpec {
     pub transfer: Transfer,
     /// Whether it is pulled only while somebody watches.
     pub is_on_demand: bool,
+    /// How a server is trusted that is asked over TLS.
+    pub tls: TlsConfig,
 }
 
 /// Names a proxy on its home shard.
@@ -87,7 +92,9 @@ enum Phase {
 /// One attempt, from the first connection to its end.
 #[derive(Debug)]
 struct Run {
-    client: Client,
+    client: Puller,
+    /// Makes packets of an HTTP server's pictures; None with RTSP.
+    pictures: Option<Pictures>,
     line: Line,
     /// What the server has described; None before.
     described: Option<Box<Session>>,
@@ -105,6 +112,8 @@ struct Run {
     heard: Option<Time>,
     /// What the connection's last error was.
     error: Option<String>,
+    /// Whether the same would happen again at once: nobody needs to wait for another attempt.
+    is_hopeless: bool,
     /// Whether it is to end: nobody wants it.
     is_leaving: bool,
 }

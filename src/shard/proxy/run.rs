@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use proto::client::{Client, Config};
 use proto::io::{Conn, Op, Piece, Span};
 use proto::time::Time;
 use rand::RngExt;
 
+use super::puller::Puller;
 use super::{Phase, Proxy, ProxyKey, Run};
 use crate::media::library::Ticket;
 use crate::shard::inflow::{Due, Inflow, Report};
@@ -53,11 +53,7 @@ impl Shard {
     /// Bytes have come from another server.
     pub(in crate::shard) fn proxy_received(&mut self, conn: Conn, span: Span) {
         let Some(key) = self.proxies.of_conn(conn) else { return };
-        self.with_proxy(key, |shard, proxy| {
-            if let Some(run) = proxy.run() {
-                run.client.handle_bytes(shard.now, shard.ports.driver.bytes(span));
-            }
-        });
+        self.with_proxy(key, |shard, proxy| shard.line_received(proxy, span));
     }
 
     /// A connection to another server has ended, or did not come about.
@@ -188,7 +184,7 @@ impl Shard {
     fn tend(&mut self, key: ProxyKey, proxy: &mut Proxy) {
         self.begin_or_leave(proxy);
         while let Some(event) = proxy.run().and_then(|run| run.client.poll_event()) {
-            self.handle_client_event(key, proxy, event);
+            self.handle_said(key, proxy, event);
         }
         self.check_silence(key, proxy);
         let due = self.look_at_inflow(proxy);
@@ -214,21 +210,22 @@ impl Shard {
             }
             Phase::Running(run) if !is_wanted && !run.is_leaving => {
                 run.is_leaving = true;
-                run.client.teardown(now);
+                let must_wait = run.client.teardown(now);
                 tracing::info!(path = %proxy.spec.path, "source left: nobody watches");
                 proxy.end_stream("nobody watches");
+                if !must_wait {
+                    self.close_run(proxy);
+                }
             }
             Phase::Idle | Phase::Waiting(_) | Phase::Running(_) => {}
         }
     }
 
     fn begin_run(&mut self, proxy: &mut Proxy) {
-        let mut config = Config::new(proxy.spec.url.clone(), self.ports.random.random());
-        config.credentials.clone_from(&proxy.spec.credentials);
-        config.transfer = proxy.transfer;
-        config.user_agent = concat!("Ringcaster/", env!("CARGO_PKG_VERSION")).to_owned();
+        let seed = self.ports.random.random();
         proxy.phase = Phase::Running(Box::new(Run {
-            client: Client::new(self.now, config),
+            client: Puller::new(self.now, &proxy.spec, proxy.transfer, seed),
+            pictures: None,
             line: Default::default(),
             described: None,
             tracks: Vec::new(),
@@ -239,6 +236,7 @@ impl Shard {
             plays_since: None,
             heard: None,
             error: None,
+            is_hopeless: false,
             is_leaving: false,
         }));
     }

@@ -1,6 +1,9 @@
 //! What must hold for any bytes: one function a target.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
+use proto::client::mjpeg::{MjpegClient, MjpegConfig, MjpegEvent};
 use proto::client::{Client, Config, Event, Transfer, Url};
 use proto::rtcp::parse::{Compound, Packet};
 use proto::rtcp::report::ReportBlock;
@@ -205,6 +208,16 @@ pub fn client(data: &[u8]) {
     assert_eq!(fetch(way, bytes, piece_bytes), expected, "in pieces of {piece_bytes}");
 }
 
+/// The same for a client of Motion JPEG; its pictures are JPEG files. The first byte says after how many tenths of a
+/// second each connection's bytes come, 0xee parts the connections: pictures are full of 0xff.
+pub fn mjpeg(data: &[u8]) {
+    let Some((&delay, bytes)) = data.split_first() else { return };
+    let expected = fetch_pictures(delay, bytes, usize::MAX);
+    assert_eq!(fetch_pictures(delay, bytes, 1), expected, "byte by byte");
+    let piece_bytes = 2 + usize::from(delay) % bytes.len().max(1);
+    assert_eq!(fetch_pictures(delay, bytes, piece_bytes), expected, "in pieces of {piece_bytes}");
+}
+
 /// Challenges and credentials that were read are written so that they are read alike.
 pub fn auth(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
@@ -274,6 +287,58 @@ fn fetch(way: u8, bytes: &[u8], piece_bytes: usize) -> (Vec<Event>, Vec<Bytes>) 
     }
     client.teardown(now);
     drain(&mut client);
+    (events, sent)
+}
+
+/// What a client of Motion JPEG does when its server sends pieces of that size: its events, and what it sends.
+fn fetch_pictures(delay: u8, bytes: &[u8], piece_bytes: usize) -> (Vec<MjpegEvent>, Vec<Bytes>) {
+    let url = Url::parse_http("http://user:secret@h/a?x=1").expect("a URL");
+    let mut now = Time::ZERO;
+    let mut client = MjpegClient::new(now, MjpegConfig::new(url, 1));
+    let (mut events, mut sent) = (Vec::new(), Vec::new());
+    // Whether the client asks for another connection.
+    let mut drain = |client: &mut MjpegClient| {
+        let mut is_left = false;
+        while let Some(event) = client.poll_event() {
+            match &event {
+                MjpegEvent::Connect(_) => is_left = true,
+                MjpegEvent::Picture(file) => {
+                    assert!(file.starts_with(b"\xff\xd8\xff") && file.ends_with(b"\xff\xd9"), "{file:?}");
+                }
+                MjpegEvent::Playing | MjpegEvent::Failed(_) => {}
+            }
+            events.push(event);
+        }
+        while let Some(bytes) = client.poll_transmit() {
+            assert!(bytes.starts_with(b"GET /") && bytes.ends_with(b"\r\n\r\n"), "{bytes:?}");
+            sent.push(bytes);
+        }
+        is_left
+    };
+    assert!(drain(&mut client), "the first event asks for a connection");
+    for connection in bytes.split(|&byte| byte == 0xee) {
+        client.handle_connected(now);
+        drain(&mut client);
+        now += Duration::from_millis(100 * u64::from(delay));
+        let mut is_left = false;
+        for piece in connection.chunks(piece_bytes) {
+            client.handle_bytes(now, piece);
+            is_left = drain(&mut client);
+            assert!(client.memory_bytes() < 64 * 1024, "{}", client.memory_bytes());
+            if is_left {
+                break;
+            }
+        }
+        if !is_left {
+            client.handle_closed(now);
+            is_left = drain(&mut client);
+        }
+        if !is_left && let Some(deadline) = client.poll_timeout() {
+            now = now.max(deadline);
+            client.handle_timeout(now);
+            drain(&mut client);
+        }
+    }
     (events, sent)
 }
 

@@ -7,7 +7,6 @@ use super::camera::SDP;
 use super::*;
 use crate::rtsp::headers::range::Range;
 use crate::rtsp::headers::transport::Lower;
-use crate::rtsp::uri::Scheme;
 
 #[test]
 fn over_tcp_packets_come_between_and_behind_responses() {

@@ -1,0 +1,174 @@
+//! What fetches a stream: over RTSP, or its pictures over HTTP.
+
+use std::fmt;
+
+use bytes::Bytes;
+use proto::client::mjpeg::{MjpegClient, MjpegConfig, MjpegEvent};
+use proto::client::{Client, Config, Event, Transfer};
+use proto::frame::Frame;
+use proto::rtp::batch::Numbering;
+use proto::rtp::packetize::{PacketizeError, Packetizer};
+use proto::rtsp::headers::transport::Pair;
+use proto::time::{MediaTime, Time};
+use proto::track::{Codec, Track};
+
+use super::ProxySpec;
+use crate::stream::relay::Relay;
+
+/// One of the two clients.
+#[derive(Debug)]
+pub(super) enum Puller {
+    Rtsp(Box<Client>),
+    Mjpeg(Box<MjpegClient>),
+}
+
+/// What a client says.
+#[derive(Debug)]
+pub(super) enum Said {
+    /// What both may say, or RTSP alone.
+    Event(Event),
+    /// The HTTP server has pictures.
+    HasPictures,
+    /// A JPEG file.
+    Picture(Bytes),
+}
+
+impl Puller {
+    pub fn new(now: Time, spec: &ProxySpec, transfer: Transfer, seed: u64) -> Puller {
+        let user_agent = concat!("Ringcaster/", env!("CARGO_PKG_VERSION")).to_owned();
+        if spec.url.scheme.is_http() {
+            let mut config = MjpegConfig::new(spec.url.clone(), seed);
+            config.credentials.clone_from(&spec.credentials);
+            config.user_agent = user_agent;
+            return Puller::Mjpeg(Box::new(MjpegClient::new(now, config)));
+        }
+        let mut config = Config::new(spec.url.clone(), seed);
+        config.credentials.clone_from(&spec.credentials);
+        config.transfer = transfer;
+        config.user_agent = user_agent;
+        Puller::Rtsp(Box::new(Client::new(now, config)))
+    }
+
+    pub fn handle_connected(&mut self, now: Time) {
+        match self {
+            Puller::Rtsp(client) => client.handle_connected(now),
+            Puller::Mjpeg(client) => client.handle_connected(now),
+        }
+    }
+
+    pub fn handle_bytes(&mut self, now: Time, bytes: &[u8]) {
+        match self {
+            Puller::Rtsp(client) => client.handle_bytes(now, bytes),
+            Puller::Mjpeg(client) => client.handle_bytes(now, bytes),
+        }
+    }
+
+    pub fn handle_closed(&mut self, now: Time) {
+        match self {
+            Puller::Rtsp(client) => client.handle_closed(now),
+            Puller::Mjpeg(client) => client.handle_closed(now),
+        }
+    }
+
+    pub fn handle_timeout(&mut self, now: Time) {
+        match self {
+            Puller::Rtsp(client) => client.handle_timeout(now),
+            Puller::Mjpeg(client) => client.handle_timeout(now),
+        }
+    }
+
+    pub fn handle_media(&mut self, now: Time) {
+        if let Puller::Rtsp(client) = self {
+            client.handle_media(now);
+        }
+    }
+
+    pub fn handle_ports(&mut self, now: Time, media: usize, ports: Pair<u16>) {
+        if let Puller::Rtsp(client) = self {
+            client.handle_ports(now, media, ports);
+        }
+    }
+
+    pub fn set_transfer(&mut self, now: Time, transfer: Transfer) {
+        if let Puller::Rtsp(client) = self {
+            client.set_transfer(now, transfer);
+        }
+    }
+
+    /// Ends the session, of which the server is to know; false when there is none and the connection can be closed.
+    pub fn teardown(&mut self, now: Time) -> bool {
+        match self {
+            Puller::Rtsp(client) => {
+                client.teardown(now);
+                true
+            }
+            Puller::Mjpeg(_) => false,
+        }
+    }
+
+    pub fn poll_event(&mut self) -> Option<Said> {
+        match self {
+            Puller::Rtsp(client) => client.poll_event().map(Said::Event),
+            Puller::Mjpeg(client) => client.poll_event().map(|event| match event {
+                MjpegEvent::Connect(endpoint) => Said::Event(Event::Connect(endpoint)),
+                MjpegEvent::Playing => Said::HasPictures,
+                MjpegEvent::Picture(picture) => Said::Picture(picture),
+                MjpegEvent::Failed(failure) => Said::Event(Event::Failed(failure)),
+            }),
+        }
+    }
+
+    pub fn poll_transmit(&mut self) -> Option<Bytes> {
+        match self {
+            Puller::Rtsp(client) => client.poll_transmit(),
+            Puller::Mjpeg(client) => client.poll_transmit(),
+        }
+    }
+
+    pub fn poll_timeout(&self) -> Option<Time> {
+        match self {
+            Puller::Rtsp(client) => client.poll_timeout(),
+            Puller::Mjpeg(client) => client.poll_timeout(),
+        }
+    }
+}
+
+/// Makes RTP packets of pictures that come as files (RFC 2435).
+pub(super) struct Pictures {
+    packetizer: Packetizer,
+    began: Time,
+}
+
+impl fmt::Debug for Pictures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pictures since {:?}", self.began)
+    }
+}
+
+impl Pictures {
+    /// The only track that there is.
+    pub fn track() -> Track {
+        Track::new(Codec::Jpeg, 0)
+    }
+
+    /// From now on; packets of up to `mtu_bytes`. `ssrc` tells them from those of an earlier connection.
+    pub fn new(now: Time, ssrc: u32, mtu_bytes: usize) -> Pictures {
+        let track = Pictures::track();
+        let payload_type = track.payload_type;
+        let numbering = Numbering { ssrc, payload_type, sequence: 0, timestamp: 0 };
+        Pictures { packetizer: Packetizer::new(&track, 0, numbering, mtu_bytes), began: now }
+    }
+
+    /// Passes on one picture, which is of the present: HTTP says nothing of time. An error when RTP cannot carry it.
+    pub fn pass(&mut self, now: Time, picture: Bytes, relay: &mut Relay) -> Result<(), PacketizeError> {
+        let clock_rate = Pictures::track().clock_rate;
+        let pts = MediaTime(now.since(self.began).as_nanos() as i64).to_ticks(clock_rate);
+        let frame = Frame { track: 0, pts, dts: pts, duration: 0, keyframe: true, payload: picture };
+        let Some(batch) = self.packetizer.packetize(&frame)? else { return Ok(()) };
+        for packet in batch.packets() {
+            // They are in their order and of one source.
+            let _ = relay.handle_packet(now, 0, batch.packet(packet));
+        }
+        Ok(())
+    }
+}
