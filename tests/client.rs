@@ -2,6 +2,7 @@
 
 pub(crate) mod pictures;
 pub(crate) mod publisher;
+pub(crate) mod pusher;
 pub(crate) mod rtp;
 pub(crate) mod sdp;
 pub(crate) mod viewer;

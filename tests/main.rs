@@ -23,6 +23,8 @@ mod program;
 mod proxies;
 mod published;
 mod publishing;
+mod pushed;
+mod pushing;
 mod reports;
 mod requests;
 mod robustness;

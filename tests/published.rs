@@ -46,7 +46,7 @@ const FILES_OF_GSTREAMER: [&str; 8] = [
 ];
 
 /// A program that publishes; ended when the test lets go of it.
-struct Publishing(Child);
+pub(crate) struct Publishing(Child);
 
 impl Drop for Publishing {
     fn drop(&mut self) {
@@ -55,7 +55,7 @@ impl Drop for Publishing {
     }
 }
 
-fn spawn(program: &str, arguments: &str) -> Publishing {
+pub(crate) fn spawn(program: &str, arguments: &str) -> Publishing {
     let mut command = Command::new(program);
     command
         .args(arguments.split_whitespace())
@@ -72,7 +72,7 @@ const PLAYS_OF_SOUND: usize = 5;
 const HELD_PICTURES_MAX: usize = 6;
 
 /// Waits until a stream can be described.
-fn await_stream(server: &Server, url: &str) -> Result<(), String> {
+pub(crate) fn await_stream(server: &Server, url: &str) -> Result<(), String> {
     let end = Instant::now() + Duration::from_secs(10);
     while Client::connect(server.address()).request("DESCRIBE", url, &[]).status != 200 {
         if Instant::now() > end {
@@ -82,6 +82,9 @@ fn await_stream(server: &Server, url: &str) -> Result<(), String> {
     }
     Ok(())
 }
+
+/// Lip sync: within the publisher's own rounding of its wall clock.
+const LIPS_S: f64 = 0.02;
 
 /// The largest packet that FFmpeg sends unless it is told otherwise.
 const PACKET_BYTES: usize = 1_500;
@@ -93,7 +96,7 @@ fn kept_packets_max(packet_bytes: usize) -> usize {
 }
 
 /// Judges again what failed over UDP: programs that a busy machine holds up lose datagrams.
-fn once_more(over: Over, judge: impl Fn() -> Verdict) -> Verdict {
+pub(crate) fn once_more(over: Over, judge: impl Fn() -> Verdict) -> Verdict {
     let verdict = judge();
     match (&verdict, over) {
         (Err(problem), Over::Udp) => {
@@ -105,7 +108,16 @@ fn once_more(over: Over, judge: impl Fn() -> Verdict) -> Verdict {
 }
 
 /// Watches `url` and compares what comes with the rest of the file, from some keyframe on.
-fn watch(url: &str, over: Over, packet_bytes: usize, recipe: &'static Recipe) -> Verdict {
+pub(crate) fn watch(url: &str, over: Over, recipe: &'static Recipe) -> Verdict {
+    watch_as(LIPS_S, PACKET_BYTES, url, over, recipe)
+}
+
+/// The same with sound that may be moved against the pictures by so many seconds.
+pub(crate) fn watch_within(lips_s: f64, url: &str, over: Over, recipe: &'static Recipe) -> Verdict {
+    watch_as(lips_s, PACKET_BYTES, url, over, recipe)
+}
+
+fn watch_as(lips_s: f64, packet_bytes: usize, url: &str, over: Over, recipe: &'static Recipe) -> Verdict {
     let folder = Scratch(scratch("published"));
     let heard = folder.file("sound");
     let mut input = vec!["-copyts", "-rtsp_transport", over.name(), "-buffer_size", "4000000", "-i", url];
@@ -129,12 +141,17 @@ fn watch(url: &str, over: Over, packet_bytes: usize, recipe: &'static Recipe) ->
         let sent = read(&file)?.repeat(plays(recipe));
         rest_of("bytes of sound", &sent, &read(&heard)?, packet_bytes)?;
     }
-    times_alike(&source, &played, pictures, sound, kept)
+    times_alike(lips_s, &source, &played, pictures, sound, kept)
 }
 
 /// How many items of the source came before the first that was played. Of those that follow at most `kept` may be
 /// missing at the end; at least a quarter of all must have come.
-fn rest_of<T: PartialEq>(what: &str, source: &[T], played: &[T], kept: usize) -> Result<usize, String> {
+pub(crate) fn rest_of<T: PartialEq>(
+    what: &str,
+    source: &[T],
+    played: &[T],
+    kept: usize,
+) -> Result<usize, String> {
     if source.is_empty() {
         return Ok(0);
     }
@@ -148,7 +165,14 @@ fn rest_of<T: PartialEq>(what: &str, source: &[T], played: &[T], kept: usize) ->
 }
 
 /// Whether times differ from the file's by one constant, the same for pictures and sound.
-fn times_alike(source: &Seen, played: &Seen, pictures: usize, sound: usize, unsure: usize) -> Verdict {
+fn times_alike(
+    lips_s: f64,
+    source: &Seen,
+    played: &Seen,
+    pictures: usize,
+    sound: usize,
+    unsure: usize,
+) -> Verdict {
     // FFmpeg gives the first packet of some formats no time of its own, and guesses the times of frames that share it.
     // A player that was there before the sound has no RTP-Info of it and learns from the first report when it was.
     let behind = |times: &[f64], from: usize| times.get(from..).unwrap_or_default().to_vec();
@@ -158,8 +182,7 @@ fn times_alike(source: &Seen, played: &Seen, pictures: usize, sound: usize, unsu
         (behind(&source.packets.times, sound + unsure), behind(&played.packets.times, unsure));
     let heard = constant("packet", &wanted, &found, 0.001)?;
     let has_both = played.pictures.times.len() > 1 && played.packets.times.len() > unsure;
-    // Lip sync: within the publisher's own rounding of its wall clock.
-    if has_both && (shown - heard).abs() > 0.02 {
+    if has_both && (shown - heard).abs() > lips_s {
         return Err(format!("sound is moved by {heard:.6} s, pictures by {shown:.6} s"));
     }
     Ok(())
@@ -183,7 +206,7 @@ fn by_ffmpeg(backend: Backend, Manner { over, packet_bytes }: Manner) {
         once_more(over, || {
             let _publishing = spawn("ffmpeg", &arguments);
             await_stream(&server, &url)?;
-            watch(&url, over, packet_bytes.unwrap_or(PACKET_BYTES), recipe)
+            watch_as(LIPS_S, packet_bytes.unwrap_or(PACKET_BYTES), &url, over, recipe)
         })
     });
 }

@@ -100,6 +100,11 @@ impl Server {
         self.port
     }
 
+    /// What it was started with.
+    pub(crate) fn configuration_file(&self) -> PathBuf {
+        self.folder.join("rtspserver.xml")
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.lock().unwrap().id()
     }

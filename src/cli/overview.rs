@@ -29,7 +29,7 @@ pub(super) fn overview(loaded: &Loaded) -> String {
         line(&mut text, format_args!("{:<20} {}", "proxy", proxy(one)));
     }
     for one in &settings.pushers {
-        line(&mut text, format_args!("{:<20} {}", "pusher", pusher(one)));
+        line(&mut text, format_args!("{:<20} {}", "pusher", pusher(settings, one)));
     }
     if let Some(back) = &settings.backchannel {
         let (codec, rate, channels) = (back.codec.name(), back.sample_rate, back.channels);
@@ -100,7 +100,13 @@ fn proxy(proxy: &Proxy) -> String {
     format!("/{} from {} over {transfer}, {when}", proxy.suffix, without_password(&proxy.url))
 }
 
-fn pusher(pusher: &Pusher) -> String {
+/// One line for each pusher that has ports of its own: where it comes to.
+pub(super) fn pushed(settings: &Settings) -> String {
+    let with_ports = settings.pushers.iter().filter(|pusher| pusher.mode != PusherMode::Rtsp);
+    with_ports.map(|one| format!("pushed: {}\n", pusher(settings, one))).collect()
+}
+
+fn pusher(settings: &Settings, pusher: &Pusher) -> String {
     let mode = match pusher.mode {
         PusherMode::Tcp => "TCP",
         PusherMode::Udp => "UDP",
@@ -108,8 +114,12 @@ fn pusher(pusher: &Pusher) -> String {
     };
     let port = |port: Option<u16>| port.map(|port| format!(" at port {port}")).unwrap_or_default();
     let video = pusher.video.map(|video| format!(", video {}{}", video.codec.name(), port(video.port)));
-    let audio = pusher.audio.map(|audio| format!(", audio {}{}", audio.codec.name(), port(audio.port)));
-    format!("/{} by {mode}{}{}", pusher.suffix, video.unwrap_or_default(), audio.unwrap_or_default())
+    let audio =
+        pusher.audio.as_ref().map(|audio| format!(", audio {}{}", audio.codec.name(), port(audio.port)));
+    let rtsp = if settings.server_port == 554 { String::new() } else { format!(":{}", settings.server_port) };
+    let ip = pusher.ip.as_ref().map(|ip| format!(" of {ip}")).unwrap_or_default();
+    let tracks = format!("{}{}{ip}", video.unwrap_or_default(), audio.unwrap_or_default());
+    format!("rtsp://HOST{rtsp}/{} by {mode}{tracks}", pusher.suffix)
 }
 
 /// The URL without what stands before its `@`.

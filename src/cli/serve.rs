@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::args::Serve;
 use super::pid_file::PidFile;
-use super::{Failure, daemon, logging, platform, say};
+use super::{Failure, daemon, logging, overview, platform, say};
 use crate::config;
 use crate::control;
 
@@ -28,7 +28,7 @@ pub(super) fn serve(args: &Serve) -> Result<(), Failure> {
     platform::raise_open_files();
     let settings = Arc::new(loaded.settings);
     let ended = control::run(settings.clone(), |started| {
-        announce(started);
+        announce(started, &settings);
         if args.daemon_child {
             daemon::ready();
         }
@@ -48,11 +48,12 @@ fn say_at_start(file: Option<PathBuf>, warnings: &[config::Problem]) {
     }
 }
 
-/// Prints the URLs that can be played.
-fn announce(started: &control::Started) {
+/// Prints the URLs that can be played, and where streams are pushed to.
+fn announce(started: &control::Started, settings: &config::Settings) {
     let mut text: String = started.urls.iter().map(|url| format!("{url}\n")).collect();
     if started.more > 0 {
         text.push_str(&format!("and {} more\n", started.more));
     }
+    text.push_str(&overview::pushed(settings));
     say(&text);
 }

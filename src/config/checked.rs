@@ -53,6 +53,7 @@ pub fn check(root: &Element) -> Result<Checked, ConfigError> {
         walk.child(&child);
     }
     walk.names_taken_twice();
+    walk.ports_taken_twice();
     walk.finish()
 }
 
@@ -151,6 +152,25 @@ impl Walk {
             if suffix.eq_ignore_ascii_case("test") || is_device(suffix) {
                 let text = format!("\"{suffix}\" belongs to a built-in stream, which comes first");
                 self.report.warn(place, path, text);
+            }
+        }
+    }
+
+    /// A port carries one track of one pusher.
+    fn ports_taken_twice(&mut self) {
+        for (index, pusher) in self.pushers.iter().enumerate() {
+            for other in &self.pushers[..index] {
+                let is_apart = pusher.mode != other.mode
+                    || matches!((&pusher.ip, &other.ip), (Some(ip), Some(other)) if ip != other);
+                let shared = pusher.ports().find(|(_, port)| other.ports().any(|(_, taken)| taken == *port));
+                if let (false, Some((name, port))) = (is_apart, shared) {
+                    let text = format!(
+                        "{port} is a port of the pusher in line {}; allowed: a port of its own",
+                        other.place.line
+                    );
+                    let path = format!("config/pusher/transfer/{name}");
+                    self.report.error(&pusher.place, &path, text);
+                }
             }
         }
     }

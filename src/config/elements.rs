@@ -1,6 +1,7 @@
 //! The nodes with children: users, outputs, proxies, pushers, the backchannel.
 
 use proto::client::Url;
+use proto::track::BitOrder;
 
 use super::codec::{AudioCodec, Choice, SAMPLE_RATES, VideoCodec};
 use super::node::{Node, Report, Wanted};
@@ -102,7 +103,7 @@ pub(super) fn pusher(node: &Node<'_>, report: &mut Report) -> Option<Pusher> {
             "no track; a pusher in this mode needs a video or audio codec",
         );
     }
-    let ports = (video.and_then(|video| video.port), audio.and_then(|audio| audio.port));
+    let ports = (video.and_then(|video| video.port), audio.as_ref().and_then(|audio| audio.port));
     if let (Some(vport), Some(aport)) = ports
         && vport == aport
     {
@@ -169,15 +170,27 @@ fn pusher_video(node: &Node<'_>, report: &mut Report) -> Option<PusherVideo> {
 }
 
 fn pusher_audio(node: &Node<'_>, report: &mut Report) -> Option<PusherAudio> {
-    node.expect(&["codec", "samplerate", "channels"], report);
+    node.expect(&["codec", "samplerate", "channels", "config", "bitrate", "bitorder"], report);
     let codec = audio_codec(node, report);
     let named = if let Choice::As(codec) = codec { Some(codec) } else { None };
     let (rate, channels) = sound(node, named, report);
+    for (name, of) in
+        [("config", AudioCodec::Aac), ("bitrate", AudioCodec::G726), ("bitorder", AudioCodec::G726)]
+    {
+        if named != Some(of) && node.text(name).is_some() {
+            let text = format!("only {} has it; it is ignored", of.name());
+            report.warn(node.place_of(name), &format!("{}/{name}", node.path), text);
+        }
+    }
+    let config = node.value("config", AAC_CONFIG, values::hexadecimal, report);
     match codec {
         Choice::As(codec) => Some(PusherAudio {
             codec,
             sample_rate: rate.unwrap_or(codec.clamp_rate(8_000)),
             channels: channels.unwrap_or(1),
+            config: config.filter(|_| codec == AudioCodec::Aac),
+            g726_bits: node.value("bitrate", G726_BITRATE, g726_bits, report).unwrap_or(4),
+            g726_order: node.value("bitorder", BIT_ORDER, bit_order, report).unwrap_or(BitOrder::LeastFirst),
             port: None,
         }),
         Choice::Drop => None,
@@ -281,6 +294,25 @@ fn mode(text: &str) -> Option<PusherMode> {
     }
 }
 
+/// Bits of a codeword: 8000 of them a second make the bit rate.
+fn g726_bits(text: &str) -> Option<u8> {
+    match text {
+        "16" => Some(2),
+        "24" => Some(3),
+        "32" => Some(4),
+        "40" => Some(5),
+        _ => None,
+    }
+}
+
+fn bit_order(text: &str) -> Option<BitOrder> {
+    match text.to_ascii_uppercase().as_str() {
+        "LSB" => Some(BitOrder::LeastFirst),
+        "MSB" => Some(BitOrder::MostFirst),
+        _ => None,
+    }
+}
+
 fn pixels(text: &str) -> Option<u32> {
     values::number(text, 0, 16_384)
 }
@@ -317,6 +349,11 @@ const SAMPLE_RATE: Wanted = Wanted {
     noun: "a sample rate",
     allowed: "0 (the source's), 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000",
 };
+const AAC_CONFIG: Wanted =
+    Wanted { noun: "an AudioSpecificConfig", allowed: "pairs of hexadecimal digits, such as 1210" };
+const G726_BITRATE: Wanted = Wanted { noun: "a bit rate of G.726 in kbit/s", allowed: "16, 24, 32, 40" };
+const BIT_ORDER: Wanted =
+    Wanted { noun: "an order of bits", allowed: "LSB (as RFC 3551 has it), MSB (as AAL2 has it)" };
 const VIDEO_CODEC: Wanted =
     Wanted { noun: "a video codec", allowed: "H264, H265, MP4, JPEG, NONE, or empty" };
 const AUDIO_CODEC: Wanted =

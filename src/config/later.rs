@@ -33,7 +33,12 @@ pub(super) fn notes(settings: &Settings) -> Vec<Problem> {
                 .find(|output| output.asks_for_encoding())
                 .map(|output| &output.place),
         ),
-        ("pusher", settings.pushers.first().map(|pusher| &pusher.place)),
+        (
+            "pusher/output",
+            (settings.pushers.iter().filter_map(|pusher| pusher.output.as_ref()))
+                .find(|output| output.asks_for_encoding())
+                .map(|output| &output.place),
+        ),
         ("backchannel", settings.backchannel.as_ref().map(|backchannel| &backchannel.place)),
     ];
     for (name, place) in nodes {

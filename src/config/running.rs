@@ -250,7 +250,7 @@ mod tests {
         assert!(settings.proxies.is_empty());
         let pusher = &settings.pushers[0];
         assert_eq!(
-            (pusher.mode, pusher.video.unwrap().port, pusher.audio.unwrap().port),
+            (pusher.mode, pusher.video.unwrap().port, pusher.audio.as_ref().unwrap().port),
             (PusherMode::Udp, Some(50001), Some(50002))
         );
         assert!(settings.backchannel.is_some());

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
+use bytes::Bytes;
+use proto::track::BitOrder;
+
 use super::codec::{AudioCodec, VideoCodec};
 use super::origin::{Origin, Place};
 use super::output::Output;
@@ -292,7 +295,7 @@ pub struct PusherVideo {
 }
 
 /// Audio track of a pusher.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PusherAudio {
     /// Its codec.
     pub codec: AudioCodec,
@@ -300,6 +303,12 @@ pub struct PusherAudio {
     pub sample_rate: u32,
     /// Channels.
     pub channels: u8,
+    /// AudioSpecificConfig of AAC. None makes it from rate and channels.
+    pub config: Option<Bytes>,
+    /// Bits of a codeword of G.726: 2 to 5.
+    pub g726_bits: u8,
+    /// Order of the codewords of G.726 in an octet.
+    pub g726_order: BitOrder,
     /// Port it arrives at; None in RTSP mode.
     pub port: Option<u16>,
 }
@@ -354,6 +363,15 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+impl Pusher {
+    /// The ports that it comes to, by the names of their settings; none in RTSP mode.
+    pub fn ports(&self) -> impl Iterator<Item = (&'static str, u16)> {
+        let video = self.video.and_then(|video| Some(("vport", video.port?)));
+        let audio = self.audio.as_ref().and_then(|audio| Some(("aport", audio.port?)));
+        [video, audio].into_iter().flatten()
+    }
 }
 
 impl Settings {

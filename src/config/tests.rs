@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
+use proto::track::BitOrder;
 
 use super::checked::check;
 use super::settings::{GopCache, Host, LogLevel, Loops, PusherMode, Transfer};
@@ -166,6 +167,29 @@ fn a_wrong_value_inside_a_node_is_refused_with_its_path() {
             "rtspserver.xml:2:1: config/proxy/suffix: missing; the stream needs a path",
         ),
         (
+            "<user><password>x</password></user>",
+            "rtspserver.xml:2:1: config/user/username: missing; a user needs a name",
+        ),
+        (
+            "<http_notify><on_done>example</on_done></http_notify>",
+            "rtspserver.xml:2:23: config/on_done: \"example\" is not a URL; allowed: http:// or https:// and a host",
+        ),
+        (
+            "<backchannel><codec>MP3</codec></backchannel>",
+            "rtspserver.xml:2:21: config/backchannel/codec: \"MP3\" is not an audio codec; \
+             allowed: G711A, G711U, G722, G726, AAC, OPUS, NONE, or empty",
+        ),
+    ];
+    for (xml, expected) in cases {
+        let expected = expected.replace("config/on_done", "config/http_notify/on_done");
+        assert_eq!(error_of(xml), expected);
+    }
+}
+
+#[test]
+fn a_wrong_pusher_is_refused_with_its_path() {
+    let cases = [
+        (
             "<pusher><suffix>a b</suffix></pusher>",
             "rtspserver.xml:2:17: config/pusher/suffix: \"a b\" is not a path; \
              allowed: any characters but spaces & ? # %, found ' '",
@@ -184,21 +208,22 @@ fn a_wrong_value_inside_a_node_is_refused_with_its_path() {
             "rtspserver.xml:2:1: config/pusher: no track; a pusher in this mode needs a video or audio codec",
         ),
         (
-            "<user><password>x</password></user>",
-            "rtspserver.xml:2:1: config/user/username: missing; a user needs a name",
+            "<pusher><suffix>a</suffix><audio><codec>AAC</codec><config>121</config></audio></pusher>",
+            "rtspserver.xml:2:60: config/pusher/audio/config: \"121\" is not an AudioSpecificConfig; \
+             allowed: pairs of hexadecimal digits, such as 1210",
         ),
         (
-            "<http_notify><on_done>example</on_done></http_notify>",
-            "rtspserver.xml:2:23: config/on_done: \"example\" is not a URL; allowed: http:// or https:// and a host",
+            "<pusher><suffix>a</suffix><audio><codec>G726</codec><bitrate>64</bitrate></audio></pusher>",
+            "rtspserver.xml:2:62: config/pusher/audio/bitrate: \"64\" is not a bit rate of G.726 in kbit/s; \
+             allowed: 16, 24, 32, 40",
         ),
         (
-            "<backchannel><codec>MP3</codec></backchannel>",
-            "rtspserver.xml:2:21: config/backchannel/codec: \"MP3\" is not an audio codec; \
-             allowed: G711A, G711U, G722, G726, AAC, OPUS, NONE, or empty",
+            "<pusher><suffix>a</suffix><audio><codec>G726</codec><bitorder>x</bitorder></audio></pusher>",
+            "rtspserver.xml:2:63: config/pusher/audio/bitorder: \"x\" is not an order of bits; \
+             allowed: LSB (as RFC 3551 has it), MSB (as AAL2 has it)",
         ),
     ];
     for (xml, expected) in cases {
-        let expected = expected.replace("config/on_done", "config/http_notify/on_done");
         assert_eq!(error_of(xml), expected);
     }
 }
@@ -226,6 +251,14 @@ fn values_that_contradict_each_other_are_refused() {
         (
             "<pusher><suffix>a</suffix></pusher>\n<proxy><suffix>/a</suffix></proxy>",
             "rtspserver.xml:3:16: config/proxy/suffix: \"a\" is taken in line 2; allowed: each suffix once",
+        ),
+        (
+            "<pusher><suffix>a</suffix><video><codec>H264</codec></video>\n\
+             <transfer><mode>TCP</mode><vport>5000</vport></transfer></pusher>\n\
+             <pusher><suffix>b</suffix><audio><codec>AAC</codec></audio>\n\
+             <transfer><mode>TCP</mode><ip>::1</ip><aport>5000</aport></transfer></pusher>",
+            "rtspserver.xml:4:1: config/pusher/transfer/aport: 5000 is a port of the pusher in line 2; \
+             allowed: a port of its own",
         ),
         (
             "<media_dir>/nowhere/at/all</media_dir>",
@@ -396,8 +429,9 @@ fn proxies_and_pushers_are_read_whole() {
     assert_eq!(proxy.output.as_ref().unwrap().video.width, Some(640));
     assert_eq!(settings.proxies.len(), 1);
     assert_eq!(settings.pushers[0].mode, PusherMode::Rtsp);
-    let audio = settings.pushers[1].audio.unwrap();
+    let audio = settings.pushers[1].audio.as_ref().unwrap();
     assert_eq!((audio.sample_rate, audio.channels, audio.port), (16_000, 1, Some(5000)));
+    assert_eq!((audio.g726_bits, audio.g726_order, &audio.config), (4, BitOrder::LeastFirst, &None));
     assert!(!format!("{settings:?}").contains("p&A"));
 }
 

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use bytes::Bytes;
+
 use super::settings::{
     BackendChoice, GopCache, Host, LogFormat, LogLevel, Loops, NotifyMethod, OnRepublish, Publish,
 };
@@ -67,6 +69,15 @@ pub(super) fn hosts(text: &str) -> Option<Vec<Host>> {
 /// A group address.
 pub(super) fn group(text: &str) -> Option<IpAddr> {
     text.parse::<IpAddr>().ok().filter(IpAddr::is_multicast)
+}
+
+/// Bytes in hexadecimal; never none.
+pub(super) fn hexadecimal(text: &str) -> Option<Bytes> {
+    if !text.bytes().all(|digit| digit.is_ascii_hexdigit()) || !text.len().is_multiple_of(2) {
+        return None;
+    }
+    let pairs = (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok());
+    pairs.collect::<Option<Vec<u8>>>().map(Bytes::from)
 }
 
 /// A path; never empty.

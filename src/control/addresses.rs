@@ -3,16 +3,18 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
 use crate::config::{Host, Settings};
 
 /// Why there is nowhere to listen.
 #[derive(Debug, thiserror::Error)]
 pub enum AddressError {
-    /// A name in `serverip` cannot be resolved.
-    #[error("serverip \"{name}\" cannot be resolved: {error}")]
+    /// A name cannot be resolved.
+    #[error("{setting} \"{name}\" cannot be resolved: {error}")]
     Unresolved {
+        /// The setting that has it.
+        setting: String,
         /// The name.
         name: String,
         /// Why not.
@@ -34,26 +36,36 @@ pub enum AddressError {
 pub fn hosts(settings: &Settings) -> Result<Vec<IpAddr>, AddressError> {
     let mut hosts = Vec::new();
     for host in &settings.server_ips {
-        match host {
-            Host::Address(address) => hosts.push(*address),
-            Host::Name(name) => {
-                let resolved = (name.as_str(), 0)
-                    .to_socket_addrs()
-                    .map_err(|error| AddressError::Unresolved { name: name.clone(), error })?;
-                hosts.extend(resolved.map(|address| address.ip()));
-            }
-        }
+        hosts.extend(resolve("serverip", host)?);
     }
     if hosts.is_empty() {
         hosts = default_hosts();
     }
+    Ok(unique(hosts))
+}
+
+/// The addresses of a host that a setting names.
+pub fn resolve(setting: &str, host: &Host) -> Result<Vec<IpAddr>, AddressError> {
+    let name = match host {
+        Host::Address(address) => return Ok(vec![*address]),
+        Host::Name(name) => name,
+    };
+    let resolved = (name.as_str(), 0).to_socket_addrs().map_err(|error| AddressError::Unresolved {
+        setting: setting.to_owned(),
+        name: name.clone(),
+        error,
+    })?;
+    Ok(unique(resolved.map(|address| address.ip())))
+}
+
+fn unique(hosts: impl IntoIterator<Item = IpAddr>) -> Vec<IpAddr> {
     let mut unique = Vec::new();
     for host in hosts {
         if !unique.contains(&host) {
             unique.push(host);
         }
     }
-    Ok(unique)
+    unique
 }
 
 /// Finds the port to listen on: the one that is set or, where that is only a default and cannot be had, `instead`.
@@ -65,7 +77,7 @@ pub fn port(
     settings: &Settings,
     instead: u16,
 ) -> Result<u16, AddressError> {
-    let error = match claim(hosts, port) {
+    let error = match claim(hosts, port, Type::STREAM) {
         Ok(port) => return Ok(port),
         Err(error) => error,
     };
@@ -77,21 +89,45 @@ pub fn port(
         "port {port} cannot be had ({}); {instead} takes its place: set {key} to choose",
         reason(&error.1, port)
     );
-    claim(hosts, instead).map_err(|(address, error)| AddressError::Port {
+    claim(hosts, instead, Type::STREAM).map_err(|(address, error)| AddressError::Port {
         address,
         setting: settings.cite(key),
         error,
     })
 }
 
+/// How the tracks of a pusher come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// On connections.
+    Tcp,
+    /// As datagrams.
+    Udp,
+}
+
+/// Sees that nobody has a port that the configuration names; `setting` names it to people.
+pub fn exact_port(
+    hosts: &[IpAddr],
+    setting: &str,
+    port: u16,
+    transport: Transport,
+) -> Result<(), AddressError> {
+    let kind = match transport {
+        Transport::Tcp => Type::STREAM,
+        Transport::Udp => Type::DGRAM,
+    };
+    let refuse = |(address, error)| AddressError::Port { address, setting: setting.to_owned(), error };
+    claim(hosts, port, kind).map(|_| ()).map_err(refuse)
+}
+
 /// Tries a port on all addresses. The shards' own sockets share their address; these do not, so that another program
 /// on the port is seen. They never listen: a client that came now would be turned away.
-fn claim(hosts: &[IpAddr], port: u16) -> Result<u16, (SocketAddr, io::Error)> {
+fn claim(hosts: &[IpAddr], port: u16, kind: Type) -> Result<u16, (SocketAddr, io::Error)> {
     let mut port = port;
     let mut held = Vec::new();
     for host in hosts {
         let address = SocketAddr::new(*host, port);
-        match hold(address) {
+        match hold(address, kind) {
             Ok((socket, bound)) => {
                 port = bound.port();
                 held.push((socket, bound));
@@ -110,11 +146,11 @@ fn is_taken_by_us(host: &IpAddr, held: &[(Socket, SocketAddr)]) -> bool {
     held.iter().any(|(_, other)| stands_for(host, &other.ip()) || stands_for(&other.ip(), host))
 }
 
-fn hold(address: SocketAddr) -> io::Result<(Socket, SocketAddr)> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+fn hold(address: SocketAddr, kind: Type) -> io::Result<(Socket, SocketAddr)> {
+    let socket = Socket::new(Domain::for_address(address), kind, None)?;
     // On Unix connections that linger from an earlier run are no reason against the port; on Windows the option means
-    // that a port may be taken away from its owner.
-    socket.set_reuse_address(cfg!(unix))?;
+    // that a port may be taken away from its owner. Datagrams leave nothing behind.
+    socket.set_reuse_address(cfg!(unix) && kind == Type::STREAM)?;
     socket.bind(&address.into())?;
     let bound = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
     Ok((socket, bound))

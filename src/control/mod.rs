@@ -3,6 +3,7 @@
 mod addresses;
 mod names;
 mod proxies;
+mod pushers;
 mod run;
 mod shards;
 mod streams;

@@ -11,7 +11,7 @@ use crate::shard::tls::TlsConfig;
 use crate::stream::catalog::{Reserved, ShardIndex};
 
 /// Streams that the configuration names have tenures from here on, far from those of publishers.
-const FIRST_TENURE: u64 = 1 << 63;
+pub(super) const FIRST_TENURE: u64 = 1 << 63;
 
 /// What each `<proxy>` asks for, and the shard that will pull it.
 pub fn proxies(settings: &Settings, shards: u16) -> Vec<Arc<ProxySpec>> {
@@ -45,13 +45,17 @@ pub fn proxies(settings: &Settings, shards: u16) -> Vec<Arc<ProxySpec>> {
 
 /// Their paths, which nobody else may have.
 pub fn reserved(proxies: &[Arc<ProxySpec>]) -> Vec<Reserved> {
-    let reserve =
-        |spec: &Arc<ProxySpec>| Reserved { path: spec.path.clone(), tenure: spec.tenure, home: spec.home };
+    let reserve = |spec: &Arc<ProxySpec>| Reserved {
+        path: spec.path.clone(),
+        tenure: spec.tenure,
+        home: spec.home,
+        is_published: false,
+    };
     proxies.iter().map(reserve).collect()
 }
 
 /// The shard that a stream of the configuration comes to: always the same one, and others for others.
-fn home(path: &str, shards: u16) -> ShardIndex {
+pub(super) fn home(path: &str, shards: u16) -> ShardIndex {
     let mut hasher = DefaultHasher::new();
     path.hash(&mut hasher);
     (hasher.finish() % u64::from(shards.max(1))) as ShardIndex

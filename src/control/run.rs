@@ -13,6 +13,7 @@ use proto::rtsp::uri::percent_encode;
 use super::addresses::{self, AddressError};
 use super::names::SystemNames;
 use super::proxies;
+use super::pushers;
 use super::shards::{Common, ShardError, Shards};
 use super::streams::{MakeSource, Streams};
 use super::threads;
@@ -22,7 +23,6 @@ use crate::media;
 use crate::media::folder::Folder;
 use crate::media::pool::{self, Pool, PoolSettings};
 use crate::shard::limits::Limits;
-use crate::shard::proxy::ProxySpec;
 use crate::shard::settings::{MayPublish, Settings as ShardSettings};
 use crate::stream::refragment::PacketSizes;
 use crate::stream::registry::OnRepublish;
@@ -74,12 +74,19 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
     let mtu_bytes = usize::from(settings.mtu);
     let count = settings.shards.unwrap_or_else(shards_by_default);
     let proxies = proxies::proxies(&settings, count);
-    let reserved = proxies::reserved(&proxies);
+    let pushers = pushers::pushers(&settings, &listen, count)?;
+    let mut reserved = proxies::reserved(&proxies);
+    reserved.extend(pushers::reserved(&pushers));
     let (cache, republish) = (cache_limits(&settings), on_republish(&settings));
     let streams = Streams::start(sources(&settings), mtu_bytes, cache, republish, reserved);
     let common = Common {
         backend,
-        settings: Arc::new(shard_settings(&settings, listen.clone(), proxies)),
+        settings: Arc::new(ShardSettings {
+            listen: listen.clone(),
+            proxies,
+            pushers,
+            ..shard_settings(&settings, &listen)
+        }),
         library: Arc::new(
             Pool::start(&pool_settings(&settings), pool::opener())
                 .map_err(|error| RunError::System("no thread for media", error))?,
@@ -152,7 +159,9 @@ fn started(settings: &Settings, listen: &[SocketAddr]) -> Started {
     });
     let test = settings.test.then(|| "test".to_owned());
     let proxies = settings.proxies.iter().map(|proxy| percent_encode(&proxy.suffix));
-    let paths = test.into_iter().chain(proxies).chain(files.iter().map(|name| percent_encode(name)));
+    let pushers = settings.pushers.iter().map(|pusher| percent_encode(&pusher.suffix));
+    let paths =
+        test.into_iter().chain(proxies).chain(pushers).chain(files.iter().map(|name| percent_encode(name)));
     Started { urls: paths.map(|path| format!("{base}/{path}")).collect(), more }
 }
 
@@ -174,14 +183,10 @@ fn bracketed(host: IpAddr) -> String {
     }
 }
 
-fn shard_settings(
-    settings: &Settings,
-    listen: Vec<SocketAddr>,
-    proxies: Vec<Arc<ProxySpec>>,
-) -> ShardSettings {
+/// What the shards obey, but for the streams that come to them; they will listen on these addresses.
+fn shard_settings(settings: &Settings, listen: &[SocketAddr]) -> ShardSettings {
     let has_ipv6 = listen.iter().any(|address| address.is_ipv6() && !address.ip().is_loopback());
     ShardSettings {
-        listen,
         session_timeout: Duration::from_secs(settings.session_timeout_s.into()),
         slow_reader: Duration::from_millis(settings.slow_reader_ms.into()),
         loops: match settings.loops {
@@ -212,8 +217,8 @@ fn shard_settings(
         linger: Duration::from_secs(settings.ondemand_close_s.max(2).into()),
         udp_to_tcp: Duration::from_millis(settings.udp_to_tcp_ms.into()),
         mtu_bytes: usize::from(settings.mtu),
-        proxies,
         shutdown: Duration::from_secs(settings.shutdown_s.into()),
+        ..ShardSettings::default()
     }
 }
 

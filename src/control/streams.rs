@@ -68,7 +68,8 @@ impl Streams {
         reserved: Vec<Reserved>,
     ) -> std::io::Result<Streams> {
         let (questions, received) = unbounded();
-        let reserved_paths = reserved.iter().map(|reserved| reserved.path.to_string());
+        let reserved_paths = reserved.iter().filter(|reserved| !reserved.is_published);
+        let reserved_paths = reserved_paths.map(|reserved| reserved.path.to_string());
         let paths = sources.keys().cloned().chain(reserved_paths).collect();
         let owner = Owner {
             sources,

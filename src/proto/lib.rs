@@ -4,6 +4,7 @@
 //! thread or a file. Time is an argument, input arrives through `handle_…`, output leaves through
 //! `poll_…`.
 
+pub mod aac;
 pub mod client;
 pub mod frame;
 pub mod io;

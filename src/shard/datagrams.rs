@@ -78,6 +78,11 @@ impl UdpPairs {
         self.senders.insert(pair.rtcp, Arriving { is_media: false, ..media });
     }
 
+    /// Remembers whose track comes to a single socket.
+    pub fn register_socket(&mut self, socket: Udp, media: Arriving) {
+        self.senders.insert(socket, media);
+    }
+
     /// Forgets a pair that is closed.
     pub fn forget_sender(&mut self, pair: &UdpPair) {
         self.senders.remove(&pair.rtp);

@@ -59,6 +59,8 @@ pub struct TrackIn {
 /// How a track comes.
 #[derive(Debug)]
 pub enum WayIn {
+    /// In a way that leads nowhere back.
+    OneWay,
     /// In `$` frames of the sender's connection.
     Interleaved {
         /// Channel of media.
@@ -186,6 +188,7 @@ impl Inflow {
                     out.put_slice(&bytes);
                 })))
             }
+            WayIn::OneWay => None,
             WayIn::Datagrams { pair, reports_to, .. } => {
                 Some(Report::Datagram { udp: pair.rtcp, to: (*reports_to)?, bytes })
             }
@@ -208,6 +211,11 @@ impl TrackIn {
             asked_at: None,
             said_bye: false,
         }
+    }
+
+    /// Forgets which packet comes next: the sender may count from elsewhere.
+    pub fn restart(&mut self) {
+        self.reorder = Reorder::new();
     }
 
     /// Takes a packet that comes in its order, as on a connection.

@@ -9,6 +9,7 @@ use rand::RngExt;
 use super::datagrams::UdpPair;
 use super::inflow::{Arrival, Inflow, Report, WayIn};
 use super::proxy::ProxyKey;
+use super::pusher::PusherKey;
 use super::session::{Session, SessionKey, Source, State};
 use super::turn::Shard;
 
@@ -39,6 +40,8 @@ pub enum Sender {
     Session(SessionKey),
     /// The source of a proxy.
     Proxy(ProxyKey),
+    /// Whoever sends to the port of a pusher.
+    Pusher(PusherKey),
 }
 
 impl Shard {
@@ -68,6 +71,7 @@ impl Shard {
         match arriving.sender {
             Sender::Session(key) => self.handle_published_datagrams(key, arriving, from, span, segment),
             Sender::Proxy(key) => self.proxy_datagrams(key, arriving, from, span, segment),
+            Sender::Pusher(key) => self.pushed_datagrams(key, arriving.track, from, span, segment),
         }
     }
 

@@ -21,6 +21,7 @@ mod ports;
 pub mod proxy;
 mod publications;
 mod pump;
+pub mod pusher;
 mod record;
 mod reports;
 mod request;

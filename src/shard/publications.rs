@@ -110,6 +110,7 @@ impl Shard {
     /// A path is published to from now on, or no longer.
     pub(super) fn note_published(&mut self, path: Arc<str>, is_there: bool) {
         if is_there {
+            self.send_on_to_publisher(&path);
             self.publications.paths.insert(path);
         } else {
             self.publications.paths.remove(&path);
@@ -136,6 +137,9 @@ impl Shard {
     pub(super) fn handle_order(&mut self, tenure: u64, order: Order) {
         if let Some(key) = self.proxies.find(tenure) {
             return self.order_proxy(key, order);
+        }
+        if let Some(key) = self.pushers.find(tenure) {
+            return self.order_pusher(key, order);
         }
         match order {
             Order::Subscribe { path, subscriber } => self.subscribe_to(tenure, path, subscriber),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::limits::Limits;
 use super::proxy::ProxySpec;
+use super::pusher::PusherSpec;
 use crate::config::GopCache;
 use crate::stream::relay::LiveLimits;
 
@@ -46,6 +47,8 @@ pub struct Settings {
     pub mtu_bytes: usize,
     /// What is pulled from other servers, on all shards.
     pub proxies: Vec<Arc<ProxySpec>>,
+    /// Streams that are pushed to us, those of all shards.
+    pub pushers: Vec<Arc<PusherSpec>>,
     /// How long viewers are given to see their BYE when the program ends.
     pub shutdown: Duration,
 }
@@ -81,6 +84,7 @@ impl Default for Settings {
             udp_to_tcp: Duration::from_secs(3),
             mtu_bytes: 1_400,
             proxies: Vec::new(),
+            pushers: Vec::new(),
             shutdown: Duration::from_secs(2),
         }
     }

@@ -21,6 +21,7 @@ use super::live::LiveStreams;
 use super::ports::Ports;
 use super::proxy::{Proxies, ProxyKey};
 use super::publications::Publications;
+use super::pusher::{PusherKey, Pushers};
 use super::request::Outcome;
 use super::session::{Carrier, Session, SessionId, SessionKey, Source};
 use super::settings::Settings;
@@ -58,6 +59,7 @@ pub struct Shard {
     pub(super) live: LiveStreams,
     pub(super) publications: Publications,
     pub(super) proxies: Proxies,
+    pub(super) pushers: Pushers,
     pub(super) udp: UdpPairs,
     pub(super) heads: Heads,
     pub(super) waiting: HashMap<Ticket, Asker>,
@@ -88,6 +90,8 @@ pub(super) enum Alarm {
     Session(SessionKey),
     /// A proxy.
     Proxy(ProxyKey),
+    /// A pusher.
+    Pusher(PusherKey),
 }
 
 impl Shard {
@@ -103,6 +107,8 @@ impl Shard {
             let (listener, _) = ports.driver.listen(*address).map_err(|error| (*address, error))?;
             listeners.push(listener);
         }
+        let mut udp = UdpPairs::default();
+        let pushers = Pushers::open(index, &settings.pushers, &mut *ports.driver, &mut udp)?;
         let now = ports.driver.now();
         let proxies = Proxies::new(index, &settings.proxies);
         let mut shard = Shard {
@@ -116,7 +122,8 @@ impl Shard {
             live: LiveStreams::default(),
             publications: Publications::default(),
             proxies,
-            udp: UdpPairs::default(),
+            pushers,
+            udp,
             heads: Heads::default(),
             waiting: HashMap::new(),
             stop: None,
@@ -321,6 +328,9 @@ impl Shard {
 
     fn handle_event(&mut self, event: Event) {
         match event {
+            Event::Accepted { listener, conn, peer, .. } if self.pushers.has_door(listener) => {
+                self.pusher_connected(listener, conn, peer);
+            }
             Event::Accepted { conn, peer, local, .. } => {
                 self.connections.insert(Connection::new(conn, peer, local, self.now));
                 tracing::debug!(%peer, "connection");
@@ -330,8 +340,10 @@ impl Shard {
                 tracing::warn!(%error, "connections wait: raise the limit of open files (ulimit -n)");
             }
             Event::Received { conn, span } if self.proxies.has_conn(conn) => self.proxy_received(conn, span),
+            Event::Received { conn, span } if self.pushers.has_conn(conn) => self.pusher_received(conn, span),
             Event::Received { conn, span } => self.handle_received(conn, span),
             Event::Ended { conn, error } if self.proxies.has_conn(conn) => self.proxy_ended(conn, error),
+            Event::Ended { conn, error } if self.pushers.has_conn(conn) => self.pusher_ended(conn, error),
             Event::Ended { conn, error: None } => self.handle_end(conn),
             Event::Ended { conn, error: Some(error) } => {
                 tracing::debug!(?conn, %error, "connection broken");
@@ -499,6 +511,10 @@ impl Shard {
                     self.wake_proxy(key, at);
                     continue;
                 }
+                Alarm::Pusher(key) => {
+                    self.wake_pusher(key, at);
+                    continue;
+                }
             };
             if let Some(session) = self.sessions.get_mut(key) {
                 // An entry that an earlier wake-up made stale.
@@ -544,6 +560,7 @@ impl Shard {
         }
         self.keep_publications();
         self.keep_proxies();
+        self.keep_pushers();
         for stream in self.live.take_idle(self.now, self.settings.linger) {
             self.ports.catalog.unsubscribe(&stream.path, stream.id, self.index);
         }
@@ -559,6 +576,7 @@ impl Shard {
             self.end_session(key, "the server stops");
         }
         self.stop_proxies();
+        self.stop_pushers();
         let conns: Vec<_> = self.connections.iter().map(|connection| connection.conn).collect();
         for conn in conns {
             self.close_when_flushed(conn);

@@ -171,6 +171,8 @@ pub struct Reserved {
     pub tenure: u64,
     /// The shard that the stream comes to.
     pub home: ShardIndex,
+    /// Whether a client publishes it, on whatever shard; meanwhile those who ask for it wait at the home shard.
+    pub is_published: bool,
 }
 
 /// Why nobody may publish under a path now.

@@ -50,7 +50,7 @@ struct Published {
 }
 
 impl Registry {
-    /// Nobody publishes anything; these paths cannot be published to.
+    /// Nobody publishes anything; of these paths some cannot be published to.
     pub fn new(policy: OnRepublish, reserved: Vec<Reserved>) -> Registry {
         let reserved = reserved.into_iter().map(|reserved| (reserved.path.clone(), reserved)).collect();
         Registry { policy, reserved, ..Registry::default() }
@@ -58,10 +58,12 @@ impl Registry {
 
     /// Tells a shard of all paths, now and from now on.
     pub fn attend(&mut self, subscriber: Subscriber) {
-        for path in self.published.keys() {
+        let awaited = self.reserved.values().filter(|reserved| reserved.is_published);
+        let awaited = awaited.map(|reserved| &reserved.path);
+        for path in awaited.chain(self.published.keys()) {
             (subscriber.deliver)(Notice::Published { path: path.clone(), is_there: true });
         }
-        for (_, notice) in self.early.extract_if(.., |(home, _)| *home == subscriber.shard) {
+        for (_, notice) in self.early.extract_if(.., |(shard, _)| *shard == subscriber.shard) {
             (subscriber.deliver)(notice);
         }
         self.attendants.push(subscriber);
@@ -94,44 +96,42 @@ impl Registry {
         let path = self.published.iter().find(|(_, entry)| entry.grant.tenure == grant.tenure);
         if let Some(path) = path.map(|(path, _)| path.clone()) {
             self.published.remove(&path);
-            self.announce(&path, false);
+            // A path that is kept for a publisher is there without one.
+            if !self.reserved.contains_key(&path) {
+                self.announce(&path, false);
+            }
         }
     }
 
     /// Passes a subscription on to the shard that publishes the path; gives it back when none does.
     pub fn subscribe(&mut self, path: &Arc<str>, subscriber: Subscriber) -> Result<(), Subscriber> {
-        if let Some(reserved) = self.reserved.get(path).cloned() {
-            self.order_home(&reserved, Order::Subscribe { path: path.clone(), subscriber });
-            return Ok(());
+        if !self.published.contains_key(path) && !self.reserved.contains_key(path) {
+            return Err(subscriber);
         }
-        let Some(entry) = self.published.get(path) else { return Err(subscriber) };
-        let order = Order::Subscribe { path: path.clone(), subscriber };
-        (entry.owner.deliver)(Notice::Order { tenure: entry.grant.tenure, order });
+        self.order(path, Order::Subscribe { path: path.clone(), subscriber });
         Ok(())
     }
 
     /// Passes the end of a subscription on. A stream that was renewed when it was handed over is known to its owner alone.
     pub fn unsubscribe(&mut self, path: &str, stream: StreamId, shard: ShardIndex) {
-        let order = Order::Unsubscribe { stream, shard };
-        if let Some(reserved) = self.reserved.get(path).cloned() {
-            self.order_home(&reserved, order);
-        } else if let Some(entry) = self.published.get(path) {
-            (entry.owner.deliver)(Notice::Order { tenure: entry.grant.tenure, order });
-        }
+        self.order(path, Order::Unsubscribe { stream, shard });
     }
 
-    fn order_home(&mut self, reserved: &Reserved, order: Order) {
-        let notice = Notice::Order { tenure: reserved.tenure, order };
-        match self.attendants.iter().find(|attendant| attendant.shard == reserved.home) {
-            Some(home) => {
-                (home.deliver)(notice);
+    /// Gives an order to the shard of a stream.
+    fn order(&mut self, path: &str, order: Order) {
+        if let Some(entry) = self.published.get(path) {
+            (entry.owner.deliver)(Notice::Order { tenure: entry.grant.tenure, order });
+        } else if let Some(&Reserved { tenure, home, .. }) = self.reserved.get(path) {
+            let notice = Notice::Order { tenure, order };
+            match self.attendants.iter().find(|attendant| attendant.shard == home) {
+                Some(attendant) => drop((attendant.deliver)(notice)),
+                None => self.early.push((home, notice)),
             }
-            None => self.early.push((reserved.home, notice)),
         }
     }
 
     fn grant(&mut self, claim: &Claim, new_id: impl FnOnce() -> StreamId) -> Result<Grant, ClaimError> {
-        if self.reserved.contains_key(&claim.path) {
+        if self.reserved.get(&claim.path).is_some_and(|reserved| !reserved.is_published) {
             return Err(ClaimError::Owned);
         }
         let before = self.published.get(&claim.path);
@@ -299,6 +299,53 @@ mod tests {
     }
 
     #[test]
+    fn a_path_kept_for_a_publisher_is_always_there_and_waits_at_home_for_one() {
+        let kept =
+            |path: &str, tenure, is_published| Reserved { path: path.into(), tenure, home: 1, is_published };
+        let mut registry = Registry::new(OnRepublish::Stale, vec![kept("a", 90, true), kept("b", 91, false)]);
+        let ((owner, told), (home, heard)) = (shard(0), shard(1));
+        registry.attend(home);
+        let subscribe = |registry: &mut Registry| registry.subscribe(&"a".into(), owner.clone()).is_ok();
+        assert!(subscribe(&mut registry));
+        registry.claim(claim(&owner, 1, 1, 8_000), || 1);
+        let grant = answer(&told).unwrap();
+        assert!(subscribe(&mut registry));
+        registry.release(grant);
+        assert!(subscribe(&mut registry));
+        let tenures = |told: &Mutex<Vec<Notice>>| -> Vec<u64> {
+            let told = told.lock().unwrap();
+            let orders = told.iter().filter_map(|notice| match notice {
+                Notice::Order { tenure, order: Order::Subscribe { .. } } => Some(*tenure),
+                _ => None,
+            });
+            orders.collect()
+        };
+        assert_eq!((tenures(&told), tenures(&heard)), (vec![grant.tenure], vec![90, 90]));
+        let heard = heard.lock().unwrap();
+        let is_there = |notice: &Notice| matches!(notice, Notice::Published { is_there: false, .. });
+        assert!(!heard.iter().any(is_there), "it never goes");
+        assert!(matches!(heard[0], Notice::Published { is_there: true, .. }));
+        let owned = Claim { path: "b".into(), ..claim(&owner, 1, 1, 8_000) };
+        registry.claim(owned, || 2);
+        assert_eq!(answer(&told), Err(ClaimError::Owned));
+    }
+
+    #[test]
+    fn who_asks_before_the_home_shard_attends_is_not_forgotten() {
+        let reserved = Reserved { path: "a".into(), tenure: 90, home: 1, is_published: false };
+        let mut registry = Registry::new(OnRepublish::Stale, vec![reserved]);
+        let ((first, _), (home, heard)) = (shard(0), shard(1));
+        registry.attend(first.clone());
+        registry.subscribe(&"a".into(), first).unwrap();
+        registry.attend(home);
+        let heard = heard.lock().unwrap();
+        assert!(
+            matches!(heard[..], [Notice::Order { tenure: 90, order: Order::Subscribe { .. } }]),
+            "{heard:?}"
+        );
+    }
+
+    #[test]
     fn a_publisher_that_is_gone_is_replaced_under_any_policy() {
         let mut registry = Registry::new(OnRepublish::Refuse, Vec::new());
         let (owner, told) = shard(0);
@@ -308,20 +355,5 @@ mod tests {
         pulse.stop();
         registry.claim(claim(&owner, 2, 2, 8_000), || 2);
         assert!(answer(&told).unwrap().inherits);
-    }
-
-    #[test]
-    fn a_shard_that_comes_later_than_a_viewer_of_its_path_is_told() {
-        let reserved = Reserved { path: "a".into(), tenure: 9, home: 1 };
-        let mut registry = Registry::new(OnRepublish::Stale, vec![reserved]);
-        let ((first, _), (home, told)) = (shard(0), shard(1));
-        registry.attend(first.clone());
-        assert!(registry.subscribe(&"a".into(), first).is_ok());
-        registry.attend(home);
-        let told = told.lock().unwrap();
-        assert!(
-            matches!(&told[..], [Notice::Order { tenure: 9, order: Order::Subscribe { .. } }]),
-            "{told:?}"
-        );
     }
 }

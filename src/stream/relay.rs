@@ -28,7 +28,7 @@ const OPEN_MAX: Duration = Duration::from_millis(5);
 const PACKETS_MAX: usize = 64;
 
 /// A source that is silent for this long may be followed by another one in the same track.
-const SILENCE: Duration = Duration::from_secs(1);
+pub const SILENCE: Duration = Duration::from_secs(1);
 
 /// A step of sequence numbers beyond this is a new beginning and no loss (MAX_DROPOUT of RFC 3550 appendix A.1).
 const DROPOUT_MAX: u16 = 3_000;
@@ -42,8 +42,8 @@ pub enum RelayError {
     /// The bytes are no RTP packet.
     #[error("this is no RTP packet")]
     NotRtp,
-    /// The payload type is not the announced one.
-    #[error("payload type {0} was not announced")]
+    /// The payload type is neither the announced one nor the source's.
+    #[error("payload type {0} is not the track's")]
     PayloadType(u8),
     /// Another source sends on this track, and the first one is not silent.
     #[error("source {0:08x} is not the track's")]
@@ -78,7 +78,8 @@ impl fmt::Debug for Relay {
 
 struct RelayTrack {
     codec: Codec,
-    payload_type: u8,
+    /// What its packets must have; None takes what the first packet of a source has.
+    payload_type: Option<u8>,
     timeline: Timeline,
     /// Numbers of the next packet.
     numbering: Numbering,
@@ -97,6 +98,7 @@ struct RelayTrack {
 #[derive(Clone, Copy)]
 struct Source {
     ssrc: u32,
+    payload_type: u8,
     sequence: u16,
     heard: Time,
 }
@@ -132,7 +134,7 @@ impl Relay {
                 };
                 RelayTrack {
                     codec: track.codec.clone(),
-                    payload_type: track.payload_type,
+                    payload_type: Some(track.payload_type),
                     timeline: Timeline::new(track.clock_rate, now, wall, numbering.timestamp),
                     numbering,
                     source: None,
@@ -154,6 +156,13 @@ impl Relay {
         };
         let fanout = Fanout::new(description, limits.cache);
         Relay { fanout, tracks: relayed, skew: Skew::default(), packet_sizes: limits.packets }
+    }
+
+    /// Takes packets of any payload type: the sources were not told which. One source keeps to one.
+    pub fn accept_any_payload_type(&mut self) {
+        for track in &mut self.tracks {
+            track.payload_type = None;
+        }
     }
 
     /// Passes on one packet of a track that came at `now`; packets of one track come in their order.
@@ -181,7 +190,7 @@ impl Relay {
             track.keyframe_at = None;
         }
         self.follow(index, moved);
-        self.learn(index, packet);
+        self.learn(index, header.payload_type, packet);
         Ok(())
     }
 
@@ -218,11 +227,16 @@ impl Relay {
         self.skew.reset();
         self.close_all();
         for track in &mut self.tracks {
-            track.timeline.restart();
-            track.source = None;
-            track.early = None;
-            track.keyframe_at = None;
+            track.restart();
         }
+    }
+
+    /// Whatever comes next on a track is of another source.
+    pub fn restart_track(&mut self, index: u8) {
+        let Some(track) = self.tracks.get_mut(usize::from(index)) else { return };
+        self.skew.reset();
+        track.close(index, &mut self.fanout);
+        track.restart();
     }
 
     /// Passes on what waits for a rest that nobody will send.
@@ -262,6 +276,18 @@ impl Relay {
         self.tracks.iter().all(|track| track.learner.is_none())
     }
 
+    /// The source of a track; None before its first packet.
+    pub fn source(&self, index: u8) -> Option<u32> {
+        self.tracks.get(usize::from(index))?.source.map(|source| source.ssrc)
+    }
+
+    /// The tracks whose parameter sets have not come yet.
+    pub fn undescribed(&self) -> impl Iterator<Item = u8> {
+        (self.tracks.iter().enumerate())
+            .filter(|(_, track)| track.learner.is_some())
+            .map(|(index, _)| index as u8)
+    }
+
     /// Who receives it.
     pub fn fanout(&mut self) -> &mut Fanout {
         &mut self.fanout
@@ -281,10 +307,11 @@ impl Relay {
         }
     }
 
-    fn learn(&mut self, index: u8, packet: &[u8]) {
+    fn learn(&mut self, index: u8, payload_type: u8, packet: &[u8]) {
         let position = usize::from(index);
         let Some(learner) = &mut self.tracks[position].learner else { return };
         let mut track = self.fanout.description().tracks[position].clone();
+        learner.expect(payload_type);
         if !learner.handle_packet(packet, &mut track) {
             return;
         }
@@ -302,7 +329,7 @@ impl Relay {
 
 impl RelayTrack {
     fn check(&self, now: Time, header: &Header) -> Result<(), RelayError> {
-        if header.payload_type != self.payload_type {
+        if self.payload_type.is_some_and(|announced| announced != header.payload_type) {
             return Err(RelayError::PayloadType(header.payload_type));
         }
         match self.source {
@@ -315,22 +342,42 @@ impl RelayTrack {
 
     /// How many sequence numbers this packet is ahead of the one before; 1 where nothing is missing.
     fn advance(&mut self, now: Time, header: &Header, skew: &mut Skew) -> Result<u16, RelayError> {
+        let is_silent = self.source.is_some_and(|source| now.since(source.heard) >= SILENCE);
         let ahead = match self.source {
             Some(source) if source.ssrc != header.ssrc => {
                 self.timeline.restart();
                 skew.reset();
                 1
             }
+            Some(source) if source.payload_type != header.payload_type && !is_silent => {
+                return Err(RelayError::PayloadType(header.payload_type));
+            }
             Some(source) => match header.sequence.wrapping_sub(source.sequence) {
-                0 => return Err(RelayError::Late(header.sequence)),
-                ahead if ahead < DROPOUT_MAX => ahead,
+                0 if !is_silent => return Err(RelayError::Late(header.sequence)),
+                ahead if ahead != 0 && ahead < DROPOUT_MAX => ahead,
+                // A sender that was started again and has the same source.
+                _ if is_silent => {
+                    if self.timeline.is_long_past(header.timestamp) {
+                        self.timeline.restart();
+                    }
+                    1
+                }
                 ahead if ahead.wrapping_neg() < DROPOUT_MAX => return Err(RelayError::Late(header.sequence)),
                 _ => 1,
             },
             None => 1,
         };
-        self.source = Some(Source { ssrc: header.ssrc, sequence: header.sequence, heard: now });
+        let Header { ssrc, payload_type, sequence, .. } = *header;
+        self.source = Some(Source { ssrc, payload_type, sequence, heard: now });
         Ok(ahead)
+    }
+
+    /// Whatever comes next is of another source.
+    fn restart(&mut self) {
+        self.timeline.restart();
+        self.source = None;
+        self.early = None;
+        self.keyframe_at = None;
     }
 
     /// Begins a batch unless one is open; by how much the source's first report has moved content time, if it waited
@@ -496,6 +543,69 @@ mod tests {
         let batches = batches.lock().unwrap();
         assert_eq!(batches[1].ssrc(), batches[0].ssrc());
         assert_eq!(batches[1].timestamp().wrapping_sub(batches[0].timestamp()), 180_000);
+    }
+
+    #[test]
+    fn a_source_that_begins_again_with_lower_numbers_is_taken_after_a_silence() {
+        let (mut relay, batches) = relay();
+        relay.handle_packet(at(0), 0, &packet(1_000, 90_000, true, &[0x65, 1])).unwrap();
+        assert_eq!(
+            relay.handle_packet(at(900), 0, &packet(10, 0, true, &[0x65, 2])),
+            Err(RelayError::Late(10))
+        );
+        for (ms, sequence) in [(1_000, 11), (1_040, 12)] {
+            relay.handle_packet(at(ms), 0, &packet(sequence, 3_600, true, &[0x65, 3])).unwrap();
+        }
+        assert_eq!(sequences(&batches), [(0, 1, true), (1, 1, true), (2, 1, true)]);
+        let batches = batches.lock().unwrap();
+        assert_eq!(batches[1].timestamp().wrapping_sub(batches[0].timestamp()), 90_000);
+    }
+
+    #[test]
+    fn another_source_is_taken_at_once_when_it_is_known_to_be_another() {
+        let (mut relay, batches) = relay();
+        relay.handle_packet(at(0), 0, &packet(10, 50_000, false, &[0x65, 1])).unwrap();
+        relay.restart_track(0);
+        let mut other = packet(9, 7, true, &[0x65, 2]);
+        other[11] = 9;
+        relay.handle_packet(at(100), 0, &other).unwrap();
+        assert_eq!(sequences(&batches), [(0, 1, true), (1, 1, true)]);
+        let batches = batches.lock().unwrap();
+        assert_eq!(batches[1].timestamp().wrapping_sub(batches[0].timestamp()), 9_000);
+    }
+
+    #[test]
+    fn a_source_that_was_told_no_payload_type_keeps_to_its_own_and_viewers_see_ours() {
+        let (mut relay, batches) = relay();
+        relay.accept_any_payload_type();
+        let with = |payload_type: u8, sequence| {
+            let mut packet = packet(sequence, 0, true, &[0x65, 1]);
+            packet[1] = 0x80 | payload_type;
+            packet
+        };
+        relay.handle_packet(at(0), 0, &with(33, 1)).unwrap();
+        assert_eq!(relay.handle_packet(at(10), 0, &with(13, 2)), Err(RelayError::PayloadType(13)));
+        relay.handle_packet(at(20), 0, &with(33, 2)).unwrap();
+        relay.handle_packet(at(2_000), 0, &with(97, 3)).unwrap();
+        assert_eq!(sequences(&batches), [(0, 1, true), (1, 1, true), (2, 1, true)]);
+        assert!(batches.lock().unwrap().iter().all(|batch| batch.rtp()[1] == 0x80 | 96));
+    }
+
+    #[test]
+    fn parameter_sets_are_learned_under_any_payload_type() {
+        let codec = Codec::H264 { sps: Vec::new(), pps: Vec::new(), framing: proto::track::Framing::AnnexB };
+        let mut random = SmallRng::seed_from_u64(1);
+        let tracks = vec![Track::new(codec, 0)];
+        let mut relay =
+            Relay::new(1, "a", tracks, &LiveLimits::default(), Time::ZERO, NtpTime::default(), &mut random);
+        relay.accept_any_payload_type();
+        for (sequence, unit) in [(1, [0x67, 1]), (2, [0x68, 1]), (3, [0x65, 1])] {
+            assert!(!relay.is_described());
+            let mut packet = packet(sequence, 0, sequence == 3, &unit);
+            packet[1] = packet[1] & 0x80 | 33;
+            relay.handle_packet(at(0), 0, &packet).unwrap();
+        }
+        assert!(relay.is_described());
     }
 
     #[test]

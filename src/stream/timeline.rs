@@ -157,6 +157,12 @@ impl Timeline {
         self.start = Some((source, MediaTime(at.since(self.began).as_nanos() as i64)));
     }
 
+    /// Whether a timestamp of the source lies behind its last one by more than pictures that are shown out of order do.
+    pub fn is_long_past(&self, source: u32) -> bool {
+        let behind = self.last.map_or(0, |last| last.source.wrapping_sub(source) as i32);
+        behind > (self.clock_rate / 2) as i32
+    }
+
     /// Begins anew with the next packet, whenever that comes: it is of another source.
     pub fn restart(&mut self) {
         (self.start, self.moved, self.restarts) = (None, MediaTime::ZERO, true);

@@ -1,6 +1,7 @@
 //! Codec parameters as containers hold them: `avcC`, `hvcC`, `av1C`, ADTS headers, start codes.
 
 use bytes::Bytes;
+use proto::aac::{FREQUENCIES, audio_specific_config};
 use proto::track::Framing;
 
 /// Parameter sets by kind, and how units stand in frames.
@@ -154,7 +155,7 @@ impl Adts {
         }
         let size = if header[1] & 1 == 1 { 7 } else { 9 };
         let rate_index = header[2] >> 2 & 15;
-        if rate_index >= RATES.len() as u8 || frame.len() < size {
+        if rate_index >= FREQUENCIES.len() as u8 || frame.len() < size {
             return None;
         }
         let channel_configuration = (header[2] & 1) << 2 | header[3] >> 6;
@@ -163,18 +164,12 @@ impl Adts {
 
     /// AudioSpecificConfig with the same meaning; None when the channels are listed in the frames.
     pub fn config(&self) -> Option<Bytes> {
-        if self.channel_configuration == 0 {
-            return None;
-        }
-        let bits = u16::from(self.object_type) << 11
-            | u16::from(self.rate_index) << 7
-            | u16::from(self.channel_configuration) << 3;
-        Some(Bytes::copy_from_slice(&bits.to_be_bytes()))
+        audio_specific_config(self.object_type, self.sample_rate(), self.channels())
     }
 
     /// Samples a second.
     pub fn sample_rate(&self) -> u32 {
-        RATES[usize::from(self.rate_index)]
+        FREQUENCIES[usize::from(self.rate_index)]
     }
 
     /// Channels.
@@ -182,10 +177,6 @@ impl Adts {
         if self.channel_configuration == 7 { 8 } else { self.channel_configuration }
     }
 }
-
-/// Sampling frequencies by index (ISO/IEC 14496-3 table 1.18).
-const RATES: [u32; 13] =
-    [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
 
 struct Reader<'a> {
     bytes: &'a Bytes,

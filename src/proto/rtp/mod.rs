@@ -8,5 +8,6 @@ mod nal;
 pub(crate) mod obu;
 pub mod packetize;
 pub mod parameter_sets;
+pub mod pushed;
 pub mod refragment;
 pub mod reorder;

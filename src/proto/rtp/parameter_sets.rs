@@ -27,6 +27,11 @@ impl Learner {
         (!is_complete(&track.codec)).then(|| Learner { depacketizer: Depacketizer::new(track) })
     }
 
+    /// The packets have this payload type, whatever was described.
+    pub fn expect(&mut self, payload_type: u8) {
+        self.depacketizer.expect(payload_type);
+    }
+
     /// Takes a packet; whether `track` is described well enough by now.
     pub fn handle_packet(&mut self, packet: &[u8], track: &mut Track) -> bool {
         // What is malformed teaches nothing.

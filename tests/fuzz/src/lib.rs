@@ -9,6 +9,7 @@ use proto::rtcp::parse::{Compound, Packet};
 use proto::rtcp::report::ReportBlock;
 use proto::rtcp::statistics::ReceiverView;
 use proto::rtcp::write;
+use proto::rtp::pushed::{BUFFERED_MAX, ByteOrder, Deframer, HEAD_BYTES, Pushed, head};
 use proto::rtsp::headers::authorization::Authorization;
 use proto::rtsp::headers::range::Range;
 use proto::rtsp::headers::rtp_info::RtpInfo;
@@ -67,6 +68,39 @@ pub fn interleaved(data: &[u8]) {
         })
         .collect();
     assert_eq!(got, frames);
+}
+
+/// Any bytes are read within bounds, each counted once; packets of one source come out as they went in, in either order
+/// of the bytes of their lengths.
+pub fn pushed(data: &[u8]) {
+    let mut deframer = Deframer::new();
+    let mut taken = 0;
+    for piece in data.chunks(data.first().map_or(1, |&first| 1 + usize::from(first))) {
+        deframer.handle_bytes(piece);
+        while let Some(Pushed { packet, .. }) = deframer.poll() {
+            taken += HEAD_BYTES + packet.len();
+        }
+        assert!(deframer.buffered() <= BUFFERED_MAX, "{}", deframer.buffered());
+    }
+    assert_eq!(taken as u64 + deframer.skipped_bytes() + deframer.buffered() as u64, data.len() as u64);
+    let Some((&first, rest)) = data.split_first() else { return };
+    let order = if first & 1 == 0 { ByteOrder::Network } else { ByteOrder::Swapped };
+    let (mut stream, mut packets) = (Vec::new(), Vec::new());
+    // Those in front tell the order and the source.
+    for payload in [&[][..]; 4].into_iter().chain(rest.chunks(1 + usize::from(first))) {
+        let header = [0x80, first & 0x3f, 0, 0, 0, 0, 0, 0, 0x24, 0, 0, first];
+        let packet = [&header[..], payload].concat();
+        stream.extend(head(first, packet.len() as u16, order));
+        stream.extend(&packet);
+        packets.push(packet);
+    }
+    let mut deframer = Deframer::new();
+    let mut got = Vec::new();
+    for piece in stream.chunks(1 + usize::from(first) * 7) {
+        deframer.handle_bytes(piece);
+        got.extend(std::iter::from_fn(|| deframer.poll()).map(|pushed| pushed.packet.to_vec()));
+    }
+    assert_eq!((got, deframer.skipped_bytes()), (packets, 0));
 }
 
 /// What is read of a `Transport` header is written so that it is read alike.

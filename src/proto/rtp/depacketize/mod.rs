@@ -116,6 +116,11 @@ impl Depacketizer {
         Depacketizer { format, framing, payload_type: track.payload_type, sequence: None, out }
     }
 
+    /// From now on packets have this payload type, whatever the track says.
+    pub fn expect(&mut self, payload_type: u8) {
+        self.payload_type = payload_type;
+    }
+
     /// Takes one RTP packet. After an error the packet is left out; the packets that follow can be given as before.
     pub fn handle_packet(&mut self, packet: &[u8]) -> Result<(), DepacketizeError> {
         let (header, payload) = Header::parse(packet).ok_or(DepacketizeError::NotRtp)?;

@@ -1,0 +1,118 @@
+//! The streams that the configuration has others push to us.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proto::aac::{LOW_COMPLEXITY, audio_specific_config};
+use proto::track::{Codec, Framing, Law, Track};
+
+use super::addresses::{self, AddressError, Transport};
+use super::proxies::{FIRST_TENURE, home};
+use crate::config::{AudioCodec, Pusher, PusherAudio, PusherMode, Settings, VideoCodec};
+use crate::shard::pusher::{Mode, PushedTrack, PusherSpec};
+use crate::stream::catalog::Reserved;
+
+/// Behind the tenures of all proxies.
+const FIRST_PUSHER: u64 = FIRST_TENURE + (1 << 32);
+
+/// What each `<pusher>` takes and where, and the shard that it comes to. `listen` is where RTSP is spoken. An error when
+/// somebody else has one of the ports.
+pub fn pushers(
+    settings: &Settings,
+    listen: &[SocketAddr],
+    shards: u16,
+) -> Result<Vec<Arc<PusherSpec>>, AddressError> {
+    let specs = settings.pushers.iter().enumerate().map(|(index, pusher)| {
+        let mode = match pusher.mode {
+            PusherMode::Tcp => Mode::Tcp,
+            PusherMode::Udp => Mode::Udp,
+            PusherMode::Rtsp => Mode::Rtsp,
+        };
+        Ok(Arc::new(PusherSpec {
+            path: pusher.suffix.as_str().into(),
+            tenure: FIRST_PUSHER + index as u64,
+            home: home(&pusher.suffix, shards),
+            mode,
+            tracks: if mode == Mode::Rtsp { Vec::new() } else { tracks(pusher, listen)? },
+        }))
+    });
+    specs.collect()
+}
+
+/// Their paths, which nobody else may have.
+pub fn reserved(pushers: &[Arc<PusherSpec>]) -> impl Iterator<Item = Reserved> {
+    pushers.iter().map(|spec| Reserved {
+        path: spec.path.clone(),
+        tenure: spec.tenure,
+        home: spec.home,
+        is_published: spec.mode == Mode::Rtsp,
+    })
+}
+
+fn tracks(pusher: &Pusher, listen: &[SocketAddr]) -> Result<Vec<PushedTrack>, AddressError> {
+    let cite = |name: &str| {
+        let (file, line) = (pusher.place.file.display(), pusher.place.line);
+        format!("{name} of the pusher \"{}\" ({file}:{line})", pusher.suffix)
+    };
+    let hosts: Vec<IpAddr> = match &pusher.ip {
+        Some(host) => addresses::resolve(&cite("ip"), host)?,
+        None => listen.iter().map(|address| address.ip()).collect(),
+    };
+    let transport = if pusher.mode == PusherMode::Tcp { Transport::Tcp } else { Transport::Udp };
+    let mut tracks = Vec::new();
+    for ((name, port), codec) in pusher.ports().zip(codecs(pusher)) {
+        let setting = cite(name);
+        let addresses: Vec<_> = hosts.iter().map(|host| SocketAddr::new(*host, port)).collect();
+        if transport == Transport::Tcp
+            && let Some(address) = addresses.iter().find(|address| listen.contains(address))
+        {
+            let error = io::ErrorKind::AddrInUse.into();
+            return Err(AddressError::Port { address: *address, setting, error });
+        }
+        addresses::exact_port(&hosts, &setting, port, transport)?;
+        let index = tracks.len() as u8;
+        tracks.push(PushedTrack {
+            track: Track::new(codec, index),
+            addresses,
+            port: format!("{name} {port}"),
+        });
+    }
+    Ok(tracks)
+}
+
+/// Of the tracks that have a port, in the order of [`Pusher::ports`].
+fn codecs(pusher: &Pusher) -> impl Iterator<Item = Codec> {
+    let video = pusher.video.filter(|video| video.port.is_some()).map(|video| video_codec(video.codec));
+    let audio = pusher.audio.as_ref().filter(|audio| audio.port.is_some()).map(audio_codec);
+    video.into_iter().chain(audio)
+}
+
+/// Parameter sets are learned from the stream.
+fn video_codec(codec: VideoCodec) -> Codec {
+    match codec {
+        VideoCodec::H264 => Codec::H264 { sps: Vec::new(), pps: Vec::new(), framing: Framing::AnnexB },
+        VideoCodec::H265 => {
+            Codec::H265 { vps: Vec::new(), sps: Vec::new(), pps: Vec::new(), framing: Framing::AnnexB }
+        }
+        VideoCodec::Mpeg4 => Codec::Mpeg4Visual { config: Bytes::new() },
+        VideoCodec::Jpeg => Codec::Jpeg,
+    }
+}
+
+fn audio_codec(audio: &PusherAudio) -> Codec {
+    let PusherAudio { sample_rate, channels, .. } = *audio;
+    match audio.codec {
+        AudioCodec::G711A => Codec::G711 { law: Law::A, sample_rate, channels },
+        AudioCodec::G711U => Codec::G711 { law: Law::Mu, sample_rate, channels },
+        AudioCodec::G722 => Codec::G722 { channels },
+        AudioCodec::G726 => Codec::G726 { bits: audio.g726_bits, order: audio.g726_order },
+        AudioCodec::Opus => Codec::Opus { channels },
+        AudioCodec::Aac => {
+            let made = || audio_specific_config(LOW_COMPLEXITY, sample_rate, channels);
+            let config = audio.config.clone().or_else(made).unwrap_or_default();
+            Codec::Aac { config, sample_rate, channels }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Streams that are pushed to us (`<pusher>`): each has one home shard, and that one alone has the stream's ports.
+
+mod arrive;
+mod line;
+mod reports;
+mod run;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use proto::io::{Conn, Driver, Listener, UdpOptions};
+use proto::time::Time;
+use proto::track::Track;
+use smallvec::SmallVec;
+
+use super::datagrams::UdpPairs;
+use super::inflow::Inflow;
+use super::ingest::{Arriving, Sender};
+use super::offer::Offer;
+use super::session::Numbers;
+use crate::stream::catalog::ShardIndex;
+use line::Line;
+use reports::Reports;
+
+/// What comes where; constant while the program runs.
+#[derive(Clone, Debug)]
+pub struct PusherSpec {
+    /// Under which path it is offered, without the leading slash.
+    pub path: Arc<str>,
+    /// By what name the catalog knows it.
+    pub tenure: u64,
+    /// The shard that it comes to.
+    pub home: ShardIndex,
+    /// How it comes.
+    pub mode: Mode,
+    /// What comes; empty when a publisher tells it.
+    pub tracks: Vec<PushedTrack>,
+}
+
+/// How a stream is pushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// RTP on TCP connections, behind a head of 4 bytes.
+    Tcp,
+    /// RTP over UDP.
+    Udp,
+    /// A client publishes it by ANNOUNCE and RECORD, on whatever shard.
+    Rtsp,
+}
+
+/// One track that is pushed to a port of its own.
+#[derive(Clone, Debug)]
+pub struct PushedTrack {
+    /// What it carries.
+    pub track: Track,
+    /// Where it comes to: one port of one or several addresses.
+    pub addresses: Vec<SocketAddr>,
+    /// The port as the configuration names it, such as `vport 50001`.
+    pub port: String,
+}
+
+/// Names a pusher on its home shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PusherKey(u32);
+
+/// The pushers of one shard.
+#[derive(Debug, Default)]
+pub struct Pushers {
+    slots: Vec<Pusher>,
+    by_tenure: HashMap<u64, PusherKey>,
+    doors: HashMap<Listener, (PusherKey, u8)>,
+    lines: HashMap<Conn, Line>,
+}
+
+/// One of them.
+#[derive(Debug)]
+struct Pusher {
+    spec: Arc<PusherSpec>,
+    offer: Offer,
+    inflow: Inflow,
+    numbers: Numbers,
+    /// For each track who sends it.
+    sources: SmallVec<[Source; 2]>,
+    reports: Reports,
+    /// When a packet was last passed on; None since the stream's last end.
+    heard: Option<Time>,
+    /// Packets, and connections, of others than the sources.
+    strangers: u64,
+    /// When it is to be looked at; None when nothing is scheduled.
+    wake_at: Option<Time>,
+}
+
+/// Who sends a track: the first, until it is silent.
+#[derive(Clone, Copy, Debug, Default)]
+struct Source {
+    from: Option<Origin>,
+    /// When a packet of it was last passed on.
+    heard: Option<Time>,
+}
+
+/// Where a packet comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Address(SocketAddr),
+    Connection(Conn),
+}
+
+impl Pushers {
+    /// Those of a shard, with their ports. Errors are those of listening, with the address.
+    pub fn open(
+        home: ShardIndex,
+        specs: &[Arc<PusherSpec>],
+        driver: &mut dyn Driver,
+        udp: &mut UdpPairs,
+    ) -> Result<Pushers, (SocketAddr, io::Error)> {
+        let mut pushers = Pushers::default();
+        for spec in specs.iter().filter(|spec| spec.home == home) {
+            let key = PusherKey(pushers.slots.len() as u32);
+            pushers.by_tenure.insert(spec.tenure, key);
+            pushers.slots.push(Pusher::new(spec.clone()));
+            for (index, track) in spec.tracks.iter().enumerate() {
+                for address in &track.addresses {
+                    let opened = pushers.open_port(key, index as u8, *address, driver, udp);
+                    opened.map_err(|error| (*address, error))?;
+                }
+            }
+        }
+        Ok(pushers)
+    }
+
+    /// The pusher that the catalog knows by this name.
+    pub fn find(&self, tenure: u64) -> Option<PusherKey> {
+        self.by_tenure.get(&tenure).copied()
+    }
+
+    /// Whether a connection is one of a sender.
+    pub fn has_conn(&self, conn: Conn) -> bool {
+        self.lines.contains_key(&conn)
+    }
+
+    /// Whether senders connect to a listener.
+    pub fn has_door(&self, listener: Listener) -> bool {
+        self.doors.contains_key(&listener)
+    }
+
+    fn open_port(
+        &mut self,
+        key: PusherKey,
+        track: u8,
+        address: SocketAddr,
+        driver: &mut dyn Driver,
+        udp: &mut UdpPairs,
+    ) -> io::Result<()> {
+        if self.slots[key.0 as usize].spec.mode == Mode::Tcp {
+            let (listener, _) = driver.listen(address)?;
+            self.doors.insert(listener, (key, track));
+        } else {
+            let options = UdpOptions { ingest: true, ..UdpOptions::default() };
+            let (socket, _) = driver.bind(address, &options)?;
+            // Reports come to the same port, or to that of another track.
+            udp.register_socket(socket, Arriving { sender: Sender::Pusher(key), track, is_media: true });
+        }
+        Ok(())
+    }
+
+    fn keys(&self) -> impl Iterator<Item = PusherKey> + use<> {
+        (0..self.slots.len() as u32).map(PusherKey)
+    }
+
+    fn get_mut(&mut self, key: PusherKey) -> Option<&mut Pusher> {
+        self.slots.get_mut(key.0 as usize)
+    }
+}
+
+impl Pusher {
+    fn new(spec: Arc<PusherSpec>) -> Pusher {
+        Pusher {
+            offer: Offer::new(spec.path.clone(), None),
+            inflow: Inflow::default(),
+            numbers: Numbers::default(),
+            sources: spec.tracks.iter().map(|_| Source::default()).collect(),
+            reports: Reports::default(),
+            heard: None,
+            strangers: 0,
+            wake_at: None,
+            spec,
+        }
+    }
+}
