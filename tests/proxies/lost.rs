@@ -151,14 +151,17 @@ fn a_source_with_other_tracks_ends_the_viewers_of_those_before(backend: Backend)
     assert_eq!(viewer.tracks[1].media.payload_type, 0);
 }
 
-/// Pulls what is not there for some seconds; how many attempts the log tells of.
+/// Waits while a proxy tries what is not there; how many attempts the log tells of, each in one line.
 fn attempts(server: &Server, time: Duration) -> usize {
-    let before = server.log().lines().count();
+    let counts = || {
+        let log = server.log();
+        (log.matches("path=gate/cam").count(), log.matches("source not available").count())
+    };
+    let before = counts();
     thread::sleep(time);
-    let attempts = lines(server, "source not available");
-    let others = server.log().lines().count() - before;
-    assert!(others <= attempts + 3, "{attempts} attempts and {others} lines");
-    attempts
+    let after = counts();
+    assert_eq!(after.0 - before.0, after.1 - before.1, "{}", server.log());
+    after.1
 }
 
 fn a_source_that_refuses_connections_costs_a_line_per_attempt(backend: Backend) {

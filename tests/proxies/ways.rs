@@ -60,6 +60,23 @@ fn a_source_that_offers_no_way_is_told_of(backend: Backend) {
     assert!(answer.text().contains("no transfer"), "{}", answer.text());
 }
 
+fn a_way_that_was_refused_with_all_others_is_asked_for_again(backend: Backend) {
+    for transfer in ["TCP", "UDP"] {
+        // At first it is busy; then it has the way that is configured, and no other.
+        let camera = Camera::start(Script::answering(move |request| {
+            let is_busy = request.connection == 0;
+            match request.method == "SETUP" && (is_busy || is_tcp(request) != (transfer == "TCP")) {
+                true => Reply::With(461, String::new()),
+                false => Reply::Usual,
+            }
+        }));
+        let server = of(backend, &camera, &[("transfer", transfer), ("ondemand", "0")]);
+        camera.wait_for("PLAY", 1, PATIENCE);
+        see(&mut watch(&server, Over::Tcp), 3);
+        assert_eq!(camera.asked("PLAY")[0].connection, 1, "{transfer}: the next attempt");
+    }
+}
+
 fn packets_may_precede_the_answer_to_play(backend: Backend) {
     for transfer in ["TCP", "UDP"] {
         let camera = Camera::start(Script { is_early: true, ..Script::default() });
@@ -195,6 +212,7 @@ on_both_backends!(
     datagrams_that_do_not_arrive_are_asked_for_over_tcp,
     what_a_source_refuses_is_asked_for_another_way,
     a_source_that_offers_no_way_is_told_of,
+    a_way_that_was_refused_with_all_others_is_asked_for_again,
     packets_may_precede_the_answer_to_play,
     a_session_is_kept_alive_in_good_time_by_what_the_source_knows,
     a_source_that_does_not_know_what_it_offers_is_asked_otherwise,

@@ -35,14 +35,14 @@ def file(path):
     )
 
 
-def factory(launch, shared, lower):
+def factory(launch, shared, lower, port):
     made = GstRtspServer.RTSPMediaFactory()
     made.set_launch(launch)
     made.set_shared(shared)
     made.set_protocols(lower)
     if lower & LOWER["mcast"]:
         pool = GstRtspServer.RTSPAddressPool()
-        pool.add_range("239.7.7.1", "239.7.7.9", 5000, 5020, 1)
+        pool.add_range("239.7.7.1", "239.7.7.9", port, port + 20, 1)
         made.set_address_pool(pool)
     return made
 
@@ -66,22 +66,23 @@ def permit(made):
     made.set_permissions(permissions)
 
 
-def main(address, port, path, lower="all", scheme=None, user=None, password=None):
+def main(address, service, path, lower="all", scheme=None, user=None, password=None):
     Gst.init(None)
     server = GstRtspServer.RTSPServer()
     server.set_address(address)
-    server.set_service(port)
+    server.set_service(service)
     allowed = LOWER.get(lower, LOWER["tcp"] | LOWER["udp"])
     mounts = server.get_mount_points()
-    for name, launch, shared in (("/file", file(path), False), ("/live", LIVE, True)):
-        made = factory(launch, shared, allowed)
+    # Group ports of their own: a client that has vanished may still hold one, and they are bound to any address.
+    for name, launch, shared, port in (("/file", file(path), False, 5000), ("/live", LIVE, True, 5100)):
+        made = factory(launch, shared, allowed, port)
         if scheme:
             permit(made)
         mounts.add_factory(name, made)
     if scheme:
         lock(server, scheme, user, password)
     if server.attach(None) == 0:
-        sys.exit(f"port {port} cannot be had")
+        sys.exit(f"port {service} cannot be had")
     print("ready", flush=True)
     GLib.MainLoop().run()
 

@@ -268,15 +268,19 @@ impl Shard {
     /// Goes on another way, or ends the attempt when there is none.
     fn change_transfer(&mut self, proxy: &mut Proxy, tried: Transfer, why: &str) {
         let now = self.now;
+        let configured = proxy.spec.transfer;
         let next = match tried {
-            Transfer::Udp | Transfer::Multicast => Transfer::Tcp,
+            Transfer::Tcp if configured == Transfer::Tcp => Some(Transfer::Udp),
             // What is configured was tried before.
-            Transfer::Tcp if proxy.spec.transfer == Transfer::Tcp => Transfer::Udp,
-            Transfer::Tcp => return self.lose_source(proxy, "the source offers no transfer that works"),
+            Transfer::Tcp => None,
+            Transfer::Udp if configured == Transfer::Tcp => None,
+            Transfer::Udp | Transfer::Multicast => Some(Transfer::Tcp),
         };
-        if tried == Transfer::Udp && proxy.spec.transfer == Transfer::Tcp {
+        let Some(next) = next else {
+            // Later it may be otherwise.
+            proxy.transfer = configured;
             return self.lose_source(proxy, "the source offers no transfer that works");
-        }
+        };
         tracing::warn!(path = %proxy.spec.path, ?tried, ?next, why, "source is asked for another transfer");
         proxy.transfer = next;
         if let Some(run) = proxy.run() {
