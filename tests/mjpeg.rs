@@ -53,13 +53,13 @@ impl Drop for Camera {
 }
 
 /// Some JPEG files: the folder, and what they hold in the order of their names.
-fn pictures() -> &'static (PathBuf, Vec<Vec<u8>>) {
+pub(crate) fn pictures() -> &'static (PathBuf, Vec<Vec<u8>>) {
     static PICTURES: OnceLock<(PathBuf, Vec<Vec<u8>>)> = OnceLock::new();
     PICTURES.get_or_init(|| {
         let folder = scratch("mjpeg");
         let made = Command::new("ffmpeg")
             .args(["-v", "error", "-y", "-f", "lavfi", "-i", "testsrc2=size=640x480:rate=10:duration=0.5"])
-            .args(["-q:v", "3", "-pix_fmt", "yuvj420p"])
+            .args(["-q:v", "3", "-pix_fmt", "yuvj420p", "-huffman", "default"])
             .arg(folder.join("%d.jpg"))
             .status()
             .expect("ffmpeg is installed");

@@ -2,8 +2,10 @@
 
 mod described;
 mod lost;
+mod motion_jpeg;
 mod passwords;
 mod servers;
+mod tls;
 mod wanted;
 mod ways;
 

@@ -50,6 +50,7 @@ pub(crate) struct Builder {
     settings: Vec<(String, String)>,
     shards: u16,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     raw: String,
     lifetime: Duration,
     is_unprivileged: bool,
@@ -81,6 +82,7 @@ impl Server {
             settings: Vec::new(),
             shards: 2,
             arguments: Vec::new(),
+            environment: Vec::new(),
             raw: String::new(),
             lifetime: Duration::from_secs(60),
             is_unprivileged: false,
@@ -202,6 +204,12 @@ impl Builder {
         self
     }
 
+    /// Sets a variable of the environment.
+    pub(crate) fn environment(mut self, name: &str, value: &str) -> Builder {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
     /// Adds an argument of the command line.
     pub(crate) fn argument(mut self, argument: &str) -> Builder {
         self.arguments.push(argument.into());
@@ -271,6 +279,7 @@ impl Builder {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rtspserver"));
         command.args(["serve", "-c"]).arg(&file).args(["--backend", self.backend.name()]);
         command.args(["--shards", &self.shards.to_string()]);
+        command.envs(self.environment.clone());
         command.args(&self.arguments).current_dir(&folder).env_remove("RUST_LOG");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if self.is_unprivileged && is_root() {

@@ -2,6 +2,7 @@
 
 pub(crate) mod camera;
 pub(crate) mod digest;
+pub(crate) mod door;
 pub(crate) mod gstreamer;
 pub(crate) mod network;
 pub(crate) mod sending;

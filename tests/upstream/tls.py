@@ -1,4 +1,5 @@
-"""A door with TLS before a server without: tls.py PORT TARGET_PORT CERT KEY. Says "ready" when it listens."""
+"""A door with TLS before a server without: tls.py PORT TARGET_PORT CERT KEY. Says "ready PORT" when it listens; port 0
+is any that is free."""
 
 import socket
 import ssl
@@ -35,7 +36,7 @@ def main():
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
     listener = socket.create_server(("127.0.0.1", port))
-    print("ready", flush=True)
+    print("ready", listener.getsockname()[1], flush=True)
     while True:
         raw, _ = listener.accept()
         threading.Thread(target=serve, args=(raw, context, target), daemon=True).start()

@@ -137,7 +137,12 @@ impl Puller {
 pub(super) struct Pictures {
     packetizer: Packetizer,
     began: Time,
+    /// Time of the latest picture, in ticks of the RTP clock.
+    latest: Option<i64>,
 }
+
+/// How far pictures are apart that come together, in ticks of the RTP clock: players take one time for one picture.
+const TOGETHER: i64 = 900;
 
 impl fmt::Debug for Pictures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -156,13 +161,15 @@ impl Pictures {
         let track = Pictures::track();
         let payload_type = track.payload_type;
         let numbering = Numbering { ssrc, payload_type, sequence: 0, timestamp: 0 };
-        Pictures { packetizer: Packetizer::new(&track, 0, numbering, mtu_bytes), began: now }
+        Pictures { packetizer: Packetizer::new(&track, 0, numbering, mtu_bytes), began: now, latest: None }
     }
 
     /// Passes on one picture, which is of the present: HTTP says nothing of time. An error when RTP cannot carry it.
     pub fn pass(&mut self, now: Time, picture: Bytes, relay: &mut Relay) -> Result<(), PacketizeError> {
         let clock_rate = Pictures::track().clock_rate;
-        let pts = MediaTime(now.since(self.began).as_nanos() as i64).to_ticks(clock_rate);
+        let arrival = MediaTime(now.since(self.began).as_nanos() as i64).to_ticks(clock_rate);
+        let pts = self.latest.map_or(arrival, |latest| arrival.max(latest + TOGETHER));
+        self.latest = Some(pts);
         let frame = Frame { track: 0, pts, dts: pts, duration: 0, keyframe: true, payload: picture };
         let Some(batch) = self.packetizer.packetize(&frame)? else { return Ok(()) };
         for packet in batch.packets() {
