@@ -73,13 +73,15 @@ pub(crate) struct Client {
     cseq: u32,
     /// Sent with every request once it is set.
     pub(crate) session: Option<String>,
+    /// The value of `Require` of every request.
+    pub(crate) require: Option<&'static str>,
 }
 
 impl Client {
     pub(crate) fn connect(server: SocketAddr) -> Client {
         let stream = TcpStream::connect_timeout(&server, PATIENCE).expect("the server accepts connections");
         stream.set_nodelay(true).unwrap();
-        Client { stream, pending: Vec::new(), frames: VecDeque::new(), cseq: 0, session: None }
+        Client { stream, pending: Vec::new(), frames: VecDeque::new(), cseq: 0, session: None, require: None }
     }
 
     /// Sends bytes as they are.
@@ -102,6 +104,9 @@ impl Client {
         let mut text = format!("{method} {url} RTSP/1.0\r\nCSeq: {}\r\n", self.cseq);
         if let Some(session) = &self.session {
             text += &format!("Session: {session}\r\n");
+        }
+        if let Some(tag) = self.require {
+            text += &format!("Require: {tag}\r\n");
         }
         for (name, value) in headers {
             text += &format!("{name}: {value}\r\n");

@@ -28,3 +28,4 @@ mod sessions;
 mod setup;
 mod simulation;
 mod stalls;
+mod talking;
