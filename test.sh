@@ -75,4 +75,15 @@ say "building"
 # Without the benches: their rivals need more to be built, and they have no tests.
 cargo build --workspace --exclude ringcaster-benches --bins --tests --quiet
 say "testing, $RUST_TEST_THREADS at once"
-exec cargo test --workspace --exclude ringcaster-benches --no-fail-fast -- "$@"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+{
+    cargo test --workspace --exclude ringcaster-benches --no-fail-fast -- "$@" 2>&1
+    printf 'exit %s\n' $?
+} | tee "$log" | grep --line-buffered -v '^exit [0-9]*$' || true
+status=$(sed -n 's/^exit \([0-9]*\)$/\1/p' "$log" | tail -n 1)
+if [ "$status" != 0 ]; then
+    say "what failed, once more"
+    sed -n '/^---- .* ----$/,/^test result: FAILED/p' "$log" | tail -n 200
+fi
+exit "$status"

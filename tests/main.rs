@@ -27,5 +27,6 @@ mod server;
 mod sessions;
 mod setup;
 mod simulation;
+mod soak;
 mod stalls;
 mod talking;

@@ -6,9 +6,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::client::Client;
-use crate::client::viewer::Over;
+use crate::client::publisher::Publisher;
+use crate::client::viewer::{BOTH, Over};
 use crate::corpus::{Audio, Recipe, Video, folder};
-use crate::judge::ffmpeg::{Scratch, Seen, see, source};
+use crate::judge::elementary::{Unit, file_nal_units};
+use crate::judge::ffmpeg::{Scratch, Seen, keep_and_see, see, source};
 use crate::judge::{self, Verdict, constant};
 use crate::server::{Backend, Server, on_both_backends, scratch};
 
@@ -59,10 +61,14 @@ fn await_stream(server: &Server, url: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Items of sound that FFmpeg keeps at its end: its payloaders never send a packet that is not full
+/// The largest packet that FFmpeg sends unless it is told otherwise.
+const PACKET_BYTES: usize = 1_500;
+
+/// Packets of sound that FFmpeg keeps at its end, and its payloaders never send a packet that is not full
 /// (`ff_rtp_send_aac`, `rtp_send_samples`).
-const KEPT_PACKETS_MAX: usize = 10;
-const KEPT_BYTES_MAX: usize = 1_500;
+fn kept_packets_max(packet_bytes: usize) -> usize {
+    packet_bytes / 150
+}
 
 /// Judges again what failed over UDP: programs that a busy machine holds up lose datagrams.
 fn once_more(over: Over, judge: impl Fn() -> Verdict) -> Verdict {
@@ -77,7 +83,7 @@ fn once_more(over: Over, judge: impl Fn() -> Verdict) -> Verdict {
 }
 
 /// Watches `url` and compares what comes with the rest of the file, from some keyframe on.
-fn watch(url: &str, over: Over, recipe: &'static Recipe) -> Verdict {
+fn watch(url: &str, over: Over, packet_bytes: usize, recipe: &'static Recipe) -> Verdict {
     let folder = Scratch(scratch("published"));
     let heard = folder.file("sound");
     let mut input = vec!["-copyts", "-rtsp_transport", over.name(), "-buffer_size", "4000000", "-i", url];
@@ -89,7 +95,8 @@ fn watch(url: &str, over: Over, recipe: &'static Recipe) -> Verdict {
     let played = see(&input, recipe, Duration::from_secs(25))?;
     let source = source(recipe);
     let pictures = rest_of("pictures", &source.pictures.sums, &played.pictures.sums, 0)?;
-    let sound = rest_of("packets of sound", &source.packets.sums, &played.packets.sums, KEPT_PACKETS_MAX)?;
+    let kept = kept_packets_max(packet_bytes);
+    let sound = rest_of("packets of sound", &source.packets.sums, &played.packets.sums, kept)?;
     if is_sampled {
         let file = folder.file("file");
         let path = recipe.path();
@@ -97,9 +104,9 @@ fn watch(url: &str, over: Over, recipe: &'static Recipe) -> Verdict {
         let arguments = arguments.into_iter().chain(["-f", "data", &file]).map(str::to_owned);
         judge::run("ffmpeg", &arguments.collect::<Vec<_>>(), Duration::from_secs(20))?;
         let read = |path: &str| fs::read(path).map_err(|error| error.to_string());
-        rest_of("bytes of sound", &read(&file)?, &read(&heard)?, KEPT_BYTES_MAX)?;
+        rest_of("bytes of sound", &read(&file)?, &read(&heard)?, packet_bytes)?;
     }
-    times_alike(&source, &played, pictures, sound)
+    times_alike(&source, &played, pictures, sound, kept)
 }
 
 /// How many items of the source came before the first that was played. Of those that follow at most `kept` may be
@@ -118,14 +125,16 @@ fn rest_of<T: PartialEq>(what: &str, source: &[T], played: &[T], kept: usize) ->
 }
 
 /// Whether times differ from the file's by one constant, the same for pictures and sound.
-fn times_alike(source: &Seen, played: &Seen, pictures: usize, sound: usize) -> Verdict {
+fn times_alike(source: &Seen, played: &Seen, pictures: usize, sound: usize, unsure: usize) -> Verdict {
     // FFmpeg gives the first packet of some formats no time of its own, and guesses the times of frames that share it.
+    // A player that was there before the sound has no RTP-Info of it and learns from the first report when it was.
     let behind = |times: &[f64], from: usize| times.get(from..).unwrap_or_default().to_vec();
     let (wanted, found) = (behind(&source.pictures.times, pictures + 1), behind(&played.pictures.times, 1));
     let shown = constant("picture", &wanted, &found, 0.001)?;
-    let (wanted, found) = (behind(&source.packets.times, sound + 5), behind(&played.packets.times, 5));
+    let (wanted, found) =
+        (behind(&source.packets.times, sound + unsure), behind(&played.packets.times, unsure));
     let heard = constant("packet", &wanted, &found, 0.001)?;
-    let has_both = played.pictures.times.len() > 1 && played.packets.times.len() > 5;
+    let has_both = played.pictures.times.len() > 1 && played.packets.times.len() > unsure;
     // Lip sync: within the publisher's own rounding of its wall clock.
     if has_both && (shown - heard).abs() > 0.02 {
         return Err(format!("sound is moved by {heard:.6} s, pictures by {shown:.6} s"));
@@ -133,21 +142,30 @@ fn times_alike(source: &Seen, played: &Seen, pictures: usize, sound: usize) -> V
     Ok(())
 }
 
-fn by_ffmpeg(backend: Backend, over: Over) {
+/// How FFmpeg publishes.
+#[derive(Clone, Copy)]
+struct Manner {
+    over: Over,
+    /// The largest RTP packet; None is FFmpeg's own choice.
+    packet_bytes: Option<usize>,
+}
+
+fn by_ffmpeg(backend: Backend, Manner { over, packet_bytes }: Manner) {
     let server = Server::with(backend).setting("gop_cache", 2).lifetime(Duration::from_secs(600)).start();
     let files: Vec<_> = FILES.iter().map(|name| Recipe::named(name)).collect();
     judge::all(&files, |recipe| {
         let url = server.url(&format!("/live/{}", recipe.name));
         let file = folder().join(recipe.name);
         let arguments = format!(
-            "-v error -re -i {} -c copy -strict experimental -f rtsp -rtsp_transport {} {url}",
+            "-v error -re -i {} -c copy -strict experimental -f rtsp -rtsp_transport {} {} {url}",
             file.display(),
-            over.name()
+            over.name(),
+            packet_bytes.map_or(String::new(), |bytes| format!("-pkt_size {bytes}"))
         );
         once_more(over, || {
             let _publishing = spawn("ffmpeg", &arguments);
             await_stream(&server, &url)?;
-            watch(&url, over, recipe)
+            watch(&url, over, packet_bytes.unwrap_or(PACKET_BYTES), recipe)
         })
     });
 }
@@ -197,11 +215,78 @@ fn by_gstreamer(backend: Backend, over: Over) {
 }
 
 fn what_ffmpeg_publishes_over_udp_comes_as_it_was(backend: Backend) {
-    by_ffmpeg(backend, Over::Udp);
+    by_ffmpeg(backend, Manner { over: Over::Udp, packet_bytes: None });
 }
 
 fn what_ffmpeg_publishes_over_tcp_comes_as_it_was(backend: Backend) {
-    by_ffmpeg(backend, Over::Tcp);
+    by_ffmpeg(backend, Manner { over: Over::Tcp, packet_bytes: None });
+}
+
+fn what_ffmpeg_publishes_in_packets_that_no_datagram_holds_comes_as_it_was(backend: Backend) {
+    by_ffmpeg(backend, Manner { over: Over::Tcp, packet_bytes: Some(6_000) });
+}
+
+/// A description without parameter sets: they come with the pictures.
+const PICTURES: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=camera\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+    m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\na=control:streamid=0\r\n";
+
+/// Sends one picture in packets of up to 60 kB; returns how many of them no datagram holds.
+fn send_picture(publisher: &mut Publisher, picture: &Unit) -> usize {
+    let timestamp = (picture.time * 90_000.0).round() as i64 as u32;
+    let mut packets = Vec::new();
+    for unit in &picture.pieces {
+        if unit.len() <= 60_000 {
+            packets.push(unit.clone());
+            continue;
+        }
+        let count = unit[1..].len().div_ceil(60_000);
+        for (part, body) in unit[1..].chunks(60_000).enumerate() {
+            let bits = if part == 0 { 0x80 } else { 0 } | if part + 1 == count { 0x40 } else { 0 };
+            packets.push([&[unit[0] & 0xe0 | 28, bits | unit[0] & 0x1f], body].concat());
+        }
+    }
+    for (index, packet) in packets.iter().enumerate() {
+        publisher.send(0, index + 1 == packets.len(), timestamp, packet);
+    }
+    packets.iter().filter(|packet| packet.len() > 1_472).count()
+}
+
+/// Publishes a file's pictures over TCP in packets of up to 60 kB while FFmpeg watches.
+fn judge_large(server: &Server, over: Over, recipe: &'static Recipe) -> Verdict {
+    let url = server.url("/live/large");
+    let (client, answer) = Publisher::announce(server.address(), &url, PICTURES);
+    answer.expect(200);
+    let mut publisher = Publisher::of(client, &url, Over::Tcp);
+    publisher.setup(96);
+    publisher.client.request("RECORD", &url, &[]).expect(200);
+    let pictures = file_nal_units(recipe)?;
+    let mut large = 0;
+    let played = thread::scope(|scope| {
+        let (mut player, began) = (None, Instant::now());
+        for (index, picture) in (0..).zip(&pictures) {
+            thread::sleep(Duration::from_millis(40 * index).saturating_sub(began.elapsed()));
+            large += send_picture(&mut publisher, picture);
+            player.get_or_insert_with(|| {
+                scope.spawn(|| {
+                    let input = ["-rtsp_transport", over.name(), "-buffer_size", "4000000", "-i", &url];
+                    keep_and_see(&input, Video::H264, Duration::from_secs(25))
+                })
+            });
+        }
+        publisher.client.request("TEARDOWN", &url, &[]).expect(200);
+        player.map(|player| player.join().unwrap())
+    });
+    assert!(large > 50, "{large} packets that no datagram holds");
+    let played = played.ok_or("the file has no picture")??;
+    rest_of("pictures", &source(recipe).pictures.sums, &played.pictures.sums, 0).map(|_| ())
+}
+
+fn pictures_in_packets_of_60_kb_are_played_as_they_were(backend: Backend) {
+    let server = Server::with(backend).setting("gop_cache", 2).lifetime(Duration::from_secs(120)).start();
+    for over in BOTH {
+        let verdict = once_more(over, || judge_large(&server, over, Recipe::named("h264_1080p.mp4")));
+        assert_eq!(verdict, Ok(()), "{over:?}");
+    }
 }
 
 fn what_gstreamer_publishes_over_udp_comes_as_it_was(backend: Backend) {
@@ -215,6 +300,8 @@ fn what_gstreamer_publishes_over_tcp_comes_as_it_was(backend: Backend) {
 on_both_backends!(
     what_ffmpeg_publishes_over_udp_comes_as_it_was,
     what_ffmpeg_publishes_over_tcp_comes_as_it_was,
+    what_ffmpeg_publishes_in_packets_that_no_datagram_holds_comes_as_it_was,
+    pictures_in_packets_of_60_kb_are_played_as_they_were,
     what_gstreamer_publishes_over_udp_comes_as_it_was,
     what_gstreamer_publishes_over_tcp_comes_as_it_was,
 );

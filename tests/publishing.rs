@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::Client;
 use crate::client::publisher::{Publisher, SDP};
+use crate::client::rtp::Packet;
 use crate::client::viewer::{BOTH, Over, Viewer};
 use crate::corpus::folder;
 use crate::server::{Backend, Server, on_both_backends};
@@ -72,6 +73,111 @@ fn what_is_published_comes_to_every_viewer_as_it_was_sent(backend: Backend) {
             viewer.receive_all(PATIENCE);
         }
         Client::connect(server.address()).request("DESCRIBE", &url, &[]).expect(404);
+    }
+}
+
+/// Bytes of one picture of which every one tells the picture and its place.
+fn large_unit(index: u32, size: usize) -> Vec<u8> {
+    let kind = if index.is_multiple_of(10) { 0x65 } else { 0x41 };
+    let head = [&[kind][..], &index.to_be_bytes()].concat();
+    head.into_iter().chain((0..size).map(|at| (at * 7 + at / 256 + index as usize) as u8)).collect()
+}
+
+/// What comes before a picture: a viewer who begins with a keyframe begins with its parameter set.
+fn small_unit(index: u32) -> [u8; 2] {
+    [if index.is_multiple_of(10) { 0x67 } else { 6 }, index as u8]
+}
+
+/// The unit that the fragments of a picture make.
+fn joined(fragments: &[Packet]) -> Vec<u8> {
+    let (first, last) = (&fragments[0].payload, fragments[fragments.len() - 1].payload[1]);
+    assert_eq!((first[0] & 0x1f, first[1] & 0xc0, last & 0xc0), (28, 0x80, 0x40));
+    let body = fragments.iter().flat_map(|packet| &packet.payload[2..]);
+    [first[0] & 0xe0 | first[1] & 0x1f].iter().chain(body).copied().collect()
+}
+
+fn packets_that_no_datagram_holds_come_to_every_viewer_in_pieces(backend: Backend) {
+    const PICTURES: u32 = 30;
+    const SAMPLES: u32 = 2_400;
+    let server = Server::with(backend).setting("gop_cache", 2).start();
+    let mut publisher = Publisher::start(server.address(), &server.url(PATH), Over::Tcp);
+    let units: Vec<_> =
+        (0..PICTURES).map(|index| large_unit(index, 8_000 + 1_790 * index as usize)).collect();
+    let sound: Vec<u8> = (0..4 * SAMPLES).map(|at| (at / 7) as u8).collect();
+    let mut viewers = Vec::new();
+    for (index, unit) in (0..).zip(&units) {
+        publisher.send(0, false, 3_600 * index, &small_unit(index));
+        publisher.send(0, true, 3_600 * index, unit);
+        if index % 8 == 0 {
+            let samples = sound.chunks(SAMPLES as usize).nth(index as usize / 8).unwrap();
+            publisher.send(1, false, SAMPLES * (index / 8), samples);
+        }
+        if index == 0 {
+            viewers.extend(BOTH.map(|over| watch(&server, over)));
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    for viewer in &mut viewers {
+        let heard =
+            |viewer: &Viewer| viewer.tracks[1].packets.iter().map(|packet| packet.payload.len()).sum();
+        assert!(viewer.receive_until(PATIENCE, |viewer| {
+            let is_seen =
+                viewer.tracks[0].packets.iter().filter(|packet| packet.marker).count() >= units.len();
+            is_seen && sound.len() <= heard(viewer)
+        }));
+        let [video, audio] = &viewer.tracks[..] else { panic!("two tracks") };
+        assert_eq!((video.gaps(), audio.gaps()), (vec![], vec![]));
+        let first = video.packets[0].timestamp;
+        for (index, (seen, sent)) in (0..).zip(video.units().iter().zip(&units)) {
+            let (small, fragments) = seen.split_first().unwrap();
+            assert_eq!(small.payload, small_unit(index), "what a datagram holds stays as it was");
+            assert_eq!(small.timestamp.wrapping_sub(first), 3_600 * index);
+            assert_eq!(joined(fragments), *sent);
+            let (last, others) = fragments.split_last().unwrap();
+            assert!(last.marker && others.iter().all(|packet| !packet.marker));
+            assert!(others.iter().all(|packet| packet.payload.len() == 1_400 - 12));
+        }
+        let mut done = 0;
+        for packet in &audio.packets {
+            assert_eq!(packet.timestamp.wrapping_sub(audio.packets[0].timestamp), done as u32);
+            assert_eq!(packet.payload.len(), SAMPLES as usize / 2);
+            assert_eq!(packet.payload, sound[done..done + packet.payload.len()]);
+            done += packet.payload.len();
+        }
+    }
+}
+
+fn beyond_the_cache_a_viewer_starts_at_the_next_keyframe(backend: Backend) {
+    for is_watched in [false, true] {
+        let server = Server::with(backend).setting("gop_cache_s", 1).setting("shards", 1).start();
+        let mut publisher = Publisher::start(server.address(), &server.url(PATH), Over::Tcp);
+        publisher.picture(0, true);
+        // Where somebody watches, the shard has a past of the stream, else only its owner.
+        let mut early = is_watched.then(|| watch(&server, Over::Tcp));
+        for index in 1..30 {
+            publisher.picture(index, false);
+        }
+        // Pictures of 40 ms: three seconds are 75.
+        thread::sleep(Duration::from_millis(1_200));
+        for index in 30..40 {
+            publisher.picture(index, false);
+        }
+        thread::sleep(Duration::from_millis(200));
+        let mut viewers = BOTH.map(|over| watch(&server, over));
+        for index in 40..85 {
+            publisher.picture(index, index == 75);
+        }
+        for viewer in &mut viewers {
+            assert!(viewer.receive_until(PATIENCE, has_pictures(10)), "{:?}", pictures(viewer));
+            assert_eq!(pictures(viewer), (75..85).collect::<Vec<_>>());
+            assert_eq!(viewer.tracks[0].gaps(), []);
+        }
+        if let Some(early) = &mut early {
+            assert!(early.receive_until(PATIENCE, |viewer| pictures(viewer).contains(&84)));
+            let seen = pictures(early);
+            assert!([0, 75].contains(&seen[0]), "it starts at a keyframe: {seen:?}");
+            assert_eq!(seen, (seen[0]..85).collect::<Vec<_>>(), "who watches goes on");
+        }
     }
 }
 
@@ -331,6 +437,8 @@ on_both_backends!(
     a_viewer_who_comes_late_starts_at_the_latest_keyframe,
     a_viewer_who_catches_up_is_live_after_a_quarter_of_a_second,
     without_a_cache_a_viewer_starts_at_the_next_keyframe,
+    beyond_the_cache_a_viewer_starts_at_the_next_keyframe,
+    packets_that_no_datagram_holds_come_to_every_viewer_in_pieces,
     a_publisher_that_comes_back_goes_on_with_its_viewers,
     viewers_get_bye_when_a_publisher_stays_away,
     another_publisher_takes_a_path_as_on_republish_says,

@@ -156,6 +156,7 @@ impl Drop for Server {
             eprintln!("---- log of the server on port {}{note}\n{}----", self.port, self.log());
         }
         let _ = fs::remove_dir_all(&self.folder);
+        HELD.lock().unwrap().retain(|(port, _)| *port != self.port);
     }
 }
 
@@ -276,7 +277,7 @@ impl Builder {
             ("log_level", "1".into()),
             ("media_dir", media.display().to_string()),
             ("udp_port_min", (self.port + 4).to_string()),
-            ("udp_port_max", (self.port + PORTS_PER_SERVER - 1).to_string()),
+            ("udp_port_max", (self.port + PORTS_PER_SERVER - 2).to_string()),
         ];
         let mut xml = String::from("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<config>\n");
         for (name, value) in defaults.iter().filter(|(name, _)| !self.settings.iter().any(|s| s.0 == *name)) {
@@ -309,7 +310,11 @@ fn is_root() -> bool {
 /// Ports that one server has for itself: RTSP, room for other doors, then UDP.
 const PORTS_PER_SERVER: u16 = 40;
 
-/// The first of a block of ports that nobody else of this run uses; below the kernel's own range for clients.
+/// The last port of every block in use is listened on here, so that no other run of the tests takes the block: two
+/// servers could share its ports without a word.
+static HELD: Mutex<Vec<(u16, TcpListener)>> = Mutex::new(Vec::new());
+
+/// The first of a block of ports that nobody else uses; below the kernel's own range for clients.
 pub(crate) fn free_ports() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     const FIRST: u32 = 10_000;
@@ -318,7 +323,11 @@ pub(crate) fn free_ports() -> u16 {
     for _ in 0..BLOCKS {
         let block = offset.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % BLOCKS;
         let port = (FIRST + block * u32::from(PORTS_PER_SERVER)) as u16;
+        let Ok(guard) = TcpListener::bind((Ipv4Addr::LOCALHOST, port + PORTS_PER_SERVER - 1)) else {
+            continue;
+        };
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            HELD.lock().unwrap().push((port, guard));
             return port;
         }
     }

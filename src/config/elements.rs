@@ -1,5 +1,7 @@
 //! The nodes with children: users, outputs, proxies, pushers, the backchannel.
 
+use proto::client::Url;
+
 use super::codec::{AudioCodec, Choice, SAMPLE_RATES, VideoCodec};
 use super::node::{Node, Report, Wanted};
 use super::output::{AudioOutput, Output, VideoOutput};
@@ -54,7 +56,7 @@ pub(super) fn proxy(node: &Node<'_>, report: &mut Report) -> Option<Proxy> {
         return None;
     }
     let suffix = suffix(node, report);
-    let url = node.value("url", SOURCE, |text| values::url(text, &SOURCE_SCHEMES), report);
+    let url = node.value("url", SOURCE, source_url, report);
     let transfer = node.value("transfer", TRANSFER, transfer, report).unwrap_or_default();
     let ondemand = node.value("ondemand", SWITCH, values::switch, report).unwrap_or(true);
     let verify = node.value("verify", SWITCH, values::switch, report).unwrap_or(false);
@@ -257,6 +259,11 @@ fn choice<C>(text: &str, parse: impl Fn(&str) -> Option<C>) -> Option<Choice<C>>
         return Some(Choice::Drop);
     }
     parse(text).map(Choice::As)
+}
+
+fn source_url(text: &str) -> Option<String> {
+    let is_fetched = Url::parse(text).is_ok() || Url::parse_http(text).is_ok();
+    values::url(text, &SOURCE_SCHEMES).filter(|_| is_fetched)
 }
 
 fn transfer(text: &str) -> Option<Transfer> {

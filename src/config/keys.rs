@@ -293,6 +293,20 @@ const SESSIONS: &[Key] = &[
         },
     },
     Key {
+        name: "gop_cache_s",
+        noun: "a time in seconds",
+        allowed: "1 to 300",
+        set: |s, v| put(&mut s.gop_cache_s, values::number(v, 1, 300)),
+        show: |s| s.gop_cache_s.to_string(),
+    },
+    Key {
+        name: "gop_cache_mb",
+        noun: "a size in MiB",
+        allowed: "1 to 1024",
+        set: |s, v| put(&mut s.gop_cache_mb, values::number(v, 1, 1024)),
+        show: |s| s.gop_cache_mb.to_string(),
+    },
+    Key {
         name: "slow_reader_ms",
         noun: "a time in milliseconds",
         allowed: "100 to 60000",

@@ -83,8 +83,6 @@ const ELEMENTS: &[&str] = &[
     "ban_after",
     "ban_s",
     "deny",
-    "gop_cache_mb",
-    "gop_cache_s",
     "http_notify/notify_fail",
     "http_notify/notify_timeout_ms",
     "hwaccel",

@@ -73,6 +73,10 @@ pub struct Settings {
     pub max_sessions_per_ip: u32,
     /// `gop_cache`: how a new viewer of a live stream starts.
     pub gop_cache: GopCache,
+    /// `gop_cache_s`: age in seconds of the oldest keyframe that a new viewer starts at.
+    pub gop_cache_s: u32,
+    /// `gop_cache_mb`: bound of the memory that holds a live stream's past, in MiB.
+    pub gop_cache_mb: u32,
     /// `slow_reader_ms`: age at which what a slow viewer has not taken is dropped.
     pub slow_reader_ms: u32,
     /// `publish`: who may publish streams by ANNOUNCE and RECORD.
@@ -405,6 +409,8 @@ impl Default for Settings {
             max_sessions: 20_000,
             max_sessions_per_ip: 0,
             gop_cache: GopCache::CatchUp,
+            gop_cache_s: 15,
+            gop_cache_mb: 16,
             slow_reader_ms: 2_000,
             publish: Publish::On,
             on_republish: OnRepublish::Stale,

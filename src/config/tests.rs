@@ -117,6 +117,8 @@ fn a_wrong_value_is_refused_with_its_place_and_what_is_allowed() {
             "3",
             "a way to start; allowed: 0 (next keyframe), 1 (cached keyframe, catching up), 2 (cached keyframe, true times)",
         ),
+        ("gop_cache_s", "0", "a time in seconds; allowed: 1 to 300"),
+        ("gop_cache_mb", "2048", "a size in MiB; allowed: 1 to 1024"),
         ("on_play", "ftp://a/b", "a URL; allowed: http:// or https:// and a host"),
         ("notify_method", "PUT", "a method; allowed: POST, GET"),
     ];
@@ -348,6 +350,8 @@ fn values_are_understood_in_any_case_and_with_spaces_around() {
     assert_eq!(settings.outputs[1].audio, AudioOutput::default());
     assert_eq!(settings_of("<loop_nums>0</loop_nums>").loops, Loops::Times(1));
     assert_eq!(settings_of("<gop_cache>2</gop_cache>").gop_cache, GopCache::TrueTimes);
+    let settings = settings_of("<gop_cache_s>3</gop_cache_s><gop_cache_mb>5</gop_cache_mb>");
+    assert_eq!((settings.gop_cache_s, settings.gop_cache_mb), (3, 5));
 }
 
 #[test]

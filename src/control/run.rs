@@ -24,7 +24,10 @@ use crate::media::pool::{self, Pool, PoolSettings};
 use crate::shard::limits::Limits;
 use crate::shard::proxy::ProxySpec;
 use crate::shard::settings::{MayPublish, Settings as ShardSettings};
+use crate::stream::refragment::PacketSizes;
 use crate::stream::registry::OnRepublish;
+use crate::stream::relay::LiveLimits;
+use crate::stream::window::WindowLimits;
 
 /// Files whose URLs are printed at start.
 const FILES_LISTED_MAX: usize = 20;
@@ -72,7 +75,8 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
     let count = settings.shards.unwrap_or_else(shards_by_default);
     let proxies = proxies::proxies(&settings, count);
     let reserved = proxies::reserved(&proxies);
-    let streams = Streams::start(sources(&settings), mtu_bytes, on_republish(&settings), reserved);
+    let (cache, republish) = (cache_limits(&settings), on_republish(&settings));
+    let streams = Streams::start(sources(&settings), mtu_bytes, cache, republish, reserved);
     let common = Common {
         backend,
         settings: Arc::new(shard_settings(&settings, listen.clone(), proxies)),
@@ -175,6 +179,7 @@ fn shard_settings(
     listen: Vec<SocketAddr>,
     proxies: Vec<Arc<ProxySpec>>,
 ) -> ShardSettings {
+    let has_ipv6 = listen.iter().any(|address| address.is_ipv6() && !address.ip().is_loopback());
     ShardSettings {
         listen,
         session_timeout: Duration::from_secs(settings.session_timeout_s.into()),
@@ -190,6 +195,10 @@ fn shard_settings(
             NonZero::new(settings.max_sessions_per_ip).map(NonZero::get),
         )),
         gop_cache: settings.gop_cache,
+        live: LiveLimits {
+            packets: PacketSizes::new(settings.mtu.into(), has_ipv6),
+            cache: cache_limits(settings),
+        },
         may_publish: match settings.publish {
             Publish::Off => MayPublish::Nobody,
             Publish::Local => MayPublish::Local,
@@ -205,6 +214,14 @@ fn shard_settings(
         mtu_bytes: usize::from(settings.mtu),
         proxies,
         shutdown: Duration::from_secs(settings.shutdown_s.into()),
+    }
+}
+
+fn cache_limits(settings: &Settings) -> WindowLimits {
+    WindowLimits {
+        age: Duration::from_secs(settings.gop_cache_s.into()),
+        bytes: settings.gop_cache_mb as usize * 1024 * 1024,
+        lag: Duration::from_millis(settings.slow_reader_ms.into()),
     }
 }
 

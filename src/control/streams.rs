@@ -17,6 +17,7 @@ use crate::stream::catalog::{
 };
 use crate::stream::publish::Publisher;
 use crate::stream::registry::{OnRepublish, Registry};
+use crate::stream::window::WindowLimits;
 
 /// How long a source runs on with nobody watching.
 const LINGER: Duration = Duration::from_secs(5);
@@ -62,6 +63,7 @@ impl Streams {
     pub fn start(
         sources: HashMap<String, MakeSource>,
         mtu_bytes: usize,
+        cache: WindowLimits,
         on_republish: OnRepublish,
         reserved: Vec<Reserved>,
     ) -> std::io::Result<Streams> {
@@ -74,6 +76,7 @@ impl Streams {
             registry: Registry::new(on_republish, reserved),
             questions: questions.clone(),
             mtu_bytes,
+            cache,
         };
         thread::Builder::new().name("streams".into()).spawn(move || owner.run(&received))?;
         Ok(Streams { paths, questions })
@@ -120,6 +123,7 @@ struct Owner {
     registry: Registry,
     questions: Sender<Question>,
     mtu_bytes: usize,
+    cache: WindowLimits,
 }
 
 struct Running {
@@ -179,7 +183,8 @@ impl Owner {
         let Some(make) = self.sources.get(&**path) else { return false };
         let (commands, received) = unbounded();
         let id = next_id();
-        let live = Live { id, path: path.clone(), received, mtu_bytes: self.mtu_bytes };
+        let (mtu_bytes, cache) = (self.mtu_bytes, self.cache);
+        let live = Live { id, path: path.clone(), received, mtu_bytes, cache };
         let (source, questions) = (make(), self.questions.clone());
         let spawned = thread::Builder::new().name(format!("source {path}")).spawn(move || {
             // A source that panics has said so; its viewers and those who come later must not wait for it.
@@ -208,6 +213,7 @@ struct Live {
     path: Arc<str>,
     received: Receiver<Command>,
     mtu_bytes: usize,
+    cache: WindowLimits,
 }
 
 impl Live {
@@ -222,8 +228,9 @@ impl Live {
             }
         };
         let origin = NtpTime::from_unix(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
+        let random = &mut rand::rng();
         let mut publisher =
-            Publisher::new(self.id, &self.path, tracks, origin, self.mtu_bytes, &mut rand::rng());
+            Publisher::new(self.id, &self.path, tracks, origin, self.mtu_bytes, self.cache, random);
         tracing::info!(path = %self.path, "source started");
         let mut idle_since = Instant::now();
         let result = source.run(&mut |frame| {
@@ -292,16 +299,15 @@ mod tests {
         }
     }
 
+    fn camera(make: MakeSource) -> Streams {
+        let sources = HashMap::from([("camera".to_owned(), make)]);
+        Streams::start(sources, 1_400, WindowLimits::default(), OnRepublish::Stale, Vec::new()).unwrap()
+    }
+
     #[test]
     fn every_subscriber_of_a_source_that_fails_is_answered() {
         let make: MakeSource = Box::new(|| Box::new(Broken { panics: false }));
-        let streams = Streams::start(
-            HashMap::from([("camera".to_owned(), make)]),
-            1_400,
-            OnRepublish::Stale,
-            Vec::new(),
-        )
-        .unwrap();
+        let streams = camera(make);
         let (sender, notices) = unbounded();
         const ASKED: u16 = 200;
         for shard in 0..ASKED {
@@ -321,13 +327,7 @@ mod tests {
         static STARTS: AtomicU64 = AtomicU64::new(0);
         let make: MakeSource =
             Box::new(|| Box::new(Broken { panics: STARTS.fetch_add(1, Ordering::Relaxed) == 0 }));
-        let streams = Streams::start(
-            HashMap::from([("camera".to_owned(), make)]),
-            1_400,
-            OnRepublish::Stale,
-            Vec::new(),
-        )
-        .unwrap();
+        let streams = camera(make);
         let (sender, notices) = unbounded();
         let deliver = Arc::new(move |notice| sender.send(notice).is_ok());
         streams.subscribe(&"camera".into(), Subscriber { shard: 0, deliver });

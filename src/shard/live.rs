@@ -94,6 +94,7 @@ impl LiveStreams {
         now: Time,
         path: &Arc<str>,
         answer: Result<Snapshot, StreamError>,
+        limits: WindowLimits,
     ) -> (Vec<Conn>, Result<Arc<Description>, StreamError>) {
         let waiting = match self.by_path.remove(path) {
             Some(Entry::Asked(waiting)) => waiting,
@@ -106,7 +107,7 @@ impl LiveStreams {
         let description = snapshot.description;
         let mut stream = LiveStream {
             description: description.clone(),
-            window: Window::new(WindowLimits::default()),
+            window: Window::new(limits),
             viewers: Vec::new(),
             clocks: description.timestamp_base.iter().map(|base| (*base, MediaTime::ZERO)).collect(),
             finished: None,
@@ -114,8 +115,11 @@ impl LiveStreams {
             sessions: 0,
             idle_since: Some(now),
         };
+        let newest = snapshot.batches.iter().map(|batch| batch.meta().dts).max().unwrap_or_default();
         for batch in snapshot.batches {
-            stream.push(now, batch);
+            // When it would have come, had the stream been received here.
+            let arrival = now - newest.since(batch.meta().dts);
+            stream.push(arrival, batch);
         }
         self.by_path.insert(path.clone(), Entry::Running(description.id));
         self.streams.insert(description.id, stream);
@@ -254,7 +258,8 @@ mod tests {
             let idle = live.take_idle(at(seconds), Duration::from_secs(10));
             idle.iter().map(|description| description.id).collect()
         };
-        let _ = live.subscribed(at(0), &"test".into(), Ok(Snapshot { description, batches: Vec::new() }));
+        let snapshot = Snapshot { description, batches: Vec::new() };
+        let _ = live.subscribed(at(0), &"test".into(), Ok(snapshot), WindowLimits::default());
         live.begin(7);
         assert_eq!(idle(&mut live, 100), [0; 0]);
         live.join(7, session);

@@ -189,8 +189,8 @@ impl Shard {
 
     pub(super) fn new_relay(&mut self, stream: StreamId, path: &str, tracks: Vec<Track>) -> Box<Relay> {
         let wall = self.ports.driver.wall();
-        let random = &mut self.ports.random;
-        Box::new(Relay::new(stream, path, tracks, self.now, wall, random))
+        let (limits, random) = (&self.settings.live, &mut self.ports.random);
+        Box::new(Relay::new(stream, path, tracks, limits, self.now, wall, random))
     }
 
     fn subscribe_to(&mut self, tenure: u64, path: Arc<str>, subscriber: Subscriber) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::limits::Limits;
 use super::proxy::ProxySpec;
 use crate::config::GopCache;
+use crate::stream::relay::LiveLimits;
 
 /// The part of the configuration that shards obey.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct Settings {
     pub limits: Arc<Limits>,
     /// How a live viewer starts.
     pub gop_cache: GopCache,
+    /// What the packets of published streams and the past of live ones keep to.
+    pub live: LiveLimits,
     /// Who may publish.
     pub may_publish: MayPublish,
     /// How long DESCRIBE of a stream waits that is starting.
@@ -70,6 +73,7 @@ impl Default for Settings {
             multicast_ttl: 16,
             limits: Arc::new(Limits::new(None, None)),
             gop_cache: GopCache::TrueTimes,
+            live: LiveLimits::default(),
             may_publish: MayPublish::Everybody,
             source_start: Duration::from_secs(5),
             source_grace: Duration::from_secs(10),

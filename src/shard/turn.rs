@@ -442,7 +442,8 @@ impl Shard {
             Message::Media(Answer::Described(ticket, answer)) => self.described(ticket, answer),
             Message::Media(Answer::Segment(ticket, answer)) => self.segment_arrived(ticket, answer),
             Message::Stream(Notice::Subscribed { path, answer }) => {
-                let (waiting, answer) = self.live.subscribed(self.now, &path, answer);
+                let (waiting, answer) =
+                    self.live.subscribed(self.now, &path, answer, self.settings.live.cache);
                 for conn in waiting {
                     self.live_answered(conn, &path, &answer);
                 }

@@ -5,24 +5,28 @@ use std::sync::Arc;
 use proto::rtp::batch::Batch;
 
 use super::catalog::{Description, Notice, ShardIndex, Snapshot, Subscriber};
-
-/// Most bytes that are kept for viewers who come between two keyframes; beyond them they wait for the next one.
-const CACHED_BYTES_MAX: usize = 16 * 1024 * 1024;
+use super::window::{WindowLimits, memory_bytes};
 
 /// A subscribed shard.
 struct Receiver {
     subscriber: Subscriber,
     /// Its inbox was full: nothing is of use to it before the next keyframe.
     awaits_keyframe: bool,
+    /// There was no past to give it: its viewers can begin nowhere before the next keyframe.
+    lacks_start: bool,
 }
 
-/// The receivers of one stream, and its past since the last keyframe.
+/// The receivers of one stream, and its past since the last keyframe. Where that goes beyond the limits it is let go,
+/// and viewers who come later wait for the next keyframe.
 pub struct Fanout {
     description: Arc<Description>,
     leading: u8,
     receivers: Vec<Receiver>,
     cached: Vec<Arc<Batch>>,
     cached_bytes: usize,
+    limits: WindowLimits,
+    /// Whether the past went beyond the limits once; that was said.
+    was_overrun: bool,
 }
 
 impl Drop for Fanout {
@@ -33,7 +37,7 @@ impl Drop for Fanout {
 
 impl Fanout {
     /// A stream without receivers and without a past.
-    pub fn new(description: Description) -> Fanout {
+    pub fn new(description: Description, limits: WindowLimits) -> Fanout {
         let leading = description.leading();
         Fanout {
             description: Arc::new(description),
@@ -41,6 +45,8 @@ impl Fanout {
             receivers: Vec::new(),
             cached: Vec::new(),
             cached_bytes: 0,
+            limits,
+            was_overrun: false,
         }
     }
 
@@ -59,6 +65,7 @@ impl Fanout {
                 tracing::warn!(stream = %self.description.path, shard, "a shard is behind; it skips to the next keyframe");
             }
             receiver.awaits_keyframe = !is_delivered;
+            receiver.lacks_start &= !(is_start && is_delivered);
         }
     }
 
@@ -67,7 +74,8 @@ impl Fanout {
         self.unsubscribe(subscriber.shard);
         let snapshot = Snapshot { description: self.description.clone(), batches: self.cached.clone() };
         (subscriber.deliver)(Notice::Subscribed { path: path.clone(), answer: Ok(snapshot) });
-        self.receivers.push(Receiver { subscriber, awaits_keyframe: false });
+        let lacks_start = self.cached.is_empty();
+        self.receivers.push(Receiver { subscriber, awaits_keyframe: false, lacks_start });
     }
 
     /// Removes a shard.
@@ -87,7 +95,7 @@ impl Fanout {
 
     /// Whether a receiver can begin nowhere before the next keyframe.
     pub fn awaits_keyframe(&self) -> bool {
-        !self.receivers.is_empty() && self.cached.is_empty()
+        self.receivers.iter().any(|receiver| receiver.lacks_start)
     }
 
     /// Whether nobody receives the stream.
@@ -113,10 +121,110 @@ impl Fanout {
         } else if self.cached.is_empty() {
             return;
         }
-        self.cached_bytes += batch.rtp().len();
+        self.cached_bytes += memory_bytes(batch);
         self.cached.push(batch.clone());
-        if self.cached_bytes > CACHED_BYTES_MAX {
-            self.cached.clear();
+        let age = batch.meta().dts.since(self.cached[0].meta().dts);
+        if self.cached_bytes > self.limits.bytes || age > self.limits.age {
+            // The list goes as well: a stream whose keyframes are far apart would keep its length.
+            self.cached = Vec::new();
+            if !std::mem::replace(&mut self.was_overrun, true) {
+                let path = &self.description.path;
+                tracing::info!(stream = %path, "its keyframes are farther apart than gop_cache_s and gop_cache_mb allow: new viewers may wait for the next one");
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use proto::rtp::batch::{BatchWriter, Meta, Numbering};
+    use proto::time::{MediaTime, NtpTime};
+
+    use super::*;
+
+    fn fanout(limits: WindowLimits) -> Fanout {
+        let description = Description {
+            id: 1,
+            path: "a".into(),
+            tracks: Vec::new(),
+            ssrc: Vec::new(),
+            timestamp_base: Vec::new(),
+            origin: NtpTime::default(),
+        };
+        Fanout::new(description, limits)
+    }
+
+    fn batch(ms: i64, size: usize, keyframe: bool) -> Arc<Batch> {
+        let numbering = Numbering { ssrc: 1, payload_type: 96, sequence: 0, timestamp: 0 };
+        let mut writer = BatchWriter::new(numbering, size);
+        writer.packet(true, &[&vec![0; size]]);
+        let time = MediaTime(ms * 1_000_000);
+        Arc::new(writer.finish(Meta { track: 0, keyframe, dts: time, pts: time }).unwrap())
+    }
+
+    /// Subscribes a shard; how many batches it gets at once.
+    fn past(fanout: &mut Fanout, shard: ShardIndex) -> usize {
+        let count = Arc::new(Mutex::new(None));
+        let deliver = {
+            let count = count.clone();
+            Arc::new(move |notice| {
+                if let Notice::Subscribed { answer: Ok(snapshot), .. } = notice {
+                    *count.lock().unwrap() = Some(snapshot.batches.len());
+                }
+                true
+            })
+        };
+        fanout.subscribe(&"a".into(), Subscriber { shard, deliver });
+        count.lock().unwrap().expect("a subscriber is answered")
+    }
+
+    #[test]
+    fn a_past_beyond_its_age_is_let_go_up_to_the_next_keyframe() {
+        let limits = WindowLimits { age: Duration::from_secs(1), ..WindowLimits::default() };
+        let mut fanout = fanout(limits);
+        for ms in (0..3_000).step_by(100) {
+            fanout.distribute(batch(ms, 100, ms == 0));
+            let expected = if ms <= 1_000 { ms / 100 + 1 } else { 0 };
+            assert_eq!(fanout.cached.len() as i64, expected);
+        }
+        assert_eq!(fanout.cached.capacity(), 0);
+        fanout.distribute(batch(3_000, 100, true));
+        fanout.distribute(batch(3_100, 100, false));
+        assert_eq!(past(&mut fanout, 0), 2);
+    }
+
+    #[test]
+    fn a_past_beyond_its_bytes_is_let_go_up_to_the_next_keyframe() {
+        let mut fanout = fanout(WindowLimits { bytes: 100_000, ..WindowLimits::default() });
+        let mut held = Vec::new();
+        for index in 0..200 {
+            let batch = batch(index, 5_000, index % 100 == 0);
+            held.push(Arc::downgrade(&batch));
+            fanout.distribute(batch);
+            let alive = held.iter().filter(|batch| batch.strong_count() > 0).count();
+            assert!(alive * 10_000 <= 100_000, "{alive} batches are held");
+            assert_eq!(alive, if index % 100 < 9 { index as usize % 100 + 1 } else { 0 });
+        }
+    }
+
+    #[test]
+    fn a_keyframe_is_asked_for_only_by_those_who_got_none() {
+        let mut fanout = fanout(WindowLimits { age: Duration::from_secs(1), ..WindowLimits::default() });
+        past(&mut fanout, 0);
+        assert!(fanout.awaits_keyframe());
+        fanout.distribute(batch(0, 100, false));
+        assert!(fanout.awaits_keyframe());
+        fanout.distribute(batch(100, 100, true));
+        assert!(!fanout.awaits_keyframe());
+        // The past has gone, and those who watch need it no more.
+        fanout.distribute(batch(2_000, 100, false));
+        assert!(!fanout.awaits_keyframe());
+        assert_eq!(past(&mut fanout, 1), 0);
+        assert!(fanout.awaits_keyframe());
+        fanout.distribute(batch(2_100, 100, true));
+        assert!(!fanout.awaits_keyframe());
     }
 }

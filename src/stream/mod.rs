@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod fanout;
 pub mod publish;
+pub mod refragment;
 pub mod registry;
 pub mod relay;
 pub mod timeline;

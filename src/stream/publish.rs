@@ -11,6 +11,7 @@ use rand::{Rng, RngExt};
 
 use super::catalog::{Description, StreamId};
 use super::fanout::Fanout;
+use super::window::WindowLimits;
 
 /// A live stream in the hands of the thread that encodes it.
 pub struct Publisher {
@@ -26,6 +27,7 @@ impl Publisher {
         tracks: Vec<Track>,
         origin: NtpTime,
         mtu_bytes: usize,
+        cache: WindowLimits,
         random: &mut impl Rng,
     ) -> Publisher {
         let numberings: Vec<_> = tracks
@@ -40,15 +42,15 @@ impl Publisher {
         let packetizers = (tracks.iter().zip(&numberings).enumerate())
             .map(|(index, (track, numbering))| Packetizer::new(track, index as u8, *numbering, mtu_bytes))
             .collect();
-        let fanout = Fanout::new(Description {
+        let description = Description {
             id,
             path: path.to_owned(),
             ssrc: numberings.iter().map(|numbering| numbering.ssrc).collect(),
             timestamp_base: numberings.iter().map(|numbering| numbering.timestamp).collect(),
             tracks,
             origin,
-        });
-        Publisher { fanout, packetizers }
+        };
+        Publisher { fanout: Fanout::new(description, cache), packetizers }
     }
 
     /// Packetizes one frame and hands it to every subscribed shard. A frame that cannot be packetized is left out

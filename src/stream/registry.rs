@@ -33,6 +33,9 @@ pub struct Registry {
     published: HashMap<Arc<str>, Published>,
     reserved: HashMap<Arc<str>, Reserved>,
     attendants: Vec<Subscriber>,
+    /// Orders for shards that do not attend yet: another one that has started sooner has viewers already. As many as
+    /// there are reserved paths, times the shards.
+    early: Vec<(ShardIndex, Notice)>,
     last_tenure: u64,
 }
 
@@ -56,6 +59,9 @@ impl Registry {
     pub fn attend(&mut self, subscriber: Subscriber) {
         for path in self.published.keys() {
             (subscriber.deliver)(Notice::Published { path: path.clone(), is_there: true });
+        }
+        for (_, notice) in self.early.extract_if(.., |(home, _)| *home == subscriber.shard) {
+            (subscriber.deliver)(notice);
         }
         self.attendants.push(subscriber);
     }
@@ -92,9 +98,9 @@ impl Registry {
     }
 
     /// Passes a subscription on to the shard that publishes the path; gives it back when none does.
-    pub fn subscribe(&self, path: &Arc<str>, subscriber: Subscriber) -> Result<(), Subscriber> {
-        if let Some(reserved) = self.reserved.get(path) {
-            self.order_home(reserved, Order::Subscribe { path: path.clone(), subscriber });
+    pub fn subscribe(&mut self, path: &Arc<str>, subscriber: Subscriber) -> Result<(), Subscriber> {
+        if let Some(reserved) = self.reserved.get(path).cloned() {
+            self.order_home(&reserved, Order::Subscribe { path: path.clone(), subscriber });
             return Ok(());
         }
         let Some(entry) = self.published.get(path) else { return Err(subscriber) };
@@ -104,18 +110,22 @@ impl Registry {
     }
 
     /// Passes the end of a subscription on.
-    pub fn unsubscribe(&self, path: &str, stream: StreamId, shard: ShardIndex) {
+    pub fn unsubscribe(&mut self, path: &str, stream: StreamId, shard: ShardIndex) {
         let order = Order::Unsubscribe { stream, shard };
-        if let Some(reserved) = self.reserved.get(path) {
-            self.order_home(reserved, order);
+        if let Some(reserved) = self.reserved.get(path).cloned() {
+            self.order_home(&reserved, order);
         } else if let Some(entry) = self.published.get(path) {
             (entry.owner.deliver)(Notice::Order { tenure: entry.grant.tenure, order });
         }
     }
 
-    fn order_home(&self, reserved: &Reserved, order: Order) {
-        if let Some(home) = self.attendants.iter().find(|attendant| attendant.shard == reserved.home) {
-            (home.deliver)(Notice::Order { tenure: reserved.tenure, order });
+    fn order_home(&mut self, reserved: &Reserved, order: Order) {
+        let notice = Notice::Order { tenure: reserved.tenure, order };
+        match self.attendants.iter().find(|attendant| attendant.shard == reserved.home) {
+            Some(home) => {
+                (home.deliver)(notice);
+            }
+            None => self.early.push((reserved.home, notice)),
         }
     }
 
@@ -271,5 +281,20 @@ mod tests {
         pulse.stop();
         registry.claim(claim(&owner, 2, 2, 8_000), || 2);
         assert!(answer(&told).unwrap().inherits);
+    }
+
+    #[test]
+    fn a_shard_that_comes_later_than_a_viewer_of_its_path_is_told() {
+        let reserved = Reserved { path: "a".into(), tenure: 9, home: 1 };
+        let mut registry = Registry::new(OnRepublish::Stale, vec![reserved]);
+        let ((first, _), (home, told)) = (shard(0), shard(1));
+        registry.attend(first.clone());
+        assert!(registry.subscribe(&"a".into(), first).is_ok());
+        registry.attend(home);
+        let told = told.lock().unwrap();
+        assert!(
+            matches!(&told[..], [Notice::Order { tenure: 9, order: Order::Subscribe { .. } }]),
+            "{told:?}"
+        );
     }
 }

@@ -9,6 +9,7 @@ use proto::rtp::batch::{BatchWriter, Meta, Numbering};
 use proto::rtp::depacketize::is_keyframe_start;
 use proto::rtp::header::Header;
 use proto::rtp::parameter_sets::Learner;
+use proto::rtp::refragment::RefragmentError;
 use proto::time::{MediaTime, NtpTime, Time};
 use proto::track::{Codec, Kind, Track};
 use rand::{Rng, RngExt};
@@ -16,7 +17,9 @@ use thiserror::Error;
 
 use super::catalog::{Description, StreamId};
 use super::fanout::Fanout;
+use super::refragment::PacketSizes;
 use super::timeline::{Skew, Timeline};
+use super::window::WindowLimits;
 
 /// A batch that nothing else closes is closed after this long.
 const OPEN_MAX: Duration = Duration::from_millis(5);
@@ -50,11 +53,21 @@ pub enum RelayError {
     Late(u16),
 }
 
+/// What the packets and the past of a live stream keep to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LiveLimits {
+    /// Of its packets.
+    pub packets: PacketSizes,
+    /// Of its past.
+    pub cache: WindowLimits,
+}
+
 /// The stream in the hands of the thread that receives it.
 pub struct Relay {
     fanout: Fanout,
     tracks: Vec<RelayTrack>,
     skew: Skew,
+    packet_sizes: PacketSizes,
 }
 
 impl fmt::Debug for Relay {
@@ -73,7 +86,11 @@ struct RelayTrack {
     /// A report that came before the packets it is about.
     early: Option<(SenderInfo, NtpTime)>,
     open: Option<Open>,
+    /// The source's timestamp of a keyframe that has begun to leave and may go on: only its beginning is a start.
+    keyframe_at: Option<u32>,
     learner: Option<Learner>,
+    /// Whether packets that no datagram holds stay whole; that was said.
+    has_indivisible: bool,
 }
 
 /// Who sends a track.
@@ -100,6 +117,7 @@ impl Relay {
         id: StreamId,
         path: &str,
         tracks: Vec<Track>,
+        limits: &LiveLimits,
         now: Time,
         wall: NtpTime,
         random: &mut impl Rng,
@@ -120,19 +138,22 @@ impl Relay {
                     source: None,
                     early: None,
                     open: None,
+                    keyframe_at: None,
                     learner: Learner::new(track),
+                    has_indivisible: false,
                 }
             })
             .collect();
-        let fanout = Fanout::new(Description {
+        let description = Description {
             id,
             path: path.to_owned(),
             ssrc: relayed.iter().map(|track| track.numbering.ssrc).collect(),
             timestamp_base: relayed.iter().map(|track| track.numbering.timestamp).collect(),
             tracks,
             origin: wall,
-        });
-        Relay { fanout, tracks: relayed, skew: Skew::default() }
+        };
+        let fanout = Fanout::new(description, limits.cache);
+        Relay { fanout, tracks: relayed, skew: Skew::default(), packet_sizes: limits.packets }
     }
 
     /// Passes on one packet of a track that came at `now`; packets of one track come in their order.
@@ -150,10 +171,18 @@ impl Relay {
             track.close(index, &mut self.fanout);
             track.numbering.sequence = track.numbering.sequence.wrapping_add(ahead - 1);
         }
-        track.put(now, &header, packet, is_keyframe_start(&track.codec, &packet[payload]), &mut self.skew);
+        let moved = track.open(now, &header, packet.len(), &mut self.skew);
+        if let Err(error) = track.put(&header, packet, &packet[payload], &self.packet_sizes)
+            && !std::mem::replace(&mut track.has_indivisible, true)
+        {
+            let (path, bytes) = (&self.fanout.description().path, packet.len());
+            tracing::warn!(stream = %path, track = index, bytes, %error, "a packet that no datagram holds stays whole: viewers over UDP may miss it");
+        }
         if header.marker || track.is_whole_in_a_packet() {
             track.close(index, &mut self.fanout);
+            track.keyframe_at = None;
         }
+        self.follow(index, moved);
         self.learn(index, packet);
         Ok(())
     }
@@ -163,10 +192,21 @@ impl Relay {
         let Some(track) = self.tracks.get_mut(usize::from(index)) else { return };
         match track.source {
             Some(source) if source.ssrc == info.ssrc => {
-                track.timeline.handle_report(info, wall, &mut self.skew);
+                let is_first = self.skew.is_unknown();
+                let moved = track.timeline.handle_report(info, wall, &mut self.skew);
+                self.follow(index, moved.filter(|_| is_first));
             }
             Some(_) => {}
             None => track.early = Some((*info, wall)),
+        }
+    }
+
+    /// What plays begins at `now` with these timestamps of its tracks, by their index. Said before the first packets.
+    pub fn start_at(&mut self, now: Time, starts: impl IntoIterator<Item = (u8, u32)>) {
+        for (index, timestamp) in starts {
+            if let Some(track) = self.tracks.get_mut(usize::from(index)) {
+                track.timeline.start_at(now, timestamp);
+            }
         }
     }
 
@@ -178,6 +218,7 @@ impl Relay {
             track.timeline.restart(now);
             track.source = None;
             track.early = None;
+            track.keyframe_at = None;
         }
     }
 
@@ -216,6 +257,14 @@ impl Relay {
     /// Who receives it.
     pub fn fanout(&mut self) -> &mut Fanout {
         &mut self.fanout
+    }
+
+    /// The first report of the source has moved one track: the others go with it, until their own reports come. Its wall
+    /// clock may differ from ours by seconds.
+    fn follow(&mut self, index: u8, moved: Option<MediaTime>) {
+        let Some(moved) = moved else { return };
+        let others = self.tracks.iter_mut().zip(0u8..).filter(|(_, other)| *other != index);
+        others.for_each(|(track, _)| track.timeline.follow(moved));
     }
 
     fn close_all(&mut self) {
@@ -267,33 +316,49 @@ impl RelayTrack {
         Ok(ahead)
     }
 
-    fn put(&mut self, now: Time, header: &Header, packet: &[u8], is_keyframe: bool, skew: &mut Skew) {
-        let open = match &mut self.open {
-            Some(open) => open,
-            None => {
-                let mut moment = self.timeline.map(now, header.timestamp);
-                if let Some((info, wall)) = self.early.take().filter(|(info, _)| info.ssrc == header.ssrc)
-                    && self.timeline.handle_report(&info, wall, skew)
-                {
-                    moment = self.timeline.map(now, header.timestamp);
-                }
-                self.numbering.timestamp = moment.timestamp;
-                let writer = BatchWriter::new(self.numbering, packet.len());
-                self.open.insert(Open {
-                    writer,
-                    timestamp: header.timestamp,
-                    content: moment.content,
-                    keyframe: false,
-                    began: now,
-                })
-            }
-        };
-        open.writer.forward(packet);
-        open.keyframe |= is_keyframe;
+    /// Begins a batch unless one is open; by how much the source's first report has moved content time, if it waited
+    /// for this.
+    fn open(&mut self, now: Time, header: &Header, size_hint: usize, skew: &mut Skew) -> Option<MediaTime> {
+        if self.open.is_some() {
+            return None;
+        }
+        let mut moved = None;
+        let mut moment = self.timeline.map(now, header.timestamp);
+        if let Some((info, wall)) = self.early.take().filter(|(info, _)| info.ssrc == header.ssrc) {
+            let is_first = skew.is_unknown();
+            moved = self.timeline.handle_report(&info, wall, skew).filter(|_| is_first);
+            moment = self.timeline.map(now, header.timestamp);
+        }
+        self.numbering.timestamp = moment.timestamp;
+        self.open = Some(Open {
+            writer: BatchWriter::new(self.numbering, size_hint),
+            timestamp: header.timestamp,
+            content: moment.content,
+            keyframe: false,
+            began: now,
+        });
+        moved
+    }
+
+    /// Adds a packet to the open batch. The error says why one that is too large stays whole.
+    fn put(
+        &mut self,
+        header: &Header,
+        packet: &[u8],
+        payload: &[u8],
+        sizes: &PacketSizes,
+    ) -> Result<(), RefragmentError> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let goes_on = self.keyframe_at == Some(open.timestamp);
+        open.keyframe |= !goes_on && is_keyframe_start(&self.codec, payload);
+        sizes.write(&self.codec, header, packet, payload, &mut open.writer)
     }
 
     fn close(&mut self, index: u8, fanout: &mut Fanout) {
         let Some(open) = self.open.take() else { return };
+        if open.keyframe {
+            self.keyframe_at = Some(open.timestamp);
+        }
         self.numbering.sequence = open.writer.numbering().sequence;
         let meta = Meta { track: index, keyframe: open.keyframe, dts: open.content, pts: open.content };
         if let Some(batch) = open.writer.finish(meta) {
@@ -331,7 +396,8 @@ mod tests {
         let sound = Codec::G711 { law: proto::track::Law::A, sample_rate: 8_000, channels: 1 };
         let tracks = vec![Track::new(codec, 0), Track::new(sound, 1)];
         let mut random = SmallRng::seed_from_u64(1);
-        let mut relay = Relay::new(1, "a", tracks, Time::ZERO, NtpTime::default(), &mut random);
+        let mut relay =
+            Relay::new(1, "a", tracks, &LiveLimits::default(), Time::ZERO, NtpTime::default(), &mut random);
         let batches = Batches::default();
         let deliver = {
             let batches = batches.clone();
@@ -426,6 +492,32 @@ mod tests {
     }
 
     #[test]
+    fn the_first_report_moves_all_tracks_together() {
+        // Sound begins before the report about the pictures, or behind it.
+        for begins_before in [true, false] {
+            let (mut relay, batches) = relay();
+            let sound = |relay: &mut Relay, ms: u64| {
+                let timestamp = 4 + 8 * ms as u32;
+                let header =
+                    Header { marker: false, payload_type: 8, sequence: ms as u16, timestamp, ssrc: 5 };
+                relay.handle_packet(at(ms), 1, &[&header.to_bytes()[..], &[0xd5; 160]].concat()).unwrap();
+            };
+            relay.handle_packet(at(0), 0, &packet(10, 0, true, &[0x65, 1])).unwrap();
+            if begins_before {
+                sound(&mut relay, 0);
+            }
+            let ntp = NtpTime::default() + Duration::from_secs(3);
+            let info = SenderInfo { ssrc: 2, ntp, rtp: 0, packets: 0, octets: 0 };
+            relay.handle_report(0, &info, NtpTime::default());
+            relay.handle_packet(at(40), 0, &packet(11, 3_600, true, &[0x41, 1])).unwrap();
+            sound(&mut relay, 40);
+            let batches = batches.lock().unwrap();
+            let last: Vec<_> = batches.iter().rev().take(2).map(|batch| batch.meta().pts.0).collect();
+            assert_eq!(last, [3_040_000_000; 2], "{begins_before}");
+        }
+    }
+
+    #[test]
     fn what_has_no_marker_leaves_after_a_while() {
         let (mut relay, batches) = relay();
         relay.handle_packet(at(0), 0, &packet(10, 0, false, &[0x65, 1])).unwrap();
@@ -445,11 +537,58 @@ mod tests {
     }
 
     #[test]
-    fn many_small_packets_of_one_picture_are_several_batches() {
+    fn what_no_datagram_holds_is_cut_and_everything_else_is_as_it_came() {
+        let (mut relay, batches) = relay();
+        let large: Vec<u8> = (0..40_000u32).map(|at| if at == 0 { 0x65 } else { at as u8 }).collect();
+        // Behind the large one a packet is lost.
+        for (sequence, timestamp, marker, payload) in [
+            (65_534, 0, false, &[0x67, 1][..]),
+            (65_535, 0, true, &large),
+            (1, 3_600, true, &[0x41; 1_460]),
+            (2, 7_200, true, &[0x41; 1_461]),
+        ] {
+            relay.handle_packet(at(0), 0, &packet(sequence, timestamp, marker, payload)).unwrap();
+        }
+        assert_eq!(sequences(&batches), [(0, 1 + 29, true), (31, 1, false), (32, 2, false)]);
+        let batches = batches.lock().unwrap();
+        let fragments = &batches[0].packets()[1..];
+        let read = |packet| {
+            let bytes = batches[0].packet(packet);
+            let (header, payload) = Header::parse(bytes).unwrap();
+            (header, &bytes[payload])
+        };
+        let unit: Vec<u8> = fragments.iter().flat_map(|packet| &read(packet).1[2..]).copied().collect();
+        assert_eq!(unit, large[1..]);
+        assert_eq!(read(&fragments[0]).1[..2], [0x7c, 0x85]);
+        let (last, others) = fragments.split_last().unwrap();
+        assert!(read(last).0.marker && others.iter().all(|packet| !read(packet).0.marker));
+        assert!(others.iter().all(|packet| packet.size == 1_400));
+        assert!(fragments.iter().all(|packet| read(packet).0.timestamp == batches[0].timestamp()));
+    }
+
+    #[test]
+    fn samples_that_are_cut_have_times_that_run_on_and_the_next_packet_its_own() {
+        let (mut relay, batches) = relay();
+        for (sequence, timestamp) in [(1, 100), (2, 8_100)] {
+            let header = Header { marker: false, payload_type: 8, sequence, timestamp, ssrc: 5 };
+            let ms = u64::from(timestamp) / 8;
+            relay.handle_packet(at(ms), 1, &[&header.to_bytes()[..], &[0xd5; 8_000]].concat()).unwrap();
+        }
+        let batches = batches.lock().unwrap();
+        let first = batches[0].timestamp();
+        let times: Vec<_> = (batches.iter())
+            .flat_map(|batch| batch.packets().iter().map(|packet| batch.packet(packet)))
+            .map(|packet| Header::parse(packet).unwrap().0.timestamp.wrapping_sub(first))
+            .collect();
+        assert_eq!(times, (0..12).map(|index| index * 1_334 - index / 6 * 4).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn many_small_packets_of_one_picture_are_several_batches_and_it_begins_with_the_first() {
         let (mut relay, batches) = relay();
         for sequence in 0..150 {
             relay.handle_packet(at(0), 0, &packet(sequence, 0, sequence == 149, &[0x65, 1])).unwrap();
         }
-        assert_eq!(sequences(&batches), [(0, 64, true), (64, 64, true), (128, 22, true)]);
+        assert_eq!(sequences(&batches), [(0, 64, true), (64, 64, false), (128, 22, false)]);
     }
 }

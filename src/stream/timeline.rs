@@ -22,6 +22,9 @@ const SKEW_MIN: Duration = Duration::from_secs(10);
 /// A sender report about a moment further from the packets than this says nothing of them.
 const REPORT_DISTANCE_MAX_S: u32 = 60;
 
+/// A first packet further from the start that its source has named has nothing to do with it: many devices name zero.
+const START_DISTANCE_MAX: Duration = Duration::from_secs(2);
+
 /// From the wall clock of a source to ours, the same for all tracks of a stream.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Skew(Option<i64>);
@@ -30,6 +33,11 @@ impl Skew {
     /// Forgets it: the next report may be of another machine.
     pub fn reset(&mut self) {
         self.0 = None;
+    }
+
+    /// Whether no report has come yet.
+    pub fn is_unknown(self) -> bool {
+        self.0.is_none()
     }
 
     /// What to add to the source's wall clock, in nanoseconds; settled by the first report.
@@ -54,6 +62,10 @@ pub struct Timeline {
     shift: u32,
     /// A moment of our timeline and the content time it is.
     anchor: (u32, MediaTime),
+    /// A timestamp of the source and its content time, before the first packet.
+    start: Option<(u32, MediaTime)>,
+    /// How far content time is from that of arrival, as another track's report has told.
+    moved: MediaTime,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +93,16 @@ impl Timeline {
     /// wall clock.
     pub fn new(clock_rate: u32, began: Time, origin: NtpTime, first: u32) -> Timeline {
         let anchor = (first, MediaTime::ZERO);
-        Timeline { clock_rate: clock_rate.max(1), began, origin, last: None, shift: first, anchor }
+        Timeline {
+            clock_rate: clock_rate.max(1),
+            began,
+            origin,
+            last: None,
+            shift: first,
+            anchor,
+            start: None,
+            moved: MediaTime::ZERO,
+        }
     }
 
     /// Maps the timestamp of a packet that came at `now`.
@@ -89,6 +110,7 @@ impl Timeline {
         let has_jumped = match self.last {
             None => {
                 self.begin(now, source, self.shift);
+                self.take_start(source);
                 true
             }
             Some(last) if self.is_jump(&last, now, source) => {
@@ -107,25 +129,42 @@ impl Timeline {
         Moment { timestamp, content: self.content(timestamp), has_jumped }
     }
 
+    /// What plays begins at `at`, and `source` is its timestamp then. Until the first report this aligns tracks whose
+    /// first packets are of other moments.
+    pub fn start_at(&mut self, at: Time, source: u32) {
+        self.start = Some((source, MediaTime(at.since(self.began).as_nanos() as i64)));
+    }
+
     /// Begins anew with the next packet: it is of another source.
     pub fn restart(&mut self, now: Time) {
+        (self.start, self.moved) = (None, MediaTime::ZERO);
         if let Some(last) = self.last.take() {
             let elapsed = self.ticks(now.since(last.at)).max(self.clock_rate / 50);
             self.shift = last.highest.wrapping_add(elapsed);
         }
     }
 
-    /// Takes the source's word for when its timestamps were; `wall` is our clock. False when the report is about
-    /// another time than the packets.
-    pub fn handle_report(&mut self, info: &SenderInfo, wall: NtpTime, skew: &mut Skew) -> bool {
-        let Some(last) = self.last else { return false };
+    /// Takes the source's word for when its timestamps were; `wall` is our clock. By how much that moves content time;
+    /// None when the report is about another time than the packets.
+    pub fn handle_report(&mut self, info: &SenderInfo, wall: NtpTime, skew: &mut Skew) -> Option<MediaTime> {
+        let last = self.last?;
         let distance = (info.rtp.wrapping_sub(last.source) as i32).unsigned_abs();
         if distance / self.clock_rate > REPORT_DISTANCE_MAX_S || info.ntp == NtpTime::default() {
-            return false;
+            return None;
         }
         let content = info.ntp.since(self.origin).0.saturating_add(skew.settle(info.ntp, wall));
-        self.anchor = (info.rtp.wrapping_add(self.shift), MediaTime(content));
-        true
+        let timestamp = info.rtp.wrapping_add(self.shift);
+        let before = self.content(timestamp);
+        self.anchor = (timestamp, MediaTime(content));
+        Some(MediaTime(content.saturating_sub(before.0)))
+    }
+
+    /// Goes with another track of the source, whose report has moved content time by so much.
+    pub fn follow(&mut self, moved: MediaTime) {
+        let start = self.start.as_mut().map(|(_, content)| content);
+        for content in [&mut self.anchor.1, &mut self.moved].into_iter().chain(start) {
+            content.0 = content.0.saturating_add(moved.0);
+        }
     }
 
     /// The content time of one of our timestamps.
@@ -138,7 +177,17 @@ impl Timeline {
     /// From now on `source` is `timestamp`, and that is the present.
     fn begin(&mut self, now: Time, source: u32, timestamp: u32) {
         self.shift = timestamp.wrapping_sub(source);
-        self.anchor = (timestamp, MediaTime(now.since(self.began).as_nanos() as i64));
+        let arrival = now.since(self.began).as_nanos() as i64;
+        self.anchor = (timestamp, MediaTime(arrival.saturating_add(self.moved.0)));
+    }
+
+    /// Believes the start that was named, if the first packet is near it.
+    fn take_start(&mut self, source: u32) {
+        let Some((start, content)) = self.start.take() else { return };
+        let distance = (source.wrapping_sub(start) as i32).unsigned_abs();
+        if u64::from(distance) <= u64::from(self.clock_rate) * START_DISTANCE_MAX.as_secs() {
+            self.anchor = (start.wrapping_add(self.shift), content);
+        }
     }
 
     fn is_jump(&self, last: &Last, now: Time, source: u32) -> bool {
@@ -236,11 +285,36 @@ mod tests {
         audio.map(at(0), 0);
         // Their clocks read 1970, and both first packets are of the same moment.
         for timeline in [&mut video, &mut audio] {
-            assert!(timeline.handle_report(&report(NtpTime(2_208_988_800 << 32), 0), wall(310), &mut skew));
+            assert!(
+                timeline
+                    .handle_report(&report(NtpTime(2_208_988_800 << 32), 0), wall(310), &mut skew)
+                    .is_some()
+            );
         }
         let (video, audio) = (video.map(at(340), 3_600), audio.map(at(340), 320));
         assert_eq!(video.content, audio.content);
         assert_eq!((video.content.0 + 500_000) / 1_000_000, 350);
+    }
+
+    #[test]
+    fn a_start_that_was_named_aligns_first_packets_that_arrive_apart() {
+        let (mut video, mut audio) = (timeline(), Timeline::new(8_000, at(0), ORIGIN, 100));
+        video.start_at(at(20), 5_000);
+        audio.start_at(at(20), u32::MAX);
+        // The first picture is shown 80 ms behind the first sound, and is sent 60 ms before it.
+        let (video, audio) = (video.map(at(20), 5_000 + 7_200), audio.map(at(80), u32::MAX));
+        assert_eq!((video.timestamp, audio.timestamp), (7_000, 100));
+        assert_eq!((video.content.0, audio.content.0), (100_000_000, 20_000_000));
+    }
+
+    #[test]
+    fn a_start_that_is_far_from_the_first_packet_is_not_believed() {
+        let mut timeline = timeline();
+        timeline.start_at(at(20), 0);
+        assert_eq!(timeline.map(at(40), 180_001).content.0, 40_000_000);
+        timeline.start_at(at(50), 183_601);
+        timeline.restart(at(1_000));
+        assert_eq!(timeline.map(at(1_000), 183_601).content.0, 1_000_000_000);
     }
 
     #[test]
@@ -254,10 +328,12 @@ mod tests {
     #[test]
     fn a_report_about_another_time_is_not_believed() {
         let mut timeline = timeline();
-        assert!(!timeline.handle_report(&report(wall(0), 0), wall(0), &mut Skew::default()));
+        assert!(timeline.handle_report(&report(wall(0), 0), wall(0), &mut Skew::default()).is_none());
         timeline.map(at(0), 0);
-        assert!(!timeline.handle_report(&report(wall(0), 90_000 * 100), wall(0), &mut Skew::default()));
-        assert!(!timeline.handle_report(&report(NtpTime(0), 0), wall(0), &mut Skew::default()));
+        assert!(
+            timeline.handle_report(&report(wall(0), 90_000 * 100), wall(0), &mut Skew::default()).is_none()
+        );
+        assert!(timeline.handle_report(&report(NtpTime(0), 0), wall(0), &mut Skew::default()).is_none());
     }
 
     #[test]

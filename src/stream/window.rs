@@ -7,19 +7,29 @@ use std::time::Duration;
 use proto::rtp::batch::Batch;
 use proto::time::Time;
 
-/// How far back a window reaches.
+/// How far back a stream's past reaches.
 #[derive(Clone, Copy, Debug)]
 pub struct WindowLimits {
-    /// Oldest batch.
+    /// Oldest keyframe that a viewer begins with.
     pub age: Duration,
     /// Memory of all batches.
     pub bytes: usize,
+    /// How long those who are behind find what they have not taken, where the keyframe before it is too old.
+    pub lag: Duration,
 }
 
 impl Default for WindowLimits {
     fn default() -> WindowLimits {
-        WindowLimits { age: Duration::from_secs(15), bytes: 16 * 1024 * 1024 }
+        WindowLimits { age: Duration::from_secs(15), bytes: 16 * 1024 * 1024, lag: BEHIND }
     }
+}
+
+/// What lies before the keyframe serves only those who are a little behind: so much is kept for them.
+const BEHIND: Duration = Duration::from_secs(1);
+
+/// Bytes that a batch holds: its packets and their interleaved form, which may be rendered later.
+pub(super) fn memory_bytes(batch: &Batch) -> usize {
+    2 * batch.rtp().len() + size_of::<Batch>()
 }
 
 #[derive(Debug)]
@@ -45,14 +55,13 @@ impl Window {
         Window { batches: VecDeque::new(), first: 0, keyframe: None, bytes: 0, limits }
     }
 
-    /// Adds a batch that came at `now`. Batches before the last keyframe stay only while no limit is exceeded;
-    /// beyond the limits even that keyframe goes.
+    /// Adds a batch that came at `now`. Beyond the limits even the last keyframe goes, and nobody begins before the
+    /// next.
     pub fn push(&mut self, now: Time, batch: Arc<Batch>, is_leading_keyframe: bool) {
         if is_leading_keyframe {
             self.keyframe = Some(self.end());
         }
-        // The packets and their interleaved form, which may be rendered later.
-        let bytes = 2 * batch.rtp().len() + size_of::<Batch>();
+        let bytes = memory_bytes(&batch);
         self.bytes += bytes;
         self.batches.push_back(Entry { arrival: now, batch, bytes });
         self.shrink(now);
@@ -101,11 +110,15 @@ impl Window {
     }
 
     fn shrink(&mut self, now: Time) {
+        let begun = self.keyframe.and_then(|keyframe| self.arrival(keyframe));
+        if begun.is_some_and(|arrival| now.since(arrival) > self.limits.age) {
+            self.keyframe = None;
+        }
+        let kept = if self.keyframe.is_some() { BEHIND } else { BEHIND.max(self.limits.lag) };
         while let Some(&Entry { arrival, bytes, .. }) = self.batches.front() {
-            let is_over = self.bytes > self.limits.bytes || now.since(arrival) > self.limits.age;
+            let is_over = self.bytes > self.limits.bytes;
             let is_before_keyframe = self.keyframe.is_none_or(|keyframe| self.first < keyframe);
-            // What lies before the keyframe serves only those who are a little behind: a second is kept for them.
-            let is_spent = is_before_keyframe && now.since(arrival) > Duration::from_secs(1);
+            let is_spent = is_before_keyframe && now.since(arrival) > kept;
             if !(is_over || is_spent) || self.batches.len() == 1 {
                 return;
             }
@@ -155,8 +168,24 @@ mod tests {
     }
 
     #[test]
+    fn a_keyframe_that_is_too_old_is_no_start_and_those_behind_go_on() {
+        let limits =
+            WindowLimits { age: Duration::from_secs(1), lag: Duration::from_secs(2), ..Default::default() };
+        let mut window = Window::new(limits);
+        let mut push = |index: u64| {
+            window.push(Time::from_millis(index * 100), batch(100), index.is_multiple_of(50));
+            (window.keyframe(), window.start())
+        };
+        let seen: Vec<_> = (0..=60).map(&mut push).collect();
+        assert_eq!(seen[10], (Some(0), 0));
+        assert_eq!(seen[11], (None, 0));
+        assert_eq!(seen[49], (None, 29));
+        assert_eq!(seen[60], (Some(50), 50));
+    }
+
+    #[test]
     fn bytes_are_bounded_even_without_a_keyframe() {
-        let limits = WindowLimits { age: Duration::from_secs(60), bytes: 10_000 };
+        let limits = WindowLimits { age: Duration::from_secs(60), bytes: 10_000, ..WindowLimits::default() };
         let mut window = Window::new(limits);
         for index in 0..1_000 {
             window.push(Time::from_millis(index), batch(1_000), index == 0);

@@ -31,6 +31,12 @@ pub(crate) fn file_pictures(recipe: &Recipe, video: Video) -> Result<Vec<Unit>, 
         .collect())
 }
 
+/// All NAL units of every picture of an H.264 file, in the order of decoding.
+pub(crate) fn file_nal_units(recipe: &Recipe) -> Result<Vec<Unit>, String> {
+    let packets = file_packets(recipe, "-map 0:v:0 -c:v copy -bsf:v h264_mp4toannexb")?;
+    Ok(packets.into_iter().map(|(time, bytes)| Unit { time, pieces: nal_units(&bytes) }).collect())
+}
+
 /// The sound of a file: one piece a packet, or one piece in all where sound is only samples.
 pub(crate) fn file_sound(recipe: &Recipe, audio: Audio) -> Result<Vec<Unit>, String> {
     let output = match audio {

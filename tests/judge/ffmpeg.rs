@@ -114,7 +114,7 @@ pub(crate) fn see(input: &[&str], recipe: &Recipe, patience: Duration) -> Result
 }
 
 /// Keeps the pictures of an input as they come and decodes them when it has ended.
-fn keep_and_see(input: &[&str], video: Video, patience: Duration) -> Result<Seen, String> {
+pub(crate) fn keep_and_see(input: &[&str], video: Video, patience: Duration) -> Result<Seen, String> {
     let folder = Scratch(scratch("ffmpeg"));
     let format = match video {
         Video::H264 => "h264",

@@ -13,6 +13,7 @@ use ringcaster::stream::catalog::{
     Catalog, Claim, ClaimError, Description, Grant, Notice, ShardIndex, StreamError, StreamId, Subscriber,
 };
 use ringcaster::stream::publish::Publisher;
+use ringcaster::stream::window::WindowLimits;
 
 use super::content::{Content, nanos};
 
@@ -214,7 +215,8 @@ impl SimStreams {
     fn start(&self, state: &mut State, wall: NtpTime) {
         let id = state.runs.len() as u64 + 1;
         let mut random = SmallRng::seed_from_u64(state.random.draw());
-        let publisher = Publisher::new(id, PATH, self.tracks.clone(), wall, 1_400, &mut random);
+        let publisher =
+            Publisher::new(id, PATH, self.tracks.clone(), wall, 1_400, WindowLimits::default(), &mut random);
         let lost_at = self.temper.loss.map(|mean| state.now + mean.mul_f64(2.0 * state.random.fraction()));
         state.running = Some(Running {
             publisher,

@@ -8,4 +8,5 @@ mod nal;
 pub(crate) mod obu;
 pub mod packetize;
 pub mod parameter_sets;
+pub mod refragment;
 pub mod reorder;

@@ -1,18 +1,19 @@
 //! What the client of a source tells, step by step from its description to its packets.
 
 use bytes::Bytes;
-use proto::client::{Carrier, Endpoint, Event, Failure, PacketKind, Transfer};
+use proto::client::{Carrier, Endpoint, Event, Failure, PacketKind, Start, Transfer};
 use proto::io::{Membership, Op, Piece, UdpOptions};
 use proto::rtp::header::Header;
 use proto::rtsp::headers::transport::Pair;
 use proto::time::Time;
+use proto::track::Track;
 use rand::RngExt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::puller::{Pictures, Said};
 use super::run::SILENCE_MAX;
-use super::{Proxy, ProxyKey, Run};
+use super::{Phase, Proxy, ProxyKey, Run};
 use crate::shard::datagrams::{UdpPair, at_port, free_pair, no_pair};
 use crate::shard::inflow::{TrackIn, WayIn};
 use crate::shard::ingest::{Arriving, Sender};
@@ -56,7 +57,7 @@ impl Shard {
                 self.release_ports(proxy);
                 self.change_transfer(proxy, tried, "refused");
             }
-            Event::Playing { .. } => {
+            Event::Playing { starts, .. } => {
                 let now = self.now;
                 if let Some(run) = proxy.run() {
                     run.plays_since = Some(now);
@@ -65,6 +66,7 @@ impl Shard {
                     return self.lose_source(proxy, "the source has no track that can be passed on");
                 }
                 self.begin_stream(proxy);
+                proxy.align(now, &starts);
                 tracing::info!(path = %proxy.spec.path, source = %proxy.spec.url, transfer = ?proxy.transfer, "source plays");
             }
             Event::Packet { media, kind, payload } => self.take_packet(proxy, media, kind, &payload),
@@ -139,7 +141,7 @@ impl Shard {
         // The answer to PLAY may come behind the first packets.
         self.begin_stream(proxy);
         let at = self.arrival();
-        let super::Phase::Running(run) = &mut proxy.phase else { return };
+        let Phase::Running(run) = &mut proxy.phase else { return };
         let Some(index) = run.tracks.iter().position(|(other, _)| *other == media) else { return };
         let (Some(relay), Some(track)) = (proxy.offer.relay(), run.inflow.track_mut(index as u8)) else {
             return;
@@ -153,7 +155,7 @@ impl Shard {
 
     fn take_picture(&mut self, proxy: &mut Proxy, picture: Bytes) {
         let now = self.now;
-        let super::Phase::Running(run) = &mut proxy.phase else { return };
+        let Phase::Running(run) = &mut proxy.phase else { return };
         let (Some(relay), Some(pictures)) = (proxy.offer.relay(), &mut run.pictures) else { return };
         run.numbers.bytes += picture.len() as u64;
         if let Err(error) = pictures.pass(now, picture, relay) {
@@ -290,6 +292,15 @@ impl Shard {
 }
 
 impl Proxy {
+    /// Tells the stream with which timestamps the source begins, if it says so of all tracks.
+    fn align(&mut self, now: Time, starts: &[Start]) {
+        let Phase::Running(run) = &mut self.phase else { return };
+        let Some(relay) = self.offer.relay() else { return };
+        let start = |(media, _): &(usize, Track)| starts.iter().find(|start| start.media == *media)?.rtptime;
+        let starts: Option<Vec<_>> = run.tracks.iter().map(start).collect();
+        relay.start_at(now, (0..).zip(starts.unwrap_or_default()));
+    }
+
     /// Something has come.
     pub(super) fn hear(&mut self, now: Time, kind: PacketKind) {
         if kind == PacketKind::Rtcp {

@@ -18,10 +18,14 @@ pub(super) struct Aac {
 impl Aac {
     /// `config` is the AudioSpecificConfig, whose first five bits are the object type.
     pub(super) fn new(config: &[u8]) -> Aac {
-        let is_replicated = config.first().is_some_and(|byte| matches!(byte >> 3, 5 | 29));
-        let unit_samples = if is_replicated { 2 * UNIT_SAMPLES } else { UNIT_SAMPLES };
-        Aac { unit_samples, fragmented_bytes: 0 }
+        Aac { unit_samples: unit_samples(config), fragmented_bytes: 0 }
     }
+}
+
+/// Samples of an access unit, which are ticks of the RTP clock.
+pub(in crate::rtp) fn unit_samples(config: &[u8]) -> u32 {
+    let is_replicated = config.first().is_some_and(|byte| matches!(byte >> 3, 5 | 29));
+    if is_replicated { 2 * UNIT_SAMPLES } else { UNIT_SAMPLES }
 }
 
 impl PayloadFormat for Aac {

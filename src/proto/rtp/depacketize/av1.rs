@@ -4,10 +4,8 @@ use super::assembly::Assembly;
 use super::{DepacketizeError, FRAME_BYTES_MAX, PayloadFormat};
 use crate::rtp::header::Header;
 use crate::rtp::obu::{self, Obu};
+use crate::rtp::packetize::av1::{CONTINUES, GOES_ON, NEW_SEQUENCE};
 
-const CONTINUES: u8 = 0x80;
-const GOES_ON: u8 = 0x40;
-const NEW_SEQUENCE: u8 = 0x08;
 const CUT: DepacketizeError = DepacketizeError::Malformed("an AV1 packet is cut off");
 
 #[derive(Default)]
@@ -19,25 +17,19 @@ pub(super) struct Av1 {
 
 impl PayloadFormat for Av1 {
     fn handle(&mut self, _: &Header, payload: &[u8], out: &mut Assembly) -> Result<(), DepacketizeError> {
-        let (&head, mut rest) = payload.split_first().ok_or(CUT)?;
+        let (&head, rest) = payload.split_first().ok_or(CUT)?;
         if head & NEW_SEQUENCE != 0 {
             out.mark_keyframe();
         }
         if head & CONTINUES == 0 {
             self.abandon(out);
         }
-        let count = usize::from(head >> 4 & 3);
-        let mut index = 0;
-        while !rest.is_empty() {
-            index += 1;
-            let (element, behind) = if index == count { (rest, &[][..]) } else { split_sized(rest)? };
-            rest = behind;
-            self.put_element(
-                element,
-                index == 1 && head & CONTINUES != 0,
-                rest.is_empty() && head & GOES_ON != 0,
-                out,
-            )?;
+        let mut elements = elements(head, rest).peekable();
+        let mut continues = head & CONTINUES != 0;
+        while let Some(element) = elements.next() {
+            let goes_on = elements.peek().is_none() && head & GOES_ON != 0;
+            self.put_element(element.ok_or(CUT)?, continues, goes_on, out)?;
+            continues = false;
         }
         Ok(())
     }
@@ -90,9 +82,23 @@ fn put_unit(element: &[u8], scratch: &mut Vec<u8>, out: &mut Assembly) -> Result
     out.put(unit.payload)
 }
 
-fn split_sized(bytes: &[u8]) -> Result<(&[u8], &[u8]), DepacketizeError> {
-    let (size, rest) = obu::read_leb128(bytes).ok_or(CUT)?;
-    rest.split_at_checked(size).ok_or(CUT)
+/// The units of a packet behind its first byte; None, and then the end, where one is cut off.
+pub(in crate::rtp) fn elements(head: u8, mut rest: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
+    // W; zero when every unit has a size.
+    let mut unsized_in = usize::from(head >> 4 & 3).checked_sub(1);
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let split = match unsized_in {
+            Some(0) => Some((rest, &[][..])),
+            _ => obu::read_leb128(rest).and_then(|(size, rest)| rest.split_at_checked(size)),
+        };
+        unsized_in = unsized_in.and_then(|units| units.checked_sub(1));
+        let (element, behind) = split.map_or((None, &[][..]), |(element, behind)| (Some(element), behind));
+        rest = behind;
+        Some(element)
+    })
 }
 
 /// Whether a new coded video sequence begins in this payload.

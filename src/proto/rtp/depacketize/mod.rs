@@ -3,18 +3,18 @@
 //! One file a payload format. Packets are taken in the order of their sequence numbers; one that comes late counts as
 //! lost. Memory is bounded by [`FRAME_BYTES_MAX`] and [`FRAMES_READY_MAX`].
 
-mod aac;
+pub(super) mod aac;
 mod assembly;
-mod av1;
+pub(super) mod av1;
 mod h264;
 mod h265;
 mod jpeg;
 mod mpeg4_visual;
-mod mpeg_audio;
+pub(super) mod mpeg_audio;
 mod plain;
-mod units;
-mod vp8;
-mod vp9;
+pub(super) mod units;
+pub(super) mod vp8;
+pub(super) mod vp9;
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -190,4 +190,4 @@ pub fn is_keyframe_start(codec: &Codec, payload: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

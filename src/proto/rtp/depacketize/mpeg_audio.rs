@@ -23,7 +23,7 @@ impl PayloadFormat for MpegAudio {
         let offset = usize::from(u16::from_be_bytes([high, low]));
         if offset == 0 {
             self.abandon(out);
-            let size = frame_bytes(data).unwrap_or(data.len());
+            let size = frame(data).map_or(data.len(), |frame| frame.bytes);
             if size <= data.len() {
                 out.emit(header.timestamp, data);
                 return Ok(());
@@ -51,8 +51,19 @@ impl PayloadFormat for MpegAudio {
     }
 }
 
-/// Bytes of the frame whose header this is (ISO/IEC 11172-3 section 2.4.2.3); None when it does not say.
-fn frame_bytes(frame: &[u8]) -> Option<usize> {
+/// What the header of a frame says of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::rtp) struct Frame {
+    /// Size, header included.
+    pub(in crate::rtp) bytes: usize,
+    /// Samples of each channel.
+    pub(in crate::rtp) samples: u32,
+    /// Samples a second.
+    pub(in crate::rtp) hertz: u32,
+}
+
+/// Reads a frame's header (ISO/IEC 11172-3 section 2.4.2.3); None when it does not say how large the frame is.
+pub(in crate::rtp) fn frame(frame: &[u8]) -> Option<Frame> {
     let &[0xff, second, third, _] = frame.first_chunk::<4>()? else { return None };
     if second >> 5 != 7 {
         return None;
@@ -76,13 +87,14 @@ fn frame_bytes(frame: &[u8]) -> Option<usize> {
     if kbits == 0 {
         return None;
     }
-    Some(match layer {
-        // Slots of 4 bytes and 384 samples.
-        1 => (12 * kbits * 1_000 / hertz + padding) * 4,
-        2 => 144 * kbits * 1_000 / hertz + padding,
+    let (bytes, samples) = match layer {
+        // Slots of 4 bytes.
+        1 => ((12 * kbits * 1_000 / hertz + padding) * 4, 384),
+        2 => (144 * kbits * 1_000 / hertz + padding, 1_152),
         // Layer 3 of the lower rates has half as many samples.
-        _ => 144 / halved * kbits * 1_000 / hertz + padding,
-    })
+        _ => (144 / halved * kbits * 1_000 / hertz + padding, 1_152 / halved as u32),
+    };
+    Some(Frame { bytes, samples, hertz: hertz as u32 })
 }
 
 #[derive(Clone, Copy)]
@@ -118,17 +130,18 @@ const KBITS_2: [[u16; 15]; 2] = [
 
 #[cfg(test)]
 mod tests {
-    use super::frame_bytes;
+    use super::{Frame, frame};
 
     #[test]
     fn sizes_of_frames_are_those_of_the_standard() {
+        let frame_bytes = |header: &[u8]| frame(header).map(|frame| frame.bytes);
         // 128 kbit/s at 44.1 kHz, without and with padding; 320 kbit/s at 48 kHz; layer 2, 192 kbit/s at 48 kHz.
         assert_eq!(frame_bytes(&[0xff, 0xfb, 0x90, 0]), Some(417));
         assert_eq!(frame_bytes(&[0xff, 0xfb, 0x92, 0]), Some(418));
         assert_eq!(frame_bytes(&[0xff, 0xfb, 0xe4, 0]), Some(960));
         assert_eq!(frame_bytes(&[0xff, 0xfd, 0xa4, 0]), Some(576));
         // MPEG-2 layer 3, 64 kbit/s at 22.05 kHz.
-        assert_eq!(frame_bytes(&[0xff, 0xf3, 0x80, 0]), Some(208));
+        assert_eq!(frame(&[0xff, 0xf3, 0x80, 0]), Some(Frame { bytes: 208, samples: 576, hertz: 22_050 }));
         assert_eq!(frame_bytes(&[0xff, 0xfb, 0x00, 0]), None);
         assert_eq!(frame_bytes(&[0x12, 0xfb, 0x90, 0]), None);
     }

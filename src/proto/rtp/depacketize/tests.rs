@@ -14,12 +14,12 @@ use crate::track::{BitOrder, Framing, Law};
 
 const SEQUENCE: u16 = 65_533;
 
-fn frame(index: usize, keyframe: bool, payload: &[u8]) -> Frame {
+pub(in crate::rtp) fn frame(index: usize, keyframe: bool, payload: &[u8]) -> Frame {
     let pts = index as i64 * 3_000;
     Frame { track: 0, pts, dts: pts, duration: 3_000, keyframe, payload: Bytes::copy_from_slice(payload) }
 }
 
-fn packetize(codec: &Codec, frames: &[Frame], mtu_bytes: usize) -> Vec<Batch> {
+pub(in crate::rtp) fn packetize(codec: &Codec, frames: &[Frame], mtu_bytes: usize) -> Vec<Batch> {
     let track = Track::new(codec.clone(), 0);
     let payload_type = track.payload_type;
     let numbering = Numbering { ssrc: 1, payload_type, sequence: SEQUENCE, timestamp: u32::MAX - 4_000 };
@@ -27,7 +27,10 @@ fn packetize(codec: &Codec, frames: &[Frame], mtu_bytes: usize) -> Vec<Batch> {
     frames.iter().filter_map(|frame| packetizer.packetize(frame).unwrap()).collect()
 }
 
-fn depacketize<'a>(codec: &Codec, packets: impl Iterator<Item = &'a [u8]>) -> Vec<DepacketizedFrame> {
+pub(in crate::rtp) fn depacketize<'a>(
+    codec: &Codec,
+    packets: impl Iterator<Item = &'a [u8]>,
+) -> Vec<DepacketizedFrame> {
     let mut depacketizer = Depacketizer::new(&Track::new(codec.clone(), 0));
     let mut out = Vec::new();
     for packet in packets {
@@ -38,7 +41,7 @@ fn depacketize<'a>(codec: &Codec, packets: impl Iterator<Item = &'a [u8]>) -> Ve
     out
 }
 
-fn packets(batches: &[Batch]) -> impl Iterator<Item = &[u8]> {
+pub(in crate::rtp) fn packets(batches: &[Batch]) -> impl Iterator<Item = &[u8]> {
     batches.iter().flat_map(|batch| batch.packets().iter().map(|packet| batch.packet(packet)))
 }
 
@@ -81,32 +84,32 @@ fn assert_round_trip(codec: &Codec, frames: &[Frame], mtu_bytes: usize) -> Vec<B
     batches
 }
 
-fn h264(framing: Framing) -> Codec {
+pub(in crate::rtp) fn h264(framing: Framing) -> Codec {
     Codec::H264 { sps: vec![], pps: vec![], framing }
 }
 
-fn h265(framing: Framing) -> Codec {
+pub(in crate::rtp) fn h265(framing: Framing) -> Codec {
     Codec::H265 { vps: vec![], sps: vec![], pps: vec![], framing }
 }
 
 /// Units of a frame: a slice of the given kind among units that do not open a decodable picture.
-fn units_264(keyframe: bool, sizes: &[usize]) -> Vec<Vec<u8>> {
+pub(in crate::rtp) fn units_264(keyframe: bool, sizes: &[usize]) -> Vec<Vec<u8>> {
     let head = |index: usize| if keyframe && index == 0 { 0x65 } else { [0x41, 0x06, 0x01][index % 3] };
     sizes.iter().enumerate().map(|(i, size)| filled(&[head(i)], i, *size)).collect()
 }
 
-fn units_265(keyframe: bool, sizes: &[usize]) -> Vec<Vec<u8>> {
+pub(in crate::rtp) fn units_265(keyframe: bool, sizes: &[usize]) -> Vec<Vec<u8>> {
     let head = |index: usize| if keyframe && index == 0 { 19 << 1 } else { [1, 39, 0][index % 3] << 1 };
     sizes.iter().enumerate().map(|(i, size)| filled(&[head(i), 1 + (i % 3) as u8], i, *size)).collect()
 }
 
 /// `head` and `size` further bytes of which none is zero.
-fn filled(head: &[u8], seed: usize, size: usize) -> Vec<u8> {
+pub(in crate::rtp) fn filled(head: &[u8], seed: usize, size: usize) -> Vec<u8> {
     let bytes = (0..size).map(|at| (at * 7 + at / 251 + seed) as u8 | 1);
     head.iter().copied().chain(bytes).collect()
 }
 
-fn annex_b(units: &[Vec<u8>]) -> Vec<u8> {
+pub(in crate::rtp) fn annex_b(units: &[Vec<u8>]) -> Vec<u8> {
     units.iter().flat_map(|unit| [&[0, 0, 0, 1], &unit[..]].concat()).collect()
 }
 
@@ -114,23 +117,23 @@ fn with_lengths(units: &[Vec<u8>]) -> Vec<u8> {
     units.iter().flat_map(|unit| [&(unit.len() as u32).to_be_bytes()[..], unit].concat()).collect()
 }
 
-fn jpeg_file(sampling: Sampling, restart_interval: u16, scan: &[u8]) -> Vec<u8> {
+pub(in crate::rtp) fn jpeg_file(sampling: Sampling, restart_interval: u16, scan: &[u8]) -> Vec<u8> {
     let header =
         FileHeader { width: 640, height: 480, sampling, restart_interval, quantization: &quantization(70) };
     [header.write().unwrap(), scan.to_vec(), END.to_vec()].concat()
 }
 
 /// Frames by size, the first of every three a keyframe.
-fn frames(sizes: &[usize], make: impl Fn(bool, usize) -> Vec<u8>) -> Vec<Frame> {
+pub(in crate::rtp) fn frames(sizes: &[usize], make: impl Fn(bool, usize) -> Vec<u8>) -> Vec<Frame> {
     let make = |(index, size): (usize, &usize)| frame(index, index % 3 == 0, &make(index % 3 == 0, *size));
     sizes.iter().enumerate().map(make).collect()
 }
 
-fn sizes() -> impl Strategy<Value = Vec<usize>> {
+pub(in crate::rtp) fn sizes() -> impl Strategy<Value = Vec<usize>> {
     vec(prop_oneof![1usize..400, 1usize..9_000], 1..6)
 }
 
-fn budgets() -> impl Strategy<Value = usize> {
+pub(in crate::rtp) fn budgets() -> impl Strategy<Value = usize> {
     prop_oneof![Just(1_400usize), 256usize..1_600, Just(9_000), Just(65_507)]
 }
 
@@ -291,7 +294,7 @@ proptest! {
     }
 }
 
-fn every_codec() -> Vec<Codec> {
+pub(in crate::rtp) fn every_codec() -> Vec<Codec> {
     vec![
         h264(Framing::AnnexB),
         h265(Framing::AnnexB),

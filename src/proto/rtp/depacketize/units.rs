@@ -6,8 +6,8 @@ use super::assembly::Assembly;
 const START_CODE: &[u8] = &[0, 0, 0, 1];
 
 /// The bits of a fragment's header that say where it begins and ends.
-const START_BIT: u8 = 0x80;
-const END_BIT: u8 = 0x40;
+pub(in crate::rtp) const START_BIT: u8 = 0x80;
+pub(in crate::rtp) const END_BIT: u8 = 0x40;
 
 /// Puts units into a frame.
 #[derive(Default)]
@@ -59,7 +59,7 @@ impl Units {
 }
 
 /// The units of an aggregation packet, each behind its 16-bit size; ends at one that is cut off or empty.
-pub(super) fn aggregated(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(in crate::rtp) fn aggregated(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let (size, rest) = bytes.split_first_chunk::<2>()?;
         let (unit, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*size)))?;

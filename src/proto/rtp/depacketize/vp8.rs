@@ -48,7 +48,7 @@ fn is_keyframe(data: &[u8]) -> bool {
 }
 
 /// Whether a frame begins in this payload, and its bytes behind the descriptor.
-fn parse(payload: &[u8]) -> Option<(bool, &[u8])> {
+pub(in crate::rtp) fn parse(payload: &[u8]) -> Option<(bool, &[u8])> {
     let (&head, mut rest) = payload.split_first()?;
     if head & 0x80 != 0 {
         let (&extension, behind) = rest.split_first()?;

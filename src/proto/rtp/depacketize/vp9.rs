@@ -12,8 +12,9 @@ const PICTURE_ID: u8 = 0x80;
 const PREDICTED: u8 = 0x40;
 const LAYERS: u8 = 0x20;
 const FLEXIBLE: u8 = 0x10;
-const BEGIN: u8 = 0x08;
-const STRUCTURE: u8 = 0x02;
+pub(in crate::rtp) const BEGIN: u8 = 0x08;
+pub(in crate::rtp) const END: u8 = 0x04;
+pub(in crate::rtp) const STRUCTURE: u8 = 0x02;
 
 #[derive(Default)]
 pub(super) struct Vp9 {
@@ -63,6 +64,13 @@ fn is_key_frame(data: &[u8]) -> bool {
 
 /// The first byte of the descriptor, and the frame's bytes behind it.
 fn parse(payload: &[u8]) -> Option<(u8, &[u8])> {
+    let (head, rest) = parse_references(payload)?;
+    Some((head, if head & STRUCTURE == 0 { rest } else { skip_structure(rest)? }))
+}
+
+/// The first byte of the descriptor, and what is behind picture id, layers and differences: the structure where there
+/// is one, else the frame.
+pub(in crate::rtp) fn parse_references(payload: &[u8]) -> Option<(u8, &[u8])> {
     let (&head, mut rest) = payload.split_first()?;
     if head & PICTURE_ID != 0 {
         let long = rest.first()? & 0x80 != 0;
@@ -81,14 +89,11 @@ fn parse(payload: &[u8]) -> Option<(u8, &[u8])> {
             }
         }
     }
-    if head & STRUCTURE != 0 {
-        rest = skip_structure(rest)?;
-    }
     Some((head, rest))
 }
 
 /// Skips `|N_S (3)|Y|G|0 0 0|`, N_S + 1 sizes where Y is set, and a picture group where G is set.
-fn skip_structure(bytes: &[u8]) -> Option<&[u8]> {
+pub(in crate::rtp) fn skip_structure(bytes: &[u8]) -> Option<&[u8]> {
     let (&head, mut rest) = bytes.split_first()?;
     if head & 0x10 != 0 {
         rest = rest.get(4 * (usize::from(head >> 5) + 1)..)?;

@@ -5,6 +5,8 @@
 //!  Z, Y: the first unit continues one, the last unit goes on;  W: units in the packet;  N: a new coded sequence begins
 //! ```
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use smallvec::SmallVec;
 
@@ -37,15 +39,60 @@ pub(super) fn write(
         own.into_iter()
             .filter(|unit| !matches!(unit.kind(), obu::TEMPORAL_DELIMITER | obu::TILE_LIST | obu::PADDING)),
     );
-    let mut flags = if frame.keyframe { 0x08 } else { 0 };
+    let new_sequence = if frame.keyframe { NEW_SEQUENCE } else { 0 };
+    write_units(&all, Edges { new_sequence, ..Edges::WHOLE }, room.payload_max, writer);
+    Ok(())
+}
+
+/// What is written: units as they stand in a packet.
+pub(in crate::rtp) trait Unit {
+    /// Bytes in all.
+    fn size(&self) -> usize;
+
+    /// Writes a part of it.
+    fn put(&self, part: Range<usize>, writer: &mut BatchWriter);
+}
+
+/// What the first and the last packet say of a row of units, in the bits of their headers.
+#[derive(Clone, Copy)]
+pub(in crate::rtp) struct Edges {
+    /// Z of the first packet, or zero.
+    pub(in crate::rtp) continues: u8,
+    /// Y of the last packet, or zero.
+    pub(in crate::rtp) goes_on: u8,
+    /// N of the first packet, or zero.
+    pub(in crate::rtp) new_sequence: u8,
+    /// Whether the last packet has the marker.
+    pub(in crate::rtp) marker: bool,
+}
+
+impl Edges {
+    /// Of a whole temporal unit.
+    const WHOLE: Edges = Edges { continues: 0, goes_on: 0, new_sequence: 0, marker: true };
+}
+
+/// Writes units one after another, packet by packet.
+pub(in crate::rtp) fn write_units<U: Unit>(
+    all: &[U],
+    edges: Edges,
+    payload_max: usize,
+    writer: &mut BatchWriter,
+) {
     let mut position = Position { unit: 0, byte: 0 };
+    let mut flags = edges.continues | edges.new_sequence;
     while position.unit < all.len() {
-        let (pieces, end) = fill(&all, position, room.payload_max - 1);
-        write_packet(&all, &pieces, flags, end, writer);
-        flags = 0;
+        let (pieces, end) = fill(all, position, payload_max - 1);
+        let is_last = end.unit == all.len();
+        flags |= match (is_last, end.byte > 0) {
+            (true, _) => edges.goes_on,
+            (false, true) => GOES_ON,
+            (false, false) => 0,
+        };
+        let header = flags | (pieces.len() as u8) << 4;
+        write_packet(all, &pieces, header, edges.marker && is_last, writer);
+        flags = if end.byte > 0 { CONTINUES } else { 0 };
         position = end;
     }
-    Ok(())
 }
 
 /// A place in a temporal unit.
@@ -65,11 +112,11 @@ struct Piece {
 type Pieces = SmallVec<[Piece; UNITS_MAX]>;
 
 /// Chooses what stands in the next packet; all pieces but the last have a size in front.
-fn fill(all: &[Obu<'_>], mut position: Position, mut room: usize) -> (Pieces, Position) {
+fn fill<U: Unit>(all: &[U], mut position: Position, mut room: usize) -> (Pieces, Position) {
     let mut pieces = Pieces::new();
     loop {
         let Position { unit, byte: start } = position;
-        let left = all[unit].bare_bytes() - start;
+        let left = all[unit].size() - start;
         let size = left.min(room);
         pieces.push(Piece { unit, start, size });
         position = if size == left {
@@ -86,29 +133,39 @@ fn fill(all: &[Obu<'_>], mut position: Position, mut room: usize) -> (Pieces, Po
     }
 }
 
-fn write_packet(all: &[Obu<'_>], pieces: &[Piece], flags: u8, end: Position, writer: &mut BatchWriter) {
-    let continues = pieces.first().is_some_and(|piece| piece.start > 0);
-    let goes_on = end.byte > 0;
-    let header = u8::from(continues) << 7 | u8::from(goes_on) << 6 | (pieces.len() as u8) << 4 | flags;
-    writer.begin(end.unit == all.len());
+fn write_packet<U: Unit>(all: &[U], pieces: &[Piece], header: u8, marker: bool, writer: &mut BatchWriter) {
+    writer.begin(marker);
     writer.put(&[header]);
     for (index, piece) in pieces.iter().enumerate() {
         if index + 1 < pieces.len() {
             let (size, bytes) = obu::leb128(piece.size);
             writer.put(&size[..bytes]);
         }
-        put_piece(&all[piece.unit], piece, writer);
+        all[piece.unit].put(piece.start..piece.start + piece.size, writer);
     }
     writer.end();
 }
 
-fn put_piece(unit: &Obu<'_>, piece: &Piece, writer: &mut BatchWriter) {
-    let (header, header_bytes) = unit.bare_header();
-    let end = piece.start + piece.size;
-    writer.put(&header[piece.start.min(header_bytes)..end.min(header_bytes)]);
-    let payload = piece.start.saturating_sub(header_bytes)..end.saturating_sub(header_bytes);
-    writer.put(&unit.payload[payload]);
+/// A unit that has lost its size.
+impl Unit for Obu<'_> {
+    fn size(&self) -> usize {
+        self.bare_bytes()
+    }
+
+    fn put(&self, part: Range<usize>, writer: &mut BatchWriter) {
+        let (header, header_bytes) = self.bare_header();
+        writer.put(&header[part.start.min(header_bytes)..part.end.min(header_bytes)]);
+        let payload = part.start.saturating_sub(header_bytes)..part.end.saturating_sub(header_bytes);
+        writer.put(&self.payload[payload]);
+    }
 }
+
+/// Z.
+pub(in crate::rtp) const CONTINUES: u8 = 0x80;
+/// Y.
+pub(in crate::rtp) const GOES_ON: u8 = 0x40;
+/// N.
+pub(in crate::rtp) const NEW_SEQUENCE: u8 = 0x08;
 
 #[cfg(test)]
 mod tests {

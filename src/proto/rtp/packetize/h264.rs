@@ -46,12 +46,12 @@ impl H264 {
         }
         let complete = self.remember(&own);
         let Some(sets) = (frame.keyframe && !complete).then(|| self.sps.iter().chain(&self.pps)) else {
-            units::write::<H264Units>(&own, room.payload_max, writer);
+            units::write::<H264Units>(&own, true, room.payload_max, writer);
             return Ok(());
         };
         let mut all: Units<'_> = sets.map(|set| &set[..]).collect();
         all.extend_from_slice(&own);
-        units::write::<H264Units>(&all, room.payload_max, writer);
+        units::write::<H264Units>(&all, true, room.payload_max, writer);
         Ok(())
     }
 
@@ -67,7 +67,8 @@ impl H264 {
     }
 }
 
-struct H264Units;
+/// How H.264 stands in packets.
+pub(in crate::rtp) struct H264Units;
 
 impl UnitFormat for H264Units {
     const HEADER_BYTES: usize = 1;

@@ -46,12 +46,12 @@ impl H265 {
         }
         let complete = self.remember(&own);
         if !frame.keyframe || complete {
-            units::write::<H265Units>(&own, room.payload_max, writer);
+            units::write::<H265Units>(&own, true, room.payload_max, writer);
             return Ok(());
         }
         let mut all: Units<'_> = self.sets().map(|set| &set[..]).collect();
         all.extend_from_slice(&own);
-        units::write::<H265Units>(&all, room.payload_max, writer);
+        units::write::<H265Units>(&all, true, room.payload_max, writer);
         Ok(())
     }
 
@@ -77,7 +77,8 @@ impl H265 {
     }
 }
 
-struct H265Units;
+/// How H.265 stands in packets.
+pub(in crate::rtp) struct H265Units;
 
 impl UnitFormat for H265Units {
     const HEADER_BYTES: usize = 2;

@@ -3,15 +3,15 @@
 //! One file a payload format. A frame becomes one [`Batch`]: one buffer, one allocation, every payload byte copied once.
 
 mod aac;
-mod av1;
-mod h264;
-mod h265;
+pub(super) mod av1;
+pub(super) mod h264;
+pub(super) mod h265;
 pub mod jpeg;
 mod mpeg4_visual;
 mod mpeg_audio;
 mod opus;
-mod raw_audio;
-mod units;
+pub(super) mod raw_audio;
+pub(super) mod units;
 mod vp8;
 mod vp9;
 

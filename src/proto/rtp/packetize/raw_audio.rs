@@ -5,7 +5,7 @@ use super::{PacketizeError, Room};
 use crate::track::Codec;
 
 /// The smallest piece that may be cut off: it ends on an octet and, where there are several channels, holds all.
-pub(super) struct RawAudio {
+pub(in crate::rtp) struct RawAudio {
     /// Bytes of a piece.
     unit_bytes: usize,
     /// Ticks of the RTP clock that a piece lasts.
@@ -16,7 +16,7 @@ pub(super) struct RawAudio {
 
 impl RawAudio {
     /// None when the codec is not of a constant rate.
-    pub(super) fn new(codec: &Codec) -> Option<RawAudio> {
+    pub(in crate::rtp) fn new(codec: &Codec) -> Option<RawAudio> {
         let (unit_bytes, unit_ticks) = match codec {
             Codec::G711 { channels, .. } => (usize::from(*channels), 1),
             // An octet holds two samples of 16 kHz sound, which is one tick of the 8 kHz clock.
@@ -40,14 +40,32 @@ impl RawAudio {
         if self.unit_ticks == 1 && !samples.len().is_multiple_of(self.unit_bytes) {
             return Err(PacketizeError::Malformed("a frame ends within a sample"));
         }
+        self.cut(samples, self.units_per_packet(room), false, writer);
+        Ok(())
+    }
+
+    /// Writes a packet that came from elsewhere as the fewest that fit, all as long as the first; that one has the
+    /// marker, which says that sound begins (RFC 3551 section 4.1).
+    pub(in crate::rtp) fn split(
+        &self,
+        samples: &[u8],
+        marker: bool,
+        payload_max: usize,
+        writer: &mut BatchWriter,
+    ) {
+        let units = samples.len().div_ceil(self.unit_bytes);
+        let packets = units.div_ceil((payload_max / self.unit_bytes).max(1)).max(1);
+        self.cut(samples, units.div_ceil(packets).max(1), marker, writer);
+    }
+
+    /// Writes packets of so many pieces each; the first has the marker.
+    fn cut(&self, samples: &[u8], units: usize, marker: bool, writer: &mut BatchWriter) {
         let start = writer.numbering().timestamp;
-        let units = self.units_per_packet(room);
         for (index, chunk) in samples.chunks(units * self.unit_bytes).enumerate() {
             let ticks = ((index * units) as u32).wrapping_mul(self.unit_ticks);
             writer.set_timestamp(start.wrapping_add(ticks));
-            writer.packet(false, &[chunk]);
+            writer.packet(marker && index == 0, &[chunk]);
         }
-        Ok(())
     }
 
     /// Bytes of one packet and of what a packet adds, for the size of a buffer.

@@ -5,7 +5,7 @@
 use super::super::batch::BatchWriter;
 
 /// How a payload format writes its aggregation packets and its fragments.
-pub(super) trait UnitFormat {
+pub(in crate::rtp) trait UnitFormat {
     /// Bytes of a unit's own header, which is also the size of an aggregation packet's header.
     const HEADER_BYTES: usize;
 
@@ -18,7 +18,7 @@ pub(super) trait UnitFormat {
 
 /// Which part of its unit a fragment is. A unit has at least two.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub(in crate::rtp) enum Part {
     First,
     Middle,
     Last,
@@ -27,18 +27,23 @@ pub(super) enum Part {
 /// Bytes of the size in front of each unit of an aggregation packet.
 const SIZE_BYTES: usize = 2;
 
-/// Writes all packets of a frame; the last one carries the marker. `payload_max` is the room behind the RTP header.
-pub(super) fn write<F: UnitFormat>(units: &[&[u8]], payload_max: usize, writer: &mut BatchWriter) {
+/// Writes packets that hold `units`; the last one carries the marker. `payload_max` is the room behind the RTP header.
+pub(in crate::rtp) fn write<F: UnitFormat>(
+    units: &[&[u8]],
+    marker: bool,
+    payload_max: usize,
+    writer: &mut BatchWriter,
+) {
     let mut rest = units;
     while let Some((&unit, behind)) = rest.split_first() {
         if unit.len() > payload_max {
-            write_fragments::<F>(unit, payload_max, behind.is_empty(), writer);
+            write_fragments::<F>(unit, payload_max, marker && behind.is_empty(), writer);
             rest = behind;
             continue;
         }
         let count = aggregate_count::<F>(rest, payload_max);
         let (together, behind) = rest.split_at(count);
-        write_whole::<F>(together, behind.is_empty(), writer);
+        write_whole::<F>(together, marker && behind.is_empty(), writer);
         rest = behind;
     }
 }
@@ -67,7 +72,7 @@ fn write_whole<F: UnitFormat>(units: &[&[u8]], marker: bool, writer: &mut BatchW
     writer.end();
 }
 
-fn write_fragments<F: UnitFormat>(unit: &[u8], payload_max: usize, last: bool, writer: &mut BatchWriter) {
+fn write_fragments<F: UnitFormat>(unit: &[u8], payload_max: usize, marker: bool, writer: &mut BatchWriter) {
     let header_bytes = F::HEADER_BYTES + 1;
     let mut rest = &unit[F::HEADER_BYTES..];
     let mut part = Part::First;
@@ -78,7 +83,7 @@ fn write_fragments<F: UnitFormat>(unit: &[u8], payload_max: usize, last: bool, w
             part = Part::Last;
         }
         let header = F::fragment_header(unit, part);
-        writer.packet(last && behind.is_empty(), &[&header[..header_bytes], fragment]);
+        writer.packet(marker && behind.is_empty(), &[&header[..header_bytes], fragment]);
         part = Part::Middle;
         rest = behind;
     }

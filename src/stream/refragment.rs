@@ -1,0 +1,73 @@
+//! Packets of a publisher that no datagram holds are cut once, where they enter, for all viewers.
+
+use proto::rtp::batch::BatchWriter;
+use proto::rtp::header::Header;
+use proto::rtp::packetize::MTU_BYTES_DEFAULT;
+use proto::rtp::refragment::{RefragmentError, refragment};
+use proto::track::Codec;
+
+/// How large packets may be, in bytes with their RTP headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PacketSizes {
+    /// The largest packet that is passed on as it came: what a datagram holds.
+    pub whole_bytes_max: usize,
+    /// The largest piece of one that is cut: what the packets made here are.
+    pub piece_bytes_max: usize,
+}
+
+/// An Ethernet frame of 1500 bytes without the headers of UDP (8) and IPv4 (20) or IPv6 (40).
+const DATAGRAM_BYTES_IPV4: usize = 1_472;
+const DATAGRAM_BYTES_IPV6: usize = 1_452;
+
+impl PacketSizes {
+    /// For packets of `mtu_bytes`. Publishers may send somewhat larger ones, which a frame of Ethernet holds as well;
+    /// `has_ipv6` says that viewers may come over IPv6.
+    pub fn new(mtu_bytes: usize, has_ipv6: bool) -> PacketSizes {
+        let datagram = if has_ipv6 { DATAGRAM_BYTES_IPV6 } else { DATAGRAM_BYTES_IPV4 };
+        PacketSizes { whole_bytes_max: datagram.max(mtu_bytes), piece_bytes_max: mtu_bytes }
+    }
+
+    /// Writes a packet under the writer's numbers: as it came, or in pieces. The error says why one that is too large
+    /// was written as it came.
+    pub(super) fn write(
+        &self,
+        codec: &Codec,
+        header: &Header,
+        packet: &[u8],
+        payload: &[u8],
+        writer: &mut BatchWriter,
+    ) -> Result<(), RefragmentError> {
+        if packet.len() <= self.whole_bytes_max {
+            writer.forward(packet);
+            return Ok(());
+        }
+        let result = refragment(codec, header.marker, payload, self.piece_bytes_max, writer);
+        if result.is_err() {
+            writer.forward(packet);
+        }
+        result
+    }
+}
+
+impl Default for PacketSizes {
+    fn default() -> PacketSizes {
+        PacketSizes::new(MTU_BYTES_DEFAULT, false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_ethernet_frame_holds_stays_whole_whatever_the_mtu() {
+        let sizes = |mtu, has_ipv6| {
+            let sizes = PacketSizes::new(mtu, has_ipv6);
+            (sizes.whole_bytes_max, sizes.piece_bytes_max)
+        };
+        assert_eq!(sizes(1_400, false), (1_472, 1_400));
+        assert_eq!(sizes(1_400, true), (1_452, 1_400));
+        assert_eq!(sizes(576, false), (1_472, 576));
+        assert_eq!(sizes(9_000, true), (9_000, 9_000));
+    }
+}

@@ -1,0 +1,1 @@
+//! Real servers as sources: GStreamer's, and our own, also behind each other.
