@@ -32,6 +32,8 @@ on_both_backends!(
     a_source_that_takes_no_sound_is_not_asked_again,
     a_source_that_hangs_when_it_is_asked_goes_on_showing_pictures,
     a_source_that_is_busy_is_busy_to_the_viewer,
+    a_source_that_did_not_wait_for_the_talker_is_asked_again,
+    a_source_that_hangs_up_and_comes_back_hears_the_talker_again,
     a_flood_is_cut,
     gstreamer_talks,
 );
@@ -360,6 +362,35 @@ fn a_source_that_is_busy_is_busy_to_the_viewer(backend: Backend) {
     assert!(viewer.receive_until(Duration::from_secs(10), |viewer| viewer.tracks[0].packets.len() > 5));
 }
 
+fn a_source_that_did_not_wait_for_the_talker_is_asked_again(backend: Backend) {
+    let door = Door::start(Ear::Impatient);
+    let server = server(backend, &door);
+    let mut viewer = talker(&server, Over::Tcp);
+    viewer.play(&[]);
+    say(&mut viewer, 2, 1, 0..5);
+    door.wait_for_sound(5);
+    assert_eq!(door.tagged("DESCRIBE"), 2);
+}
+
+fn a_source_that_hangs_up_and_comes_back_hears_the_talker_again(backend: Backend) {
+    let door = Door::start(Ear::Tcp);
+    let server = server(backend, &door);
+    let mut viewer = talker(&server, Over::Tcp);
+    viewer.play(&[]);
+    say(&mut viewer, 2, 1, 0..5);
+    door.wait_for_sound(5);
+    door.hang_up();
+    let end = Instant::now() + Duration::from_secs(10);
+    let mut numbers = (5..).step_by(5);
+    while door.heard().len() < 10 {
+        let from = numbers.next().unwrap();
+        say(&mut viewer, 2, 1, from..from + 5);
+        assert!(Instant::now() < end, "the talker is not heard again");
+    }
+    let ssrcs: BTreeSet<_> = door.heard().iter().map(|packet| packet.ssrc).collect();
+    assert_eq!(ssrcs.len(), 1);
+}
+
 fn a_flood_is_cut(backend: Backend) {
     let door = Door::start(Ear::Tcp);
     let server = server(backend, &door);
@@ -372,10 +403,10 @@ fn a_flood_is_cut(backend: Backend) {
     // The answer comes behind all that was said.
     viewer.client.request("GET_PARAMETER", &server.url("/door"), &[]).expect(200);
     thread::sleep(Duration::from_millis(500));
-    // Twice 400 begin in each second of two that are cut in other places.
+    // What comes in one turn is cut to the 64 packets that may be under way, a second to 400; seconds overlap.
     let allowed = 400 * (2 + begun.elapsed().as_secs() as usize);
     let heard = door.heard().len();
-    assert!((100..=allowed).contains(&heard), "{heard} of at most {allowed}");
+    assert!((1..=allowed).contains(&heard), "{heard} of at most {allowed}");
     // The talker is heard again when it keeps to the pace.
     thread::sleep(Duration::from_millis(1_100));
     let before = door.heard().len();

@@ -38,6 +38,8 @@ pub(crate) enum Ear {
     Hangs,
     /// Somebody else talks to it: SETUP is answered with 453.
     Busy,
+    /// It takes sound in `$` frames, and closes the connection of the first who comes to set it up.
+    Impatient,
 }
 
 /// One request: the connection that it came by, its method, and whether it had the tag.
@@ -85,8 +87,11 @@ impl Door {
                 listening.connections.lock().unwrap().push(stream.try_clone().unwrap());
                 let shared = listening.clone();
                 let mut visit = Visit { stream, number, shared, shown: None, count: 0, back: None };
-                // An error is the end of the connection.
-                thread::spawn(move || visit.run());
+                thread::spawn(move || {
+                    // An error is the end of the connection.
+                    let _ = visit.run();
+                    let _ = visit.stream.shutdown(Shutdown::Both);
+                });
             }
         });
         Door { address, shared }
@@ -98,6 +103,13 @@ impl Door {
 
     pub(crate) fn asked(&self) -> Vec<Asked> {
         self.shared.asked.lock().unwrap().clone()
+    }
+
+    /// Closes all connections; it can be called again at once.
+    pub(crate) fn hang_up(&self) {
+        for connection in self.shared.connections.lock().unwrap().drain(..) {
+            let _ = connection.shutdown(Shutdown::Both);
+        }
     }
 
     /// How often it was asked that with the tag.
@@ -142,9 +154,7 @@ impl Door {
 impl Drop for Door {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
-        for connection in self.shared.connections.lock().unwrap().iter() {
-            let _ = connection.shutdown(Shutdown::Both);
-        }
+        self.hang_up();
         // Wakes the listener.
         let _ = TcpStream::connect(self.address);
     }
@@ -227,6 +237,9 @@ impl Visit {
                 200
             }
             ("SETUP", Ear::Busy) if url.ends_with("back") => 453,
+            ("SETUP", Ear::Impatient) if url.ends_with("back") && self.is_first_to_talk() => {
+                return Err(ErrorKind::ConnectionAborted.into());
+            }
             ("SETUP", _) => {
                 let transport = header("Transport");
                 match self.set_up(&url, &transport) {
@@ -250,6 +263,11 @@ impl Visit {
         };
         let cseq = header("CSeq");
         self.stream.write_all(format!("RTSP/1.0 {status} So\r\nCSeq: {cseq}\r\n{lines}\r\n{body}").as_bytes())
+    }
+
+    fn is_first_to_talk(&self) -> bool {
+        let asked = self.shared.asked.lock().unwrap();
+        asked.iter().filter(|asked| asked.method == "SETUP" && asked.url.ends_with("back")).count() == 1
     }
 
     /// The grant; None when the track does not come so.

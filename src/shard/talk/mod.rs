@@ -158,12 +158,7 @@ mod tests {
         let mut packets: Vec<_> = std::iter::from_fn(|| road.enter()).take(1_000).collect();
         assert_eq!(packets.len(), ROAD_PACKETS_MAX);
         packets.truncate(10);
-        assert_eq!(
-            std::iter::from_fn(|| road.enter()).take(1_000).count(),
-            1,
-            "a packet that is dropped makes room"
-        );
-        packets.extend(std::iter::from_fn(|| road.enter()).scan((), |(), packet| Some(packet)).take(5));
-        assert_eq!(packets.len(), 15);
+        packets.extend(std::iter::from_fn(|| road.enter()).take(1_000));
+        assert_eq!(packets.len(), ROAD_PACKETS_MAX);
     }
 }
