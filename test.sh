@@ -17,6 +17,8 @@ ffprobe:ffmpeg
 gst-launch-1.0:gstreamer1.0-tools
 timeout:coreutils
 kill:procps
+ip:iproute2
+sha256sum:coreutils
 "
 # What GStreamer must be able to do, by package.
 ELEMENTS="
@@ -38,8 +40,8 @@ install_missing() {
         gst-inspect-1.0 --exists "${pair%%:*}" 2>/dev/null || missing="$missing ${pair##*:}"
     done
     # Debian's own Python drives GStreamer; another one in the path does not know it.
-    /usr/bin/python3 -c 'import gi; gi.require_version("Gst", "1.0"); from gi.repository import Gst' 2>/dev/null ||
-        missing="$missing python3-gi gir1.2-gstreamer-1.0"
+    /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0"); from gi.repository import GstRtspServer' 2>/dev/null ||
+        missing="$missing python3-gi gir1.2-gstreamer-1.0 gir1.2-gst-rtsp-server-1.0"
     [ -n "$missing" ] || return 0
     # gst-inspect-1.0 itself may have been what was missing: the plugins come along.
     missing=$(printf '%s\n' $missing gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-rtsp | sort -u)

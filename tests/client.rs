@@ -1,5 +1,6 @@
 //! A raw RTSP client that shares no code with the server: exact bytes out, everything that comes in kept in order.
 
+pub(crate) mod pictures;
 pub(crate) mod publisher;
 pub(crate) mod rtp;
 pub(crate) mod sdp;
@@ -71,6 +72,8 @@ pub(crate) struct Client {
     /// Packets that came while an answer was awaited.
     pub(crate) frames: VecDeque<(u8, Vec<u8>)>,
     cseq: u32,
+    /// Bytes that are taken from the system at once, at most 64 KiB.
+    pub(crate) read_bytes_max: usize,
     /// Sent with every request once it is set.
     pub(crate) session: Option<String>,
     /// The value of `Require` of every request.
@@ -81,7 +84,8 @@ impl Client {
     pub(crate) fn connect(server: SocketAddr) -> Client {
         let stream = TcpStream::connect_timeout(&server, PATIENCE).expect("the server accepts connections");
         stream.set_nodelay(true).unwrap();
-        Client { stream, pending: Vec::new(), frames: VecDeque::new(), cseq: 0, session: None, require: None }
+        let (pending, frames) = (Vec::new(), VecDeque::new());
+        Client { stream, pending, frames, cseq: 0, read_bytes_max: 65_536, session: None, require: None }
     }
 
     /// Sends bytes as they are.
@@ -165,7 +169,7 @@ impl Client {
             let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
             self.stream.set_read_timeout(Some(left)).unwrap();
             let mut buffer = [0; 65_536];
-            match self.stream.read(&mut buffer) {
+            match self.stream.read(&mut buffer[..self.read_bytes_max]) {
                 Ok(0) => return Some(Message::Closed),
                 Ok(size) => self.pending.extend_from_slice(&buffer[..size]),
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {

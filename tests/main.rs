@@ -6,17 +6,21 @@
     reason = "harness, client and judges are tools for more cases than there are at any one time"
 )] // Helpers of tests fail as tests do.
 
+mod announcing;
 mod bit_exact;
 mod client;
 mod corpus;
+mod crowd;
 mod driver;
 mod files;
 mod house;
+mod joining;
 mod judge;
 mod mjpeg;
 mod players;
 mod playing;
 mod program;
+mod proxies;
 mod published;
 mod publishing;
 mod reports;
@@ -30,3 +34,4 @@ mod simulation;
 mod soak;
 mod stalls;
 mod talking;
+mod upstream;

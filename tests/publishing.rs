@@ -1,9 +1,13 @@
 //! ANNOUNCE and RECORD (RFC 2326 sections 10.3 and 10.11): a client sends, others watch.
 
+mod hostile;
+mod watched;
+
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::client::Client;
+use crate::client::pictures::{has_pictures, pictures};
 use crate::client::publisher::{Publisher, SDP};
 use crate::client::rtp::Packet;
 use crate::client::viewer::{BOTH, Over, Viewer};
@@ -16,23 +20,12 @@ fn server(backend: Backend) -> Server {
     Server::with(backend).media(folder()).start()
 }
 
-/// Numbers of the pictures that a viewer has, in the order in which they came.
-fn pictures(viewer: &Viewer) -> Vec<u32> {
-    let units = viewer.tracks[0].units();
-    let number = |payload: &[u8]| u32::from_be_bytes(payload[2..6].try_into().unwrap());
-    units.iter().map(|unit| number(&unit[0].payload)).collect()
-}
-
 /// Watches with a viewer that has set up everything and plays.
 #[track_caller]
 fn watch(server: &Server, over: Over) -> Viewer {
     let mut viewer = Viewer::open(server.address(), &server.url(PATH), over);
     viewer.play(&[]);
     viewer
-}
-
-fn has_pictures(count: usize) -> impl Fn(&Viewer) -> bool {
-    move |viewer| pictures(viewer).len() >= count && viewer.tracks[1].packets.len() >= count
 }
 
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -48,6 +48,7 @@ pub(crate) struct Builder {
     address: String,
     media: Option<PathBuf>,
     settings: Vec<(String, String)>,
+    shards: u16,
     arguments: Vec<String>,
     raw: String,
     lifetime: Duration,
@@ -78,7 +79,8 @@ impl Server {
             address: "127.0.0.1".into(),
             media: None,
             settings: Vec::new(),
-            arguments: vec!["--shards".into(), "2".into()],
+            shards: 2,
+            arguments: Vec::new(),
             raw: String::new(),
             lifetime: Duration::from_secs(60),
             is_unprivileged: false,
@@ -179,6 +181,22 @@ impl Builder {
         self
     }
 
+    /// Adds a `<proxy>` with these nodes beside suffix and URL.
+    pub(crate) fn proxy(self, suffix: &str, url: &str, nodes: &[(&str, &str)]) -> Builder {
+        let mut xml = String::from("<proxy>");
+        for (name, value) in [("suffix", suffix), ("url", url)].iter().chain(nodes) {
+            let value = value.replace('&', "&amp;").replace('<', "&lt;");
+            xml.push_str(&format!("<{name}>{value}</{name}>"));
+        }
+        self.xml(&(xml + "</proxy>\n"))
+    }
+
+    /// How many shards, in place of two.
+    pub(crate) fn shards(mut self, count: u16) -> Builder {
+        self.shards = count;
+        self
+    }
+
     /// Adds an argument of the command line.
     pub(crate) fn argument(mut self, argument: &str) -> Builder {
         self.arguments.push(argument.into());
@@ -247,6 +265,7 @@ impl Builder {
         fs::write(&file, self.configuration(&folder)).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_rtspserver"));
         command.args(["serve", "-c"]).arg(&file).args(["--backend", self.backend.name()]);
+        command.args(["--shards", &self.shards.to_string()]);
         command.args(&self.arguments).current_dir(&folder).env_remove("RUST_LOG");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if self.is_unprivileged && is_root() {

@@ -1,10 +1,11 @@
 //! Whole shards on a network in memory, under a virtual clock, among players whose every deed and every mishap
-//! follows from a seed. Each seed is 60 seconds of it.
+//! follows from a seed. Each seed is 60 seconds of it; [`broadcast`] has publishers and those who watch them.
 //!
-//! A seed that fails is played again with `RINGCASTER_SEED=<seed> cargo test simulation`, which also prints what was
-//! sent.
+//! A seed that fails is played again as its failure says, which also prints what was sent.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+mod broadcast;
+mod claims;
 mod content;
 mod dialogue;
 mod faults;
@@ -24,26 +25,27 @@ use std::io::Write;
 use std::ops::Range;
 use std::panic::catch_unwind;
 
+use faults::Kind;
 use world::Outcome;
 
 #[test]
 fn seeds_0_to_249_pass() {
-    pass(0..250);
+    pass(0..250, &faults::OF_PLAYERS, world::play);
 }
 
 #[test]
 fn seeds_250_to_499_pass() {
-    pass(250..500);
+    pass(250..500, &faults::OF_PLAYERS, world::play);
 }
 
 #[test]
 fn seeds_500_to_749_pass() {
-    pass(500..750);
+    pass(500..750, &faults::OF_PLAYERS, world::play);
 }
 
 #[test]
 fn seeds_750_to_999_pass() {
-    pass(750..1_000);
+    pass(750..1_000, &faults::OF_PLAYERS, world::play);
 }
 
 #[test]
@@ -64,9 +66,15 @@ fn a_seed_that_is_asked_for_passes() {
 /// A soak on demand: RINGCASTER_SEEDS=<from>..<to> says which seeds.
 #[test]
 fn seeds_that_are_asked_for_pass() {
-    let Ok(range) = std::env::var("RINGCASTER_SEEDS") else { return };
+    if let Some(seeds) = range_asked_for() {
+        pass(seeds, &faults::OF_PLAYERS, world::play);
+    }
+}
+
+fn range_asked_for() -> Option<Range<u64>> {
+    let range = std::env::var("RINGCASTER_SEEDS").ok()?;
     let (from, to) = range.split_once("..").expect("RINGCASTER_SEEDS is <from>..<to>");
-    pass(from.parse().unwrap()..to.parse().unwrap());
+    Some(from.parse().unwrap()..to.parse().unwrap())
 }
 
 fn asked_for() -> Option<u64> {
@@ -74,13 +82,16 @@ fn asked_for() -> Option<u64> {
     Some(seed.parse().expect("RINGCASTER_SEED is a number"))
 }
 
+/// Plays a seed, and prints what is sent if it is told to.
+type PlaySeed = fn(u64, bool) -> Outcome;
+
 /// Plays seeds; every kind of fault must have come up in one of twenty.
-fn pass(seeds: Range<u64>) {
+fn pass(seeds: Range<u64>, kinds: &[Kind], play_seed: PlaySeed) {
     if asked_for().is_some() {
         // That one alone.
         return;
     }
-    let played: Vec<_> = seeds.clone().map(|seed| (seed, play(seed))).collect();
+    let played: Vec<_> = seeds.clone().map(|seed| (seed, play(seed, play_seed))).collect();
     let failed: Vec<_> =
         played.iter().filter(|(_, outcome)| outcome.is_none()).map(|(seed, _)| *seed).collect();
     assert!(failed.is_empty(), "{} of {} seeds fail: {failed:?}", failed.len(), played.len());
@@ -92,17 +103,17 @@ fn pass(seeds: Range<u64>) {
         total(|outcome| outcome.replies),
         total(|outcome| outcome.packets)
     );
-    let met = |kind| {
-        let has_met = |outcome: &&Outcome| outcome.faults.get(&kind).is_some_and(|count| *count > 0);
+    let met = |kind: &Kind| {
+        let has_met = |outcome: &&Outcome| outcome.faults.get(kind).is_some_and(|count| *count > 0);
         outcomes.iter().filter(has_met).count()
     };
-    for kind in faults::ALL {
+    for kind in kinds {
         table += &format!(" {kind:?} {}", met(kind));
     }
     // Not by way of println, which is not seen when a test passes.
     table.push('\n');
     std::io::stdout().write_all(table.as_bytes()).unwrap();
-    for kind in faults::ALL {
+    for kind in kinds {
         let met = met(kind);
         // Of a handful of seeds nothing follows.
         let is_enough = met * 20 >= outcomes.len() || outcomes.len() < 100;
@@ -111,10 +122,19 @@ fn pass(seeds: Range<u64>) {
 }
 
 /// Plays one seed; None when it fails, and then says how to see it again.
-fn play(seed: u64) -> Option<Outcome> {
-    let played = catch_unwind(|| world::play(seed, false));
+fn play(seed: u64, play_seed: PlaySeed) -> Option<Outcome> {
+    let played = catch_unwind(|| play_seed(seed, false));
     if played.is_err() {
-        println!("seed {seed} fails; to see it again: RINGCASTER_SEED={seed} cargo test simulation");
+        let test = std::thread::current()
+            .name()
+            .unwrap_or_default()
+            .rsplit_once("::")
+            .map(|(room, _)| room.to_owned());
+        let test = format!("{}::a_seed_that_is_asked_for_passes", test.unwrap_or_default());
+        println!(
+            "seed {seed} fails; to see it again: \
+             RINGCASTER_SEED={seed} cargo test --test behaviour {test} -- --exact --nocapture"
+        );
     }
     played.ok()
 }

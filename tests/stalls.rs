@@ -11,7 +11,7 @@ use crate::server::{Backend, Server, on_both_backends};
 
 /// Anonymous memory that a viewer may hold who does not read: one send (256 KiB and the batch that goes beyond it),
 /// and the segments behind it (three of 256 KiB less, since viewers share them).
-const STALLED_BYTES_MAX: u64 = 1 << 20;
+pub(crate) const STALLED_BYTES_MAX: u64 = 1 << 20;
 
 const VIEWERS: usize = 5;
 
@@ -19,7 +19,7 @@ const VIEWERS: usize = 5;
 const STALL: Duration = Duration::from_secs(10);
 
 /// After a stall the system's sender asks again whether there is room, at intervals that double: as long as it lasted.
-const RESUMPTION_MAX: Duration = Duration::from_secs(40);
+pub(crate) const RESUMPTION_MAX: Duration = Duration::from_secs(40);
 
 fn server(backend: Backend) -> Server {
     Server::with(backend).media(folder()).setting("loop_nums", -1).setting("slow_reader_ms", 1_000).start()
@@ -96,7 +96,7 @@ fn video(viewer: &Viewer) -> &Track {
 
 /// Fails unless packets are missing, whole pictures of them, and what follows is a keyframe.
 #[track_caller]
-fn assert_goes_on_at_a_keyframe(track: &Track) {
+pub(crate) fn assert_goes_on_at_a_keyframe(track: &Track) {
     let is_gap =
         |place: &usize| track.packets[*place].sequence != track.packets[*place - 1].sequence.wrapping_add(1);
     let gaps: Vec<_> = (1..track.packets.len()).filter(is_gap).collect();

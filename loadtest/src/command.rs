@@ -21,13 +21,16 @@ struct Cli {
 enum Scenario {
     /// N viewers play for a while.
     Play(Play),
-    /// The same, and some of them stop reading once all are there: what the others notice of it.
+    /// The same, and some of them stop reading, or read too slowly, once all are there: what the others notice of it.
     Stall {
         #[command(flatten)]
         play: Play,
         /// Viewers that stop reading.
         #[arg(long, default_value_t = 1)]
         stalled: usize,
+        /// Viewers that read at a tenth of the rate.
+        #[arg(long, default_value_t = 0)]
+        slow: usize,
     },
 }
 
@@ -64,11 +67,11 @@ struct Play {
 
 /// Runs what the command line asks for: 0 all viewers played, 1 some did not, 2 the command line is wrong.
 pub(crate) fn main() -> ExitCode {
-    let (play, stalled) = match Cli::parse().scenario {
-        Scenario::Play(play) => (play, 0),
-        Scenario::Stall { play, stalled } => (play, stalled),
+    let (play, stalled, slow) = match Cli::parse().scenario {
+        Scenario::Play(play) => (play, 0, 0),
+        Scenario::Stall { play, stalled, slow } => (play, stalled, slow),
     };
-    match run(&play, stalled) {
+    match run(&play, stalled, slow) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(problem) => {
@@ -78,8 +81,8 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-fn run(play: &Play, stalled: usize) -> Result<bool, String> {
-    let plan = plan(play, stalled)?;
+fn run(play: &Play, stalled: usize, slow: usize) -> Result<bool, String> {
+    let plan = plan(play, stalled, slow)?;
     if let Some(pid) = play.server_pid.filter(|pid| !process::exists(*pid)) {
         return Err(format!("there is no process {pid}"));
     }
@@ -104,15 +107,16 @@ fn run(play: &Play, stalled: usize) -> Result<bool, String> {
     Ok(report.played == report.viewers && report.silent == 0)
 }
 
-fn plan(play: &Play, stalled: usize) -> Result<Plan, String> {
+fn plan(play: &Play, stalled: usize, slow: usize) -> Result<Plan, String> {
     let seconds = |name: &str, value: f64| {
         Duration::try_from_secs_f64(value).map_err(|_| format!("--{name} {value}: not a time in seconds"))
     };
     if play.viewers == 0 {
         return Err("--viewers 0: at least one is needed".into());
     }
-    if stalled >= play.viewers && stalled > 0 {
-        return Err(format!("--stalled {stalled}: fewer than the {} viewers", play.viewers));
+    let misbehaving = stalled.saturating_add(slow);
+    if misbehaving >= play.viewers && misbehaving > 0 {
+        return Err(format!("--stalled {stalled} --slow {slow}: fewer than the {} viewers", play.viewers));
     }
     Ok(Plan {
         urls: play.urls.clone(),
@@ -121,6 +125,7 @@ fn plan(play: &Play, stalled: usize) -> Result<Plan, String> {
         ramp: seconds("ramp", play.ramp)?,
         duration: seconds("duration", play.duration)?,
         stalled,
+        slow,
         receive_buffer: play.receive_buffer,
         spread_s: play.spread,
     })

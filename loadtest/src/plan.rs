@@ -39,13 +39,40 @@ pub struct Plan {
     pub duration: Duration,
     /// Count of viewers, the first ones, that stop reading once the ramp is over.
     pub stalled: usize,
+    /// Count of viewers, those behind them, that read at a tenth of the rate from then on. Over TCP only, as stopping is.
+    pub slow: usize,
     /// Receive buffer of each socket for media, in bytes.
     pub receive_buffer: usize,
     /// Where each viewer begins, in seconds: viewer n at n times this; None begins where the server does.
     pub spread_s: Option<f64>,
 }
 
+/// How a viewer reads once the ramp is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conduct {
+    /// Whatever comes.
+    Reads,
+    /// No more.
+    Stops,
+    /// A tenth.
+    Trickles,
+}
+
 impl Plan {
+    /// How the viewer of that number reads.
+    pub fn conduct_of(&self, number: usize) -> Conduct {
+        match number {
+            _ if number < self.stalled => Conduct::Stops,
+            _ if number < self.misbehaving() => Conduct::Trickles,
+            _ => Conduct::Reads,
+        }
+    }
+
+    /// Count of viewers, the first ones, that do not read as they should: nothing of them is measured.
+    pub fn misbehaving(&self) -> usize {
+        self.stalled + self.slow
+    }
+
     /// When the viewer of that number connects, from the start of the run.
     pub fn start_of(&self, number: usize) -> Duration {
         self.ramp.mul_f64(number as f64 / self.viewers.max(1) as f64)

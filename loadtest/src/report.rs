@@ -19,6 +19,8 @@ pub struct Report {
     pub played: usize,
     /// Viewers that stopped reading, on purpose; they are in no other figure but `viewers` and `played`.
     pub stalled: usize,
+    /// Viewers that read at a tenth of the rate.
+    pub slow: usize,
     /// Why viewers failed, with how many did so.
     pub failures: BTreeMap<String, usize>,
     /// Viewers to whom no packet came.
@@ -95,7 +97,7 @@ impl Report {
         for failure in outcome.tallies.iter().filter_map(|tally| tally.failure.as_ref()) {
             *failures.entry(failure.clone()).or_default() += 1;
         }
-        let measured = &outcome.tallies[plan.stalled.min(outcome.tallies.len())..];
+        let measured = &outcome.tallies[plan.misbehaving().min(outcome.tallies.len())..];
         let sum = |value: fn(&Tally) -> u64| measured.iter().map(value).sum::<u64>();
         let bytes = sum(|tally| tally.bytes);
         let server = with_server.then(|| Server::new(outcome, bytes, plan));
@@ -103,6 +105,7 @@ impl Report {
             viewers: plan.viewers,
             played: outcome.tallies.iter().filter(|tally| tally.failure.is_none()).count(),
             stalled: plan.stalled,
+            slow: plan.slow,
             failures,
             silent: measured.iter().filter(|tally| tally.packets == 0 && tally.failure.is_none()).count(),
             packets: sum(|tally| tally.packets),
@@ -129,11 +132,11 @@ impl Report {
 
     fn write(&self, out: &mut String) -> std::fmt::Result {
         writeln!(out, "viewers        {} of {} played to the end", self.played, self.viewers)?;
-        if self.stalled > 0 {
+        if self.stalled + self.slow > 0 {
+            let (stalled, slow) = (self.stalled, self.slow);
             writeln!(
                 out,
-                "               {} of them stopped reading; the figures are the others'",
-                self.stalled
+                "               {stalled} of them stopped reading, {slow} read a tenth; the figures are the others'"
             )?;
         }
         for (failure, count) in &self.failures {
@@ -203,7 +206,8 @@ fn rates(tallies: &[Tally], plan: &Plan) -> [f64; 2] {
     let mut rates = [f64::MAX, 0.0];
     for (number, tally) in tallies.iter().enumerate().filter(|(_, tally)| tally.failure.is_none()) {
         let lead = tally.set_up.unwrap_or_default() + tally.first_packet.unwrap_or_default();
-        let played = plan.end().saturating_sub(plan.start_of(number + plan.stalled)).saturating_sub(lead);
+        let played =
+            plan.end().saturating_sub(plan.start_of(number + plan.misbehaving())).saturating_sub(lead);
         let rate = 8.0 * tally.bytes as f64 / played.as_secs_f64().max(1e-3);
         rates = [rates[0].min(rate), rates[1].max(rate)];
     }
@@ -228,6 +232,7 @@ mod tests {
             ramp: Duration::ZERO,
             duration: Duration::from_secs(10),
             stalled: 1,
+            slow: 0,
             receive_buffer: 0,
             spread_s: None,
         };

@@ -12,7 +12,7 @@ use tokio_uring::net::UdpSocket;
 use crate::connection::{Connection, DialogueError};
 use crate::interleaved::{Frame, Splitter};
 use crate::meter::{Meter, Pulse, Sequence, Tally, record};
-use crate::plan::Plan;
+use crate::plan::{Conduct, Plan};
 use crate::sdp::Description;
 use crate::sockets::{self, Ports};
 use crate::trains::Cutter;
@@ -42,8 +42,8 @@ impl Shared {
 /// Plays until the end of the plan; what was counted.
 pub async fn run(number: usize, server: SocketAddr, shared: Shared) -> Tally {
     let track = Rc::new(RefCell::new(Tally::default()));
-    let is_stalled = number < shared.plan.stalled;
-    let mut viewer = Viewer { number, is_stalled, shared, tally: track.clone() };
+    let conduct = shared.plan.conduct_of(number);
+    let mut viewer = Viewer { number, conduct, shared, tally: track.clone() };
     let result = viewer.play(server).await;
     let mut tally = track.borrow().clone();
     tally.failure = result.err().map(|error| error.to_string());
@@ -52,7 +52,7 @@ pub async fn run(number: usize, server: SocketAddr, shared: Shared) -> Tally {
 
 struct Viewer {
     number: usize,
-    is_stalled: bool,
+    conduct: Conduct,
     shared: Shared,
     tally: Rc<RefCell<Tally>>,
 }
@@ -68,7 +68,7 @@ impl Viewer {
         let began = Instant::now();
         let plan = self.shared.plan.clone();
         let is_udp = plan.transport.is_udp(self.number);
-        let buffer = if is_udp || self.is_stalled { 0 } else { plan.receive_buffer };
+        let buffer = if is_udp || self.conduct != Conduct::Reads { 0 } else { plan.receive_buffer };
         let mut connection = Connection::open(server, buffer).await?;
         let description = describe(&mut connection, plan.url_of(self.number)).await?;
         let (tracks, timeout) = self.set_up(&mut connection, &description, is_udp).await?;
@@ -175,10 +175,21 @@ impl Viewer {
         };
         take(&connection.take_unread());
         let mut alive = Instant::now();
+        let mut trickle = None;
         while let Some(left) = self.left() {
-            if self.is_stalled && self.shared.is_steady(Instant::now()) {
-                tokio::time::sleep(left).await;
-                break;
+            if self.shared.is_steady(Instant::now()) {
+                match self.conduct {
+                    Conduct::Reads => {}
+                    Conduct::Stops => {
+                        tokio::time::sleep(left).await;
+                        break;
+                    }
+                    Conduct::Trickles => {
+                        let bytes = self.tally.borrow().bytes;
+                        let trickle = trickle.get_or_insert_with(|| Trickle::new(bytes, asked.elapsed()));
+                        tokio::time::sleep(trickle.pause(bytes).min(left)).await;
+                    }
+                }
             }
             let Ok(read) = tokio::time::timeout(left, connection.read()).await else { break };
             let bytes = read?;
@@ -205,8 +216,28 @@ impl Viewer {
             asked,
             sequence: Sequence::default(),
             pulse: has_pulse.then(Pulse::default),
-            is_stalled: self.is_stalled,
+            conduct: self.conduct,
         }
+    }
+}
+
+/// Reading at a tenth of the rate at which a viewer has read so far.
+struct Trickle {
+    since: Instant,
+    bytes: u64,
+    bytes_per_s: f64,
+}
+
+impl Trickle {
+    fn new(bytes: u64, time: Duration) -> Trickle {
+        let bytes_per_s = bytes.max(1) as f64 / time.as_secs_f64().max(1e-3) / 10.0;
+        Trickle { since: Instant::now(), bytes, bytes_per_s }
+    }
+
+    /// How long to wait before more than `bytes` in all are read.
+    fn pause(&self, bytes: u64) -> Duration {
+        let due = Duration::try_from_secs_f64((bytes - self.bytes) as f64 / self.bytes_per_s);
+        due.unwrap_or(Duration::MAX).saturating_sub(self.since.elapsed())
     }
 }
 
@@ -218,7 +249,7 @@ struct Counter {
     sequence: Sequence,
     /// None for tracks whose rhythm is not measured.
     pulse: Option<Pulse>,
-    is_stalled: bool,
+    conduct: Conduct,
 }
 
 impl Counter {
@@ -234,7 +265,7 @@ impl Counter {
         let begins = self.sequence.take(head, &mut tally);
         let Some(pulse) = self.pulse.as_mut().filter(|_| begins) else { return };
         if let Some(gap) = pulse.beat(now)
-            && !self.is_stalled
+            && self.conduct == Conduct::Reads
             && self.shared.is_steady(now)
         {
             record(&mut self.shared.meter.borrow_mut().gaps, gap);

@@ -74,6 +74,7 @@ impl Shard {
     /// Takes the catalog's answer to a claim.
     pub(super) fn claimed(&mut self, ticket: Ticket, answer: Result<Grant, ClaimError>) {
         let Some(Asker::Connection(conn)) = self.waiting.remove(&ticket) else { return };
+        let peer = self.connections.get(conn).map(|connection| connection.peer);
         let announced = self.connections.get_mut(conn).and_then(|connection| connection.announced.as_mut());
         match (announced, answer) {
             (Some(announced), Ok(grant)) if announced.claim == ClaimState::Asked => {
@@ -83,6 +84,7 @@ impl Shard {
                 self.begin_publication(conn, grant, path, tracks, pulse);
             }
             (Some(announced), Err(error)) => {
+                tracing::warn!(?peer, url = %announced.url, %error, "a publisher is refused");
                 announced.claim = ClaimState::Refused(Refusal::new(status_of(error), error.to_string()));
             }
             // The connection is gone: nobody will publish.
@@ -240,6 +242,7 @@ fn described(request: &Request) -> Result<(Vec<Track>, Vec<String>), Refusal> {
 fn status_of(error: ClaimError) -> Status {
     match error {
         ClaimError::Busy => Status::FORBIDDEN,
+        ClaimError::Full => Status::NOT_ENOUGH_BANDWIDTH,
         ClaimError::Owned => Status::METHOD_NOT_ALLOWED,
     }
 }

@@ -13,6 +13,9 @@ use crate::egress::numbering::TimestampMap;
 /// What the cached pictures are squeezed into.
 const SQUEEZED: Duration = Duration::from_millis(250);
 
+/// Tracks with pictures that are squeezed; those of further ones begin with the present, as sound does.
+const PICTURES_MAX: usize = 4;
+
 /// How a viewer catches up.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CatchUp {
@@ -22,27 +25,33 @@ pub struct CatchUp {
     live: MediaTime,
     /// Content seconds a second.
     scale: f64,
-    /// Tracks with pictures, a bit each.
-    pictures: u64,
+    /// Tracks with pictures, and the RTP timestamp of each that is live: content times may be another's by then, for
+    /// reports of the source move them.
+    pictures: [Option<(u8, u32)>; PICTURES_MAX],
 }
 
 impl CatchUp {
     /// For a viewer who starts at the batch `first`; None when there is nothing to catch up with.
     pub fn new(stream: &LiveStream, first: u64) -> Option<CatchUp> {
-        let tracks = stream.description.tracks.iter().enumerate();
-        let pictures: u64 = (tracks.take(64))
-            .filter(|(_, track)| track.kind() == Kind::Video)
-            .map(|(index, _)| 1 << index)
-            .sum();
+        let tracks = stream.description.tracks.iter().zip(0u8..);
+        let mut tracks = tracks.filter(|(track, _)| track.kind() == Kind::Video);
         let until = stream.window.end();
-        let batches = (first..until).filter_map(|index| stream.window.get(index));
-        let shown: Vec<_> = (batches.map(|batch| batch.meta()))
-            .filter(|meta| is_in(pictures, meta.track))
-            .map(|meta| meta.pts)
-            .collect();
-        let (start, live) = (*shown.iter().min()?, *shown.iter().max()?);
-        let scale = live.since(start).as_secs_f64() / SQUEEZED.as_secs_f64();
-        (scale > 1.0).then_some(CatchUp { until, live, scale, pictures })
+        let mut pictures = [None; PICTURES_MAX];
+        let (mut live, mut longest): (Option<MediaTime>, f64) = (None, 0.0);
+        for place in &mut pictures {
+            let Some((track, index)) = tracks.next() else { break };
+            let batches = (first..until).filter_map(|at| stream.window.get(at));
+            let mut batches = batches.filter(|batch| batch.meta().track == index);
+            let Some(start) = batches.next() else { continue };
+            // Timestamps wrap, and so they are compared with the first.
+            let ahead = |batch: &Batch| batch.timestamp().wrapping_sub(start.timestamp()) as i32;
+            let latest = batches.max_by_key(|batch| ahead(batch)).unwrap_or(start);
+            *place = Some((index, latest.timestamp()));
+            live = live.max(Some(latest.meta().pts));
+            longest = longest.max(f64::from(ahead(latest)) / f64::from(track.clock_rate));
+        }
+        let scale = longest / SQUEEZED.as_secs_f64();
+        (scale > 1.0).then_some(CatchUp { until, live: live?, scale, pictures })
     }
 
     /// Where on the stream's own timeline a content time is shown.
@@ -52,20 +61,13 @@ impl CatchUp {
     }
 
     /// How the timestamps of the batch at `index` are mapped; None when it is not sent.
-    pub fn map(&self, index: u64, batch: &Batch, clock_rate: u32) -> Option<TimestampMap> {
-        let meta = batch.meta();
+    pub fn map(&self, index: u64, batch: &Batch) -> Option<TimestampMap> {
         if index >= self.until {
             return Some(TimestampMap::Offset(0));
         }
-        if !is_in(self.pictures, meta.track) {
-            return None;
-        }
-        let ahead = MediaTime(self.live.0 - meta.pts.0).to_ticks(clock_rate);
-        let live = batch.timestamp().wrapping_add(ahead as u32);
-        Some(TimestampMap::Scaled { from: live, to: live, scale: self.scale, near: -ahead })
+        let mut pictures = self.pictures.iter().flatten();
+        let (_, live) = *pictures.find(|(track, _)| *track == batch.meta().track)?;
+        let near = i64::from(batch.timestamp().wrapping_sub(live) as i32);
+        Some(TimestampMap::Scaled { from: live, to: live, scale: self.scale, near })
     }
-}
-
-fn is_in(tracks: u64, track: u8) -> bool {
-    1u64.checked_shl(track.into()).is_some_and(|bit| tracks & bit != 0)
 }

@@ -21,6 +21,8 @@ pub struct Census {
     pub batches: usize,
     /// Viewers of live streams.
     pub viewers: usize,
+    /// Streams that are published here.
+    pub publications: usize,
 }
 
 impl Shard {
@@ -36,6 +38,7 @@ impl Shard {
             streams: self.live.iter().count(),
             batches: windows.map(|window| (window.end() - window.start()) as usize).sum(),
             viewers: self.live.iter().map(|stream| stream.viewers.len()).sum(),
+            publications: self.publications.count(),
         }
     }
 }

@@ -236,22 +236,12 @@ impl TrackIn {
     /// Takes a packet that comes in its order, as on a connection.
     pub fn handle_packet(&mut self, now: Time, relay: &mut Relay, packet: &[u8], numbers: &mut Numbers) {
         let Some((header, _)) = Header::parse(packet) else {
-            numbers.malformed += 1;
-            return;
+            return self.leave_out(relay, &RelayError::NotRtp, numbers);
         };
         match relay.handle_packet(now, self.track, packet) {
             Ok(()) => numbers.bytes += packet.len() as u64,
             Err(RelayError::Late(_)) => {}
-            Err(error) => {
-                numbers.malformed += 1;
-                // The first, second, fourth, eighth such packet and so on.
-                if numbers.malformed.is_power_of_two() {
-                    let path = &relay.fanout().description().path;
-                    tracing::warn!(%path, track = self.track, %error, count = numbers.malformed,
-                        "packets of a source are left out");
-                }
-                return;
-            }
+            Err(error) => return self.leave_out(relay, &error, numbers),
         }
         let is_other = self.view.is_none_or(|view| view.ssrc() != header.ssrc);
         let view = match &mut self.view {
@@ -310,13 +300,29 @@ impl TrackIn {
         self.way.is_from(is_media, from)
     }
 
+    /// Counts a packet that is not passed on, and says so at the first, second, fourth, eighth and so on.
+    fn leave_out(&self, relay: &mut Relay, error: &RelayError, numbers: &mut Numbers) {
+        numbers.malformed += 1;
+        if numbers.malformed.is_power_of_two() {
+            let path = &relay.fanout().description().path;
+            tracing::warn!(%path, track = self.track, %error, count = numbers.malformed,
+                "packets of a source are left out");
+        }
+    }
+
     /// Puts a datagram in order and passes what is due.
     fn arrange(&mut self, now: Time, relay: &mut Relay, packet: &[u8], numbers: &mut Numbers) {
         self.pass_held(now, relay, numbers);
         let Some((header, _)) = Header::parse(packet) else {
-            numbers.malformed += 1;
-            return;
+            return self.leave_out(relay, &RelayError::NotRtp, numbers);
         };
+        // The numbers of another source say nothing of the order of this one.
+        if let Err(error) = relay.check(now, self.track, &header) {
+            return self.leave_out(relay, &error, numbers);
+        }
+        if self.view.is_some_and(|view| view.ssrc() != header.ssrc) {
+            self.reorder = Reorder::new();
+        }
         match self.reorder.place(header.sequence) {
             Place::Next => self.handle_packet(now, relay, packet, numbers),
             Place::Early => self.reorder.hold(now, header.sequence, Bytes::copy_from_slice(packet)),
@@ -328,6 +334,59 @@ impl TrackIn {
     fn pass_held(&mut self, now: Time, relay: &mut Relay, numbers: &mut Numbers) {
         while let Some(packet) = self.reorder.poll(now) {
             self.handle_packet(now, relay, &packet, numbers);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use proto::rtcp::interval::Minimum;
+    use proto::track::{Codec, Law, Track};
+    use rand::SeedableRng;
+    use rand::rngs::SmallRng;
+
+    use super::*;
+    use crate::stream::catalog::{Notice, Subscriber};
+    use crate::stream::relay::LiveLimits;
+
+    #[test]
+    fn another_source_is_heard_whatever_its_numbers_are_to_those_of_the_one_before() {
+        for first in [950, 1_050, 30_000] {
+            let codec = Codec::G711 { law: Law::A, sample_rate: 8_000, channels: 1 };
+            let mut random = SmallRng::seed_from_u64(1);
+            let tracks = vec![Track::new(codec, 0)];
+            let mut relay = Relay::new(
+                1,
+                "a",
+                tracks,
+                &LiveLimits::default(),
+                Time::ZERO,
+                NtpTime::default(),
+                &mut random,
+            );
+            let heard = Arc::new(Mutex::new(Vec::new()));
+            let kept = heard.clone();
+            let deliver = Arc::new(move |notice| {
+                if let Notice::Batch { batch, .. } = notice {
+                    kept.lock().unwrap().push(batch.packet(&batch.packets()[0])[12]);
+                }
+                true
+            });
+            relay.fanout().subscribe(&"a".into(), Subscriber { shard: 0, deliver });
+            let pair = UdpPair { rtp: Udp(0), rtcp: Udp(1), port: 2 };
+            let way = WayIn::Datagrams { pair, sender: None, media_from: None, reports_to: None };
+            let mut track = TrackIn::new(0, 8_000, way, 9, Interval::new(64_000, Minimum::Fixed));
+            let mut numbers = Numbers::default();
+            let sent = [(1, 1_000, 0, 0), (1, 1_001, 20, 1), (2, first, 40, 2), (2, first, 2_000, 3)];
+            for (ssrc, sequence, ms, payload) in sent.into_iter().chain([(2, first + 1, 2_020, 4)]) {
+                let header = Header { marker: false, payload_type: 8, sequence, timestamp: ms * 8, ssrc };
+                let packet = [&header.to_bytes()[..], &[payload]].concat();
+                track.arrange(Time::from_millis(ms.into()), &mut relay, &packet, &mut numbers);
+            }
+            // It has to wait until the one before is silent.
+            assert_eq!(*heard.lock().unwrap(), [0, 1, 3, 4], "{first}");
         }
     }
 }

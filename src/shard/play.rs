@@ -22,6 +22,7 @@ use super::session::{SessionKey, Source, State};
 use super::talk::TalkError;
 use super::turn::{Asker, Shard};
 use crate::config::GopCache;
+use crate::egress::numbering::TimestampMap;
 use crate::egress::track::TrackOut;
 use crate::media::library::{MediaError, Ticket, Wanted};
 use crate::media::segment::Segment;
@@ -61,6 +62,9 @@ impl Shard {
         let Some(key) = session else {
             return Refusal::new(Status::SESSION_NOT_FOUND, "PLAY needs a session: SETUP first").into();
         };
+        if !self.sessions[key].is_meant_by(target) {
+            return Refusal::new(Status::NOT_FOUND, "the session is of another URL").into();
+        }
         let asked = match asked(request) {
             Ok(asked) => asked,
             Err(refusal) => return refusal.into(),
@@ -259,9 +263,15 @@ impl Shard {
             } else {
                 cursor.not_before = stream.window.end();
             }
-            let starts_cached = self.settings.gop_cache == GopCache::CatchUp && cursor.next != paused;
-            let first = cursor.next.filter(|_| starts_cached);
-            cursor.catch_up = first.and_then(|first| CatchUp::new(stream, first));
+            // Whoever goes on where it was goes on as it did.
+            if cursor.next != paused {
+                let first = cursor.next.filter(|_| self.settings.gop_cache == GopCache::CatchUp);
+                cursor.catch_up = first.and_then(|first| CatchUp::new(stream, first));
+                session
+                    .tracks
+                    .iter_mut()
+                    .for_each(|track| track.numbering.timestamp = TimestampMap::Offset(0));
+            }
             session.state = State::Playing;
         }
         let infos: Vec<_> = (session.tracks.iter().filter(|track| track.enabled))
@@ -373,7 +383,7 @@ fn live_info(stream: &LiveStream, cursor: &LiveCursor, track: &TrackOut) -> RtpI
     let coming = (first..stream.window.end()).filter_map(|index| Some((index, stream.window.get(index)?)));
     let next = coming.into_iter().find(|(index, batch)| {
         let meta = batch.meta();
-        let is_sent = cursor.catch_up.is_none_or(|it| it.map(*index, batch, track.clock_rate).is_some());
+        let is_sent = cursor.catch_up.is_none_or(|it| it.map(*index, batch).is_some());
         meta.track == track.track && is_sent && (meta.keyframe || !track.awaits_keyframe)
     });
     let start = stream.window.get(first).map(|batch| batch.meta().pts);

@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use proto::io::Conn;
 use proto::time::Time;
@@ -54,6 +55,11 @@ impl Publications {
         self.paths.contains(path)
     }
 
+    /// How many streams are published here.
+    pub fn count(&self) -> usize {
+        self.streams.len()
+    }
+
     /// A stream that is published here.
     pub fn get_mut(&mut self, tenure: u64) -> Option<&mut Publication> {
         self.streams.get_mut(&tenure)
@@ -87,6 +93,16 @@ impl Publication {
         if self.is_recorded {
             self.offer.serve();
         }
+    }
+
+    /// Refuses those who have waited long enough, and says what for; all of them once the publisher is lost.
+    fn refuse_late(&mut self, now: Time, patience: Duration) {
+        let (reason, patience) = match self.publisher {
+            Publisher::Gone(_) => ("the publisher is lost and may come back", Duration::ZERO),
+            _ if !self.is_recorded => ("the publisher has announced it and has not begun to send", patience),
+            _ => ("the publisher has sent nothing yet that could be described", patience),
+        };
+        self.offer.refuse_late(now, patience, &StreamError::Unavailable(reason.to_owned()));
     }
 }
 
@@ -136,10 +152,9 @@ impl Shard {
         };
         let (grant, path, tracks) =
             (publication.grant, publication.offer.path.clone(), publication.tracks.clone());
-        let relay = relay.unwrap_or_else(|| self.new_relay(grant.stream, &path, tracks.clone()));
-        let now = self.now;
+        let relay = relay.unwrap_or_else(|| self.new_relay(grant.renewed, &path, tracks.clone()));
         if let Some(publication) = self.publications.streams.get_mut(&tenure) {
-            publication.offer.put(relay).restart(now);
+            publication.offer.put(relay).restart();
             publication.serve_waiting();
             if let Publisher::Session(key) = publication.publisher
                 && let Some(conn) = self.sessions.get(key).and_then(|session| session.conn)
@@ -164,17 +179,19 @@ impl Shard {
         if let Some(publication) = self.publications.streams.get_mut(&tenure) {
             publication.pulse.stop();
             publication.publisher = Publisher::Gone(self.now);
+            if let Some(relay) = publication.offer.relay() {
+                relay.pass_on();
+            }
+            publication.refuse_late(self.now, self.settings.source_start);
         }
     }
 
     /// Ends what waited for long enough.
     pub(super) fn keep_publications(&mut self) {
         let (now, patience, grace) = (self.now, self.settings.source_start, self.settings.source_grace);
-        let nothing = "the publisher has sent nothing yet that could be described";
-        let nothing = StreamError::Unavailable(nothing.to_owned());
         let mut lost = Vec::new();
         for (tenure, publication) in &mut self.publications.streams {
-            publication.offer.refuse_late(now, patience, &nothing);
+            publication.refuse_late(now, patience);
             if let Publisher::Gone(since) = publication.publisher
                 && now.since(since) >= grace
             {
@@ -201,6 +218,7 @@ impl Shard {
         };
         publication.offer.subscribe(self.now, path, subscriber);
         publication.serve_waiting();
+        publication.refuse_late(self.now, self.settings.source_start);
     }
 
     fn unsubscribe_from(&mut self, tenure: u64, stream: StreamId, shard: ShardIndex) {

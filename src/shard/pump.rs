@@ -1,5 +1,6 @@
 //! Sends what one session may send at this moment.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use proto::time::Time;
 
 use super::file::Next;
 use super::live::LiveCursor;
-use super::session::{Carrier, Session, SessionKey, Source, State};
+use super::session::{Carrier, Numbers, Session, SessionId, SessionKey, Source, State};
 use super::turn::{Asker, Shard};
 use crate::egress::heads::Heads;
 use crate::egress::numbering::Numbering;
@@ -235,11 +236,21 @@ fn next(
                 session.numbers.skipped += after - before;
                 if after != before {
                     session.trains_sent = 0;
+                    note_shed(&mut session.numbers, session.id, session.peer, after - before);
                 }
             }
             batch
         }
         Source::Ingest(_) => Err(Stop::Awaits),
+    }
+}
+
+/// Counts a jump of a slow viewer, and says so at the first, second, fourth, eighth and so on.
+fn note_shed(numbers: &mut Numbers, session: SessionId, peer: SocketAddr, batches: u64) {
+    numbers.sheds += 1;
+    if numbers.sheds.is_power_of_two() {
+        let count = numbers.sheds;
+        tracing::warn!(%session, %peer, batches, count, "a viewer is too slow: it goes on at the latest keyframe");
     }
 }
 
@@ -301,7 +312,7 @@ fn renumber(session: &mut Session, batch: &Batch) -> Option<usize> {
         Source::File(_) | Source::Ingest(_) => {}
         Source::Live(cursor) => {
             if let (Some(catch_up), Some(index)) = (&cursor.catch_up, cursor.next) {
-                track.numbering.timestamp = catch_up.map(index, batch, track.clock_rate)?;
+                track.numbering.timestamp = catch_up.map(index, batch)?;
             }
             track.next_sequence = Some(batch.sequence().wrapping_add(batch.packets().len() as u16));
         }

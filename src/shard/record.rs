@@ -54,7 +54,7 @@ impl Shard {
     }
 
     /// Answers RECORD: media may come.
-    pub(super) fn record(&mut self, conn: Conn, session: Option<SessionKey>) -> Outcome {
+    pub(super) fn record(&mut self, conn: Conn, target: &Target, session: Option<SessionKey>) -> Outcome {
         let Some(key) = session else {
             return Refusal::new(
                 Status::SESSION_NOT_FOUND,
@@ -67,6 +67,9 @@ impl Shard {
             let reason = "the session was set up to play";
             return Refusal::new(Status::METHOD_NOT_VALID_IN_THIS_STATE, reason).into();
         };
+        if !session.is_meant_by(target) {
+            return Refusal::new(Status::NOT_FOUND, "the session is of another URL").into();
+        }
         let (tenure, count) = (ingest.tenure, ingest.inflow.tracks.len());
         let Some(publication) = self.publications.get_mut(tenure) else {
             return Refusal::new(Status::FORBIDDEN, "another publisher has taken the path over").into();
@@ -78,9 +81,11 @@ impl Shard {
             // It is on its way from the shard of the publisher before; media would find nothing to go to.
             return Outcome::Wait;
         }
+        if !publication.is_recorded_by(key) {
+            tracing::info!(session = %session.id, path = %publication.offer.path, "publishing begins");
+        }
         publication.record(key);
         publication.pulse.beat(self.now);
-        tracing::info!(session = %session.id, path = %publication.offer.path, "publishing begins");
         let response = Response::new(Status::OK).header("Session", session.id.to_string());
         publication.serve_waiting();
         let session = &mut self.sessions[key];

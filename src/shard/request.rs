@@ -84,7 +84,7 @@ impl Shard {
             Method::GetParameter => self.parameters_read(request, session),
             Method::SetParameter => parameters_set(request),
             Method::Announce => self.announce(conn, request, &target, session),
-            Method::Record => self.record(conn, session),
+            Method::Record => self.record(conn, &target, session),
             Method::Redirect | Method::Other(_) => Outcome::Reply(not_implemented()),
         }
     }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use proto::io::Conn;
+use proto::rtsp::uri::{Target, percent_decode};
 use proto::time::{MediaTime, Time};
 use smallvec::SmallVec;
 
@@ -139,6 +140,8 @@ pub struct Numbers {
     pub bytes: u64,
     /// Batches skipped because the viewer was too slow.
     pub skipped: u64,
+    /// How often that was.
+    pub sheds: u64,
     /// Reports from the viewer that could not be read.
     pub malformed: u64,
 }
@@ -157,6 +160,22 @@ impl Session {
     /// The viewer's UDP addresses.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.tracks.iter().flat_map(TrackOut::addresses)
+    }
+
+    /// Whether a request's URL means this session: its presentation or whatever lies below, with or without its
+    /// parameters, in whatever spelling the client gives it back.
+    pub fn is_meant_by(&self, target: &Target) -> bool {
+        let Ok(own) = Target::parse(&self.url) else { return true };
+        let decoded = |path: &str| {
+            let path = path.trim_matches('/');
+            percent_decode(path).unwrap_or_else(|_| path.to_owned())
+        };
+        let [ours, asked] =
+            [&own, target].map(|target| [&target.path, &target.raw_path].map(|path| decoded(path)));
+        let is_inside = |path: &str, base: &str| {
+            path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        asked.iter().any(|path| ours.iter().any(|base| is_inside(path, base)))
     }
 
     /// The set-up track with this index.

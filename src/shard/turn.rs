@@ -372,8 +372,10 @@ impl Shard {
         let sessions =
             if connection.fate == Fate::Open { connection.sessions.clone() } else { Default::default() };
         for key in &sessions {
-            // A viewer that takes its media is alive, even if it never sends a word.
-            if let Some(session) = self.sessions.get_mut(*key) {
+            // A viewer that takes its media is alive, even if it never sends a word; of a publisher that proves nothing.
+            if let Some(session) = self.sessions.get_mut(*key)
+                && !matches!(session.source, Source::Ingest(_))
+            {
                 session.seen = self.now;
             }
             self.make_ready(*key);

@@ -15,6 +15,10 @@ use super::relay::Relay;
 /// Names one run of a live stream: a stream that ended and came again has another name.
 pub type StreamId = u64;
 
+/// Paths that clients publish to at once, those whose publisher is lost and may come back among them; one more is
+/// refused. A session bounds nothing here: who publishes, vanishes and publishes again under another name has one.
+pub const PUBLICATIONS_MAX: usize = 4_096;
+
 /// Which shard, counted from 0.
 pub type ShardIndex = u16;
 
@@ -114,7 +118,7 @@ pub enum Order {
     },
     /// Deliver no more.
     Unsubscribe {
-        /// Which run of the stream.
+        /// Which run of the stream: another may have taken its place.
         stream: StreamId,
         /// To which shard.
         shard: ShardIndex,
@@ -154,6 +158,8 @@ pub struct Grant {
     pub tenure: u64,
     /// Whether the stream runs already and is handed over.
     pub inherits: bool,
+    /// The name of another stream, in case that one ended before it could be handed over: its viewers are gone.
+    pub renewed: StreamId,
 }
 
 /// A path that the configuration gives to a stream of one shard.
@@ -173,6 +179,9 @@ pub enum ClaimError {
     /// Somebody else does: 403.
     #[error("the path is published to from elsewhere; on_republish says when another publisher takes over")]
     Busy,
+    /// There are as many published paths as there may be: 453.
+    #[error("{PUBLICATIONS_MAX} paths are published to, which is as many as there may be")]
+    Full,
     /// The configuration or the server itself has a stream for this path: 405.
     #[error("the path belongs to a stream of the server")]
     Owned,

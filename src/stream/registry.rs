@@ -8,7 +8,8 @@ use std::time::Duration;
 use proto::track::Track;
 
 use super::catalog::{
-    Claim, ClaimError, Grant, Notice, Order, Pulse, Reserved, ShardIndex, StreamId, Subscriber,
+    Claim, ClaimError, Grant, Notice, Order, PUBLICATIONS_MAX, Pulse, Reserved, ShardIndex, StreamId,
+    Subscriber,
 };
 
 /// A publisher that was silent for longer is stale.
@@ -109,7 +110,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Passes the end of a subscription on.
+    /// Passes the end of a subscription on. A stream that was renewed when it was handed over is known to its owner alone.
     pub fn unsubscribe(&mut self, path: &str, stream: StreamId, shard: ShardIndex) {
         let order = Order::Unsubscribe { stream, shard };
         if let Some(reserved) = self.reserved.get(path).cloned() {
@@ -134,6 +135,9 @@ impl Registry {
             return Err(ClaimError::Owned);
         }
         let before = self.published.get(&claim.path);
+        if before.is_none() && self.published.len() >= PUBLICATIONS_MAX {
+            return Err(ClaimError::Full);
+        }
         if let Some(before) = before {
             let silence = before.pulse.silence(claim.now);
             let may_replace = silence == Duration::MAX
@@ -149,10 +153,12 @@ impl Registry {
         let continued = before.filter(|before| agree(&before.tracks, &claim.tracks));
         let stream = continued.map(|before| before.grant.stream);
         self.last_tenure += 1;
+        let renewed = new_id();
         Ok(Grant {
-            stream: stream.unwrap_or_else(new_id),
+            stream: stream.unwrap_or(renewed),
             tenure: self.last_tenure,
             inherits: stream.is_some(),
+            renewed,
         })
     }
 
@@ -249,6 +255,27 @@ mod tests {
                 panic!("{told:?}");
             };
             assert_eq!(to.as_ref().map(|(to, tenure)| (to.shard, *tenure)), inherits.then_some((1, 2)));
+        }
+    }
+
+    #[test]
+    fn a_stream_that_ended_before_it_was_handed_over_has_another_name() {
+        let mut registry = Registry::new(OnRepublish::Replace, Vec::new());
+        let (owner, told) = shard(0);
+        registry.claim(claim(&owner, 1, 1, 8_000), || 1);
+        registry.claim(claim(&owner, 2, 2, 8_000), || 2);
+        let grant = answer(&told).unwrap();
+        assert_eq!((grant.inherits, grant.stream, grant.renewed), (true, 1, 2));
+        // Its owner may have begun it under either, and is told of both.
+        for stream in [1, 2] {
+            registry.unsubscribe("a", stream, 7);
+            let told = told.lock().unwrap();
+            let Some(Notice::Order { order: Order::Unsubscribe { stream: named, shard: 7 }, .. }) =
+                told.last()
+            else {
+                panic!("{told:?}");
+            };
+            assert_eq!(*named, stream);
         }
     }
 

@@ -160,9 +160,7 @@ impl Relay {
     pub fn handle_packet(&mut self, now: Time, index: u8, packet: &[u8]) -> Result<(), RelayError> {
         let track = self.tracks.get_mut(usize::from(index)).ok_or(RelayError::NoTrack)?;
         let (header, payload) = Header::parse(packet).ok_or(RelayError::NotRtp)?;
-        if header.payload_type != track.payload_type {
-            return Err(RelayError::PayloadType(header.payload_type));
-        }
+        track.check(now, &header)?;
         let ahead = track.advance(now, &header, &mut self.skew)?;
         let continues = track.open.as_ref().is_some_and(|open| {
             ahead == 1 && open.timestamp == header.timestamp && open.writer.packet_count() < PACKETS_MAX
@@ -185,6 +183,11 @@ impl Relay {
         self.follow(index, moved);
         self.learn(index, packet);
         Ok(())
+    }
+
+    /// Whether a packet is of the source that sends a track, wherever in the sequence its place is.
+    pub fn check(&self, now: Time, index: u8, header: &Header) -> Result<(), RelayError> {
+        self.tracks.get(usize::from(index)).ok_or(RelayError::NoTrack)?.check(now, header)
     }
 
     /// Takes a sender report of a track's source; `wall` is our own clock.
@@ -211,15 +214,20 @@ impl Relay {
     }
 
     /// Whatever comes next is of another publisher.
-    pub fn restart(&mut self, now: Time) {
+    pub fn restart(&mut self) {
         self.skew.reset();
         self.close_all();
         for track in &mut self.tracks {
-            track.timeline.restart(now);
+            track.timeline.restart();
             track.source = None;
             track.early = None;
             track.keyframe_at = None;
         }
+    }
+
+    /// Passes on what waits for a rest that nobody will send.
+    pub fn pass_on(&mut self) {
+        self.close_all();
     }
 
     /// Passes on what waits, and tells every receiver that this was the last.
@@ -293,14 +301,23 @@ impl Relay {
 }
 
 impl RelayTrack {
+    fn check(&self, now: Time, header: &Header) -> Result<(), RelayError> {
+        if header.payload_type != self.payload_type {
+            return Err(RelayError::PayloadType(header.payload_type));
+        }
+        match self.source {
+            Some(source) if source.ssrc != header.ssrc && now.since(source.heard) < SILENCE => {
+                Err(RelayError::Source(header.ssrc))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// How many sequence numbers this packet is ahead of the one before; 1 where nothing is missing.
     fn advance(&mut self, now: Time, header: &Header, skew: &mut Skew) -> Result<u16, RelayError> {
         let ahead = match self.source {
             Some(source) if source.ssrc != header.ssrc => {
-                if now.since(source.heard) < SILENCE {
-                    return Err(RelayError::Source(header.ssrc));
-                }
-                self.timeline.restart(now);
+                self.timeline.restart();
                 skew.reset();
                 1
             }
@@ -589,6 +606,10 @@ mod tests {
         for sequence in 0..150 {
             relay.handle_packet(at(0), 0, &packet(sequence, 0, sequence == 149, &[0x65, 1])).unwrap();
         }
+        // Only the first of them is where viewers may begin.
         assert_eq!(sequences(&batches), [(0, 64, true), (64, 64, false), (128, 22, false)]);
+        relay.handle_packet(at(0), 0, &packet(150, 0, false, &[0x65, 1])).unwrap();
+        relay.handle_packet(at(0), 0, &packet(152, 0, true, &[0x65, 1])).unwrap();
+        assert_eq!(sequences(&batches)[3..], [(150, 1, true), (152, 1, false)]);
     }
 }

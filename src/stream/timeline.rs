@@ -27,7 +27,15 @@ const START_DISTANCE_MAX: Duration = Duration::from_secs(2);
 
 /// From the wall clock of a source to ours, the same for all tracks of a stream.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Skew(Option<i64>);
+pub struct Skew(Option<Settled>);
+
+#[derive(Clone, Copy, Debug)]
+struct Settled {
+    /// What to add to the source's wall clock, in nanoseconds.
+    added: i64,
+    /// By how much ours was ahead of it at the last report.
+    apart: i64,
+}
 
 impl Skew {
     /// Forgets it: the next report may be of another machine.
@@ -40,12 +48,19 @@ impl Skew {
         self.0.is_none()
     }
 
-    /// What to add to the source's wall clock, in nanoseconds; settled by the first report.
+    /// What to add to the source's wall clock, in nanoseconds. Settled by the first report; a clock that is set later
+    /// changes nothing of what was.
     fn settle(&mut self, theirs: NtpTime, ours: NtpTime) -> i64 {
-        *self.0.get_or_insert_with(|| {
-            let skew = ours.since(theirs).0;
-            if skew.unsigned_abs() < SKEW_MIN.as_nanos() as u64 { 0 } else { skew }
-        })
+        let apart = ours.since(theirs).0;
+        let is_much = |nanos: i64| nanos.unsigned_abs() >= SKEW_MIN.as_nanos() as u64;
+        let first = Settled { added: if is_much(apart) { apart } else { 0 }, apart };
+        let settled = self.0.get_or_insert(first);
+        let step = apart.saturating_sub(settled.apart);
+        if is_much(step) {
+            settled.added = settled.added.saturating_add(step);
+        }
+        settled.apart = apart;
+        settled.added
     }
 }
 
@@ -58,6 +73,8 @@ pub struct Timeline {
     /// The wall clock of that moment.
     origin: NtpTime,
     last: Option<Last>,
+    /// Whether the next packet is of another source than the last one.
+    restarts: bool,
     /// From the source's timestamps to ours.
     shift: u32,
     /// A moment of our timeline and the content time it is.
@@ -98,6 +115,7 @@ impl Timeline {
             began,
             origin,
             last: None,
+            restarts: false,
             shift: first,
             anchor,
             start: None,
@@ -113,13 +131,17 @@ impl Timeline {
                 self.take_start(source);
                 true
             }
-            Some(last) if self.is_jump(&last, now, source) => {
+            Some(last) if self.restarts || self.is_jump(&last, now, source) => {
                 let elapsed = self.ticks(now.since(last.at)).max(self.clock_rate / 50);
                 self.begin(now, source, last.highest.wrapping_add(elapsed));
+                if self.restarts {
+                    self.take_start(source);
+                }
                 true
             }
             Some(_) => false,
         };
+        self.restarts = false;
         let timestamp = source.wrapping_add(self.shift);
         let highest = match self.last {
             Some(last) if is_after(last.highest, timestamp) => last.highest,
@@ -135,19 +157,15 @@ impl Timeline {
         self.start = Some((source, MediaTime(at.since(self.began).as_nanos() as i64)));
     }
 
-    /// Begins anew with the next packet: it is of another source.
-    pub fn restart(&mut self, now: Time) {
-        (self.start, self.moved) = (None, MediaTime::ZERO);
-        if let Some(last) = self.last.take() {
-            let elapsed = self.ticks(now.since(last.at)).max(self.clock_rate / 50);
-            self.shift = last.highest.wrapping_add(elapsed);
-        }
+    /// Begins anew with the next packet, whenever that comes: it is of another source.
+    pub fn restart(&mut self) {
+        (self.start, self.moved, self.restarts) = (None, MediaTime::ZERO, true);
     }
 
     /// Takes the source's word for when its timestamps were; `wall` is our clock. By how much that moves content time;
     /// None when the report is about another time than the packets.
     pub fn handle_report(&mut self, info: &SenderInfo, wall: NtpTime, skew: &mut Skew) -> Option<MediaTime> {
-        let last = self.last?;
+        let last = self.last.filter(|_| !self.restarts)?;
         let distance = (info.rtp.wrapping_sub(last.source) as i32).unsigned_abs();
         if distance / self.clock_rate > REPORT_DISTANCE_MAX_S || info.ntp == NtpTime::default() {
             return None;
@@ -272,7 +290,9 @@ mod tests {
     fn another_source_goes_on_behind_the_last_of_the_one_before() {
         let mut timeline = timeline();
         timeline.map(at(0), 50);
-        timeline.restart(at(2_000));
+        timeline.restart();
+        // What is said of it before it begins is about nothing.
+        assert!(timeline.handle_report(&report(wall(0), 60), wall(0), &mut Skew::default()).is_none());
         let moment = timeline.map(at(2_000), 4_000_000_000);
         assert_eq!((moment.timestamp, moment.content.0), (7_000 + 180_000, 2_000_000_000));
     }
@@ -313,7 +333,7 @@ mod tests {
         timeline.start_at(at(20), 0);
         assert_eq!(timeline.map(at(40), 180_001).content.0, 40_000_000);
         timeline.start_at(at(50), 183_601);
-        timeline.restart(at(1_000));
+        timeline.restart();
         assert_eq!(timeline.map(at(1_000), 183_601).content.0, 1_000_000_000);
     }
 
@@ -323,6 +343,22 @@ mod tests {
         timeline.map(at(300), 0);
         timeline.handle_report(&report(wall(100), 0), wall(310), &mut Skew::default());
         assert_eq!((timeline.map(at(300), 0).content.0 + 500_000) / 1_000_000, 100);
+    }
+
+    #[test]
+    fn a_wall_clock_that_is_set_moves_no_track_against_the_others() {
+        let (mut video, mut audio) = (timeline(), timeline());
+        let mut skew = Skew::default();
+        for hour_ms in [0, 3_600_000, 0] {
+            video.map(at(300), 0);
+            audio.map(at(300), 0);
+            let late = audio.map(at(340), 3_600).content;
+            video.handle_report(&report(wall(300 + hour_ms), 0), wall(310), &mut skew);
+            let early = video.map(at(340), 3_600).content;
+            assert!((early.0 - late.0).abs() <= 20_000_000, "{early:?} {late:?}");
+            audio.handle_report(&report(wall(300 + hour_ms), 0), wall(310), &mut skew);
+            assert_eq!(audio.map(at(340), 3_600).content, early);
+        }
     }
 
     #[test]

@@ -32,7 +32,10 @@ pub(crate) fn pictures(viewer: &Viewer) -> Vec<u32> {
     units.iter().map(|unit| number(&unit[0].payload)).collect()
 }
 
-/// Whether a viewer has so many pictures, and as many packets of sound.
+/// Whether a viewer has so many pictures, the last one whole, and as many packets of sound.
 pub(crate) fn has_pictures(count: usize) -> impl Fn(&Viewer) -> bool {
-    move |viewer| pictures(viewer).len() >= count && viewer.tracks[1].packets.len() >= count
+    move |viewer| {
+        let is_whole = viewer.tracks[0].packets.last().is_some_and(|last| last.marker);
+        is_whole && pictures(viewer).len() >= count && viewer.tracks[1].packets.len() >= count
+    }
 }

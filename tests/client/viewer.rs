@@ -298,15 +298,20 @@ impl Drop for Sockets {
     }
 }
 
-/// Two UDP sockets on an even port and the next.
+/// Two UDP sockets of loopback on an even port and the next.
 pub(crate) fn port_pair() -> (UdpSocket, UdpSocket) {
+    port_pair_at(Ipv4Addr::LOCALHOST.into())
+}
+
+/// Two UDP sockets at an address, on an even port and the next.
+pub(crate) fn port_pair_at(ip: IpAddr) -> (UdpSocket, UdpSocket) {
     static LOCK: OnceLock<std::sync::Mutex<()>> = OnceLock::new();
     let _guard = LOCK.get_or_init(Default::default).lock();
     for _ in 0..1_000 {
-        let Ok(rtp) = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)) else { continue };
+        let Ok(rtp) = UdpSocket::bind((ip, 0)) else { continue };
         let port = rtp.local_addr().unwrap().port();
         if port % 2 == 0
-            && let Ok(rtcp) = UdpSocket::bind((Ipv4Addr::LOCALHOST, port + 1))
+            && let Ok(rtcp) = UdpSocket::bind((ip, port + 1))
         {
             return (rtp, rtcp);
         }

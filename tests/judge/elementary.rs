@@ -54,7 +54,7 @@ pub(crate) fn file_sound(recipe: &Recipe, audio: Audio) -> Result<Vec<Unit>, Str
 }
 
 /// Packets of one stream with their times.
-fn file_packets(recipe: &Recipe, output: &str) -> Result<Vec<(f64, Vec<u8>)>, String> {
+pub(crate) fn file_packets(recipe: &Recipe, output: &str) -> Result<Vec<(f64, Vec<u8>)>, String> {
     let folder = Scratch(scratch("elementary"));
     let mut arguments = words("-nostdin -v error -y -i");
     arguments.push(recipe.path().to_str().expect("the path is ASCII").to_owned());

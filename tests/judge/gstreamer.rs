@@ -32,8 +32,21 @@ pub(crate) fn judge(url: &str, over: Over, recipe: &'static Recipe) -> Verdict {
     verdict
 }
 
+/// Plays `url` to its end; MD5s of the pictures that came. None when GStreamer has lost its race.
+pub(crate) fn pictures(
+    url: &str,
+    over: Over,
+    recipe: &'static Recipe,
+) -> Result<Option<Vec<String>>, String> {
+    let (video, _) = recipe.video.ok_or("there are no pictures")?;
+    match play(url, over, recipe)? {
+        Run::Whole(folder) => Ok(Some(listed(&folder, video)?.sums)),
+        Run::LostRace => Ok(None),
+    }
+}
+
 /// How often GStreamer may lose its race; a busy machine lets it lose one of twenty.
-const RUNS_MAX: usize = 4;
+pub(crate) const RUNS_MAX: usize = 4;
 
 enum Run {
     /// What was played lies in this folder.
@@ -68,8 +81,11 @@ fn play(url: &str, over: Over, recipe: &'static Recipe) -> Result<Run, String> {
     let has = |text: &[u8]| log.windows(text.len()).any(|window| window == text);
     match ended {
         _ if has(b"got error from udpsrc") || has(b"reason not-linked") => Ok(Run::LostRace),
-        // Behind the end of the stream rtspsrc asks for PAUSE and interrupts itself.
-        Err(problem) if !problem.contains("gst_rtspsrc_pause") => Err(problem),
+        // Behind the end of the stream rtspsrc asks for PAUSE and interrupts itself, or hears of a live stream's that
+        // there is no such session any more.
+        Err(problem) if !["gst_rtspsrc_pause", "(454)"].iter().any(|text| problem.contains(text)) => {
+            Err(problem)
+        }
         _ => Ok(Run::Whole(folder)),
     }
 }
@@ -77,15 +93,7 @@ fn play(url: &str, over: Over, recipe: &'static Recipe) -> Result<Run, String> {
 fn compare(folder: &Scratch, recipe: &'static Recipe) -> Verdict {
     let source = source(recipe);
     if let Some((video, _)) = recipe.video {
-        let format = match video {
-            Video::H264 => "h264",
-            Video::H265 => "hevc",
-            Video::Mpeg4 => "m4v",
-            Video::Jpeg => "mjpeg",
-            Video::Vp8 | Video::Av1 => "matroska",
-            Video::Vp9 => "rawvideo -pix_fmt yuv420p -s 320x176",
-        };
-        let played = listing(folder, &format!("-f {format}"), "video", "-map 0:v:0 -fps_mode passthrough")?;
+        let played = listed(folder, video)?;
         same("pictures", &source.pictures.sums, &played.sums)?;
     }
     let Some((audio, _)) = recipe.audio else { return Ok(()) };
@@ -108,6 +116,19 @@ fn compare(folder: &Scratch, recipe: &'static Recipe) -> Verdict {
         }
         _ => samples(folder, recipe, audio, &source.samples),
     }
+}
+
+/// The pictures that lie in a folder.
+fn listed(folder: &Scratch, video: Video) -> Result<Listing, String> {
+    let format = match video {
+        Video::H264 => "h264",
+        Video::H265 => "hevc",
+        Video::Mpeg4 => "m4v",
+        Video::Jpeg => "mjpeg",
+        Video::Vp8 | Video::Av1 => "matroska",
+        Video::Vp9 => "rawvideo -pix_fmt yuv420p -s 320x176",
+    };
+    listing(folder, &format!("-f {format}"), "video", "-map 0:v:0 -fps_mode passthrough")
 }
 
 fn samples(folder: &Scratch, recipe: &Recipe, audio: Audio, source: &[u8]) -> Verdict {

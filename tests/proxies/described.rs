@@ -80,14 +80,14 @@ const ODDITIES: &[Odd] = &[
         setups: &["rtsp://turret.lan:554/stream1/track1"],
     },
     Odd {
-        what: "a section that is no media, and an origin with a number too many",
+        what: "a section of no known media whose format is a word, and an origin with a number too many",
         sdp: "v=0\no=- 14665860 31787219 1 IN IP4 10.0.0.94\ns=Session streamed by \"MERCURY RTSP Server\"\nt=0 0\n\
             m=video 0 RTP/AVP 96\nc=IN IP4 0.0.0.0\nb=AS:4096\na=range:npt=0-\na=control:track1\na=rtpmap:96 H264/90000\n\
             a=fmtp:96 H264\nm=audio 0 RTP/AVP 8\na=rtpmap:8 PCMA/8000\na=control:track2\n\
             m=application/MERCURY 0 RTP/AVP smart/1/90000\na=rtpmap:95 MERCURY/90000\na=control:track3\n",
         base: None,
-        tracks: BOTH_TRACKS,
-        setups: &["BASE/track1", "BASE/track2"],
+        tracks: &[(Kind::Pictures, 96), (Kind::Sound, 8), (Kind::Metadata, 95)],
+        setups: &["BASE/track1", "BASE/track2", "BASE/track3"],
     },
     Odd {
         what: "session lines in a section, and attributes that come twice",
@@ -127,7 +127,8 @@ fn descriptions_as_cameras_write_them_are_understood(backend: Backend) {
         let address = std::net::SocketAddr::from(([127, 0, 0, 1], crate::server::free_ports()));
         let asked = format!("rtsp://{address}/stream");
         let base = base.map(|base| base.replace("BASE", &asked));
-        let camera = Camera::start_at(address, Script { sdp, base, tracks: tracks.into(), ..Script::default() });
+        let camera =
+            Camera::start_at(address, Script { sdp, base, tracks: tracks.into(), ..Script::default() });
         let server = of(backend, &camera, &[]);
         let answer = describe(&server);
         assert_eq!(answer.status, 200, "{what}: {}", answer.text());

@@ -22,10 +22,14 @@ fn assert_continuous(viewer: &Viewer) {
         let rate = f64::from(track.media.clock_rate());
         for pair in track.packets.windows(2) {
             let ticks = pair[1].timestamp.wrapping_sub(pair[0].timestamp) as i32;
-            let wall = pair[1].at.duration_since(pair[0].at).as_secs_f64();
-            let media = f64::from(ticks) / rate;
-            assert!(ticks >= 0 && media < wall + 2.0, "{media} s of media in {wall} s");
+            // A source may be away for some seconds, and packets that wait to be read have one time.
+            assert!(ticks >= 0 && f64::from(ticks) / rate < 20.0, "{ticks} ticks");
         }
+        let ends = track.packets.first().zip(track.packets.last());
+        let (first, last) = ends.expect("packets have come");
+        let media = f64::from(last.timestamp.wrapping_sub(first.timestamp)) / rate;
+        let wall = last.at.duration_since(first.at).as_secs_f64();
+        assert!((media - wall).abs() < 3.0, "{media} s of media in {wall} s");
     }
 }
 
@@ -71,7 +75,10 @@ fn viewers_go_on_when_a_source_comes_back(backend: Backend) {
 
 fn viewers_get_bye_when_a_source_stays_away(backend: Backend) {
     let camera = Camera::start(Script::default());
-    let server = pulling(backend, &camera.url(), &[]).setting("source_grace_s", 1).start();
+    let server = pulling(backend, &camera.url(), &[])
+        .setting("source_grace_s", 1)
+        .setting("source_start_ms", 2_000)
+        .start();
     let mut viewers = BOTH.map(|over| watch(&server, over));
     for viewer in &mut viewers {
         see(viewer, 5);
@@ -128,13 +135,16 @@ fn a_source_with_other_tracks_ends_the_viewers_of_those_before(backend: Backend)
         see(viewer, 5);
     }
     drop(camera);
-    let (sdp, tracks) = (Script::default().sdp.replace("RTP/AVP 8", "RTP/AVP 0"), vec![(Kind::Pictures, 96), (Kind::Sound, 0)]);
+    let (sdp, tracks) = (
+        Script::default().sdp.replace("RTP/AVP 8", "RTP/AVP 0"),
+        vec![(Kind::Pictures, 96), (Kind::Sound, 0)],
+    );
     let _camera = Camera::start_at(address, Script { sdp, tracks, first_picture: 500, ..Script::default() });
     for viewer in &mut viewers {
         viewer.receive_all(PATIENCE);
         assert!(pictures(viewer).iter().all(|number| *number < 500), "{:?}", pictures(viewer));
     }
-    assert_eq!(lines(&server, "the source has other tracks now"), 1);
+    assert!(lines(&server, "the source has other tracks now") >= 1);
     // Who asks again is shown the new ones.
     let mut viewer = watch(&server, Over::Tcp);
     see(&mut viewer, 5);
@@ -153,7 +163,7 @@ fn attempts(server: &Server, time: Duration) -> usize {
 
 fn a_source_that_refuses_connections_costs_a_line_per_attempt(backend: Backend) {
     let url = format!("rtsp://127.0.0.1:{}/stream", free_ports());
-    let server = pulling(backend, &url, &[("ondemand", "0")]).start();
+    let server = pulling(backend, &url, &[("ondemand", "0")]).setting("source_start_ms", 2_000).start();
     let count = attempts(&server, Duration::from_secs(5));
     // After 250 ms, 500 ms and then each second, a fifth sooner at most.
     assert!((3..=9).contains(&count), "{count} attempts");
@@ -175,7 +185,12 @@ fn a_source_that_says_nothing_is_given_up_with_the_reason(backend: Backend) {
 fn a_source_that_plays_and_sends_nothing_is_said_to(backend: Backend) {
     // Without parameter sets in the description nothing can be answered before they come.
     let sdp = Script::default().sdp.replace(";sprop-parameter-sets=Z0IAKeKQFAe2AtwEBAaQeJEV,aM48gA==", "");
-    let camera = Camera::start(Script { sdp, sends: false, ..Script::default() });
+    // The first attempt fails for another reason, which is not the reason any more.
+    let script = Script::answering(|request| match request.method.as_str() {
+        "DESCRIBE" if request.connection == 0 => Reply::Close,
+        _ => Reply::Usual,
+    });
+    let camera = Camera::start(Script { sdp, sends: false, ..script });
     let server = pulling(backend, &camera.url(), &[]).setting("source_start_ms", 1_000).start();
     let answer = describe(&server).expect(503);
     assert!(answer.text().contains("the source plays and sends nothing"), "{}", answer.text());
@@ -195,6 +210,15 @@ fn a_source_that_no_connection_comes_to_is_tried_ever_less_often(backend: Backen
     let count = attempts(&server, Duration::from_secs(7));
     assert!((1..=2).contains(&count), "{count} attempts");
     assert!(lines(&server, "cannot be connected to in time") >= 1);
+}
+
+fn a_source_that_plays_for_a_moment_only_is_not_stormed(backend: Backend) {
+    let camera = Camera::start(Script { pictures_max: Some(2), ..Script::default() });
+    let _server = pulling(backend, &camera.url(), &[("ondemand", "0")]).start();
+    camera.wait_for("PLAY", 3, PATIENCE);
+    thread::sleep(Duration::from_secs(5));
+    // It is asked after 250 ms, 500 ms and then each second, a fifth sooner at most.
+    assert!(camera.connections() <= 11, "{} connections", camera.connections());
 }
 
 fn connect_without_waiting(address: SocketAddr) -> thread::JoinHandle<Option<std::net::TcpStream>> {
@@ -223,5 +247,6 @@ on_both_backends!(
     a_source_that_says_nothing_is_given_up_with_the_reason,
     a_source_that_plays_and_sends_nothing_is_said_to,
     a_source_that_no_connection_comes_to_is_tried_ever_less_often,
+    a_source_that_plays_for_a_moment_only_is_not_stormed,
     a_source_that_comes_late_is_waited_for,
 );

@@ -1,6 +1,6 @@
 //! Who asks: passwords of every kind, in the URL and beside it, and never in the log.
 
-use super::{PATIENCE, describe, lines, of, pulling, see, watch};
+use super::{PATIENCE, describe, of, pulling, see, watch};
 use crate::client::viewer::Over;
 use crate::server::{Backend, Server, on_both_backends};
 use crate::upstream::camera::{Camera, Reply, Request, Script};
@@ -10,7 +10,8 @@ use crate::upstream::digest::Lock;
 fn locked(locks: &'static [Lock], user: &'static str, password: &'static str) -> Camera {
     Camera::start(Script::answering(move |request| {
         // Some cameras tell what they can do before they ask who it is.
-        match request.method == "OPTIONS" || locks.iter().any(|lock| lock.is_opened(request, user, password)) {
+        match request.method == "OPTIONS" || locks.iter().any(|lock| lock.is_opened(request, user, password))
+        {
             true => Reply::Usual,
             false => Reply::With(401, locks.iter().map(|lock| lock.challenge()).collect()),
         }
@@ -94,7 +95,7 @@ fn a_wrong_password_is_told_at_once_and_not_shown(backend: Backend) {
         let server = pulling(backend, &camera.url(), nodes).setting("source_start_ms", 60_000).start();
         let answer = describe(&server).expect(503);
         assert!(answer.text().contains(reason), "{}", answer.text());
-        assert!(lines(&server, reason) >= 1);
+        server.wait_for_log(reason, PATIENCE);
         assert!(!server.log().contains("not-this-one"), "{}", server.log());
         assert!(camera.asked("DESCRIBE").len() <= 2, "a wrong password is tried once");
     }
@@ -105,7 +106,8 @@ fn a_new_nonce_is_taken_while_a_session_runs(backend: Backend) {
     // A camera whose nonces hold for one answer each.
     let stale = |request: &Request| {
         let given = request.header("Authorization").unwrap_or_default();
-        let nonce = format!("n{}", request.header("CSeq").unwrap_or_default().parse::<u32>().unwrap_or(0) / 2);
+        let nonce =
+            format!("n{}", request.header("CSeq").unwrap_or_default().parse::<u32>().unwrap_or(0) / 2);
         match given.contains(&format!("nonce=\"{nonce}\"")) {
             true => Reply::Usual,
             false => {

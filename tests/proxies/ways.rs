@@ -157,7 +157,8 @@ fn sources_are_found_by_every_kind_of_address(backend: Backend) {
         see(&mut watch(&server, Over::Tcp), 3);
         assert!(camera.asked("DESCRIBE")[0].url.starts_with("rtsp://localhost:"));
     }
-    let server = pulling(backend, "rtsp://nobody.invalid/stream", &[]).setting("source_start_ms", 3_000).start();
+    let server =
+        pulling(backend, "rtsp://nobody.invalid/stream", &[]).setting("source_start_ms", 3_000).start();
     let answer = describe(&server).expect(503);
     assert!(answer.text().contains("nobody.invalid"), "{}", answer.text());
 }

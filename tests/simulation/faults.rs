@@ -36,13 +36,38 @@ pub enum Kind {
     RtcpGarbageSent,
     SessionContinuedElsewhere,
     ShutdownWhilePlaying,
+    PublisherCut,
+    PublisherVanished,
+    PublisherBackInGrace,
+    PublisherBackLate,
+    PublisherTornDown,
+    PublisherNeverBegan,
+    PublisherRefused,
+    RepublishedAlike,
+    RepublishedOtherwise,
+    PublisherPaused,
+    PublisherStalled,
+    PublisherFroze,
+    PublisherLostLine,
+    PublisherGarbage,
+    SourceLeftOut,
+    SourceChanged,
+    ClockJumped,
+    SequenceJumped,
+    ReportsJumped,
+    SequenceWrapped,
+    TimestampWrapped,
+    ViewerSlow,
+    ViewerPaused,
+    ViewerLeft,
+    ViewerShed,
 }
 
 /// How often each kind has happened.
 pub type Counts = BTreeMap<Kind, u64>;
 
-/// All kinds.
-pub const ALL: [Kind; 31] = [
+/// The kinds among players of files and of a stream.
+pub const OF_PLAYERS: [Kind; 31] = [
     Kind::DatagramLost,
     Kind::DatagramUnreachable,
     Kind::DatagramDoubled,
@@ -74,4 +99,42 @@ pub const ALL: [Kind; 31] = [
     Kind::RtcpGarbageSent,
     Kind::SessionContinuedElsewhere,
     Kind::ShutdownWhilePlaying,
+];
+
+/// The kinds among publishers and those who watch what they send.
+pub const OF_PUBLISHERS: [Kind; 34] = [
+    Kind::DatagramLost,
+    Kind::DatagramDoubled,
+    Kind::DatagramsReordered,
+    Kind::TransferHeldUp,
+    Kind::TransferSplit,
+    Kind::SendWaited,
+    Kind::AcceptRefused,
+    Kind::ShardStoodStill,
+    Kind::InboxFull,
+    Kind::PublisherCut,
+    Kind::PublisherVanished,
+    Kind::PublisherBackInGrace,
+    Kind::PublisherBackLate,
+    Kind::PublisherTornDown,
+    Kind::PublisherNeverBegan,
+    Kind::PublisherRefused,
+    Kind::RepublishedAlike,
+    Kind::RepublishedOtherwise,
+    Kind::PublisherPaused,
+    Kind::PublisherStalled,
+    Kind::PublisherFroze,
+    Kind::PublisherLostLine,
+    Kind::PublisherGarbage,
+    Kind::SourceLeftOut,
+    Kind::SourceChanged,
+    Kind::ClockJumped,
+    Kind::SequenceJumped,
+    Kind::ReportsJumped,
+    Kind::SequenceWrapped,
+    Kind::TimestampWrapped,
+    Kind::ViewerSlow,
+    Kind::ViewerPaused,
+    Kind::ViewerLeft,
+    Kind::ViewerShed,
 ];

@@ -15,6 +15,7 @@ use ringcaster::stream::catalog::{
 use ringcaster::stream::publish::Publisher;
 use ringcaster::stream::window::WindowLimits;
 
+use super::claims::{Claims, FIRST_PUBLISHED};
 use super::content::{Content, nanos};
 
 /// How long a source runs on with nobody watching.
@@ -34,7 +35,7 @@ pub struct Temper {
 /// The path of the only stream.
 pub const PATH: &str = "live";
 
-/// A catalog of one stream.
+/// A catalog of one stream of its own, and of what clients publish.
 pub struct SimStreams {
     content: Content,
     tracks: Vec<proto::track::Track>,
@@ -45,6 +46,8 @@ pub struct SimStreams {
     dropped: Arc<AtomicU64>,
     dropped_at: Arc<AtomicU64>,
     now: Arc<AtomicU64>,
+    /// Everything about the paths that clients publish under.
+    claims: Claims,
 }
 
 struct State {
@@ -89,6 +92,8 @@ impl Run {
 
 impl SimStreams {
     pub fn new(presentation: Presentation, temper: Temper, mut random: Random) -> SimStreams {
+        // A sequence of its own, so that claims change nothing of what the stream draws.
+        let claims = Claims::new(random.clone().fork());
         let full_at = temper.congestion.map(|mean| Time::ZERO + mean.mul_f64(2.0 * random.fraction()));
         let state = State {
             now: Time::ZERO,
@@ -111,7 +116,13 @@ impl SimStreams {
             dropped: Arc::default(),
             dropped_at: Arc::default(),
             now: Arc::default(),
+            claims,
         }
+    }
+
+    /// What clients publish.
+    pub fn claims(&self) -> &Claims {
+        &self.claims
     }
 
     pub fn content(&self) -> &Content {
@@ -124,6 +135,7 @@ impl SimStreams {
         state.now = now;
         self.now.store(now.as_nanos(), Ordering::Relaxed);
         self.congest(state);
+        self.claims.step(now);
         self.obey(state, wall);
         self.publish(state);
     }
@@ -137,8 +149,9 @@ impl SimStreams {
         let frame = running.map(|running| self.next_frame(running).0);
         let lost = running.and_then(|running| running.lost_at);
         // Inboxes that are full concern only a stream that runs.
-        let full = running.and(state.full_until.or(state.full_at));
-        [pending, unsubscribed, frame, lost, full].into_iter().flatten().min()
+        let has_streams = running.is_some() || self.claims.has_any();
+        let full = state.full_until.or(state.full_at).filter(|_| has_streams);
+        [pending, unsubscribed, frame, lost, full, self.claims.due()].into_iter().flatten().min()
     }
 
     /// The run that an SSRC belongs to.
@@ -289,20 +302,30 @@ impl SimStreams {
 }
 
 impl Catalog for SimStreams {
-    fn attend(&self, _: Subscriber) {}
+    fn attend(&self, subscriber: Subscriber) {
+        self.claims.attend(subscriber);
+    }
 
     fn claim(&self, claim: Claim) {
+        if !self.owns(&claim.path) {
+            return self.claims.claim(claim);
+        }
         let Claim { ticket, owner, .. } = claim;
         (owner.deliver)(Notice::Claimed { ticket, answer: Err(ClaimError::Owned) });
     }
 
-    fn release(&self, _: Grant) {}
+    fn release(&self, grant: Grant) {
+        self.claims.release(grant);
+    }
 
     fn owns(&self, path: &str) -> bool {
         path == PATH
     }
 
     fn subscribe(&self, path: &Arc<str>, subscriber: Subscriber) {
+        if !self.owns(path) {
+            return self.claims.subscribe(path, self.wrapped(subscriber, Arc::default()));
+        }
         let state = &mut *self.state.lock().unwrap();
         let at = state.now + Duration::from_millis(state.random.below(300) as u64);
         state.pending.push((at, path.clone(), subscriber));
@@ -312,7 +335,10 @@ impl Catalog for SimStreams {
         0
     }
 
-    fn unsubscribe(&self, _: &str, stream: StreamId, shard: ShardIndex) {
+    fn unsubscribe(&self, path: &str, stream: StreamId, shard: ShardIndex) {
+        if stream > FIRST_PUBLISHED {
+            return self.claims.unsubscribe(path, stream, shard);
+        }
         self.state.lock().unwrap().unsubscribed.push((stream, shard));
     }
 }

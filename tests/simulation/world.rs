@@ -388,7 +388,7 @@ fn blame(player: &Player, now: Time, fault: &str) -> ! {
     panic!("at {}, player {} ({:?}, {session:?}): {fault}", seconds(now), player.id, player.habits);
 }
 
-fn trace(now: Time, departure: &Departure) {
+pub fn trace(now: Time, departure: &Departure) {
     match departure {
         Departure::Datagram { from, to, bytes, is_lost } => {
             let head = &bytes[..bytes.len().min(12)];
@@ -405,7 +405,7 @@ fn trace(now: Time, departure: &Departure) {
 }
 
 /// A network without names.
-struct NoNames;
+pub struct NoNames;
 
 impl Names for NoNames {
     fn look_up(&self, host: &str, _: u16, reply: AddressesReply) {

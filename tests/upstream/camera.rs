@@ -34,6 +34,8 @@ pub(crate) struct Script {
     pub(crate) is_early: bool,
     /// Whether it sends anything at all.
     pub(crate) sends: bool,
+    /// Pictures of a session behind which it closes the connection; None = it goes on.
+    pub(crate) pictures_max: Option<u32>,
     /// What it answers in place of the usual.
     pub(crate) answer: Arc<dyn Fn(&Request) -> Reply + Send + Sync>,
 }
@@ -90,6 +92,7 @@ impl Default for Script {
             sends_parameter_sets: false,
             is_early: false,
             sends: true,
+            pictures_max: None,
             answer: Arc::new(|_| Reply::Usual),
         }
     }
@@ -346,12 +349,15 @@ impl Connection {
         let Some(since) = self.plays_since.filter(|_| shared.script.sends) else { return Ok(()) };
         while since + PICTURE * self.sent <= Instant::now() {
             let index = self.sent;
+            if shared.script.pictures_max == Some(index) {
+                return self.stream.shutdown(Shutdown::Both);
+            }
             self.sent += 1;
             if shared.is_paused.load(Ordering::Relaxed) {
                 continue;
             }
             let number = shared.next_picture.fetch_add(1, Ordering::Relaxed);
-            for (track, packet) in packets(&shared.script, number, index % 10 == 0) {
+            for (track, packet) in packets(&shared.script, number, index.is_multiple_of(10)) {
                 // A source of its own in each session.
                 let ssrc = 0x2000 + 16 * self.number as u32 + track as u32;
                 if let Some(track) = self.tracks.get_mut(track) {

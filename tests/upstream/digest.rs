@@ -19,9 +19,8 @@ const NONCE: &str = "8f2e";
 impl Lock {
     /// The header line that asks for it.
     pub(crate) fn challenge(self) -> String {
-        let digest = |rest: &str| {
-            format!("WWW-Authenticate: Digest realm=\"{REALM}\", nonce=\"{NONCE}\"{rest}\r\n")
-        };
+        let digest =
+            |rest: &str| format!("WWW-Authenticate: Digest realm=\"{REALM}\", nonce=\"{NONCE}\"{rest}\r\n");
         match self {
             Lock::Basic => "WWW-Authenticate: Basic realm=\"camera\"\r\n".into(),
             // As RFC 2069 has it: what most devices speak.
@@ -59,7 +58,8 @@ impl Lock {
 /// A parameter of a header, without its quotes.
 fn parameter<'a>(header: &'a str, name: &str) -> &'a str {
     let start = [format!(" {name}=\""), format!(" {name}=")];
-    let found = start.iter().find_map(|start| Some((header.split_once(start.as_str())?.1, start.ends_with('"'))));
+    let found =
+        start.iter().find_map(|start| Some((header.split_once(start.as_str())?.1, start.ends_with('"'))));
     let Some((rest, is_quoted)) = found else { return "" };
     rest.split(if is_quoted { '"' } else { ',' }).next().unwrap_or_default().trim()
 }

@@ -16,7 +16,8 @@ gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 LIVE = (
-    "( videotestsrc is-live=true ! video/x-raw,width=320,height=176,framerate=25/1 ! jpegenc ! rtpjpegpay name=pay0 "
+    "( videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=176,framerate=25/1 "
+    "! jpegenc ! rtpjpegpay name=pay0 "
     "audiotestsrc is-live=true ! audio/x-raw,rate=8000,channels=1 ! alawenc ! rtppcmapay name=pay1 pt=8 )"
 )
 LOWER = {

@@ -196,6 +196,12 @@ impl Net {
         state.reset(wire.0, side);
     }
 
+    /// How many UDP sockets the drivers have open.
+    pub fn sockets_of_drivers(&self) -> usize {
+        let state = self.0.borrow();
+        state.sockets.values().filter(|socket| matches!(socket.owner, Owner::Host(..))).count()
+    }
+
     /// Whether the driver has let go of a connection.
     pub fn is_released(&self, wire: Wire) -> bool {
         let link = &self.0.borrow().links[wire.0];
@@ -220,9 +226,9 @@ impl Net {
         self.0.borrow_mut().sockets.remove(&address);
     }
 
-    /// Sends a datagram to a driver.
-    pub fn send_to(&self, from: SocketAddr, to: SocketAddr, bytes: Bytes) {
-        self.0.borrow_mut().send_datagram(from, to, &bytes);
+    /// Sends a datagram to a driver; whether the network loses it.
+    pub fn send_to(&self, from: SocketAddr, to: SocketAddr, bytes: Bytes) -> bool {
+        self.0.borrow_mut().send_datagram(from, to, &bytes)
     }
 
     /// The next datagram that has come for a peer's socket, with its sender.

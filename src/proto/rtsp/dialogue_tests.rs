@@ -15,6 +15,7 @@ const DIALOGUES: &[(&str, &[u8])] = &[
     ("gst_play_any", include_bytes!("../../../tests/data/rtsp/gst_play_any.txt")),
     ("gst_play_tcp", include_bytes!("../../../tests/data/rtsp/gst_play_tcp.txt")),
     ("gst_publish_tcp", include_bytes!("../../../tests/data/rtsp/gst_publish_tcp.txt")),
+    ("happytime_publish", include_bytes!("../../../tests/data/rtsp/happytime_publish.txt")),
     ("server_replies", include_bytes!("../../../tests/data/rtsp/server_replies.txt")),
 ];
 

@@ -21,6 +21,10 @@ use crate::shard::turn::Shard;
 use crate::stream::catalog::StreamError;
 use crate::stream::registry::agree;
 
+/// A source that has played for so long is tried again at once when it is lost. One that comes and goes faster is not,
+/// or it would be asked several times a second.
+const STEADY_MIN: Duration = Duration::from_secs(2);
+
 impl Shard {
     pub(super) fn handle_said(&mut self, key: ProxyKey, proxy: &mut Proxy, said: Said) {
         match said {
@@ -66,6 +70,8 @@ impl Shard {
                     return self.lose_source(proxy, "the source has no track that can be passed on");
                 }
                 self.begin_stream(proxy);
+                // Why an earlier attempt failed is no longer the reason for anything.
+                proxy.failure = None;
                 proxy.align(now, &starts);
                 tracing::info!(path = %proxy.spec.path, source = %proxy.spec.url, transfer = ?proxy.transfer, "source plays");
             }
@@ -118,14 +124,13 @@ impl Shard {
 
     /// The stream goes on with the tracks that are set up, or begins with them.
     pub(super) fn begin_stream(&mut self, proxy: &mut Proxy) {
-        let now = self.now;
         let Some(run) = proxy.run().filter(|run| !run.has_begun) else { return };
         run.has_begun = true;
         let tracks: Vec<_> = run.tracks.iter().map(|(_, track)| track.clone()).collect();
         let before =
             proxy.offer.relay().map(|relay| (agree(&relay.fanout().description().tracks, &tracks), relay));
         match before {
-            Some((true, relay)) => relay.restart(now),
+            Some((true, relay)) => relay.restart(),
             before => {
                 if let Some((_, relay)) = before {
                     relay.end("the source has other tracks now");
@@ -308,9 +313,10 @@ impl Proxy {
         }
         self.lost_at = None;
         self.failure = None;
-        self.back_off.reset();
-        if let Some(run) = self.run() {
-            run.heard = Some(now);
+        let Some(run) = self.run() else { return };
+        run.heard = Some(now);
+        if run.plays_since.is_some_and(|since| now.since(since) >= STEADY_MIN) {
+            self.back_off.reset();
         }
     }
 }
