@@ -77,6 +77,8 @@ pub(crate) struct Client {
     pub(crate) read_bytes_max: usize,
     /// Sent with every request once it is set.
     pub(crate) session: Option<String>,
+    /// The value of `Require` of every request.
+    pub(crate) require: Option<&'static str>,
 }
 
 impl Client {
@@ -84,7 +86,7 @@ impl Client {
         let stream = TcpStream::connect_timeout(&server, PATIENCE).expect("the server accepts connections");
         stream.set_nodelay(true).unwrap();
         let (pending, frames) = (Vec::new(), VecDeque::new());
-        Client { stream, pending, frames, cseq: 0, read_bytes_max: 65_536, session: None }
+        Client { stream, pending, frames, cseq: 0, read_bytes_max: 65_536, session: None, require: None }
     }
 
     /// Sends bytes as they are.
@@ -107,6 +109,9 @@ impl Client {
         let mut text = format!("{method} {url} RTSP/1.0\r\nCSeq: {}\r\n", self.cseq);
         if let Some(session) = &self.session {
             text += &format!("Session: {session}\r\n");
+        }
+        if let Some(tag) = self.require {
+            text += &format!("Require: {tag}\r\n");
         }
         for (name, value) in headers {
             text += &format!("{name}: {value}\r\n");

@@ -35,4 +35,5 @@ mod setup;
 mod simulation;
 mod soak;
 mod stalls;
+mod talking;
 mod upstream;

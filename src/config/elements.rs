@@ -50,7 +50,8 @@ pub(super) fn output(node: &Node<'_>, report: &mut Report) -> Output {
 
 /// `<proxy>`. None when it is switched off by an empty `url` or, which is reported, wrong.
 pub(super) fn proxy(node: &Node<'_>, report: &mut Report) -> Option<Proxy> {
-    node.expect(&["suffix", "url", "user", "pass", "transfer", "ondemand", "verify", "output"], report);
+    let known = ["suffix", "url", "user", "pass", "transfer", "ondemand", "verify", "backchannel", "output"];
+    node.expect(&known, report);
     if node.text("url").is_none() {
         report.warn(node.place_of("url"), &format!("{}/url", node.path), "empty: this proxy is switched off");
         return None;
@@ -60,6 +61,7 @@ pub(super) fn proxy(node: &Node<'_>, report: &mut Report) -> Option<Proxy> {
     let transfer = node.value("transfer", TRANSFER, transfer, report).unwrap_or_default();
     let ondemand = node.value("ondemand", SWITCH, values::switch, report).unwrap_or(true);
     let verify = node.value("verify", SWITCH, values::switch, report).unwrap_or(false);
+    let backchannel = node.value("backchannel", SWITCH, values::switch, report).unwrap_or(true);
     let output = node.child("output").map(|node| output(&node, report));
     Some(Proxy {
         suffix: suffix?,
@@ -69,6 +71,7 @@ pub(super) fn proxy(node: &Node<'_>, report: &mut Report) -> Option<Proxy> {
         transfer,
         ondemand,
         verify,
+        backchannel,
         output,
         place: node.element.place.clone(),
     })

@@ -274,6 +274,7 @@ mod tests {
             user: String::new(),
             pass: Secret::default(),
             verify: false,
+            backchannel: true,
             transfer: Transfer::Tcp,
             ondemand: true,
             output: None,

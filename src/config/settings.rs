@@ -236,6 +236,8 @@ pub struct Proxy {
     pub ondemand: bool,
     /// Whether a source that is asked over TLS must prove who it is.
     pub verify: bool,
+    /// Whether a viewer who asks to talk is let through to the source; it is asked for nothing of the kind before.
+    pub backchannel: bool,
     /// What to send instead of the source's format. None means the source's.
     pub output: Option<Output>,
     /// Where the node is.

@@ -417,8 +417,9 @@ fn a_device_that_never_ends_is_not_read_as_a_file() {
 fn proxies_and_pushers_are_read_whole() {
     let settings = settings_of(
         "<proxy><suffix>/gate/</suffix><url>rtsp://h/s?a=1&b=2</url><user>u</user><pass>p&amp;&#65;</pass>
-         <transfer>multicast</transfer><ondemand>0</ondemand><output><video><width>640</width></video></output></proxy>
-         <proxy><suffix>off</suffix></proxy>
+         <transfer>multicast</transfer><ondemand>0</ondemand><backchannel>0</backchannel>
+         <output><video><width>640</width></video></output></proxy>
+         <proxy><suffix>off</suffix></proxy><proxy><suffix>door</suffix><url>rtsp://h/</url></proxy>
          <pusher><suffix>studio</suffix></pusher>
          <pusher><suffix>mic</suffix><audio><codec>G722</codec></audio>
          <transfer><mode>tcp</mode><ip>::1</ip><aport>5000</aport></transfer></pusher>",
@@ -427,7 +428,8 @@ fn proxies_and_pushers_are_read_whole() {
     assert_eq!((proxy.suffix.as_str(), proxy.url.as_str()), ("gate", "rtsp://h/s?a=1&b=2"));
     assert_eq!((proxy.pass.reveal(), proxy.transfer, proxy.ondemand), ("p&A", Transfer::Multicast, false));
     assert_eq!(proxy.output.as_ref().unwrap().video.width, Some(640));
-    assert_eq!(settings.proxies.len(), 1);
+    assert_eq!(settings.proxies.len(), 2);
+    assert_eq!(settings.proxies.iter().map(|proxy| proxy.backchannel).collect::<Vec<_>>(), [false, true]);
     assert_eq!(settings.pushers[0].mode, PusherMode::Rtsp);
     let audio = settings.pushers[1].audio.as_ref().unwrap();
     assert_eq!((audio.sample_rate, audio.channels, audio.port), (16_000, 1, Some(5000)));

@@ -25,6 +25,7 @@ pub fn proxies(settings: &Settings, shards: u16) -> Vec<Arc<ProxySpec>> {
                 return None;
             }
         };
+        let is_rtsp = !url.scheme.is_http();
         Some(Arc::new(ProxySpec {
             path: proxy.suffix.as_str().into(),
             tenure: FIRST_TENURE + index as u64,
@@ -37,6 +38,7 @@ pub fn proxies(settings: &Settings, shards: u16) -> Vec<Arc<ProxySpec>> {
                 config::Transfer::Multicast => Transfer::Multicast,
             },
             is_on_demand: proxy.ondemand,
+            backchannel: proxy.backchannel && is_rtsp,
             tls: verifying.as_ref().filter(|_| proxy.verify).unwrap_or(&trusting).clone(),
         }))
     });

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use super::announce::Announced;
 use super::session::SessionKey;
+use super::talk::Asked;
 use crate::media::library::{FileInfo, Ticket};
 use crate::stream::catalog::{Description, ShardIndex};
 
@@ -46,6 +47,8 @@ pub struct Connection {
     pub resolved: Option<Resolved>,
     /// What the client said it would publish.
     pub announced: Option<Box<Announced>>,
+    /// What it knows of whoever takes sound under the path that it asked for.
+    pub talk: Option<Box<Asked>>,
     /// Sessions that came in by this connection.
     pub sessions: SmallVec<[SessionKey; 1]>,
     /// When it was opened, last asked something in full, or last lost a session.
@@ -125,6 +128,7 @@ impl Connection {
             is_retrying: false,
             resolved: None,
             announced: None,
+            talk: None,
             sessions: SmallVec::new(),
             served: now,
             is_sending: false,

@@ -23,11 +23,16 @@ impl Shard {
         });
         if is_first_look {
             self.forget_resolved(conn);
+            self.forget_talk(conn);
         }
         let mount = match self.resolve(conn, target) {
             Resolution::Found(mount) => mount,
             Resolution::Refused(refusal) => return refusal.into(),
             Resolution::Waiting => return Outcome::Wait,
+        };
+        let backchannel = match self.offered_backchannel(conn, request, &mount) {
+            Ok(formats) => formats,
+            Err(outcome) => return outcome,
         };
         let Some(connection) = self.connections.get(conn) else { return Outcome::Wait };
         let (name, tracks, duration, id) = match &mount {
@@ -42,6 +47,7 @@ impl Shard {
             duration,
             live: matches!(mount, Mount::Live(_)),
             tracks,
+            backchannel: &backchannel,
         };
         let name = connection.resolved.as_ref().map_or("", |resolved| &resolved.name);
         // Parts of a name that look like parameters must not be taken for them when the client comes back.

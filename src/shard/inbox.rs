@@ -10,6 +10,7 @@ use proto::io::Detached;
 
 use super::client_ports::Holder;
 use super::names::AddressesReply;
+use super::talk::{FromSink, SinkAddress, ToSink};
 use crate::media::library::{Answer, ReplyTo, Ticket};
 use crate::stream::catalog::{Notice, ShardIndex, Subscriber};
 
@@ -26,6 +27,10 @@ pub enum Message {
     Stream(Notice),
     /// The addresses of another server, or why there are none.
     Addresses(Ticket, Result<Vec<SocketAddr>, String>),
+    /// To whoever takes sound here under that name.
+    ToSink(u64, ToSink),
+    /// To one who asks or talks by that ticket, from the sink at that address.
+    FromSink(SinkAddress, Ticket, FromSink),
     /// A connection that belongs here.
     Moved(Moved),
     /// A session's UDP address has gone to a newcomer, because its own viewer has vanished.

@@ -180,7 +180,14 @@ impl Inflow {
                 write::pli(out, reporter, block.ssrc);
             }
         });
-        match &track.way {
+        track.way.report(bytes, heads)
+    }
+}
+
+impl WayIn {
+    /// A compound packet on its way to the sender; None when it is not known where that is.
+    pub fn report(&self, bytes: Bytes, heads: &mut Heads) -> Option<Report> {
+        match self {
             WayIn::Interleaved { rtcp, .. } => {
                 let head = interleaved_head(*rtcp, bytes.len() as u16);
                 Some(Report::Frame(heads.own(|out| {
@@ -193,6 +200,22 @@ impl Inflow {
                 Some(Report::Datagram { udp: pair.rtcp, to: (*reports_to)?, bytes })
             }
         }
+    }
+
+    /// Whether a datagram comes from the sender, and from where the track's others came from. The first one decides.
+    pub fn is_from(&mut self, is_media: bool, from: SocketAddr) -> bool {
+        let WayIn::Datagrams { sender, media_from, reports_to, .. } = self else { return false };
+        if sender.is_some_and(|sender| sender != from.ip()) {
+            return false;
+        }
+        if is_media {
+            return *media_from.get_or_insert(from) == from;
+        }
+        // Reports may come from a port that the sender did not name: they are answered there.
+        if !reports_to.is_some_and(|to| to.ip().is_multicast()) {
+            *reports_to = Some(from);
+        }
+        true
     }
 }
 
@@ -280,20 +303,9 @@ impl TrackIn {
         }
     }
 
-    /// Whether a datagram comes from the sender, and from where the track's others came from. The first one decides.
+    /// Whether a datagram comes from the sender.
     pub fn is_from(&mut self, is_media: bool, from: SocketAddr) -> bool {
-        let WayIn::Datagrams { sender, media_from, reports_to, .. } = &mut self.way else { return false };
-        if sender.is_some_and(|sender| sender != from.ip()) {
-            return false;
-        }
-        if is_media {
-            return *media_from.get_or_insert(from) == from;
-        }
-        // Reports may come from a port that the sender did not name: they are answered there.
-        if !reports_to.is_some_and(|to| to.ip().is_multicast()) {
-            *reports_to = Some(from);
-        }
-        true
+        self.way.is_from(is_media, from)
     }
 
     /// Counts a packet that is not passed on, and says so at the first, second, fourth, eighth and so on.

@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 
-use proto::io::{Op, Piece, Span};
+use proto::io::{Conn, Op, Piece, Span};
 use proto::time::Time;
 use rand::RngExt;
+use smallvec::SmallVec;
 
 use super::datagrams::UdpPair;
 use super::inflow::{Arrival, Inflow, Report, WayIn};
@@ -42,6 +43,8 @@ pub enum Sender {
     Proxy(ProxyKey),
     /// Whoever sends to the port of a pusher.
     Pusher(PusherKey),
+    /// A viewer's session that talks.
+    Talker(SessionKey),
 }
 
 impl Shard {
@@ -72,6 +75,7 @@ impl Shard {
             Sender::Session(key) => self.handle_published_datagrams(key, arriving, from, span, segment),
             Sender::Proxy(key) => self.proxy_datagrams(key, arriving, from, span, segment),
             Sender::Pusher(key) => self.pushed_datagrams(key, arriving.track, from, span, segment),
+            Sender::Talker(key) => self.talk_datagrams(key, arriving.is_media, from, span, segment),
         }
     }
 
@@ -88,30 +92,37 @@ impl Shard {
         {
             due = ingest.inflow.look(now, relay, numbers);
         }
-        for report in due.reports {
-            let random = self.ports.random.random();
-            match ingest.inflow.report(now, report, random, &mut self.heads) {
-                Some(Report::Frame(bytes)) => {
-                    if let Some(connection) = conn.and_then(|conn| self.connections.get_mut(conn))
-                        && !connection.is_clogged()
-                    {
-                        connection.push(bytes);
-                    }
-                }
-                Some(Report::Datagram { udp, to, bytes }) => {
-                    let segment = bytes.len() as u16;
-                    self.ports.driver.submit(Op::SendTo { udp, to, piece: Piece::Shared(bytes), segment });
-                }
-                None => {}
-            }
-        }
         let conn = *conn;
+        let reports: SmallVec<[_; 2]> = (due.reports.into_iter())
+            .map(|report| ingest.inflow.report(now, report, self.ports.random.random(), &mut self.heads))
+            .collect();
         let wake: Option<Time> = due.wake.into_iter().chain(ingest.inflow.report_at()).min();
+        for report in reports {
+            self.report_to_sender(conn, report);
+        }
         if let Some(at) = wake {
             self.wake_session_at(key, at);
         }
         if let Some(conn) = conn {
             self.flush(conn);
+        }
+    }
+
+    /// Sends a report to whoever sends a track to us, on its connection or apart.
+    pub(super) fn report_to_sender(&mut self, conn: Option<Conn>, report: Option<Report>) {
+        match report {
+            Some(Report::Frame(bytes)) => {
+                if let Some(connection) = conn.and_then(|conn| self.connections.get_mut(conn))
+                    && !connection.is_clogged()
+                {
+                    connection.push(bytes);
+                }
+            }
+            Some(Report::Datagram { udp, to, bytes }) => {
+                let segment = bytes.len() as u16;
+                self.ports.driver.submit(Op::SendTo { udp, to, piece: Piece::Shared(bytes), segment });
+            }
+            None => {}
         }
     }
 

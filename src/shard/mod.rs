@@ -29,6 +29,7 @@ mod resolve;
 mod session;
 pub mod settings;
 mod setup;
+mod talk;
 mod teardown;
 pub mod tls;
 mod turn;

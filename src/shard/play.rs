@@ -19,6 +19,7 @@ use super::live::{LiveCursor, LiveStream};
 use super::request::Outcome;
 use super::resolve::status_of;
 use super::session::{SessionKey, Source, State};
+use super::talk::TalkError;
 use super::turn::{Asker, Shard};
 use crate::config::GopCache;
 use crate::egress::numbering::TimestampMap;
@@ -75,6 +76,9 @@ impl Shard {
             // The segment is on its way; only its arrival brings this request back.
             return self.await_start(conn, key);
         }
+        if self.lacks_talk(request, key) {
+            return TalkError::Absent.into();
+        }
         let is_retrying = self.connections.get(conn).is_some_and(|connection| connection.is_retrying);
         if !is_retrying {
             // What is refused changes nothing.
@@ -103,13 +107,18 @@ impl Shard {
             return Refusal::new(Status::SESSION_NOT_FOUND, "").into();
         };
         self.finish_batch(key);
+        self.pause_talk(key, target.track);
         let session = &mut self.sessions[key];
         let response = Response::new(Status::OK).header("Session", session.id.to_string());
+        if target.track.is_some_and(|index| session.is_talk(index)) && !session.tracks.is_empty() {
+            return Outcome::Reply(response);
+        }
         if let Some(track) =
             target.track.and_then(|index| session.tracks.iter_mut().find(|t| t.track == index))
         {
             track.enabled = false;
-            if session.tracks.iter().any(|track| track.enabled) {
+            let talks = session.talk.as_ref().is_some_and(|talk| talk.enabled);
+            if talks || session.tracks.iter().any(|track| track.enabled) {
                 return Outcome::Reply(response);
             }
         }
@@ -230,7 +239,10 @@ impl Shard {
     fn enable(&mut self, key: SessionKey, target: &Target) {
         let session = &mut self.sessions[key];
         let is_playing = session.state == State::Playing;
-        let only = target.track.filter(|index| session.track(*index).is_some());
+        let only = target.track.filter(|index| session.track(*index).is_some() || session.is_talk(*index));
+        if let Some(talk) = &mut session.talk {
+            talk.enabled = only.is_none_or(|index| talk.track == index || (is_playing && talk.enabled));
+        }
         for track in &mut session.tracks {
             let was_enabled = track.enabled;
             track.enabled = only.is_none_or(|index| track.track == index || (is_playing && was_enabled));
@@ -268,11 +280,14 @@ impl Shard {
         let stream = cursor.stream;
         let mut response = Response::new(Status::OK)
             .header("Session", session.id.to_string())
-            .header("Range", Range::from(Span::Npt { from: Some(Npt::Now), to: None }).to_string())
-            .header("RTP-Info", RtpInfo::write_list(&infos));
+            .header("Range", Range::from(Span::Npt { from: Some(Npt::Now), to: None }).to_string());
+        if !infos.is_empty() {
+            response = response.header("RTP-Info", RtpInfo::write_list(&infos));
+        }
         grant_pace(&mut response, asked, 1.0, 1.0);
         self.live.join(stream, key);
         self.begin_tracks(key);
+        self.begin_talk(key);
         self.make_ready(key);
         Outcome::Reply(response)
     }

@@ -58,13 +58,15 @@ impl Shard {
         if matches!(session.source, Source::Ingest(_)) {
             return self.pump_ingest(key);
         }
-        if session.state != State::Playing {
-            if let Some(conn) = session.conn {
+        let (state, conn, carrier) = (session.state, session.conn, session.carrier);
+        self.report_to_talker(key);
+        if state != State::Playing {
+            if let Some(conn) = conn {
                 self.flush(conn);
             }
             return;
         }
-        let (stop, linger) = match session.carrier {
+        let (stop, linger) = match carrier {
             Carrier::Interleaved => (self.pump_interleaved(key), Duration::ZERO),
             Carrier::Unicast => (Some(self.pump_datagrams(key)), LINGER),
         };

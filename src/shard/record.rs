@@ -17,11 +17,11 @@ use super::request::Outcome;
 use super::session::{Carrier, SessionId, SessionKey, Source, State};
 use super::turn::Shard;
 
-/// Where one track of a publisher will come in.
-struct Granted {
-    way: WayIn,
-    carrier: Carrier,
-    transport: Transport,
+/// Where one track of a publisher or talker will come in.
+pub(super) struct Granted {
+    pub way: WayIn,
+    pub carrier: Carrier,
+    pub transport: Transport,
 }
 
 impl Shard {
@@ -106,7 +106,7 @@ impl Shard {
             return Err(Refusal::new(Status::METHOD_NOT_VALID_IN_THIS_STATE, reason));
         }
         let (track, tenure, clock_rate) = self.announced_track(conn, request, session)?;
-        let granted = self.way_in(conn, request, session)?;
+        let granted = self.way_in(conn, request, session, Mode::Record)?;
         let key = match session {
             Some(key) => key,
             None => match self.begin_ingest(conn, target, tenure, granted.carrier) {
@@ -168,17 +168,18 @@ impl Shard {
         Ok((index as u8, grant.tenure, tracks[index].clock_rate))
     }
 
-    /// Picks the first offer that can be met.
-    fn way_in(
+    /// Picks the first offer that can be met. With [`Mode::Play`] it is the one track of a viewer that comes in.
+    pub(super) fn way_in(
         &mut self,
         conn: Conn,
         request: &Request,
         session: Option<SessionKey>,
+        mode: Mode,
     ) -> Result<Granted, Refusal> {
         let carrier = session.map(|key| self.sessions[key].carrier);
         for offer in Transport::parse_list(&request.headers) {
             let is_possible = !offer.profile.is_secure()
-                && offer.mode != Some(Mode::Play)
+                && offer.mode.is_none_or(|asked| asked == mode)
                 && offer.effective_delivery() == Delivery::Unicast;
             let offered = match offer.lower {
                 Lower::Tcp => Carrier::Interleaved,
@@ -188,27 +189,27 @@ impl Shard {
                 continue;
             }
             return match offer.lower {
-                Lower::Tcp => Ok(self.channels_in(conn, &offer)),
-                Lower::Udp => self.ports_in(conn, &offer),
+                Lower::Tcp => Ok(self.channels_in(conn, &offer, said(mode))),
+                Lower::Udp => self.ports_in(conn, &offer, said(mode)),
             };
         }
         let reason = "RTP/AVP unicast over UDP or TCP with mode=record is offered";
         Err(Refusal::new(Status::UNSUPPORTED_TRANSPORT, reason))
     }
 
-    fn channels_in(&self, conn: Conn, offer: &Transport) -> Granted {
+    fn channels_in(&self, conn: Conn, offer: &Transport, mode: Option<Mode>) -> Granted {
         let (rtp, rtcp) = self.channels(conn, offer.interleaved);
         let transport = Transport {
             delivery: Some(Delivery::Unicast),
             interleaved: Some(Pair::new(rtp, rtcp)),
             lower: Lower::Tcp,
-            mode: Some(Mode::Record),
+            mode,
             ..Transport::default()
         };
         Granted { way: WayIn::Interleaved { rtp, rtcp }, carrier: Carrier::Interleaved, transport }
     }
 
-    fn ports_in(&mut self, conn: Conn, offer: &Transport) -> Result<Granted, Refusal> {
+    fn ports_in(&mut self, conn: Conn, offer: &Transport, mode: Option<Mode>) -> Result<Granted, Refusal> {
         let Some(connection) = self.connections.get(conn) else {
             return Err(Refusal::new(Status::INTERNAL_SERVER_ERROR, ""));
         };
@@ -225,7 +226,7 @@ impl Shard {
             delivery: Some(Delivery::Unicast),
             client_port: offer.client_port,
             server_port: Some(Pair::new(pair.port, pair.port + 1)),
-            mode: Some(Mode::Record),
+            mode,
             ..Transport::default()
         };
         let sender = Some(peer.ip());
@@ -253,4 +254,9 @@ impl Shard {
         }
         Ok(key)
     }
+}
+
+/// What a grant says of the mode: nothing where it is the usual one.
+fn said(mode: Mode) -> Option<Mode> {
+    (mode != Mode::Play).then_some(mode)
 }

@@ -82,7 +82,7 @@ impl Shard {
         }
     }
 
-    /// Takes a `$` frame from a viewer: reports on the second channel of a track.
+    /// Takes a `$` frame from a client: of a viewer reports on the second channel of a track, and what it says.
     pub(super) fn handle_interleaved(&mut self, conn: proto::io::Conn, channel: u8, payload: &Bytes) {
         let Some(connection) = self.connections.get(conn) else { return };
         for key in connection.sessions.clone() {
@@ -91,6 +91,9 @@ impl Shard {
                 && let Some((track, is_media)) = ingest.inflow.on_channel(channel)
             {
                 return self.handle_published(key, track, is_media, payload);
+            }
+            if let Some(is_sound) = session.talk.as_ref().and_then(|talk| talk.on_channel(channel)) {
+                return self.handle_talk(key, is_sound, payload);
             }
             let track = session.tracks.iter().find_map(|track| match track.route {
                 Route::Interleaved { rtcp, .. } if rtcp == channel => Some(track.track),

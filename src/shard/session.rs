@@ -13,6 +13,7 @@ use super::connection::Refusal;
 use super::file::{FilePlayback, Pace};
 use super::ingest::Ingest;
 use super::live::LiveCursor;
+use super::talk::TalkIn;
 use crate::egress::track::{Route, TrackOut};
 use crate::stream::catalog::ShardIndex;
 
@@ -98,6 +99,8 @@ pub struct Session {
     pub carrier: Carrier,
     /// The tracks that were set up.
     pub tracks: SmallVec<[TrackOut; 2]>,
+    /// The track that its viewer sends; None when it was not set up.
+    pub talk: Option<Box<TalkIn>>,
     /// The connection that last spoke for it; None while none is there (datagrams only).
     pub conn: Option<Conn>,
     /// The client.
@@ -180,6 +183,11 @@ impl Session {
         self.tracks.iter().find(|track| track.track == index)
     }
 
+    /// Whether the index is that of the track that its viewer sends.
+    pub fn is_talk(&self, index: u8) -> bool {
+        self.talk.as_ref().is_some_and(|talk| talk.track == index)
+    }
+
     /// Whether its media is bound to a connection other than this one.
     pub fn is_bound_elsewhere(&self, conn: Conn) -> bool {
         self.carrier == Carrier::Interleaved && self.conn != Some(conn)
@@ -189,6 +197,9 @@ impl Session {
     pub fn has_channel(&self, channel: u8) -> bool {
         if let Source::Ingest(ingest) = &self.source {
             return ingest.inflow.on_channel(channel).is_some();
+        }
+        if self.talk.as_ref().is_some_and(|talk| talk.on_channel(channel).is_some()) {
+            return true;
         }
         self.tracks.iter().any(|track| match track.route {
             Route::Interleaved { rtp, rtcp } => rtp == channel || rtcp == channel,

@@ -22,6 +22,7 @@ use super::live::LiveCursor;
 use super::request::Outcome;
 use super::resolve::Resolution;
 use super::session::{Carrier, Numbers, Session, SessionId, SessionKey, Source, State};
+use super::talk::TalkError;
 use super::turn::Shard;
 use crate::egress::numbering::Numbering;
 use crate::egress::track::{Route, Sent, TrackOut, Unicast};
@@ -49,6 +50,12 @@ impl Shard {
             Resolution::Refused(refusal) => return refusal.into(),
             Resolution::Waiting => return Outcome::Wait,
         };
+        if self.lacks_backchannel(request, &mount) {
+            return TalkError::Absent.into();
+        }
+        if let Some(outcome) = self.set_up_talk(conn, request, target, session, &mount) {
+            return outcome;
+        }
         let result = (self.track_asked_for(&mount, target, session))
             .and_then(|track| Ok((track, self.routes(conn, request, session)?)))
             .and_then(|(track, way)| self.add_track(conn, request, target, session, &mount, track, way));
@@ -78,7 +85,23 @@ impl Shard {
                 return Err(Refusal::new(Status::AGGREGATE_OPERATION_NOT_ALLOWED, reason));
             }
         };
-        let Some(session) = session.and_then(|key| self.sessions.get(key)) else { return Ok(track) };
+        if let Some(key) = session {
+            self.may_add_track(key, target, mount)?;
+            if self.sessions[key].track(track).is_some() {
+                return Err(Refusal::new(Status::BAD_REQUEST, "the track is set up already"));
+            }
+        }
+        Ok(track)
+    }
+
+    /// Whether a session can get another track of a mount now.
+    pub(super) fn may_add_track(
+        &self,
+        key: SessionKey,
+        target: &Target,
+        mount: &Mount,
+    ) -> Result<(), Refusal> {
+        let session = &self.sessions[key];
         let is_same = match (&session.source, mount) {
             (Source::File(playing), Mount::File(file)) => playing.info.id == file.id,
             (Source::Live(playing), Mount::Live(stream)) => playing.stream == stream.id,
@@ -91,14 +114,16 @@ impl Shard {
             let reason = "the session is playing: PAUSE or TEARDOWN first";
             return Err(Refusal::new(Status::METHOD_NOT_VALID_IN_THIS_STATE, reason));
         }
-        if session.track(track).is_some() {
-            return Err(Refusal::new(Status::BAD_REQUEST, "the track is set up already"));
-        }
-        Ok(track)
+        Ok(())
     }
 
     /// The offers that can be met, best first; at least one.
-    fn routes(&self, conn: Conn, request: &Request, session: Option<SessionKey>) -> Result<Ways, Refusal> {
+    pub(super) fn routes(
+        &self,
+        conn: Conn,
+        request: &Request,
+        session: Option<SessionKey>,
+    ) -> Result<Ways, Refusal> {
         let offers = Transport::parse_list(&request.headers);
         if offers.is_empty() && request.headers.get("Transport").is_none() {
             return Err(Refusal::new(Status::BAD_REQUEST, "Transport is missing"));
@@ -339,7 +364,7 @@ impl Shard {
         interval
     }
 
-    fn make_session(
+    pub(super) fn make_session(
         &mut self,
         conn: Conn,
         id: SessionId,
@@ -404,6 +429,7 @@ impl Shard {
             source,
             carrier,
             tracks: SmallVec::new(),
+            talk: None,
             conn: Some(conn),
             peer,
             url: target.content_base().trim_end_matches('/').to_owned(),
@@ -435,11 +461,11 @@ impl Shard {
 }
 
 /// Several, best first.
-type Ways = SmallVec<[Way; 1]>;
+pub(super) type Ways = SmallVec<[Way; 1]>;
 
 /// How a track will travel.
 #[derive(Clone, Copy, Debug)]
-enum Way {
+pub(super) enum Way {
     /// Channels for RTP and RTCP.
     Interleaved((u8, u8)),
     /// The client's ports.
@@ -456,7 +482,7 @@ impl Way {
 }
 
 impl Mount {
-    fn track_count(&self) -> usize {
+    pub(super) fn track_count(&self) -> usize {
         match self {
             Mount::File(file) => file.tracks.len(),
             Mount::Live(stream) => stream.tracks.len(),

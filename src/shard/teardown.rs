@@ -26,13 +26,21 @@ impl Shard {
             return Refusal::new(Status::SESSION_NOT_FOUND, "").into();
         };
         let session = &mut self.sessions[key];
+        let is_talk = target.track.is_some_and(|index| session.is_talk(index));
+        if is_talk && !session.tracks.is_empty() {
+            let id = session.id;
+            if let Some(talk) = session.talk.take() {
+                self.end_talk(talk);
+            }
+            return Outcome::Reply(Response::new(Status::OK).header("Session", id.to_string()));
+        }
         let slot =
             target.track.and_then(|index| session.tracks.iter().position(|track| track.track == index));
         match slot {
-            None if target.track.is_some() => {
+            None if target.track.is_some() && !is_talk => {
                 Refusal::new(Status::NOT_FOUND, "the track is not set up").into()
             }
-            Some(slot) if session.tracks.len() > 1 => {
+            Some(slot) if session.tracks.len() > 1 || session.talk.is_some() => {
                 let track = session.tracks.remove(slot);
                 let id = session.id;
                 self.release(key, id, &track);
@@ -65,7 +73,10 @@ impl Shard {
 
     /// Ends a session without a word to its viewer.
     pub(super) fn drop_session(&mut self, key: SessionKey, reason: &str) {
-        let Some(session) = self.sessions.remove(key) else { return };
+        let Some(mut session) = self.sessions.remove(key) else { return };
+        if let Some(talk) = session.talk.take() {
+            self.end_talk(talk);
+        }
         self.by_id.remove(&session.id);
         self.settings.limits.end(session.peer.ip());
         match &session.source {

@@ -81,6 +81,8 @@ pub(super) enum Asker {
     Session(SessionKey, bool),
     /// A proxy that looks for its source.
     Proxy(ProxyKey),
+    /// A session that wants to talk again.
+    Talker(SessionKey),
 }
 
 /// What is to be looked at when its time has come.
@@ -481,6 +483,8 @@ impl Shard {
                     self.proxy_addresses(key, ticket, answer);
                 }
             }
+            Message::ToSink(tenure, what) => self.order_talkback(tenure, what),
+            Message::FromSink(sink, ticket, what) => self.hear_sink(sink, ticket, what),
             Message::Moved(moved) => self.take_over(moved),
             Message::Overtaken(address, holder) => self.give_way(address, holder),
             Message::Shutdown => self.shut_down(),

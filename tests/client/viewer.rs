@@ -98,7 +98,12 @@ impl Viewer {
     /// Connects and DESCRIBEs.
     #[track_caller]
     pub(crate) fn describe(server: SocketAddr, url: &str, over: Over) -> Viewer {
-        let mut client = Client::connect(server);
+        Viewer::describe_on(Client::connect(server), url, over)
+    }
+
+    /// DESCRIBEs on a connection.
+    #[track_caller]
+    pub(crate) fn describe_on(mut client: Client, url: &str, over: Over) -> Viewer {
         let response = client.request("DESCRIBE", url, &[("Accept", "application/sdp")]).expect(200);
         assert_eq!(response.header("Content-Type"), Some("application/sdp"));
         let base = response.header("Content-Base").unwrap_or(url).to_owned();
@@ -111,11 +116,16 @@ impl Viewer {
     /// Connects, DESCRIBEs and SETs UP every track.
     #[track_caller]
     pub(crate) fn open(server: SocketAddr, url: &str, over: Over) -> Viewer {
-        let mut viewer = Viewer::describe(server, url, over);
-        for index in 0..viewer.description.media.len() {
-            viewer.setup(index);
+        Viewer::describe(server, url, over).set_up()
+    }
+
+    /// SETs UP every track of the description.
+    #[track_caller]
+    pub(crate) fn set_up(mut self) -> Viewer {
+        for index in 0..self.description.media.len() {
+            self.setup(index);
         }
-        viewer
+        self
     }
 
     /// SETs UP one track of the description.
@@ -146,6 +156,21 @@ impl Viewer {
         let (packets, reports) = (Vec::new(), Vec::new());
         self.tracks.push(Track { media, packets, reports, setup, channel, sockets });
         self.tracks.last_mut().expect("a track was added")
+    }
+
+    /// Sends bytes to the RTP side of a track, if need be where a player would not.
+    pub(crate) fn say(&mut self, track: usize, packet: &[u8]) {
+        let track = &self.tracks[track];
+        match &track.sockets {
+            Some(sockets) => {
+                let (to, _) = track.server_addresses(self.client.peer().ip());
+                sockets.rtp.send_to(packet, to).unwrap();
+            }
+            None => {
+                let [high, low] = (packet.len() as u16).to_be_bytes();
+                self.client.send([&[b'$', track.channel, high, low], packet].concat());
+            }
+        }
     }
 
     /// PLAYs the presentation.

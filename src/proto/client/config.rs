@@ -19,7 +19,7 @@ pub enum Transfer {
     Multicast,
 }
 
-/// Which kinds of track are wanted.
+/// Which kinds of track are to be received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kinds {
     /// Pictures.
@@ -33,6 +33,9 @@ pub struct Kinds {
 impl Kinds {
     /// All of them.
     pub const ALL: Kinds = Kinds { video: true, audio: true, application: true };
+
+    /// None of them.
+    pub const NONE: Kinds = Kinds { video: false, audio: false, application: false };
 
     /// Whether that kind is among them.
     pub fn has(self, kind: Kind) -> bool {
@@ -53,11 +56,13 @@ pub struct Config {
     pub credentials: Option<Credentials>,
     /// How the packets travel.
     pub transfer: Transfer,
-    /// Which kinds of track are set up.
+    /// Which kinds of track are set up to be received.
     pub kinds: Kinds,
-    /// Whether the server is asked for a track that takes sound (ONVIF streaming specification section 5.3). Some
-    /// devices hang when they are asked.
+    /// Whether the server is asked for a track that takes sound (ONVIF streaming specification section 5.3), which is
+    /// set up then, whatever `kinds` says. Some devices hang when they are asked.
     pub backchannel: bool,
+    /// Whether nothing is set up behind the description before [`Client::set_up`](super::Client::set_up).
+    pub holds: bool,
     /// Which part to play; None = all of a recording, a live presentation from now on.
     pub range: Option<Range>,
     /// The value of `User-Agent`; empty = the header is left out.
@@ -77,6 +82,7 @@ impl Config {
             transfer: Transfer::Tcp,
             kinds: Kinds::ALL,
             backchannel: false,
+            holds: false,
             range: None,
             user_agent: String::new(),
             response_timeout: RESPONSE_TIMEOUT,

@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 
+use super::config::Kinds;
 use super::event::{Carrier, Event, Failure, PacketKind};
-use super::machine::Client;
+use super::machine::{Client, State};
 use super::request::Step;
 use super::url::for_request;
-use crate::rtsp::headers::require;
+use crate::rtsp::headers::require::{self, BACKCHANNEL};
 use crate::rtsp::message::{Headers, Method, Request, Response};
 use crate::rtsp::status::Status;
 use crate::rtsp::uri::Scheme;
@@ -67,7 +68,8 @@ impl Client {
     }
 
     pub(super) fn handle_described(&mut self, request: &Request, response: &Response) {
-        if response.status == Status::OPTION_NOT_SUPPORTED && self.asks_backchannel {
+        let has_more_to_ask = self.config.kinds != Kinds::NONE;
+        if response.status == Status::OPTION_NOT_SUPPORTED && self.asks_backchannel && has_more_to_ask {
             self.asks_backchannel = false;
             return self.describe();
         }
@@ -85,15 +87,21 @@ impl Client {
         let base = self.base(&request.uri, &response.headers);
         self.presentation = Presentation::new(&session, &base, &wanted);
         self.emit(Event::Described { session: Box::new(session), wanted });
-        self.setup_next();
+        match self.config.holds {
+            true => self.state = State::Held,
+            false => self.setup_next(),
+        }
     }
 
     /// The media that are set up, by their index.
     fn wanted(&self, session: &Session) -> Vec<usize> {
         let is_wanted = |media: &Media| {
             let is_open = media.direction != Direction::Inactive && !media.formats.is_empty();
-            let is_allowed = self.asks_backchannel || !is_backchannel(session, media);
-            is_open && is_allowed && self.config.kinds.has(media.kind)
+            let is_asked = match is_backchannel(session, media) {
+                true => self.asks_backchannel,
+                false => self.config.kinds.has(media.kind),
+            };
+            is_open && is_asked
         };
         let media = session.media.iter().enumerate();
         media.filter(|(_, media)| is_wanted(media)).map(|(index, _)| index).collect()
@@ -160,6 +168,3 @@ impl Presentation {
 fn is_backchannel(session: &Session, media: &Media) -> bool {
     media.direction == Direction::Send && session.media.iter().any(|other| other.direction != Direction::Send)
 }
-
-/// ONVIF streaming specification section 5.3.
-const BACKCHANNEL: &str = "www.onvif.org/ver20/backchannel";

@@ -60,6 +60,8 @@ pub(super) enum State {
     },
     /// A response, before anything plays.
     Asking,
+    /// To be told to go on behind the description.
+    Held,
     /// Ports for the track of that index.
     AwaitingPorts(usize),
     /// Another way to carry packets.
@@ -133,6 +135,16 @@ impl Client {
         }
     }
 
+    /// Goes on behind the description: from the next one on without a stop, where it has not come yet.
+    pub fn set_up(&mut self, now: Time) {
+        self.now = now;
+        self.config.holds = false;
+        if self.state == State::Held {
+            self.state = State::Asking;
+            self.setup_next();
+        }
+    }
+
     /// The ports for the track that [`Event::PortsWanted`] named; packets may come from the TrackReady event on.
     pub fn handle_ports(&mut self, now: Time, media: usize, ports: Pair<u16>) {
         self.now = now;
@@ -171,6 +183,7 @@ impl Client {
             State::Over | State::TearingDown => {}
             // Nothing was set up yet.
             _ if self.presentation.tracks.is_empty() => {}
+            State::Held => {}
             State::AwaitingTransfer => {
                 self.state = State::Asking;
                 self.setup_next();

@@ -236,6 +236,7 @@ proptest! {
             duration: seconds.map(|seconds| Duration::from_secs(seconds.into())),
             live: seconds.is_none(),
             tracks: &tracks,
+            backchannel: &[],
         };
         let session = parse(&description.write()).unwrap();
         let read: Vec<_> = session.media.iter().map(|media| media.track().unwrap().clone()).collect();

@@ -24,6 +24,9 @@ pub struct Description<'a> {
     pub live: bool,
     /// The tracks in the order of their control URLs `trackID=0`, `trackID=1` and so on.
     pub tracks: &'a [Track],
+    /// What the track behind them takes from the viewer, the preferred format first; empty when there is none (ONVIF
+    /// streaming specification section 5.3.1).
+    pub backchannel: &'a [Track],
 }
 
 impl Description<'_> {
@@ -33,7 +36,14 @@ impl Description<'_> {
         // Writing to a string cannot fail.
         let _ = self.write_session(&mut out);
         for (index, track) in self.tracks.iter().enumerate() {
-            let _ = write_media(&mut out, index, track);
+            let _ = write_media(&mut out, index, std::slice::from_ref(track));
+            if !self.backchannel.is_empty() {
+                out.push_str("a=recvonly\r\n");
+            }
+        }
+        if !self.backchannel.is_empty() {
+            let _ = write_media(&mut out, self.tracks.len(), self.backchannel);
+            out.push_str("a=sendonly\r\n");
         }
         out
     }
@@ -59,21 +69,29 @@ impl Description<'_> {
     }
 }
 
-fn write_media(out: &mut String, index: usize, track: &Track) -> std::fmt::Result {
+/// One section; what several formats say of packets and pictures is said of the first.
+fn write_media(out: &mut String, index: usize, formats: &[Track]) -> std::fmt::Result {
+    let Some(track) = formats.first() else { return Ok(()) };
     let kind = match track.kind() {
         Kind::Video => "video",
         Kind::Audio => "audio",
         Kind::Application => "application",
     };
     let payload_type = track.payload_type;
-    write!(out, "m={kind} 0 RTP/AVP {payload_type}\r\n")?;
+    write!(out, "m={kind} 0 RTP/AVP")?;
+    for format in formats {
+        write!(out, " {}", format.payload_type)?;
+    }
+    out.push_str("\r\n");
     if let Some(bits) = track.bitrate.filter(|&bits| bits > 0) {
         // RFC 8866 section 5.8: kilobits a second.
         write!(out, "b=AS:{}\r\n", bits.div_ceil(1_000))?;
     }
-    write!(out, "a=rtpmap:{payload_type} {}\r\n", format::rtpmap(&track.codec))?;
-    if let Some(fmtp) = format::fmtp(&track.codec) {
-        write!(out, "a=fmtp:{payload_type} {fmtp}\r\n")?;
+    for Track { payload_type, codec, .. } in formats {
+        write!(out, "a=rtpmap:{payload_type} {}\r\n", format::rtpmap(codec))?;
+        if let Some(fmtp) = format::fmtp(codec) {
+            write!(out, "a=fmtp:{payload_type} {fmtp}\r\n")?;
+        }
     }
     if let Some((width, height)) = track.size {
         write!(out, "a=x-dimensions:{width},{height}\r\n")?;
@@ -114,6 +132,7 @@ mod tests {
             duration: Some(Duration::from_millis(34_400)),
             live: false,
             tracks,
+            backchannel: &[],
         }
     }
 
@@ -153,6 +172,24 @@ mod tests {
         assert_eq!(description.write(), expected);
         description.live = false;
         assert!(description.write().ends_with("a=range:npt=0-\r\n"));
+    }
+
+    #[test]
+    fn a_backchannel_stands_behind_the_tracks_with_all_its_formats() {
+        let g711 = |law, sample_rate| Codec::G711 { law, sample_rate, channels: 1 };
+        let tracks = [Track::new(Codec::Jpeg, 0), Track::new(g711(Law::Mu, 8_000), 1)];
+        let backchannel = [Track::new(g711(Law::A, 8_000), 2), Track::new(g711(Law::Mu, 16_000), 3)];
+        let text = Description { backchannel: &backchannel, ..description(&tracks) }.write();
+        let sections: Vec<_> = text.split("m=").skip(1).collect();
+        assert_eq!(sections.len(), 3, "{text}");
+        assert!(sections[..2].iter().all(|section| section.contains("a=recvonly\r\n")), "{text}");
+        let expected = "audio 0 RTP/AVP 8 99\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:99 PCMU/16000\r\n\
+            a=ptime:20\r\na=control:trackID=2\r\na=sendonly\r\n";
+        assert_eq!(sections[2], expected);
+        let read = crate::sdp::parse(&text).unwrap();
+        let formats: Vec<_> = read.media[2].formats.iter().map(|format| &format.codec).collect();
+        assert_eq!(formats, [&backchannel[0].codec, &backchannel[1].codec]);
+        assert!(!description(&tracks).write().contains("only"));
     }
 
     #[test]

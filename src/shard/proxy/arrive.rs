@@ -21,6 +21,9 @@ impl Shard {
     ) {
         let at = self.arrival();
         self.with_proxy(key, |shard, proxy| {
+            if proxy.talkback.is_some() {
+                return proxy.hear_talkback(at.now);
+            }
             // They may come before the answer to PLAY.
             shard.begin_stream(proxy);
             let Phase::Running(run) = &mut proxy.phase else { return };

@@ -1,7 +1,7 @@
 //! What the client of a source tells, step by step from its description to its packets.
 
 use bytes::Bytes;
-use proto::client::{Carrier, Event, Failure, PacketKind, Start, Transfer};
+use proto::client::{Carrier, Endpoint, Event, Failure, PacketKind, Start, Transfer};
 use proto::io::{Membership, Op, Piece, UdpOptions};
 use proto::rtp::header::Header;
 use proto::rtsp::headers::transport::Pair;
@@ -44,15 +44,7 @@ impl Shard {
 
     fn handle_client_event(&mut self, key: ProxyKey, proxy: &mut Proxy, event: Event) {
         match event {
-            Event::Connect(endpoint) => {
-                self.release_inflow(proxy);
-                if let Some(run) = proxy.run() {
-                    // What was said before belongs to the old connection.
-                    run.say();
-                    run.begin_again();
-                }
-                self.open_line(key, proxy, &endpoint);
-            }
+            Event::Connect(endpoint) => self.connect_source(key, proxy, &endpoint),
             Event::Described { session, .. } => {
                 self.release_inflow(proxy);
                 if let Some(run) = proxy.run() {
@@ -98,6 +90,17 @@ impl Shard {
                 }
             }
         }
+    }
+
+    /// Opens another connection in place of the one before.
+    pub(super) fn connect_source(&mut self, key: ProxyKey, proxy: &mut Proxy, endpoint: &Endpoint) {
+        self.release_inflow(proxy);
+        if let Some(run) = proxy.run() {
+            // What was said before belongs to the old connection.
+            run.say();
+            run.begin_again();
+        }
+        self.open_line(key, proxy, endpoint);
     }
 
     /// Ends an attempt that nothing comes of; over UDP another way is tried first.
@@ -172,21 +175,22 @@ impl Shard {
     }
 
     fn give_ports(&mut self, proxy: &mut Proxy, media: usize) {
-        let now = self.now;
-        let options = UdpOptions { ingest: true, ..UdpOptions::default() };
-        let Some(run) = proxy.run() else { return };
-        let Some(ends) = run.line.ends else { return };
-        let (driver, random) = (&mut *self.ports.driver, &mut self.ports.random);
-        match free_pair(ends.local, &self.settings.udp_ports, &options, driver, random) {
-            Ok(pair) => {
-                run.ports = Some((media, pair));
-                run.client.handle_ports(now, media, Pair::new(pair.port, pair.port + 1));
-            }
-            Err(error) => {
-                let reason = no_pair(&self.settings.udp_ports, &error).reason;
-                self.lose_source(proxy, &reason);
-            }
+        if let Err(reason) = self.try_to_give_ports(proxy, media) {
+            self.lose_source(proxy, &reason);
         }
+    }
+
+    /// Gives a track ports of its own; why there are none.
+    pub(super) fn try_to_give_ports(&mut self, proxy: &mut Proxy, media: usize) -> Result<(), String> {
+        let options = UdpOptions { ingest: true, ..UdpOptions::default() };
+        let Some(run) = proxy.run() else { return Ok(()) };
+        let Some(ends) = run.line.ends else { return Ok(()) };
+        let (driver, random) = (&mut *self.ports.driver, &mut self.ports.random);
+        let pair = free_pair(ends.local, &self.settings.udp_ports, &options, driver, random)
+            .map_err(|error| no_pair(&self.settings.udp_ports, &error).reason)?;
+        run.ports = Some((media, pair));
+        run.client.handle_ports(self.now, media, Pair::new(pair.port, pair.port + 1));
+        Ok(())
     }
 
     fn add_source_track(&mut self, key: ProxyKey, proxy: &mut Proxy, media: usize, carrier: Carrier) {
@@ -289,7 +293,7 @@ impl Shard {
         }
     }
 
-    fn release_ports(&mut self, proxy: &mut Proxy) {
+    pub(super) fn release_ports(&mut self, proxy: &mut Proxy) {
         if let Some((_, pair)) = proxy.run().and_then(|run| run.ports.take()) {
             self.release_pair(&pair);
         }

@@ -78,6 +78,11 @@ impl Line {
         }
     }
 
+    /// How many messages wait to leave.
+    pub fn waiting(&self) -> usize {
+        self.out.len()
+    }
+
     /// Takes received bytes; what they come to, or why the connection is over.
     pub fn receive<'a>(&mut self, bytes: &'a [u8]) -> Result<(Cow<'a, [u8]>, Reached), String> {
         let Some(tls) = &mut self.tls else { return Ok((bytes.into(), Reached::default())) };

@@ -6,6 +6,7 @@ mod events;
 mod line;
 mod puller;
 mod run;
+mod talk;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::stream::catalog::ShardIndex;
 use back_off::BackOff;
 use line::{Leaving, Line};
 use puller::{Pictures, Puller};
+use talk::Talkback;
 
 /// What is pulled from where; constant while the program runs.
 #[derive(Clone, Debug)]
@@ -43,6 +45,8 @@ pub struct ProxySpec {
     pub transfer: Transfer,
     /// Whether it is pulled only while somebody watches.
     pub is_on_demand: bool,
+    /// Whether its source is asked for a backchannel when a viewer wants to talk.
+    pub backchannel: bool,
     /// How a server is trusted that is asked over TLS.
     pub tls: TlsConfig,
 }
@@ -57,6 +61,9 @@ pub struct Proxies {
     /// Empty where one is being worked on.
     slots: Vec<Option<Box<Proxy>>>,
     by_tenure: HashMap<u64, ProxyKey>,
+    /// What viewers say goes to a source on a connection of its own: a device that hangs when it is asked for that, or
+    /// has one talker only, does no harm to the stream that is pulled.
+    talkbacks: HashMap<u64, ProxyKey>,
     by_conn: HashMap<Conn, ProxyKey>,
     /// Connections that are closed when their last words are said.
     leaving: HashMap<Conn, Leaving>,
@@ -77,6 +84,8 @@ struct Proxy {
     failure: Option<String>,
     /// When it is to be looked at; None when nothing is scheduled.
     wake_at: Option<Time>,
+    /// Of a connection that only takes what viewers say; None where a stream is pulled.
+    talkback: Option<Box<Talkback>>,
 }
 
 #[derive(Debug)]
@@ -123,11 +132,19 @@ impl Proxies {
     pub fn new(home: ShardIndex, specs: &[Arc<ProxySpec>]) -> Proxies {
         let mut proxies = Proxies::default();
         for spec in specs.iter().filter(|spec| spec.home == home) {
-            let key = ProxyKey(proxies.slots.len() as u32);
+            let key = proxies.add(Proxy::new(spec.clone()));
             proxies.by_tenure.insert(spec.tenure, key);
-            proxies.slots.push(Some(Box::new(Proxy::new(spec.clone()))));
+            if spec.backchannel {
+                let key = proxies.add(Proxy { talkback: Some(Box::default()), ..Proxy::new(spec.clone()) });
+                proxies.talkbacks.insert(spec.tenure, key);
+            }
         }
         proxies
+    }
+
+    fn add(&mut self, proxy: Proxy) -> ProxyKey {
+        self.slots.push(Some(Box::new(proxy)));
+        ProxyKey(self.slots.len() as u32 - 1)
     }
 
     /// The proxy that the catalog knows by this name.
@@ -149,6 +166,28 @@ impl Proxies {
     }
 }
 
+impl Run {
+    /// Before its first connection.
+    fn new(client: Puller) -> Run {
+        Run {
+            client,
+            pictures: None,
+            line: Line::default(),
+            described: None,
+            tracks: Vec::new(),
+            inflow: Inflow::default(),
+            numbers: Numbers::default(),
+            ports: None,
+            has_begun: false,
+            plays_since: None,
+            heard: None,
+            error: None,
+            is_hopeless: false,
+            is_leaving: false,
+        }
+    }
+}
+
 impl Proxy {
     fn new(spec: Arc<ProxySpec>) -> Proxy {
         Proxy {
@@ -159,6 +198,7 @@ impl Proxy {
             lost_at: None,
             failure: None,
             wake_at: None,
+            talkback: None,
             spec,
         }
     }

@@ -1,10 +1,11 @@
 //! What fetches a stream: over RTSP, or its pictures over HTTP.
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use proto::client::mjpeg::{MjpegClient, MjpegConfig, MjpegEvent};
-use proto::client::{Client, Config, Event, Transfer};
+use proto::client::{Client, Config, Event, Kinds, Transfer};
 use proto::frame::Frame;
 use proto::rtp::batch::Numbering;
 use proto::rtp::packetize::{PacketizeError, Packetizer};
@@ -14,6 +15,11 @@ use proto::track::{Codec, Track};
 
 use super::ProxySpec;
 use crate::stream::relay::Relay;
+
+const USER_AGENT: &str = concat!("Ringcaster/", env!("CARGO_PKG_VERSION"));
+
+/// How long a source may take to answer when it is asked for a backchannel: some hang then, and a viewer waits.
+const TALKBACK_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// One of the two clients.
 #[derive(Debug)]
@@ -35,7 +41,7 @@ pub(super) enum Said {
 
 impl Puller {
     pub fn new(now: Time, spec: &ProxySpec, transfer: Transfer, seed: u64) -> Puller {
-        let user_agent = concat!("Ringcaster/", env!("CARGO_PKG_VERSION")).to_owned();
+        let user_agent = USER_AGENT.to_owned();
         if spec.url.scheme.is_http() {
             let mut config = MjpegConfig::new(spec.url.clone(), seed);
             config.credentials.clone_from(&spec.credentials);
@@ -47,6 +53,24 @@ impl Puller {
         config.transfer = transfer;
         config.user_agent = user_agent;
         Puller::Rtsp(Box::new(Client::new(now, config)))
+    }
+
+    /// One that asks only for the track that takes sound, and stops behind the description.
+    pub fn talkback(now: Time, spec: &ProxySpec, seed: u64) -> Puller {
+        let mut config = Config::new(spec.url.clone(), seed);
+        config.credentials.clone_from(&spec.credentials);
+        config.user_agent = USER_AGENT.to_owned();
+        config.kinds = Kinds::NONE;
+        (config.backchannel, config.holds) = (true, true);
+        config.response_timeout = TALKBACK_TIMEOUT;
+        Puller::Rtsp(Box::new(Client::new(now, config)))
+    }
+
+    /// Goes on behind the description.
+    pub fn set_up(&mut self, now: Time) {
+        if let Puller::Rtsp(client) = self {
+            client.set_up(now);
+        }
     }
 
     pub fn handle_connected(&mut self, now: Time) {

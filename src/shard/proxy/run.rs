@@ -9,8 +9,7 @@ use rand::RngExt;
 use super::puller::Puller;
 use super::{Phase, Proxy, ProxyKey, Run};
 use crate::media::library::Ticket;
-use crate::shard::inflow::{Due, Inflow, Report};
-use crate::shard::session::Numbers;
+use crate::shard::inflow::{Due, Report};
 use crate::shard::turn::{Alarm, Shard};
 use crate::stream::catalog::{Order, StreamError};
 
@@ -182,6 +181,9 @@ impl Shard {
 
     /// Brings a proxy up to date: what its client says, what is to be sent, when to look again.
     fn tend(&mut self, key: ProxyKey, proxy: &mut Proxy) {
+        if proxy.talkback.is_some() {
+            return self.tend_talkback(key, proxy);
+        }
         self.begin_or_leave(proxy);
         while let Some(event) = proxy.run().and_then(|run| run.client.poll_event()) {
             self.handle_said(key, proxy, event);
@@ -223,22 +225,8 @@ impl Shard {
 
     fn begin_run(&mut self, proxy: &mut Proxy) {
         let seed = self.ports.random.random();
-        proxy.phase = Phase::Running(Box::new(Run {
-            client: Puller::new(self.now, &proxy.spec, proxy.transfer, seed),
-            pictures: None,
-            line: Default::default(),
-            described: None,
-            tracks: Vec::new(),
-            inflow: Inflow::default(),
-            numbers: Numbers::default(),
-            ports: None,
-            has_begun: false,
-            plays_since: None,
-            heard: None,
-            error: None,
-            is_hopeless: false,
-            is_leaving: false,
-        }));
+        let client = Puller::new(self.now, &proxy.spec, proxy.transfer, seed);
+        proxy.phase = Phase::Running(Box::new(Run::new(client)));
     }
 
     /// Passes on what is due of the tracks, and reports on them.
@@ -264,7 +252,7 @@ impl Shard {
         due
     }
 
-    fn schedule(&mut self, key: ProxyKey, proxy: &mut Proxy, due: Due) {
+    pub(super) fn schedule(&mut self, key: ProxyKey, proxy: &mut Proxy, due: Due) {
         let at = match &proxy.phase {
             Phase::Idle => return,
             Phase::Waiting(at) => Some(*at),

@@ -112,6 +112,44 @@ fn the_backchannel_is_asked_for_by_its_tag_and_done_without() {
 }
 
 #[test]
+fn a_backchannel_alone_is_described_first_and_set_up_when_that_is_wanted() {
+    let sdp = format!("{SDP}m=audio 0 RTP/AVP 0\r\na=control:back\r\na=sendonly\r\n");
+    let alone = || Config { backchannel: true, kinds: Kinds::NONE, holds: true, ..config("rtsp://h/a") };
+    let mut camera = Camera { sdp: sdp.clone(), ..Camera::new() };
+    let mut link = Link::new(alone());
+    link.talk(&mut camera);
+    assert_eq!(link.methods(), ["OPTIONS", "DESCRIBE"]);
+    assert!(matches!(&link.events[..], [Event::Described { wanted, .. }] if wanted == &[2]));
+    assert_eq!(link.client.poll_timeout(), None);
+    link.client.set_up(link.now);
+    link.talk(&mut camera);
+    assert_eq!(link.methods()[2..], ["SETUP", "PLAY"]);
+    assert_eq!(link.carriers(), [(2, Carrier::Interleaved(Pair::new(0, 1)))]);
+
+    // Wanted before there was a description; then left before anything was set up.
+    let mut link = Link::new(alone());
+    link.client.set_up(link.now);
+    link.talk(&mut camera);
+    assert!(link.is_playing());
+    let mut link = Link::new(alone());
+    link.talk(&mut camera);
+    link.client.teardown(link.now);
+    link.drain();
+    assert_eq!((link.methods().len(), link.events.last()), (2, Some(&Event::Ended)));
+
+    // Nothing is left to ask for where the tag is refused, or nothing is behind it.
+    let mut link = Link::new(alone());
+    camera.special =
+        |request| request.headers.get("Require").map(|_| Response::new(Status::OPTION_NOT_SUPPORTED));
+    link.talk(&mut camera);
+    let (method, status) = (Method::Describe, Status::OPTION_NOT_SUPPORTED);
+    assert_eq!(link.failure(), Some(Failure::Refused { method, status }));
+    let mut link = Link::new(alone());
+    link.talk(&mut Camera::new());
+    assert_eq!(link.failure(), Some(Failure::NoTrack));
+}
+
+#[test]
 fn channels_are_those_of_the_server_unless_they_are_anothers() {
     type Grant = fn(usize) -> &'static str;
     let cases: [(Grant, [Pair<u8>; 2]); 4] = [

@@ -2,9 +2,17 @@
 
 use crate::rtsp::message::Headers;
 
+/// Asks for a track that takes sound (ONVIF streaming specification section 5.3).
+pub const BACKCHANNEL: &str = "www.onvif.org/ver20/backchannel";
+
 /// The tags of all headers of that name, in order.
 pub fn tags<'a>(headers: &'a Headers, name: &str) -> impl Iterator<Item = &'a str> {
     headers.get_all(name).flat_map(|value| value.split(',')).map(str::trim).filter(|tag| !tag.is_empty())
+}
+
+/// Whether `Require` names that tag.
+pub fn has(headers: &Headers, wanted: &str) -> bool {
+    tags(headers, "Require").any(|tag| tag.eq_ignore_ascii_case(wanted))
 }
 
 /// What `Require` and `Proxy-Require` ask for beyond the known tags, as `Unsupported` lists it beside status 551;
@@ -29,5 +37,6 @@ mod tests {
         assert_eq!(unsupported(&headers, &["Play.Basic"]).as_deref(), Some("funky-feature, other, gzip"));
         assert_eq!(unsupported(&headers, &["play.basic", "other", "gzip", "funky-feature"]), None);
         assert_eq!(unsupported(&Headers::new(), &[]), None);
+        assert!(has(&headers, "Funky-Feature") && has(&headers, "other") && !has(&headers, "gzip"));
     }
 }
