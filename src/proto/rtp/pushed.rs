@@ -28,7 +28,7 @@ const FRAME_BYTES_MAX: usize = HEAD_BYTES + u16::MAX as usize;
 /// Packets of various sources that must follow each other where another reading is not refuted yet.
 const STEPS: usize = 3;
 
-/// Most bytes that wait between two calls of [`Deframer::handle_bytes`]: [`STEPS`] packets that are not believed yet and
+/// Most bytes that wait between two calls of [`Deframer::handle_bytes`]: `STEPS` packets that are not believed yet and
 /// the beginning of another, and an eighth more before they are looked at again. What is longer is not waited for.
 pub const BUFFERED_MAX: usize = (STEPS + 1) * FRAME_BYTES_MAX * 9 / 8;
 
