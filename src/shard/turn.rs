@@ -7,23 +7,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use proto::io::{Conn, Event, Listener, Op, Span};
-use proto::rtsp::message::Response;
-use proto::rtsp::parse::Item;
-use proto::rtsp::status::Status;
+use proto::io::{Conn, Event, Listener, Op};
 use proto::time::Time;
 use slotmap::SlotMap;
 
-use super::connection::{Connection, Connections, Fate, PENDING_BYTES_MAX};
+use super::connection::{Connection, Connections};
 use super::datagrams::UdpPairs;
-use super::inbox::{Message, Moved};
+use super::inbox::Message;
 use super::live::LiveStreams;
 use super::ports::Ports;
 use super::proxy::{Proxies, ProxyKey};
 use super::publications::Publications;
 use super::pusher::{PusherKey, Pushers};
-use super::request::Outcome;
-use super::session::{Carrier, Session, SessionId, SessionKey, Source};
+use super::session::{Session, SessionId, SessionKey};
 use super::settings::Settings;
 use crate::egress::heads::Heads;
 use crate::media::library::{Answer, ReplyTo, Ticket};
@@ -35,16 +31,6 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// Sessions served before completions and requests are looked at again: 1,000 viewers of one keyframe would
 /// otherwise hold the shard for 30 ms.
 const PUMPS_A_TURN: usize = 256;
-
-/// A connection without a session is closed when it has not asked anything in full for this long: slow or half-sent
-/// requests cannot pile up.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
-
-/// A publisher without its connection, whose datagrams do not come either, is lost after this long.
-const PUBLISHER_SILENCE_MAX: Duration = Duration::from_secs(5);
-
-/// How long a client may take to read the last words of a connection.
-const FAREWELL_MAX: Duration = Duration::from_secs(5);
 
 /// One thread's worth of server.
 #[derive(Debug)]
@@ -212,114 +198,6 @@ impl Shard {
         (ticket, self.ports.shards[usize::from(self.index)].reply_to())
     }
 
-    /// Works off what a connection has sent, up to the first request whose answer must be awaited.
-    pub(super) fn advance(&mut self, conn: Conn) {
-        loop {
-            let Some(connection) = self.connections.get_mut(conn) else { return };
-            if connection.pending.is_some() || connection.fate != Fate::Open || connection.is_clogged() {
-                break;
-            }
-            match connection.parser.poll() {
-                Ok(None) => break,
-                Ok(Some(Item::Request(request))) => {
-                    connection.served = self.now;
-                    self.serve(conn, request);
-                }
-                Ok(Some(Item::Interleaved { channel, payload })) => {
-                    self.handle_interleaved(conn, channel, &payload)
-                }
-                Ok(Some(Item::Response(_))) => {}
-                Ok(Some(Item::BadRequest { cseq, reason, .. })) => {
-                    tracing::debug!(peer = %connection.peer, %reason, "bad request");
-                    let mut response = Response::new(Status::BAD_REQUEST);
-                    if let Some(cseq) = cseq {
-                        response.headers.push("CSeq", cseq);
-                    }
-                    self.reply(conn, response);
-                }
-                Ok(Some(Item::Http(_))) => {
-                    self.reply(conn, Response::new(Status::BAD_REQUEST));
-                    self.close_when_flushed(conn);
-                }
-                Err(error) => {
-                    tracing::debug!(peer = %connection.peer, %error, "not RTSP");
-                    self.reply(conn, Response::new(error.status()));
-                    self.close_when_flushed(conn);
-                }
-            }
-        }
-        match self.connections.get_mut(conn) {
-            Some(connection)
-                if connection.is_ended && connection.pending.is_none() && !connection.is_clogged() =>
-            {
-                self.close_when_flushed(conn)
-            }
-            _ => self.throttle(conn),
-        }
-    }
-
-    /// Closes a connection once what waits has left.
-    pub(super) fn close_when_flushed(&mut self, conn: Conn) {
-        if let Some(connection) = self.connections.get_mut(conn)
-            && connection.fate != Fate::Gone
-        {
-            connection.fate = Fate::Closing;
-            connection.served = self.now;
-        }
-        self.flush(conn);
-    }
-
-    /// Serves the pending request again: what it waited for has come.
-    pub(super) fn retry(&mut self, conn: Conn) {
-        let Some(connection) = self.connections.get_mut(conn) else { return };
-        if let Some(request) = connection.pending.take() {
-            connection.is_retrying = true;
-            self.serve(conn, *request);
-            if let Some(connection) = self.connections.get_mut(conn) {
-                connection.is_retrying = false;
-            }
-            self.advance(conn);
-        }
-    }
-
-    /// Sends what waits on a connection that carries no media at the moment, and carries out its fate.
-    pub(super) fn flush(&mut self, conn: Conn) {
-        let Some(connection) = self.connections.get_mut(conn) else { return };
-        if connection.is_sending || connection.fate == Fate::Gone {
-            return;
-        }
-        let mut pieces = Default::default();
-        connection.take_out(&mut pieces);
-        if !pieces.is_empty() {
-            connection.is_sending = true;
-            self.ports.driver.submit(Op::Send { conn, pieces });
-            return;
-        }
-        match connection.fate {
-            Fate::Closing => self.close(conn),
-            Fate::Moving(_) => self.ports.driver.submit(Op::Detach(conn)),
-            Fate::Open | Fate::Gone => {}
-        }
-    }
-
-    fn serve(&mut self, conn: Conn, request: proto::rtsp::message::Request) {
-        match self.answer(conn, &request) {
-            Outcome::Reply(response) => self.reply_to_request(conn, &request, response),
-            Outcome::Wait => {
-                if let Some(connection) = self.connections.get_mut(conn) {
-                    connection.pending = Some(Box::new(request));
-                }
-            }
-            Outcome::Move(shard) => {
-                if let Some(connection) = self.connections.get_mut(conn) {
-                    connection.pending = Some(Box::new(request));
-                    connection.fate = Fate::Moving(shard);
-                }
-                self.flush(conn);
-            }
-        }
-    }
-
     fn deadline(&self) -> Time {
         if !self.ready.is_empty() {
             return self.now;
@@ -356,98 +234,6 @@ impl Shard {
             Event::Closed { conn } => self.forget(conn),
             Event::Detached { conn, socket } => self.hand_over(conn, socket),
             Event::Datagram { udp, from, span, segment } => self.handle_datagrams(udp, from, span, segment),
-        }
-    }
-
-    fn handle_received(&mut self, conn: Conn, span: Span) {
-        let Some(connection) = self.connections.get_mut(conn) else { return };
-        if matches!(connection.fate, Fate::Closing | Fate::Gone) {
-            return;
-        }
-        connection.parser.handle_bytes(self.ports.driver.bytes(span));
-        self.advance(conn);
-    }
-
-    /// The client has closed its side. Where media flows that means that it is gone; else it may still read replies.
-    fn handle_end(&mut self, conn: Conn) {
-        let Some(connection) = self.connections.get_mut(conn) else { return };
-        connection.is_ended = true;
-        let carries_media = connection.sessions.iter().any(|key| {
-            self.sessions.get(*key).is_some_and(|session| session.carrier == Carrier::Interleaved)
-        });
-        if carries_media { self.close(conn) } else { self.advance(conn) }
-    }
-
-    fn handle_sent(&mut self, conn: Conn) {
-        let Some(connection) = self.connections.get_mut(conn) else { return };
-        connection.is_sending = false;
-        let sessions =
-            if connection.fate == Fate::Open { connection.sessions.clone() } else { Default::default() };
-        for key in &sessions {
-            // A viewer that takes its media is alive, even if it never sends a word; of a publisher that proves nothing.
-            if let Some(session) = self.sessions.get_mut(*key)
-                && !matches!(session.source, Source::Ingest(_))
-            {
-                session.seen = self.now;
-            }
-            self.make_ready(*key);
-        }
-        if sessions.is_empty() {
-            self.flush(conn);
-        } else {
-            self.flush_between_media(conn);
-        }
-        // Requests that replies had to make room for are served now.
-        if self.connections.get(conn).is_some_and(Connection::has_unserved) {
-            self.advance(conn);
-        }
-    }
-
-    /// Stops or resumes receiving, by what is still to be worked off.
-    fn throttle(&mut self, conn: Conn) {
-        let Some(connection) = self.connections.get_mut(conn) else { return };
-        let is_full = connection.parser.buffered() > PENDING_BYTES_MAX
-            && (connection.pending.is_some() || connection.is_clogged());
-        if is_full && !connection.is_stopped {
-            connection.is_stopped = true;
-            self.ports.driver.submit(Op::Stop(conn));
-        } else if !is_full && connection.is_stopped {
-            connection.is_stopped = false;
-            self.ports.driver.submit(Op::Resume(conn));
-        }
-    }
-
-    /// Closes a connection at once: sessions whose media it carried end with it.
-    pub(super) fn close(&mut self, conn: Conn) {
-        let Some(connection) = self.connections.get_mut(conn) else { return };
-        if connection.fate == Fate::Gone {
-            return;
-        }
-        connection.fate = Fate::Gone;
-        let sessions = std::mem::take(&mut connection.sessions);
-        self.ports.driver.submit(Op::Close(conn));
-        for key in sessions {
-            self.connection_lost(key, conn);
-        }
-        self.forget_announcement(conn);
-    }
-
-    fn forget(&mut self, conn: Conn) {
-        self.connections.remove(conn);
-    }
-
-    fn hand_over(&mut self, conn: Conn, socket: proto::io::Detached) {
-        let Some(mut connection) = self.connections.remove(conn) else { return };
-        let Fate::Moving(shard) = connection.fate else { return };
-        let mut unread = bytes::BytesMut::new();
-        if let Some(request) = connection.pending.take() {
-            request.write(&mut unread);
-        }
-        unread.extend_from_slice(&connection.parser.take_buffered());
-        let moved = Moved { socket, peer: connection.peer, local: connection.local, unread: unread.freeze() };
-        match self.ports.shards.get(usize::from(shard)) {
-            Some(outside) if outside.send(Message::Moved(moved)) => {}
-            _ => tracing::warn!(peer = %connection.peer, shard, "a connection could not be moved"),
         }
     }
 
@@ -491,18 +277,6 @@ impl Shard {
         }
     }
 
-    fn take_over(&mut self, moved: Moved) {
-        match self.ports.driver.attach(moved.socket) {
-            Ok(conn) => {
-                let mut connection = Connection::new(conn, moved.peer, moved.local, self.now);
-                connection.parser.handle_bytes(&moved.unread);
-                self.connections.insert(connection);
-                self.advance(conn);
-            }
-            Err(error) => tracing::warn!(peer = %moved.peer, %error, "a moved connection was lost"),
-        }
-    }
-
     fn heed_alarms(&mut self) {
         while let Some(Reverse((at, alarm))) = self.alarms.peek().copied() {
             if at > self.now {
@@ -527,46 +301,6 @@ impl Shard {
                     self.make_ready(key);
                 }
             }
-        }
-    }
-
-    fn keep_house(&mut self) {
-        let timeout = self.settings.session_timeout;
-        if !timeout.is_zero() {
-            let silent: Vec<_> = (self.sessions.iter())
-                .filter(|(_, session)| self.now.since(session.seen) > timeout)
-                .map(|(key, _)| key)
-                .collect();
-            for key in silent {
-                self.end_session(key, "no sign of life");
-            }
-        }
-        let abandoned: Vec<_> = (self.sessions.iter())
-            .filter(|(_, session)| {
-                let is_silent = self.now.since(session.seen) > PUBLISHER_SILENCE_MAX;
-                is_silent && session.conn.is_none() && matches!(session.source, Source::Ingest(_))
-            })
-            .map(|(key, _)| key)
-            .collect();
-        for key in abandoned {
-            self.end_session(key, "connection closed and nothing came since");
-        }
-        let idle: Vec<_> = (self.connections.iter())
-            .filter(|connection| {
-                let silence = self.now.since(connection.served);
-                let is_leaving = connection.fate == Fate::Closing && silence > FAREWELL_MAX;
-                is_leaving || (connection.sessions.is_empty() && silence > SILENCE_MAX)
-            })
-            .map(|connection| connection.conn)
-            .collect();
-        for conn in idle {
-            self.close(conn);
-        }
-        self.keep_publications();
-        self.keep_proxies();
-        self.keep_pushers();
-        for stream in self.live.take_idle(self.now, self.settings.linger) {
-            self.ports.catalog.unsubscribe(&stream.path, stream.id, self.index);
         }
     }
 

@@ -1,0 +1,226 @@
+//! One connection's dialogue: requests served in step, replies that leave between media, and how it is closed or moved.
+
+use proto::io::{Conn, Op, Span};
+use proto::rtsp::message::Response;
+use proto::rtsp::parse::Item;
+use proto::rtsp::status::Status;
+
+use super::connection::{Connection, Fate, PENDING_BYTES_MAX};
+use super::inbox::{Message, Moved};
+use super::request::Outcome;
+use super::session::{Carrier, Source};
+use super::turn::Shard;
+
+impl Shard {
+    /// Works off what a connection has sent, up to the first request whose answer must be awaited.
+    pub(super) fn advance(&mut self, conn: Conn) {
+        loop {
+            let Some(connection) = self.connections.get_mut(conn) else { return };
+            if connection.pending.is_some() || connection.fate != Fate::Open || connection.is_clogged() {
+                break;
+            }
+            match connection.parser.poll() {
+                Ok(None) => break,
+                Ok(Some(Item::Request(request))) => {
+                    connection.served = self.now;
+                    self.serve(conn, request);
+                }
+                Ok(Some(Item::Interleaved { channel, payload })) => {
+                    self.handle_interleaved(conn, channel, &payload)
+                }
+                Ok(Some(Item::Response(_))) => {}
+                Ok(Some(Item::BadRequest { cseq, reason, .. })) => {
+                    tracing::debug!(peer = %connection.peer, %reason, "bad request");
+                    let mut response = Response::new(Status::BAD_REQUEST);
+                    if let Some(cseq) = cseq {
+                        response.headers.push("CSeq", cseq);
+                    }
+                    self.reply(conn, response);
+                }
+                Ok(Some(Item::Http(_))) => {
+                    self.reply(conn, Response::new(Status::BAD_REQUEST));
+                    self.close_when_flushed(conn);
+                }
+                Err(error) => {
+                    tracing::debug!(peer = %connection.peer, %error, "not RTSP");
+                    self.reply(conn, Response::new(error.status()));
+                    self.close_when_flushed(conn);
+                }
+            }
+        }
+        match self.connections.get_mut(conn) {
+            Some(connection)
+                if connection.is_ended && connection.pending.is_none() && !connection.is_clogged() =>
+            {
+                self.close_when_flushed(conn)
+            }
+            _ => self.throttle(conn),
+        }
+    }
+
+    /// Closes a connection once what waits has left.
+    pub(super) fn close_when_flushed(&mut self, conn: Conn) {
+        if let Some(connection) = self.connections.get_mut(conn)
+            && connection.fate != Fate::Gone
+        {
+            connection.fate = Fate::Closing;
+            connection.served = self.now;
+        }
+        self.flush(conn);
+    }
+
+    /// Serves the pending request again: what it waited for has come.
+    pub(super) fn retry(&mut self, conn: Conn) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        if let Some(request) = connection.pending.take() {
+            connection.is_retrying = true;
+            self.serve(conn, *request);
+            if let Some(connection) = self.connections.get_mut(conn) {
+                connection.is_retrying = false;
+            }
+            self.advance(conn);
+        }
+    }
+
+    /// Sends what waits on a connection that carries no media at the moment, and carries out its fate.
+    pub(super) fn flush(&mut self, conn: Conn) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        if connection.is_sending || connection.fate == Fate::Gone {
+            return;
+        }
+        let mut pieces = Default::default();
+        connection.take_out(&mut pieces);
+        if !pieces.is_empty() {
+            connection.is_sending = true;
+            self.ports.driver.submit(Op::Send { conn, pieces });
+            return;
+        }
+        match connection.fate {
+            Fate::Closing => self.close(conn),
+            Fate::Moving(_) => self.ports.driver.submit(Op::Detach(conn)),
+            Fate::Open | Fate::Gone => {}
+        }
+    }
+
+    fn serve(&mut self, conn: Conn, request: proto::rtsp::message::Request) {
+        match self.answer(conn, &request) {
+            Outcome::Reply(response) => self.reply_to_request(conn, &request, response),
+            Outcome::Wait => {
+                if let Some(connection) = self.connections.get_mut(conn) {
+                    connection.pending = Some(Box::new(request));
+                }
+            }
+            Outcome::Move(shard) => {
+                if let Some(connection) = self.connections.get_mut(conn) {
+                    connection.pending = Some(Box::new(request));
+                    connection.fate = Fate::Moving(shard);
+                }
+                self.flush(conn);
+            }
+        }
+    }
+
+    pub(super) fn handle_received(&mut self, conn: Conn, span: Span) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        if matches!(connection.fate, Fate::Closing | Fate::Gone) {
+            return;
+        }
+        connection.parser.handle_bytes(self.ports.driver.bytes(span));
+        self.advance(conn);
+    }
+
+    /// The client has closed its side. Where media flows that means that it is gone; else it may still read replies.
+    pub(super) fn handle_end(&mut self, conn: Conn) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        connection.is_ended = true;
+        let carries_media = connection.sessions.iter().any(|key| {
+            self.sessions.get(*key).is_some_and(|session| session.carrier == Carrier::Interleaved)
+        });
+        if carries_media { self.close(conn) } else { self.advance(conn) }
+    }
+
+    pub(super) fn handle_sent(&mut self, conn: Conn) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        connection.is_sending = false;
+        let sessions =
+            if connection.fate == Fate::Open { connection.sessions.clone() } else { Default::default() };
+        for key in &sessions {
+            // A viewer that takes its media is alive, even if it never sends a word; of a publisher that proves nothing.
+            if let Some(session) = self.sessions.get_mut(*key)
+                && !matches!(session.source, Source::Ingest(_))
+            {
+                session.seen = self.now;
+            }
+            self.make_ready(*key);
+        }
+        if sessions.is_empty() {
+            self.flush(conn);
+        } else {
+            self.flush_between_media(conn);
+        }
+        // Requests that replies had to make room for are served now.
+        if self.connections.get(conn).is_some_and(Connection::has_unserved) {
+            self.advance(conn);
+        }
+    }
+
+    /// Stops or resumes receiving, by what is still to be worked off.
+    fn throttle(&mut self, conn: Conn) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        let is_full = connection.parser.buffered() > PENDING_BYTES_MAX
+            && (connection.pending.is_some() || connection.is_clogged());
+        if is_full && !connection.is_stopped {
+            connection.is_stopped = true;
+            self.ports.driver.submit(Op::Stop(conn));
+        } else if !is_full && connection.is_stopped {
+            connection.is_stopped = false;
+            self.ports.driver.submit(Op::Resume(conn));
+        }
+    }
+
+    /// Closes a connection at once: sessions whose media it carried end with it.
+    pub(super) fn close(&mut self, conn: Conn) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        if connection.fate == Fate::Gone {
+            return;
+        }
+        connection.fate = Fate::Gone;
+        let sessions = std::mem::take(&mut connection.sessions);
+        self.ports.driver.submit(Op::Close(conn));
+        for key in sessions {
+            self.connection_lost(key, conn);
+        }
+        self.forget_announcement(conn);
+    }
+
+    pub(super) fn forget(&mut self, conn: Conn) {
+        self.connections.remove(conn);
+    }
+
+    pub(super) fn hand_over(&mut self, conn: Conn, socket: proto::io::Detached) {
+        let Some(mut connection) = self.connections.remove(conn) else { return };
+        let Fate::Moving(shard) = connection.fate else { return };
+        let mut unread = bytes::BytesMut::new();
+        if let Some(request) = connection.pending.take() {
+            request.write(&mut unread);
+        }
+        unread.extend_from_slice(&connection.parser.take_buffered());
+        let moved = Moved { socket, peer: connection.peer, local: connection.local, unread: unread.freeze() };
+        match self.ports.shards.get(usize::from(shard)) {
+            Some(outside) if outside.send(Message::Moved(moved)) => {}
+            _ => tracing::warn!(peer = %connection.peer, shard, "a connection could not be moved"),
+        }
+    }
+
+    pub(super) fn take_over(&mut self, moved: Moved) {
+        match self.ports.driver.attach(moved.socket) {
+            Ok(conn) => {
+                let mut connection = Connection::new(conn, moved.peer, moved.local, self.now);
+                connection.parser.handle_bytes(&moved.unread);
+                self.connections.insert(connection);
+                self.advance(conn);
+            }
+            Err(error) => tracing::warn!(peer = %moved.peer, %error, "a moved connection was lost"),
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What is looked at every second: who has been silent for too long, and what nobody wants any more.
+
+use std::time::Duration;
+
+use super::connection::Fate;
+use super::session::Source;
+use super::turn::Shard;
+
+/// A connection without a session is closed when it has not asked anything in full for this long: slow or half-sent
+/// requests cannot pile up.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// A publisher without its connection, whose datagrams do not come either, is lost after this long.
+const PUBLISHER_SILENCE_MAX: Duration = Duration::from_secs(5);
+
+/// How long a client may take to read the last words of a connection.
+const FAREWELL_MAX: Duration = Duration::from_secs(5);
+
+impl Shard {
+    pub(super) fn keep_house(&mut self) {
+        let timeout = self.settings.session_timeout;
+        if !timeout.is_zero() {
+            let silent: Vec<_> = (self.sessions.iter())
+                .filter(|(_, session)| self.now.since(session.seen) > timeout)
+                .map(|(key, _)| key)
+                .collect();
+            for key in silent {
+                self.end_session(key, "no sign of life");
+            }
+        }
+        let abandoned: Vec<_> = (self.sessions.iter())
+            .filter(|(_, session)| {
+                let is_silent = self.now.since(session.seen) > PUBLISHER_SILENCE_MAX;
+                is_silent && session.conn.is_none() && matches!(session.source, Source::Ingest(_))
+            })
+            .map(|(key, _)| key)
+            .collect();
+        for key in abandoned {
+            self.end_session(key, "connection closed and nothing came since");
+        }
+        let idle: Vec<_> = (self.connections.iter())
+            .filter(|connection| {
+                let silence = self.now.since(connection.served);
+                let is_leaving = connection.fate == Fate::Closing && silence > FAREWELL_MAX;
+                is_leaving || (connection.sessions.is_empty() && silence > SILENCE_MAX)
+            })
+            .map(|connection| connection.conn)
+            .collect();
+        for conn in idle {
+            self.close(conn);
+        }
+        self.keep_publications();
+        self.keep_proxies();
+        self.keep_pushers();
+        for stream in self.live.take_idle(self.now, self.settings.linger) {
+            self.ports.catalog.unsubscribe(&stream.path, stream.id, self.index);
+        }
+    }
+}
