@@ -151,7 +151,8 @@ impl Publisher {
     /// Sends a picture of three packets, a keyframe or one that depends on it, and the sound beside it. `index` counts
     /// pictures and is found again in every packet.
     pub(crate) fn picture(&mut self, index: u32, is_keyframe: bool) {
-        for part in picture(index, is_keyframe) {
+        let tracks = self.tracks.len();
+        for part in picture(index, is_keyframe).into_iter().filter(|part| part.track < tracks) {
             self.send(part.track, part.marker, part.timestamp, &part.payload);
         }
     }
