@@ -341,7 +341,7 @@ fn is_root() -> bool {
 }
 
 /// Ports that one server has for itself: RTSP, room for other doors, then UDP.
-const PORTS_PER_SERVER: u16 = 40;
+const PORTS_PER_SERVER: u16 = 60;
 
 /// The last port of every block in use is listened on here, so that no other run of the tests takes the block: two
 /// servers could share its ports without a word.
@@ -351,7 +351,7 @@ static HELD: Mutex<Vec<(u16, TcpListener)>> = Mutex::new(Vec::new());
 pub(crate) fn free_ports() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     const FIRST: u32 = 10_000;
-    const BLOCKS: u32 = 550;
+    const BLOCKS: u32 = 366;
     let offset = std::process::id().wrapping_mul(37);
     for _ in 0..BLOCKS {
         let block = offset.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % BLOCKS;

@@ -224,6 +224,8 @@ mod tests {
 
         fn unsubscribe(&self, _: &str, _: StreamId, _: ShardIndex) {}
 
+        fn want_keyframe(&self, _: &str, _: StreamId) {}
+
         fn name_stream(&self) -> StreamId {
             1
         }

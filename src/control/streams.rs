@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use proto::time::NtpTime;
 
+use crate::config::is_device;
 use crate::media::source::Source;
 use crate::stream::catalog::{
     Catalog, Claim, ClaimError, Grant, Notice, Reserved, ShardIndex, StreamError, StreamId, Subscriber,
@@ -40,6 +41,10 @@ enum Question {
     Subscribe {
         path: Arc<str>,
         subscriber: Subscriber,
+    },
+    Keyframe {
+        path: String,
+        stream: StreamId,
     },
     Unsubscribe {
         path: String,
@@ -86,7 +91,7 @@ impl Streams {
 
 impl Catalog for Streams {
     fn owns(&self, path: &str) -> bool {
-        self.paths.contains(path)
+        self.paths.contains(path) || is_device(path)
     }
 
     fn subscribe(&self, path: &Arc<str>, subscriber: Subscriber) {
@@ -96,6 +101,10 @@ impl Catalog for Streams {
 
     fn unsubscribe(&self, path: &str, stream: StreamId, shard: ShardIndex) {
         let _ = self.questions.send(Question::Unsubscribe { path: path.to_owned(), stream, shard });
+    }
+
+    fn want_keyframe(&self, path: &str, stream: StreamId) {
+        let _ = self.questions.send(Question::Keyframe { path: path.to_owned(), stream });
     }
 
     fn attend(&self, subscriber: Subscriber) {
@@ -143,6 +152,7 @@ impl Owner {
                 Question::Claim(claim) => self.claim(*claim),
                 Question::Release(grant) => self.registry.release(grant),
                 Question::Subscribe { path, subscriber } => self.subscribe(path, subscriber),
+                Question::Keyframe { path, stream } => self.registry.want_keyframe(&path, stream),
                 Question::Unsubscribe { path, stream, shard } => {
                     if let Some(running) = self.running.values().find(|running| running.id == stream) {
                         let _ = running.commands.send(Command::Unsubscribe(shard));
@@ -163,7 +173,7 @@ impl Owner {
     }
 
     fn claim(&mut self, claim: Claim) {
-        if self.sources.contains_key(&*claim.path) {
+        if self.sources.contains_key(&*claim.path) || is_device(&claim.path) {
             let (ticket, answer) = (claim.ticket, Err(ClaimError::Owned));
             (claim.owner.deliver)(Notice::Claimed { ticket, answer });
             return;

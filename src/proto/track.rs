@@ -155,6 +155,22 @@ pub enum Codec {
 }
 
 impl Codec {
+    /// Whether a receiver of one can go on with the other. Parameter sets that only one of them names may come in band.
+    pub fn agrees_with(&self, other: &Codec) -> bool {
+        let is_same = std::mem::discriminant(self) == std::mem::discriminant(other);
+        self == other || is_same && (self.lacks_parameters() || other.lacks_parameters())
+    }
+
+    fn lacks_parameters(&self) -> bool {
+        match self {
+            Codec::H264 { sps, pps, .. } => sps.is_empty() || pps.is_empty(),
+            Codec::H265 { vps, sps, pps, .. } => vps.is_empty() || sps.is_empty() || pps.is_empty(),
+            Codec::Mpeg4Visual { config } => config.is_empty(),
+            Codec::Av1 { sequence_header } => sequence_header.is_empty(),
+            _ => false,
+        }
+    }
+
     /// Which kind of track this codec makes.
     pub fn kind(&self) -> Kind {
         match self {

@@ -198,6 +198,8 @@ impl Shard {
     }
 
     pub(super) fn hand_over(&mut self, conn: Conn, socket: proto::io::Detached) {
+        // What was announced stays here, and nobody will send it.
+        self.forget_announcement(conn);
         let Some(mut connection) = self.connections.remove(conn) else { return };
         let Fate::Moving(shard) = connection.fate else { return };
         let mut unread = bytes::BytesMut::new();

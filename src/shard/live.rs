@@ -13,6 +13,9 @@ use super::session::SessionKey;
 use crate::stream::catalog::{Description, Snapshot, StreamError, StreamId};
 use crate::stream::window::{Window, WindowLimits};
 
+/// A source is asked for a keyframe at most this often, however many viewers need one.
+const KEYFRAME_ASKED_MIN: Duration = Duration::from_secs(1);
+
 /// One viewer's place in a stream's window.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LiveCursor {
@@ -40,6 +43,8 @@ pub struct LiveStream {
     /// When the last of it came, and why it ended; None while it goes on.
     pub finished: Option<(Time, String)>,
     first_viewer: usize,
+    /// When its source was last asked for a keyframe.
+    keyframe_asked: Option<Time>,
     /// Sessions that may play it at any time: those that are set up or paused as well.
     sessions: usize,
     idle_since: Option<Time>,
@@ -112,6 +117,7 @@ impl LiveStreams {
             clocks: description.timestamp_base.iter().map(|base| (*base, MediaTime::ZERO)).collect(),
             finished: None,
             first_viewer: 0,
+            keyframe_asked: None,
             sessions: 0,
             idle_since: Some(now),
         };
@@ -162,6 +168,16 @@ impl LiveStreams {
         {
             self.streams.remove(&id);
         }
+    }
+
+    /// Whose source is to be asked for a keyframe; None when that was done a moment ago.
+    pub fn may_ask_keyframe(&mut self, now: Time, id: StreamId) -> Option<Arc<Description>> {
+        let stream = self.streams.get_mut(&id)?;
+        if stream.keyframe_asked.is_some_and(|asked| now.since(asked) < KEYFRAME_ASKED_MIN) {
+            return None;
+        }
+        stream.keyframe_asked = Some(now);
+        Some(stream.description.clone())
     }
 
     /// A stream that is received here.

@@ -70,6 +70,15 @@ impl Offer {
         }
     }
 
+    /// Has a run of the stream ask its source for a keyframe.
+    pub fn want_keyframe(&mut self, stream: StreamId) {
+        if let Some(relay) = &mut self.relay
+            && relay.fanout().description().id == stream
+        {
+            relay.fanout().want_keyframe();
+        }
+    }
+
     /// Answers those who wait, if the stream can be described.
     pub fn serve(&mut self) {
         if self.waiting.is_empty() || !self.is_described() {

@@ -14,6 +14,7 @@ use super::session::{Carrier, Numbers, Session, SessionId, SessionKey, Source, S
 use super::turn::{Asker, Shard};
 use crate::egress::heads::Heads;
 use crate::egress::numbering::Numbering;
+use crate::stream::catalog::StreamId;
 use crate::stream::window::Window;
 
 /// Bytes of media in one send on a connection: what a stalled viewer holds beyond its queue.
@@ -52,6 +53,22 @@ enum Stop {
 }
 
 impl Shard {
+    /// Asks for a keyframe, if that is what a session waits for.
+    fn ask_keyframe_for(&mut self, key: SessionKey) {
+        if let Some(Source::Live(LiveCursor { stream, next: None, .. })) =
+            self.sessions.get(key).map(|session| &session.source)
+        {
+            self.ask_keyframe(*stream);
+        }
+    }
+
+    /// Has the source of a live stream asked for a keyframe.
+    pub(super) fn ask_keyframe(&mut self, stream: StreamId) {
+        if let Some(description) = self.live.may_ask_keyframe(self.now, stream) {
+            self.ports.catalog.want_keyframe(&description.path, stream);
+        }
+    }
+
     /// Sends what is due of a session, and sees to it that it is looked at again.
     pub(super) fn pump(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get(key) else { return };
@@ -77,7 +94,8 @@ impl Shard {
         self.send_due_reports(key);
         self.prefetch(key);
         match stop {
-            None | Some(Stop::Awaits) => {}
+            None => {}
+            Some(Stop::Awaits) => self.ask_keyframe_for(key),
             Some(Stop::Until(at)) => self.wake_session_at(key, at),
             Some(Stop::Yields) => self.make_ready(key),
             Some(Stop::Finished(at)) if at <= self.now => self.finish(key),
@@ -238,6 +256,12 @@ fn next(
                     session.trains_sent = 0;
                     note_shed(&mut session.numbers, session.id, session.peer, after - before);
                 }
+            } else if let Some(before) = before {
+                // What it has not seen is gone, and so is the keyframe behind it.
+                let batches = stream.window.end() - before;
+                session.numbers.skipped += batches;
+                session.trains_sent = 0;
+                note_shed(&mut session.numbers, session.id, session.peer, batches);
             }
             batch
         }
@@ -264,7 +288,10 @@ fn next_live(cursor: &mut LiveCursor, window: &Window, now: Time, patience: Dura
             let is_lost = position < window.start();
             match window.keyframe() {
                 Some(keyframe) if (is_lost || lags) && keyframe > position => keyframe,
-                None if is_lost => return None,
+                None if is_lost => {
+                    (cursor.next, cursor.not_before) = (None, window.end());
+                    return None;
+                }
                 _ => position,
             }
         }

@@ -68,8 +68,10 @@ impl Shard {
             return;
         };
         let Some(out) = session.tracks.iter_mut().find(|out| out.track == track) else { return };
+        let mut needs_keyframe = false;
         for packet in compound.iter() {
             let (Packet::ReceiverReport { blocks, .. } | Packet::SenderReport { blocks, .. }) = packet else {
+                needs_keyframe |= asks_keyframe(&packet, out.numbering.ssrc);
                 continue;
             };
             for block in blocks.iter().filter(|block| block.ssrc == out.numbering.ssrc) {
@@ -79,6 +81,10 @@ impl Shard {
                     unicast.movable = false;
                 }
             }
+        }
+        if needs_keyframe && let Source::Live(cursor) = &session.source {
+            let stream = cursor.stream;
+            self.ask_keyframe(stream);
         }
     }
 
@@ -163,5 +169,14 @@ impl Shard {
             }
             Source::Ingest(_) => None,
         }
+    }
+}
+
+/// Whether a viewer's decoder has lost its picture (RFC 4585 section 6.3.1, RFC 5104 section 4.3.1).
+fn asks_keyframe(packet: &Packet<'_>, ssrc: u32) -> bool {
+    match packet {
+        Packet::PictureLossIndication { media, .. } => *media == ssrc,
+        Packet::FullIntraRequest { entries, .. } => entries.iter().any(|(media, _)| media == ssrc),
+        _ => false,
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use proto::io::{Conn, Event, Listener, Op};
 use proto::time::Time;
 use slotmap::SlotMap;
+use smallvec::SmallVec;
 
 use super::connection::{Connection, Connections};
 use super::datagrams::UdpPairs;
@@ -278,11 +279,13 @@ impl Shard {
     }
 
     fn heed_alarms(&mut self) {
-        while let Some(Reverse((at, alarm))) = self.alarms.peek().copied() {
-            if at > self.now {
-                return;
-            }
+        // Those that are set meanwhile come next turn, even if they are due: the driver must have its turn.
+        let mut due: SmallVec<[(Time, Alarm); 16]> = SmallVec::new();
+        while let Some(Reverse((at, alarm))) = self.alarms.peek().copied().filter(|due| due.0.0 <= self.now) {
             self.alarms.pop();
+            due.push((at, alarm));
+        }
+        for (at, alarm) in due {
             let key = match alarm {
                 Alarm::Session(key) => key,
                 Alarm::Proxy(key) => {

@@ -123,6 +123,8 @@ pub enum Order {
         /// To which shard.
         shard: ShardIndex,
     },
+    /// A viewer needs a keyframe.
+    Keyframe(StreamId),
     /// Another publisher has the path now: it goes on with the stream, or the stream ends when its tracks are others.
     Yield {
         /// Who goes on, and by which grant.
@@ -259,6 +261,9 @@ pub trait Catalog: Send + Sync {
 
     /// Delivers no more to this shard; the stream may stop when nobody is left.
     fn unsubscribe(&self, path: &str, stream: StreamId, shard: ShardIndex);
+
+    /// Has the source of a stream asked for a keyframe, if it can be.
+    fn want_keyframe(&self, path: &str, stream: StreamId);
 
     /// Tells a shard of every path that is published to, by [`Notice::Published`], from now on.
     fn attend(&self, subscriber: Subscriber);

@@ -22,6 +22,8 @@ pub struct Fanout {
     description: Arc<Description>,
     leading: u8,
     receivers: Vec<Receiver>,
+    /// Whether a viewer of some shard can go on with a keyframe alone.
+    is_keyframe_wanted: bool,
     cached: Vec<Arc<Batch>>,
     cached_bytes: usize,
     limits: WindowLimits,
@@ -43,6 +45,7 @@ impl Fanout {
             description: Arc::new(description),
             leading,
             receivers: Vec::new(),
+            is_keyframe_wanted: false,
             cached: Vec::new(),
             cached_bytes: 0,
             limits,
@@ -54,6 +57,7 @@ impl Fanout {
     pub fn distribute(&mut self, batch: Arc<Batch>) {
         let is_start = batch.meta().keyframe && batch.meta().track == self.leading;
         self.cache(&batch, is_start);
+        self.is_keyframe_wanted &= !is_start;
         for receiver in &mut self.receivers {
             if receiver.awaits_keyframe && !is_start {
                 continue;
@@ -93,9 +97,14 @@ impl Fanout {
         }
     }
 
-    /// Whether a receiver can begin nowhere before the next keyframe.
+    /// Somebody's decoder needs a keyframe.
+    pub fn want_keyframe(&mut self) {
+        self.is_keyframe_wanted = true;
+    }
+
+    /// Whether a receiver can begin nowhere before the next keyframe, or somebody has asked for one.
     pub fn awaits_keyframe(&self) -> bool {
-        self.receivers.iter().any(|receiver| receiver.lacks_start)
+        self.is_keyframe_wanted || self.receivers.iter().any(|receiver| receiver.lacks_start)
     }
 
     /// Whether nobody receives the stream.

@@ -117,6 +117,11 @@ impl Registry {
         self.order(path, Order::Unsubscribe { stream, shard });
     }
 
+    /// Passes on that a viewer needs a keyframe.
+    pub fn want_keyframe(&mut self, path: &str, stream: StreamId) {
+        self.order(path, Order::Keyframe(stream));
+    }
+
     /// Gives an order to the shard of a stream.
     fn order(&mut self, path: &str, order: Order) {
         if let Some(entry) = self.published.get(path) {
@@ -173,7 +178,7 @@ impl Registry {
 pub fn agree(ours: &[Track], theirs: &[Track]) -> bool {
     ours.len() == theirs.len()
         && ours.iter().zip(theirs).all(|(a, b)| {
-            a.codec == b.codec && a.payload_type == b.payload_type && a.clock_rate == b.clock_rate
+            a.codec.agrees_with(&b.codec) && a.payload_type == b.payload_type && a.clock_rate == b.clock_rate
         })
 }
 

@@ -331,6 +331,8 @@ impl Catalog for SimStreams {
         state.pending.push((at, path.clone(), subscriber));
     }
 
+    fn want_keyframe(&self, _: &str, _: StreamId) {}
+
     fn name_stream(&self) -> StreamId {
         0
     }

@@ -110,7 +110,9 @@ fn write_media(out: &mut String, index: usize, formats: &[Track]) -> std::fmt::R
 /// Whether the packetizer cuts this sound into packets of 20 ms: raw formats of which so much fits a packet.
 fn packets_are_20_ms(codec: &Codec) -> bool {
     match codec {
-        Codec::G711 { sample_rate, channels, .. } => sample_rate / 50 * u32::from(*channels) <= 1_280,
+        Codec::G711 { sample_rate, channels, .. } => {
+            (sample_rate / 50).saturating_mul((*channels).into()) <= 1_280
+        }
         Codec::G722 { channels } => *channels <= 8,
         Codec::G726 { .. } => true,
         _ => false,

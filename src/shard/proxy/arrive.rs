@@ -35,9 +35,12 @@ impl Shard {
                 return;
             }
             let bytes = shard.ports.driver.bytes(span);
+            let before = run.numbers.bytes;
             track.handle_datagrams(at, relay, (bytes, segment), (is_media, true), &mut run.numbers);
             run.client.handle_media(at.now);
-            proxy.hear(at.now, if is_media { PacketKind::Rtp } else { PacketKind::Rtcp });
+            if run.numbers.bytes > before {
+                proxy.hear(at.now, PacketKind::Rtp);
+            }
         });
     }
 }

@@ -21,6 +21,11 @@ impl BackOff {
         Duration::from_millis(step).mul_f64(1.0 - random / 5.0)
     }
 
+    /// How many attempts have failed in a row.
+    pub fn failures(&self) -> usize {
+        self.failures
+    }
+
     /// It works.
     pub fn reset(&mut self) {
         self.failures = 0;

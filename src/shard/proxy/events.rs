@@ -124,7 +124,7 @@ impl Shard {
 
     /// The stream goes on with the tracks that are set up, or begins with them.
     pub(super) fn begin_stream(&mut self, proxy: &mut Proxy) {
-        let Some(run) = proxy.run().filter(|run| !run.has_begun) else { return };
+        let Some(run) = proxy.run().filter(|run| !run.has_begun && !run.is_leaving) else { return };
         run.has_begun = true;
         let tracks: Vec<_> = run.tracks.iter().map(|(_, track)| track.clone()).collect();
         let before =
@@ -163,7 +163,8 @@ impl Shard {
         let Phase::Running(run) = &mut proxy.phase else { return };
         let (Some(relay), Some(pictures)) = (proxy.offer.relay(), &mut run.pictures) else { return };
         run.numbers.bytes += picture.len() as u64;
-        if let Err(error) = pictures.pass(now, picture, relay) {
+        let passed = pictures.pass(now, picture, relay);
+        if let Err(error) = &passed {
             run.numbers.malformed += 1;
             // The first, second, fourth, eighth such picture and so on.
             if run.numbers.malformed.is_power_of_two() {
@@ -171,7 +172,9 @@ impl Shard {
                 tracing::warn!(%path, %error, count, "pictures of a source are left out");
             }
         }
-        proxy.hear(now, PacketKind::Rtp);
+        if passed.is_ok() {
+            proxy.hear(now, PacketKind::Rtp);
+        }
     }
 
     fn give_ports(&mut self, proxy: &mut Proxy, media: usize) {
@@ -183,6 +186,8 @@ impl Shard {
     /// Gives a track ports of its own; why there are none.
     pub(super) fn try_to_give_ports(&mut self, proxy: &mut Proxy, media: usize) -> Result<(), String> {
         let options = UdpOptions { ingest: true, ..UdpOptions::default() };
+        // Those of a track that came to nothing.
+        self.release_ports(proxy);
         let Some(run) = proxy.run() else { return Ok(()) };
         let Some(ends) = run.line.ends else { return Ok(()) };
         let (driver, random) = (&mut *self.ports.driver, &mut self.ports.random);
@@ -198,7 +203,8 @@ impl Shard {
         let Some(run) = proxy.run() else { return };
         let track = run.described.as_ref().and_then(|session| session.media.get(media)?.track().cloned());
         let Some(track) = track.filter(|track| track.clock_rate > 0) else {
-            return tracing::warn!(path = %proxy.spec.path, media, "a track of a source cannot be described");
+            tracing::warn!(path = %proxy.spec.path, media, "a track of a source cannot be described");
+            return self.release_ports(proxy);
         };
         let Some(way) = self.way_from(proxy, carrier) else { return };
         let Some(run) = proxy.run() else { return };
@@ -255,7 +261,15 @@ impl Shard {
         let options = UdpOptions { ingest: true, membership: Some(membership), ..UdpOptions::default() };
         let rtcp_port = port.rtcp.unwrap_or(port.rtp.wrapping_add(1));
         let mut bind = |port| self.ports.driver.bind(SocketAddr::new(group, port), &options);
-        let pair = bind(port.rtp).and_then(|(rtp, _)| Ok((rtp, bind(rtcp_port)?.0)));
+        let (rtp, rtcp) = (bind(port.rtp), bind(rtcp_port));
+        let pair = match (rtp, rtcp) {
+            (Ok((rtp, _)), Ok((rtcp, _))) => Ok((rtp, rtcp)),
+            (Ok((alone, _)), Err(error)) | (Err(error), Ok((alone, _))) => {
+                self.ports.driver.submit(Op::CloseUdp(alone));
+                Err(error)
+            }
+            (Err(error), Err(_)) => Err(error),
+        };
         match pair {
             Ok((rtp, rtcp)) => {
                 let pair = UdpPair { rtp, rtcp, port: port.rtp };
@@ -344,6 +358,11 @@ impl Run {
 
     /// A new connection: what was set up on the one before is gone.
     fn begin_again(&mut self) {
+        // Snapshots come on a connection each: that is how they play.
+        if self.pictures.is_some() {
+            self.error = None;
+            return;
+        }
         self.described = None;
         self.has_begun = false;
         self.plays_since = None;
@@ -353,7 +372,8 @@ impl Run {
 
     /// When the attempt is given up if nothing more comes; None before it plays.
     pub(super) fn silence_at(&self, udp_to_tcp: Duration) -> Option<Time> {
-        let since = self.plays_since?;
+        // The client of Motion JPEG has bounds of its own.
+        let since = self.plays_since.filter(|_| self.pictures.is_none())?;
         let is_datagrams =
             self.inflow.tracks.iter().any(|track| matches!(track.way, WayIn::Datagrams { .. }));
         match self.heard {

@@ -145,7 +145,12 @@ impl Shard {
             return;
         }
         match answer {
-            Ok(addresses) => self.connect_line(key, proxy, addresses.into()),
+            Ok(mut addresses) => {
+                // An address that swallows what it is sent takes the whole attempt: each begins with another.
+                let first = proxy.back_off.failures() % addresses.len().max(1);
+                addresses.rotate_left(first);
+                self.connect_line(key, proxy, addresses.into());
+            }
             Err(reason) => {
                 run.error = Some(reason);
                 self.line_failed(proxy);

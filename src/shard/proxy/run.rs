@@ -14,7 +14,13 @@ use crate::shard::turn::{Alarm, Shard};
 use crate::stream::catalog::{Order, StreamError};
 
 /// A source that plays and sends nothing for longer is lost.
-pub(super) const SILENCE_MAX: Duration = Duration::from_secs(10);
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(6);
+
+/// While viewers wait for its return, a source is asked at least this often.
+const WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// Messages that wait for a source that does not read; reports beyond them are left out.
+const WAITING_MAX: usize = 64;
 
 impl Shard {
     /// Begins what is pulled whether anybody watches or not.
@@ -38,6 +44,7 @@ impl Shard {
                 }
             }
             Order::Unsubscribe { stream, shard } => proxy.offer.unsubscribe(stream, shard),
+            Order::Keyframe(stream) => proxy.offer.want_keyframe(stream),
             Order::Yield { .. } => {}
         });
     }
@@ -89,10 +96,12 @@ impl Shard {
     /// It is time to look at a proxy.
     pub(in crate::shard) fn wake_proxy(&mut self, key: ProxyKey, at: Time) {
         let now = self.now;
+        // An entry that an earlier wake-up made stale.
+        if self.proxies.slot(key).and_then(|slot| slot.as_ref()?.wake_at) != Some(at) {
+            return;
+        }
         self.with_proxy(key, |_, proxy| {
-            if proxy.wake_at == Some(at) {
-                proxy.wake_at = None;
-            }
+            proxy.wake_at = None;
             if let Some(run) = proxy.run()
                 && run.client.poll_timeout().is_some_and(|at| at <= now)
             {
@@ -144,12 +153,23 @@ impl Shard {
     /// This attempt is over: the next one comes later, or when somebody wants it.
     pub(super) fn lose_source(&mut self, proxy: &mut Proxy, reason: &str) {
         let now = self.now;
-        let error = proxy.run().and_then(|run| run.error.take());
+        let (mut error, mut heard) = (None, None);
+        if let Some(run) = proxy.run() {
+            // A device keeps sessions that nobody ended until their time is over, and has few.
+            run.client.teardown(now);
+            (error, heard) = (run.error.take(), run.heard);
+        }
         let reason = error.unwrap_or_else(|| reason.to_owned());
         self.close_run(proxy);
-        proxy.lost_at = proxy.lost_at.or(proxy.offer.relay().is_some().then_some(now));
-        let wait = proxy.back_off.next(self.ports.random.random());
-        let what = if proxy.lost_at == Some(now) { "source lost" } else { "source not available" };
+        let was_there = proxy.lost_at.is_none() && proxy.offer.relay().is_some();
+        if was_there {
+            proxy.lost_at = Some(heard.unwrap_or(now));
+        }
+        let mut wait = proxy.back_off.next(self.ports.random.random());
+        if proxy.lost_at.is_some() {
+            wait = wait.min(WAIT_MAX);
+        }
+        let what = if was_there { "source lost" } else { "source not available" };
         tracing::warn!(path = %proxy.spec.path, source = %proxy.spec.url, %reason, again_in = ?wait, "{what}");
         proxy.failure = Some(reason);
         proxy.phase = Phase::Waiting(now + wait);
@@ -240,7 +260,8 @@ impl Shard {
         for report in std::mem::take(&mut due.reports) {
             let random = self.ports.random.random();
             match inflow.report(now, report, random, &mut self.heads) {
-                Some(Report::Frame(bytes)) => line.push(bytes),
+                Some(Report::Frame(bytes)) if line.waiting() < WAITING_MAX => line.push(bytes),
+                Some(Report::Frame(_)) => {}
                 Some(Report::Datagram { udp, to, bytes }) => {
                     let segment = bytes.len() as u16;
                     self.ports.driver.submit(Op::SendTo { udp, to, piece: Piece::Shared(bytes), segment });
@@ -261,7 +282,8 @@ impl Shard {
                 [run.client.poll_timeout(), silence, due.wake].into_iter().flatten().min()
             }
         };
-        if let Some(at) = at
+        let soon = self.now + Duration::from_millis(1);
+        if let Some(at) = at.map(|at| at.max(soon))
             && proxy.wake_at.is_none_or(|scheduled| at < scheduled)
         {
             proxy.wake_at = Some(at);

@@ -19,7 +19,8 @@ impl Shard {
         match order {
             Order::Subscribe { path, subscriber } => pusher.offer.subscribe(now, path, subscriber),
             Order::Unsubscribe { stream, shard } => pusher.offer.unsubscribe(stream, shard),
-            Order::Yield { .. } => {}
+            // Nobody can be asked: senders hear nothing of us.
+            Order::Keyframe(_) | Order::Yield { .. } => {}
         }
         self.tend_pusher(key);
     }
