@@ -73,6 +73,23 @@ fn viewers_go_on_when_a_source_comes_back(backend: Backend) {
     }
 }
 
+fn viewers_of_a_source_that_names_no_parameter_sets_go_on_as_well(backend: Backend) {
+    let sdp = Script::default().sdp.replace(";sprop-parameter-sets=Z0IAKeKQFAe2AtwEBAaQeJEV,aM48gA==", "");
+    let script = || Script { sdp: sdp.clone(), sends_parameter_sets: true, ..Script::default() };
+    let camera = Camera::start(script());
+    let address = camera.address();
+    let server = of(backend, &camera, &[]);
+    let mut viewer = watch(&server, Over::Tcp);
+    assert!(viewer.receive_until(PATIENCE, |viewer| viewer.tracks[0].packets.len() > 20));
+    drop(camera);
+    thread::sleep(Duration::from_millis(300));
+    let before = viewer.tracks[0].packets.len();
+    let _camera = Camera::start_at(address, script());
+    assert!(viewer.receive_until(PATIENCE, |viewer| viewer.tracks[0].packets.len() > before + 30));
+    assert_continuous(&viewer);
+    assert_eq!(lines(&server, "other tracks"), 0);
+}
+
 fn viewers_get_bye_when_a_source_stays_away(backend: Backend) {
     let camera = Camera::start(Script::default());
     let server = pulling(backend, &camera.url(), &[])
@@ -242,6 +259,7 @@ fn a_source_that_comes_late_is_waited_for(backend: Backend) {
 
 on_both_backends!(
     viewers_go_on_when_a_source_comes_back,
+    viewers_of_a_source_that_names_no_parameter_sets_go_on_as_well,
     viewers_get_bye_when_a_source_stays_away,
     a_source_that_ends_its_session_is_asked_again,
     a_source_that_falls_silent_is_asked_again,

@@ -199,7 +199,42 @@ fn malformed_packets_of_either_side_are_counted_and_end_nothing(backend: Backend
     }
 }
 
+/// Sends pictures that depend on others until the publisher is asked for a keyframe (RFC 4585 section 6.3.1).
+#[track_caller]
+fn await_request(publisher: &mut Publisher, mut index: u32, what: &str) -> u32 {
+    let end = std::time::Instant::now() + PATIENCE;
+    while std::time::Instant::now() < end {
+        publisher.picture(index, false);
+        index += 1;
+        match publisher.client.next(Duration::from_millis(40)) {
+            Some(Message::Frame { channel: 1, data }) if reports(&data).contains(&Report::Other(206)) => {
+                return index;
+            }
+            _ => {}
+        }
+    }
+    panic!("{what}: nobody asks for a keyframe");
+}
+
+fn a_publisher_is_asked_for_a_keyframe_when_a_viewer_needs_one(backend: Backend) {
+    let server = Server::with(backend).setting("gop_cache", 0).start();
+    let mut publisher = Publisher::start(server.address(), &server.url(PATH), Over::Tcp);
+    publisher.picture(0, true);
+    let mut viewer = watch(&server, Over::Tcp);
+    let index = await_request(&mut publisher, 1, "a viewer that begins");
+    publisher.picture(index, true);
+    assert!(viewer.receive_until(PATIENCE, has_pictures(1)));
+    // Longer than the time for which one request serves everybody.
+    thread::sleep(Duration::from_millis(1_100));
+    let ssrc = viewer.tracks[0].packets[0].ssrc;
+    let lost =
+        [&[0x80, 201, 0, 1, 0, 0, 0, 9, 0x81, 206, 0, 2, 0, 0, 0, 9][..], &ssrc.to_be_bytes()].concat();
+    viewer.client.send(crate::client::publisher::framed(1, &lost));
+    await_request(&mut publisher, index + 1, "a viewer that has lost its picture");
+}
+
 on_both_backends!(
+    a_publisher_is_asked_for_a_keyframe_when_a_viewer_needs_one,
     pausing_stops_a_published_stream_and_playing_goes_on_at_a_keyframe,
     a_publisher_that_pauses_is_silent_and_goes_on,
     reports_to_viewers_tell_the_publishers_wall_clock_and_true_counts,

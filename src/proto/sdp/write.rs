@@ -195,6 +195,12 @@ mod tests {
     }
 
     #[test]
+    fn sound_with_an_absurd_clock_is_described() {
+        let codec = Codec::G711 { law: Law::Mu, sample_rate: u32::MAX, channels: u8::MAX };
+        assert!(!description(&[Track::new(codec, 97)]).write().contains("a=ptime"));
+    }
+
+    #[test]
     fn sound_formats_have_the_names_of_their_rfcs() {
         let names = [
             (
