@@ -271,7 +271,9 @@ impl Proxy {
         let talkback = self.talkback.as_ref()?;
         let silent = talkback.talker.as_ref().map(|talker| talker.dismissed_at(patience));
         let late = talkback.asking.first().map(|(since, _)| *since + patience);
-        let is_held = talkback.outlet.is_none() && !talkback.is_wanted();
+        // One that leaves is held no more: its time has come already.
+        let is_staying = matches!(&self.phase, Phase::Running(run) if !run.is_leaving);
+        let is_held = is_staying && talkback.outlet.is_none() && !talkback.is_wanted();
         let unheld = talkback.known.as_ref().filter(|_| is_held).map(|(until, _)| *until);
         [silent, late, unheld].into_iter().flatten().min()
     }
