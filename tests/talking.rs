@@ -2,6 +2,7 @@
 //! shard, one talker at a time; nobody else notices.
 
 mod door;
+mod lone;
 mod places;
 
 use std::collections::BTreeSet;
