@@ -2,10 +2,12 @@
 //! shard, one talker at a time; nobody else notices.
 
 mod door;
+mod lone;
+mod places;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::ops::Range;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -45,8 +47,8 @@ fn server(backend: Backend, door: &Door) -> Server {
     Server::with(backend).xml(&proxy).start()
 }
 
-fn tagged(server: &Server) -> Client {
-    let mut client = Client::connect(server.address());
+fn tagged(server: SocketAddr) -> Client {
+    let mut client = Client::connect(server);
     client.require = Some(TAG);
     client
 }
@@ -54,7 +56,7 @@ fn tagged(server: &Server) -> Client {
 /// A viewer who has set up all tracks, the one to talk on last.
 #[track_caller]
 fn talker(server: &Server, over: Over) -> Viewer {
-    let viewer = Viewer::describe_on(tagged(server), &server.url("/door"), over);
+    let viewer = Viewer::describe_on(tagged(server.address()), &server.url("/door"), over);
     let kinds: Vec<_> = viewer.description.media.iter().map(|media| media.kind.as_str()).collect();
     assert_eq!(kinds, ["video", "application", "audio"], "{}", viewer.description.text);
     viewer.set_up()
@@ -90,7 +92,7 @@ fn assert_one_source(heard: &[Packet]) {
 /// The answer to DESCRIBE with the tag, which may take its time.
 #[track_caller]
 fn describe(server: &Server, path: &str) -> Response {
-    let mut client = tagged(server);
+    let mut client = tagged(server.address());
     client.ask("DESCRIBE", &server.url(path), &[]);
     match client.next(Duration::from_secs(20)) {
         Some(Message::Response(response)) => response,
@@ -174,7 +176,7 @@ fn a_session_may_consist_of_talk_alone(backend: Backend) {
     let server = server(backend, &door);
     for over in BOTH {
         let before = door.heard().len();
-        let mut viewer = Viewer::describe_on(tagged(&server), &server.url("/door"), over);
+        let mut viewer = Viewer::describe_on(tagged(server.address()), &server.url("/door"), over);
         viewer.setup(2);
         let response = viewer.play(&[]);
         assert_eq!(response.header("RTP-Info"), None, "no track flows to the viewer");
@@ -196,7 +198,7 @@ fn a_second_talker_is_refused_and_let_in_when_the_first_pauses_or_ends(backend: 
         let mut first = talker(&server, over);
         first.play(&[]);
         say(&mut first, 2, 1, 0..5);
-        let mut second = Viewer::describe_on(tagged(&server), &server.url("/door"), Over::Tcp);
+        let mut second = Viewer::describe_on(tagged(server.address()), &server.url("/door"), Over::Tcp);
         second.setup(0);
         let back = second.description.media[2].control.clone();
         let transport = [("Transport", "RTP/AVP/TCP;unicast;interleaved=2-3")];
@@ -250,7 +252,7 @@ fn a_talker_who_vanishes_or_falls_silent_makes_room(backend: Backend) {
 fn wait_for_place(server: &Server, over: Over) -> Viewer {
     let end = Instant::now() + Duration::from_secs(20);
     loop {
-        let mut viewer = Viewer::describe_on(tagged(server), &server.url("/door"), over);
+        let mut viewer = Viewer::describe_on(tagged(server.address()), &server.url("/door"), over);
         let back = viewer.description.media[2].control.clone();
         // Asked in a session of its own, which a refusal leaves nothing of.
         let answer =
@@ -293,7 +295,7 @@ fn without_the_tag_there_is_nothing_to_talk_to(backend: Backend) {
     viewer.client.request("SETUP", &url, &transport).expect(404);
     assert_eq!(door.tagged("DESCRIBE"), 0, "nobody asked to talk");
     // Some clients say it once: the description has told them of the track.
-    let mut viewer = Viewer::describe_on(tagged(&server), &server.url("/door"), Over::Tcp);
+    let mut viewer = Viewer::describe_on(tagged(server.address()), &server.url("/door"), Over::Tcp);
     let text = &viewer.description.text;
     assert_eq!((text.matches("a=recvonly").count(), text.matches("a=sendonly").count()), (2, 1), "{text}");
     viewer.client.require = None;
@@ -351,7 +353,7 @@ fn a_source_that_hangs_when_it_is_asked_goes_on_showing_pictures(backend: Backen
 fn a_source_that_is_busy_is_busy_to_the_viewer(backend: Backend) {
     let door = Door::start(Ear::Busy);
     let server = server(backend, &door);
-    let mut viewer = Viewer::describe_on(tagged(&server), &server.url("/door"), Over::Tcp);
+    let mut viewer = Viewer::describe_on(tagged(server.address()), &server.url("/door"), Over::Tcp);
     let back = viewer.description.media[2].control.clone();
     let transport = [("Transport", "RTP/AVP/TCP;unicast;interleaved=0-1")];
     for _ in 0..2 {

@@ -40,6 +40,8 @@ pub(crate) enum Ear {
     Busy,
     /// It takes sound in `$` frames, and closes the connection of the first who comes to set it up.
     Impatient,
+    /// It takes sound in `$` frames, and a second for its answer to TEARDOWN.
+    Lingers,
 }
 
 /// One request: the connection that it came by, its method, and whether it had the tag.
@@ -257,6 +259,9 @@ impl Visit {
             }
             ("TEARDOWN", _) => {
                 (self.shown, self.back) = (None, None);
+                if ear == Ear::Lingers {
+                    thread::sleep(Duration::from_secs(1));
+                }
                 200
             }
             _ => 200,

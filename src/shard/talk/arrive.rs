@@ -82,10 +82,12 @@ impl Shard {
         }
     }
 
-    /// PLAY has let tracks flow; of a session that has no place any more the place is asked for.
+    /// PLAY has let tracks flow; of a session that has no place any more the place is asked for. If it was only just
+    /// asked for, that is left to the first packet.
     pub(in crate::shard) fn begin_talk(&mut self, key: SessionKey) {
+        let now = self.now;
         let talk = self.sessions.get_mut(key).and_then(|session| session.talk.as_mut());
-        if talk.is_some_and(|talk| talk.enabled && talk.place == Place::Free) {
+        if talk.is_some_and(|talk| talk.enabled && talk.may_claim(now)) {
             self.resume_talk(key);
         }
     }
@@ -98,14 +100,14 @@ impl Shard {
         talk.enabled &= track.is_none();
         let sink = talk.sink;
         if let Some(ticket) = talk.leave_place() {
-            self.tell_sink(sink, ToSink::End(self.talker(ticket)));
+            self.give_place_back(sink, ticket);
         }
     }
 
     /// Gives back all that a talk took.
     pub(in crate::shard) fn end_talk(&mut self, mut talk: Box<TalkIn>) {
         if let Some(ticket) = talk.leave_place() {
-            self.tell_sink(talk.sink, ToSink::End(self.talker(ticket)));
+            self.give_place_back(talk.sink, ticket);
         }
         self.release_way_in(&talk.way);
         tracing::debug!(lost = talk.lost(), "a viewer's track to talk ends");
@@ -143,6 +145,12 @@ impl Shard {
                 tracing::debug!(session = %session.id, reason, "viewer's place to talk is free");
             }
         }
+    }
+
+    /// A place that is only asked for is given back as well: the sink then answers no more.
+    fn give_place_back(&mut self, sink: SinkAddress, ticket: Ticket) {
+        self.waiting.remove(&ticket);
+        self.tell_sink(sink, ToSink::End(self.talker(ticket)));
     }
 
     fn resume_talk(&mut self, key: SessionKey) {

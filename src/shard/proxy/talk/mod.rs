@@ -18,6 +18,10 @@ use stamp::Stamp;
 /// How long a source that was described is kept waiting for a talker: players describe, then set up.
 const HOLD: Duration = Duration::from_secs(10);
 
+/// A source is connected to at most this often, however viewers come and go: it may have one talker's place only, and
+/// little strength.
+const CONNECTION_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How long it is believed that a source has no backchannel.
 const ABSENCE_BELIEVED: Duration = Duration::from_secs(60);
 
@@ -43,6 +47,8 @@ pub(super) struct Talkback {
     plays: bool,
     /// Whether the connection has stood still behind the description: the source may have closed it.
     was_held: bool,
+    /// Until when no other connection is made; None before the first.
+    rests_until: Option<Time>,
     /// Packets that could not leave.
     lost: u64,
 }

@@ -16,7 +16,10 @@ use rand::RngExt;
 
 use super::super::puller::{Puller, Said};
 use super::super::{Phase, Proxy, ProxyKey, Run};
-use super::{ABSENCE_BELIEVED, HOLD, Outlet, SILENCE_MAX, Stamp, TalkError, Talker, TalkerId, WAITING_MAX};
+use super::{
+    ABSENCE_BELIEVED, CONNECTION_INTERVAL, HOLD, Outlet, SILENCE_MAX, Stamp, TalkError, Talker, TalkerId,
+    WAITING_MAX,
+};
 use crate::shard::datagrams::at_port;
 use crate::shard::inflow::Due;
 use crate::shard::ingest::{Arriving, Sender};
@@ -98,16 +101,15 @@ impl Shard {
         let Some(talkback) = &mut proxy.talkback else { return };
         let is_idle = !talkback.is_wanted() || self.stop.is_some();
         let is_held = talkback.known.as_ref().is_some_and(|(until, known)| known.is_ok() && now < *until);
+        if matches!(proxy.phase, Phase::Waiting(until) if until <= now) {
+            proxy.phase = Phase::Idle;
+        }
         match &mut proxy.phase {
             Phase::Idle if is_idle => {}
-            Phase::Idle => {
-                let ssrc = self.ports.random.random();
-                talkback.stamp.get_or_insert_with(|| Stamp::new(ssrc));
-                talkback.begin_again();
-                let seed = self.ports.random.random();
-                let client = Puller::talkback(now, &proxy.spec, seed);
-                proxy.phase = Phase::Running(Box::new(Run::new(client)));
-            }
+            Phase::Idle => match talkback.rests_until.filter(|until| now < *until) {
+                Some(until) => proxy.phase = Phase::Waiting(until),
+                None => self.begin_talkback(proxy),
+            },
             Phase::Running(run) if run.is_leaving => {}
             Phase::Running(run) if talkback.talker.is_some() => run.client.set_up(now),
             // Whoever describes will most likely talk.
@@ -123,6 +125,18 @@ impl Shard {
             }
             Phase::Waiting(_) => {}
         }
+    }
+
+    fn begin_talkback(&mut self, proxy: &mut Proxy) {
+        let now = self.now;
+        let Some(talkback) = &mut proxy.talkback else { return };
+        let ssrc = self.ports.random.random();
+        talkback.stamp.get_or_insert_with(|| Stamp::new(ssrc));
+        talkback.begin_again();
+        talkback.rests_until = Some(now + CONNECTION_INTERVAL);
+        let seed = self.ports.random.random();
+        let client = Puller::talkback(now, &proxy.spec, seed);
+        proxy.phase = Phase::Running(Box::new(Run::new(client)));
     }
 
     fn handle_talkback_event(&mut self, key: ProxyKey, proxy: &mut Proxy, event: Event) {
@@ -271,7 +285,9 @@ impl Proxy {
         let talkback = self.talkback.as_ref()?;
         let silent = talkback.talker.as_ref().map(|talker| talker.dismissed_at(patience));
         let late = talkback.asking.first().map(|(since, _)| *since + patience);
-        let is_held = talkback.outlet.is_none() && !talkback.is_wanted();
+        // One that leaves is held no more: its time has come already.
+        let is_staying = matches!(&self.phase, Phase::Running(run) if !run.is_leaving);
+        let is_held = is_staying && talkback.outlet.is_none() && !talkback.is_wanted();
         let unheld = talkback.known.as_ref().filter(|_| is_held).map(|(until, _)| *until);
         [silent, late, unheld].into_iter().flatten().min()
     }
