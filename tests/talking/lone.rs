@@ -105,6 +105,8 @@ impl Catalog for Silent {
 
     fn unsubscribe(&self, _: &str, _: StreamId, _: ShardIndex) {}
 
+    fn want_keyframe(&self, _: &str, _: StreamId) {}
+
     fn name_stream(&self) -> StreamId {
         1
     }
