@@ -56,6 +56,7 @@ fn push(way: Way, ports: &[u16], name: &str) {
     let mut opened = opener().open(File::open(&path).unwrap(), &path).unwrap();
     let mut pusher = Pusher::connect(way, ports);
     let wall = NtpTime::from_unix(Duration::from_secs(1_700_000_000));
+    let mut reports = Vec::new();
     let mut packetizers: Vec<_> = (opened.tracks.iter().enumerate())
         .map(|(index, track)| {
             let numbering = Numbering {
@@ -64,7 +65,6 @@ fn push(way: Way, ports: &[u16], name: &str) {
                 sequence: 65_000,
                 timestamp: 4_000_000_000,
             };
-            // Reports go to the port above, which is the other track's for the first one.
             let info = SenderInfo {
                 ssrc: numbering.ssrc,
                 ntp: wall,
@@ -74,7 +74,7 @@ fn push(way: Way, ports: &[u16], name: &str) {
             };
             let mut report = BytesMut::new();
             write::sender_report(&mut report, &info, "test");
-            pusher.forward(if way == Way::Udp { 1 } else { index }, &report);
+            reports.push(Some(report));
             Packetizer::new(track, index as u8, numbering, 1_400)
         })
         .collect();
@@ -83,7 +83,12 @@ fn push(way: Way, ports: &[u16], name: &str) {
         let clock_rate = f64::from(opened.tracks[usize::from(frame.track)].clock_rate);
         let due = Duration::from_secs_f64(frame.dts.max(0) as f64 / clock_rate);
         thread::sleep(due.saturating_sub(began.elapsed()));
-        send(&mut pusher, &mut packetizers[usize::from(frame.track)], &frame);
+        let track = usize::from(frame.track);
+        send(&mut pusher, &mut packetizers[track], &frame);
+        if let Some(report) = reports[track].take() {
+            // Reports go to the port above, which is the other track's for the first one.
+            pusher.forward(if way == Way::Udp { ports.len() - 1 } else { track }, &report);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `<pusher>`: streams that are sent to ports of their own.
 
-use std::net::UdpSocket;
+use std::io::Write;
+use std::net::{TcpStream, UdpSocket};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -229,11 +230,45 @@ fn a_second_connection_is_turned_away_until_the_first_is_silent(backend: Backend
     assert_continuous(&mut viewer, sent);
     thread::sleep(SILENCE);
     let mut second = Pusher::connect(Way::Tcp, &ports);
-    assert!(first.tracks.iter_mut().all(|track| track.is_closed_within(PATIENCE)));
     for index in sent..sent + 3 {
         second.picture(index, false);
     }
+    assert!(first.tracks.iter_mut().all(|track| track.is_closed_within(PATIENCE)));
     assert_continuous(&mut viewer, sent + 3);
+}
+
+fn connections_that_send_no_packet_end_no_sender_and_are_not_in_the_log(backend: Backend) {
+    let (server, ports) = start(backend, Way::Tcp);
+    // Who came early and waits keeps nobody out.
+    let connect = || ports.map(|port| TcpStream::connect(("127.0.0.1", port)).unwrap());
+    let early: Vec<_> = (0..20).map(|_| connect()).collect();
+    let mut pusher = Pusher::connect(Way::Tcp, &ports);
+    pusher.picture(0, true);
+    // Sound is believed when its second packet is there.
+    pusher.picture(1, false);
+    let mut viewer = watch(&server, Over::Tcp);
+    assert!(viewer.receive_until(PATIENCE, has_pictures(2)), "{:?}", pictures(&viewer));
+    thread::sleep(SILENCE);
+    let scans: Vec<_> = (0..20)
+        .map(|index| {
+            let mut scan = connect();
+            for stream in &mut scan {
+                let bytes = [&b""[..], b"GET / HTTP/1.0\r\n\r\n", &[0x24, 0, 0, 20, 0x80, 0]][index % 3];
+                stream.write_all(bytes).unwrap();
+            }
+            // One half stays.
+            (index % 2 == 0).then_some(scan)
+        })
+        .collect();
+    thread::sleep(Duration::from_millis(300));
+    for index in 2..10 {
+        pusher.picture(index, false);
+    }
+    assert_continuous(&mut viewer, 10);
+    drop((early, scans));
+    let log = server.log();
+    let lines = log.lines().filter(|line| line.contains(" sender") || line.contains("left out"));
+    assert_eq!(lines.count(), 2, "the sender's own two: {log}");
 }
 
 fn describe_waits_for_the_first_packets_and_then_says_what_is_missing(backend: Backend) {
@@ -368,6 +403,7 @@ on_both_backends!(
     a_sender_that_begins_again_goes_on_with_its_viewers,
     a_flood_from_elsewhere_is_left_out_and_hardly_logged,
     a_second_connection_is_turned_away_until_the_first_is_silent,
+    connections_that_send_no_packet_end_no_sender_and_are_not_in_the_log,
     describe_waits_for_the_first_packets_and_then_says_what_is_missing,
     viewers_of_a_silent_sender_are_kept_for_a_while,
     a_path_with_ports_of_its_own_is_nobody_elses,

@@ -168,6 +168,10 @@ pub(super) struct Pictures {
 /// How far pictures are apart that come together, in ticks of the RTP clock: players take one time for one picture.
 const TOGETHER: i64 = 900;
 
+/// How far ahead of their arrival that may bring them: half a second of the RTP clock. Sources of more than 100 pictures
+/// a second would leave the present for good; those are one tick apart.
+const AHEAD_MAX: i64 = 45_000;
+
 impl fmt::Debug for Pictures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Pictures since {:?}", self.began)
@@ -190,10 +194,7 @@ impl Pictures {
 
     /// Passes on one picture, which is of the present: HTTP says nothing of time. An error when RTP cannot carry it.
     pub fn pass(&mut self, now: Time, picture: Bytes, relay: &mut Relay) -> Result<(), PacketizeError> {
-        let clock_rate = Pictures::track().clock_rate;
-        let arrival = MediaTime(now.since(self.began).as_nanos() as i64).to_ticks(clock_rate);
-        let pts = self.latest.map_or(arrival, |latest| arrival.max(latest + TOGETHER));
-        self.latest = Some(pts);
+        let pts = self.time(now);
         let frame = Frame { track: 0, pts, dts: pts, duration: 0, keyframe: true, payload: picture };
         let Some(batch) = self.packetizer.packetize(&frame)? else { return Ok(()) };
         for packet in batch.packets() {
@@ -201,5 +202,49 @@ impl Pictures {
             let _ = relay.handle_packet(now, 0, batch.packet(packet));
         }
         Ok(())
+    }
+
+    /// The time of a picture that has come, in ticks of the RTP clock.
+    fn time(&mut self, now: Time) -> i64 {
+        let clock_rate = Pictures::track().clock_rate;
+        let arrival = MediaTime(now.since(self.began).as_nanos() as i64).to_ticks(clock_rate);
+        let pts = self.latest.map_or(arrival, |latest| {
+            let apart = (latest + TOGETHER).min(arrival + AHEAD_MAX);
+            apart.max(arrival).max(latest + 1)
+        });
+        self.latest = Some(pts);
+        pts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_that_come_together_have_times_of_their_own() {
+        let mut pictures = Pictures::new(Time::ZERO, 1, 1_400);
+        let times = [0, 0, 0, 100, 100].map(|ms| pictures.time(Time::from_millis(ms)));
+        assert_eq!(times, [0, 900, 1_800, 9_000, 9_900]);
+    }
+
+    #[test]
+    fn more_pictures_than_steps_stay_near_the_present_and_in_their_order() {
+        let mut pictures = Pictures::new(Time::ZERO, 1, 1_400);
+        let mut before = -1;
+        // A minute of 500 pictures a second, in twos.
+        for index in 0..30_000 {
+            let ms = index / 2 * 4;
+            let time = pictures.time(Time::from_millis(ms));
+            assert!(time > before, "picture {index}");
+            // Two that come together are a tick apart.
+            assert!(
+                time <= 90 * (ms as i64 + 500) + 1,
+                "picture {index} is at {time} when {ms} ms have passed"
+            );
+            before = time;
+        }
+        // When there are fewer again, they are of the present.
+        assert_eq!(pictures.time(Time::from_millis(70_000)), 90 * 70_000);
     }
 }

@@ -1,15 +1,21 @@
 //! The connections of senders in TCP mode: one for each track.
 
+use std::iter;
 use std::net::SocketAddr;
 
+use bytes::Bytes;
 use proto::io::{Conn, Listener, Op, Span};
 use proto::rtp::pushed::Deframer;
 use proto::time::Time;
 use smallvec::SmallVec;
 
+use super::arrive::is_media;
 use super::{Origin, PusherKey};
 use crate::shard::turn::Shard;
 use crate::stream::relay::SILENCE;
+
+/// Connections of one track beside its sender's; one more ends the oldest of them.
+const CANDIDATES_MAX: usize = 8;
 
 /// One connection.
 #[derive(Debug)]
@@ -18,90 +24,146 @@ pub(super) struct Line {
     track: u8,
     peer: SocketAddr,
     deframer: Deframer,
+    /// Whether nothing more comes.
+    has_ended: bool,
     /// How many bytes of garbage the log has been told of.
     told_bytes: u64,
-    /// Since when it waits for the end of the one before; None when it is the track's.
-    waits_since: Option<Time>,
+    standing: Standing,
+    /// Since when that is its standing.
+    since: Time,
+}
+
+/// What a connection is to its track.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It is the sender's.
+    Sends,
+    /// It becomes the sender's with its first packet of media. Whoever connects and sends none changes nothing.
+    Arrives,
+    /// It is not read while another sends, whose end may be on its way.
+    Waits,
 }
 
 impl Shard {
-    /// A sender has connected. It takes the place of one that is silent; else it waits for a moment, because the end of
-    /// the one before may be on its way, and then it is turned away.
+    /// Somebody has connected to the port of a track.
     pub(in crate::shard) fn pusher_connected(&mut self, listener: Listener, conn: Conn, peer: SocketAddr) {
-        let now = self.now;
         let Some(&(key, track)) = self.pushers.doors.get(&listener) else { return };
-        let Some(pusher) = self.pushers.slots.get_mut(key.0 as usize) else { return };
-        let has_sender = pusher.sources[usize::from(track)].from.is_some();
-        let is_busy = has_sender && !pusher.is_silent(now, track);
-        if is_busy && self.pushers.lines.values().any(|line| line.waits_at(key, track)) {
-            pusher.turn_away(peer);
-            self.ports.driver.submit(Op::Close(conn));
-            return;
-        }
-        let deframer = Deframer::new();
-        let line = Line { key, track, peer, deframer, told_bytes: 0, waits_since: is_busy.then_some(now) };
+        let Some(pusher) = self.pushers.get_mut(key) else { return };
+        tracing::debug!(path = %pusher.spec.path, track, from = %peer, "a connection to the port of a track");
+        self.make_room(key, track);
+        let line = Line {
+            key,
+            track,
+            peer,
+            deframer: Deframer::new(),
+            has_ended: false,
+            told_bytes: 0,
+            standing: Standing::Arrives,
+            since: self.now,
+        };
         self.pushers.lines.insert(conn, line);
-        match is_busy {
-            true => self.ports.driver.submit(Op::Stop(conn)),
-            false => self.take_over_track(conn),
-        }
+        self.hold_if_busy(conn);
     }
 
-    /// Bytes have come from a sender.
+    /// Bytes have come on a connection.
     pub(in crate::shard) fn pusher_received(&mut self, conn: Conn, span: Span) {
         let Some(line) = self.pushers.lines.get_mut(&conn) else { return };
         line.deframer.handle_bytes(self.ports.driver.bytes(span));
-        if line.waits_since.is_none() {
+        self.pass_pushed(conn);
+    }
+
+    /// A connection has ended.
+    pub(in crate::shard) fn pusher_ended(&mut self, conn: Conn, error: Option<std::io::Error>) {
+        if let Some(line) = self.pushers.lines.get_mut(&conn) {
+            line.has_ended = true;
             self.pass_pushed(conn);
         }
-    }
-
-    /// A sender has left.
-    pub(in crate::shard) fn pusher_ended(&mut self, conn: Conn, error: Option<std::io::Error>) {
         self.ports.driver.submit(Op::Close(conn));
-        let at = self.arrival();
-        let Some(mut line) = self.pushers.lines.remove(&conn) else { return };
-        let Some(pusher) = self.pushers.get_mut(line.key) else { return };
-        if line.waits_since.is_some() {
+        let Some(line) = self.pushers.lines.remove(&conn) else { return };
+        let (key, track, from) = (line.key, line.track, line.peer);
+        let Some(pusher) = self.pushers.get_mut(key) else { return };
+        if line.standing != Standing::Sends {
+            tracing::debug!(path = %pusher.spec.path, track, %from, ?error, "a connection that sent nothing has ended");
             return;
         }
-        if let Some(pushed) = line.deframer.poll_last() {
-            pusher.handle(at, line.track, Origin::Connection(conn), &pushed.packet);
-        }
-        tracing::info!(path = %pusher.spec.path, track = line.track, from = %line.peer, ?error, "sender left");
-        pusher.sources[usize::from(line.track)] = Default::default();
-        self.tend_pusher(line.key);
-        let mut lines = self.pushers.lines.iter();
-        if let Some((next, _)) = lines.find(|(_, other)| other.waits_at(line.key, line.track)) {
-            self.take_over_track(*next);
+        tracing::info!(path = %pusher.spec.path, track, %from, ?error, "sender left");
+        pusher.sources[usize::from(track)] = Default::default();
+        self.tend_pusher(key);
+        let waits = |line: &Line| (line.key, line.track) == (key, track);
+        for conn in self.waiting(waits) {
+            self.let_in(conn);
         }
     }
 
-    /// Decides about those that wait.
+    /// Decides about those that wait: the sender is silent, or it is still there after a moment.
     pub(super) fn keep_lines(&mut self) {
         let now = self.now;
-        let is_late = |line: &Line| line.waits_since.is_some_and(|since| now.since(since) >= SILENCE);
-        let lines = self.pushers.lines.iter().filter(|(_, line)| is_late(line));
-        let late: SmallVec<[(Conn, PusherKey, u8); 4]> =
-            lines.map(|(conn, line)| (*conn, line.key, line.track)).collect();
-        for (conn, key, track) in late {
-            let Some(pusher) = self.pushers.slots.get_mut(key.0 as usize) else { continue };
-            if pusher.is_silent(now, track) {
-                self.take_over_track(conn);
-            } else if let Some(line) = self.pushers.lines.remove(&conn) {
+        for conn in self.waiting(|line| now.since(line.since) >= SILENCE) {
+            let Some(line) = self.pushers.lines.get(&conn) else { continue };
+            let Some(pusher) = self.pushers.slots.get_mut(line.key.0 as usize) else { continue };
+            if pusher.is_silent(now, line.track) {
+                self.let_in(conn);
+            } else {
                 pusher.turn_away(line.peer);
+                self.pushers.lines.remove(&conn);
                 self.ports.driver.submit(Op::Close(conn));
             }
         }
     }
 
-    /// A connection becomes the one of its track; the one before is closed.
-    fn take_over_track(&mut self, conn: Conn) {
-        let Some(line) = self.pushers.lines.get_mut(&conn) else { return };
-        let (key, track) = (line.key, line.track);
-        if line.waits_since.take().is_some() {
-            self.ports.driver.submit(Op::Resume(conn));
+    /// Those that wait and are meant, in the order in which they began to.
+    fn waiting(&self, is_meant: impl Fn(&Line) -> bool) -> SmallVec<[Conn; 4]> {
+        let lines = self.pushers.lines.iter();
+        let meant = lines.filter(|(_, line)| line.standing == Standing::Waits && is_meant(line));
+        let mut conns: SmallVec<[(Time, Conn); 4]> = meant.map(|(conn, line)| (line.since, *conn)).collect();
+        conns.sort_unstable_by_key(|(since, _)| *since);
+        conns.into_iter().map(|(_, conn)| conn).collect()
+    }
+
+    /// Ends the oldest connection of a track beside its sender's, if there are as many as may be.
+    fn make_room(&mut self, key: PusherKey, track: u8) {
+        let is_candidate =
+            |line: &Line| (line.key, line.track) == (key, track) && line.standing != Standing::Sends;
+        let candidates = || self.pushers.lines.iter().filter(|(_, line)| is_candidate(line));
+        if candidates().count() < CANDIDATES_MAX {
+            return;
         }
+        if let Some(oldest) = candidates().min_by_key(|(_, line)| line.since).map(|(conn, _)| *conn) {
+            self.pushers.lines.remove(&oldest);
+            self.ports.driver.submit(Op::Close(oldest));
+        }
+    }
+
+    /// Reads a connection no more while another one sends; whether that is so.
+    fn hold_if_busy(&mut self, conn: Conn) -> bool {
+        let now = self.now;
+        let Some(line) = self.pushers.lines.get_mut(&conn) else { return false };
+        let Some(pusher) = self.pushers.slots.get(line.key.0 as usize) else { return false };
+        if pusher.is_silent(now, line.track) {
+            return false;
+        }
+        (line.standing, line.since) = (Standing::Waits, now);
+        self.ports.driver.submit(Op::Stop(conn));
+        true
+    }
+
+    /// Reads a connection that has waited.
+    fn let_in(&mut self, conn: Conn) {
+        let now = self.now;
+        let Some(line) = self.pushers.lines.get_mut(&conn) else { return };
+        (line.standing, line.since) = (Standing::Arrives, now);
+        if !self.hold_if_busy(conn) {
+            self.ports.driver.submit(Op::Resume(conn));
+            self.pass_pushed(conn);
+        }
+    }
+
+    /// A connection becomes the sender's; the one before is closed.
+    fn take_over_track(&mut self, conn: Conn) {
+        let now = self.now;
+        let Some(line) = self.pushers.lines.get_mut(&conn) else { return };
+        (line.standing, line.since) = (Standing::Sends, now);
+        let (key, track) = (line.key, line.track);
         let Some(pusher) = self.pushers.slots.get_mut(key.0 as usize) else { return };
         tracing::info!(path = %pusher.spec.path, track, from = %line.peer, "sender");
         let before = pusher.sources[usize::from(track)].from;
@@ -110,18 +172,37 @@ impl Shard {
             self.pushers.lines.remove(&before);
             self.ports.driver.submit(Op::Close(before));
         }
-        self.pass_pushed(conn);
+    }
+
+    /// The packet with which a connection becomes the sender's; None while there is none, or another one sends.
+    fn first_packet(&mut self, conn: Conn) -> Option<Bytes> {
+        if self.pushers.lines.get(&conn)?.standing == Standing::Waits || self.hold_if_busy(conn) {
+            return None;
+        }
+        let line = self.pushers.lines.get_mut(&conn)?;
+        // What it reports before is of no source of ours.
+        let first = iter::from_fn(|| line.poll()).find(|packet| is_media(packet))?;
+        self.take_over_track(conn);
+        Some(first)
     }
 
     /// Passes on the packets that are complete.
     fn pass_pushed(&mut self, conn: Conn) {
         let at = self.arrival();
-        let Some(key) = self.pushers.lines.get(&conn).map(|line| line.key) else { return };
+        let Some(line) = self.pushers.lines.get(&conn) else { return };
+        let (key, track, standing) = (line.key, line.track, line.standing);
+        let first = match standing {
+            Standing::Sends => None,
+            Standing::Arrives | Standing::Waits => match self.first_packet(conn) {
+                Some(first) => Some(first),
+                None => return,
+            },
+        };
         self.begin_pushed(key);
         let Some(line) = self.pushers.lines.get_mut(&conn) else { return };
         let Some(pusher) = self.pushers.slots.get_mut(key.0 as usize) else { return };
-        while let Some(pushed) = line.deframer.poll() {
-            pusher.handle(at, line.track, Origin::Connection(conn), &pushed.packet);
+        for packet in first.into_iter().chain(iter::from_fn(|| line.poll())) {
+            pusher.handle(at, track, Origin::Connection(conn), &packet);
         }
         let skipped = line.deframer.skipped_bytes();
         if skipped > 2 * line.told_bytes {
@@ -134,8 +215,10 @@ impl Shard {
 }
 
 impl Line {
-    /// Whether it waits for the track of a pusher.
-    fn waits_at(&self, key: PusherKey, track: u8) -> bool {
-        self.waits_since.is_some() && (self.key, self.track) == (key, track)
+    /// The next packet; at the end also the one that waits for proof by another.
+    fn poll(&mut self) -> Option<Bytes> {
+        let last = |deframer: &mut Deframer| self.has_ended.then(|| deframer.poll_last()).flatten();
+        let pushed = self.deframer.poll().or_else(|| last(&mut self.deframer))?;
+        Some(pushed.packet)
     }
 }

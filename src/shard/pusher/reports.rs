@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use crate::stream::relay::Relay;
 
-/// Sources whose reports are kept; those of more are not heard.
+/// Sources whose reports are kept; of more, the oldest that is no track's is forgotten.
 const SOURCES_MAX: usize = 8;
 
 /// The latest reports of all sources.
@@ -25,15 +25,16 @@ impl Reports {
     /// Takes one more report. A sender whose reports go to the port above its media's reaches the neighbour's track:
     /// the source that it names says whose it is.
     pub(super) fn handle(&mut self, info: SenderInfo, wall: NtpTime, relay: &mut Relay, track_count: u8) {
+        let track_of = |ssrc| (0..track_count).find(|track| relay.source(*track) == Some(ssrc));
+        let track = track_of(info.ssrc);
         self.latest.retain(|(other, _)| other.ssrc != info.ssrc);
-        if self.latest.len() < SOURCES_MAX {
-            self.latest.push((info, wall));
+        if self.latest.len() >= SOURCES_MAX {
+            let oldest = self.latest.iter().position(|(other, _)| track_of(other.ssrc).is_none());
+            self.latest.remove(oldest.unwrap_or(0));
         }
-        if self.is_settled {
-            let track = (0..track_count).find(|track| relay.source(*track) == Some(info.ssrc));
-            if let Some(track) = track {
-                relay.handle_report(track, &info, wall);
-            }
+        self.latest.push((info, wall));
+        if let Some(track) = track.filter(|_| self.is_settled) {
+            relay.handle_report(track, &info, wall);
         }
     }
 
@@ -54,5 +55,16 @@ impl Reports {
     pub(super) fn forget(&mut self, source: Option<u32>) {
         self.latest.retain(|(info, _)| Some(info.ssrc) != source);
         self.is_settled = false;
+    }
+    /// Whether every track follows its reports.
+    #[cfg(test)]
+    pub(super) fn is_settled(&self) -> bool {
+        self.is_settled
+    }
+
+    /// How many sources have reported.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.latest.len()
     }
 }

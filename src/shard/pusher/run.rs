@@ -6,6 +6,7 @@ use proto::io::Op;
 use proto::time::Time;
 use rand::RngExt;
 
+use super::reports::Reports;
 use super::{Mode, Pusher, PusherKey};
 use crate::shard::inflow::{TrackIn, WayIn};
 use crate::shard::turn::{Alarm, Shard};
@@ -110,8 +111,9 @@ impl Shard {
 
 impl Pusher {
     /// Ends the stream: its viewers are told. The next packet begins another.
-    fn end(&mut self, reason: &str) {
+    pub(super) fn end(&mut self, reason: &str) {
         self.heard = None;
+        self.reports = Reports::default();
         if let Some(mut relay) = self.offer.take() {
             tracing::info!(path = %self.spec.path, %reason, "pushed stream ended");
             relay.end(reason);
