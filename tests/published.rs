@@ -218,7 +218,8 @@ fn sending(recipe: &Recipe, over: Over, url: &str) -> String {
     format!("-v error {input} -c copy -strict experimental -f rtsp -rtsp_transport {way} {url}")
 }
 
-fn plays(recipe: &Recipe) -> usize {
+/// How often a file is sent.
+pub(crate) fn plays(recipe: &Recipe) -> usize {
     if recipe.video.is_none() { PLAYS_OF_SOUND } else { 1 }
 }
 

@@ -13,12 +13,13 @@ use proto::rtp::packetize::Packetizer;
 use proto::time::NtpTime;
 use ringcaster::media::pool::opener;
 
+use crate::client::Client;
 use crate::client::pusher::{Pusher, WAYS, Way};
 use crate::client::viewer::{BOTH, Over};
-use crate::corpus::{Recipe, folder};
+use crate::corpus::{Recipe, Video, folder};
 use crate::judge::ffmpeg::{Listing, Scratch, source};
 use crate::judge::{self, Verdict};
-use crate::published::{await_stream, once_more, rest_of, spawn, watch, watch_within};
+use crate::published::{await_stream, once_more, plays, rest_of, spawn, watch, watch_within};
 use crate::server::{Backend, Server, free_ports, on_both_backends, scratch};
 
 /// What is pushed, and how the configuration calls its sound.
@@ -28,12 +29,42 @@ const FILES: [(&str, &str); 3] = [
     ("h265_aac.mp4", "<codec>AAC</codec><samplerate>44100</samplerate><channels>2</channels>"),
 ];
 
+/// What else a pusher may be of, and what its sound is then called: bytes alone do not say.
+const OTHER_FILES: [(&str, &str, &str); 4] = [
+    (
+        "mpeg4_aac.mp4",
+        "<codec>AAC</codec><samplerate>48000</samplerate><channels>2</channels>",
+        " mpeg4-generic/48000/2",
+    ),
+    ("jpeg_g722.mkv", "<codec>G722</codec>", " G722/8000"),
+    ("jpeg_pcmu.mov", "<codec>G711U</codec>", " PCMU/8000"),
+    (
+        "h264_opus.mkv",
+        "<codec>OPUS</codec><samplerate>48000</samplerate><channels>2</channels>",
+        " opus/48000/2",
+    ),
+];
+
+/// Sound that no container holds beside pictures, and what it is called: bytes do not say their order.
+const SOUND: [(&str, &str, &str); 3] = [
+    ("g726_32.au", "<codec>G726</codec><bitorder>LSB</bitorder>", " G726-32/8000"),
+    ("g726_32.wav", "<codec>G726</codec><bitorder>MSB</bitorder>", " AAL2-G726-32/8000"),
+    ("g726_24.wav", "<codec>G726</codec><bitrate>24</bitrate><bitorder>MSB</bitorder>", " AAL2-G726-24/8000"),
+];
+
 /// A server with a pusher whose ports are neighbours.
 fn start(backend: Backend, way: Way, (name, audio): (&str, &str)) -> (Server, [u16; 2]) {
     let port = free_ports();
     let ports = [port + 2, port + 3];
     let mode = if way == Way::Udp { "UDP" } else { "TCP" };
-    let video = if name.starts_with("h265") { "H265" } else { "H264" };
+    let video = match Recipe::named(name).video {
+        Some((Video::H264, _)) => "H264",
+        Some((Video::H265, _)) => "H265",
+        Some((Video::Mpeg4, _)) => "MP4",
+        Some((Video::Jpeg, _)) => "JPEG",
+        Some((other, _)) => panic!("no pusher is of {other:?}"),
+        None => "",
+    };
     let xml = format!(
         "<pusher><suffix>pusher</suffix><video><codec>{video}</codec></video><audio>{audio}</audio>
         <transfer><mode>{mode}</mode><vport>{}</vport><aport>{}</aport></transfer></pusher>",
@@ -118,6 +149,48 @@ fn what_is_pushed_is_what_ffmpeg_plays(backend: Backend) {
     }
 }
 
+/// Waits until the stream is described, with sound of that name.
+fn await_sound(server: &Server, wanted: &str) -> Verdict {
+    let url = server.url("/pusher");
+    await_stream(server, &url)?;
+    let described = Client::connect(server.address()).request("DESCRIBE", &url, &[]).expect(200).text();
+    if described.contains(wanted) { Ok(()) } else { Err(format!("no{wanted} in {described}")) }
+}
+
+fn other_codecs_that_are_pushed_are_what_ffmpeg_plays(backend: Backend) {
+    for ((name, audio, wanted), way) in OTHER_FILES.into_iter().zip(WAYS.into_iter().cycle()) {
+        // The way that the sender has is not the player's.
+        let over = if way == Way::Udp { Over::Tcp } else { Over::Udp };
+        let verdict = once_more(Over::Udp, || {
+            let (server, ports) = start(backend, way, (name, audio));
+            thread::scope(|scope| {
+                scope.spawn(|| push(way, &ports, name));
+                await_sound(&server, wanted)?;
+                watch(&server.url("/pusher"), over, Recipe::named(name))
+            })
+        });
+        assert_eq!(verdict, Ok(()), "{name} {way:?} {over:?}");
+    }
+}
+
+fn sound_that_is_pushed_alone_is_what_ffmpeg_plays(backend: Backend) {
+    for (name, audio, wanted) in SOUND {
+        let recipe = Recipe::named(name);
+        let verdict = once_more(Over::Udp, || {
+            let (server, [_, aport]) = start(backend, Way::Udp, (name, audio));
+            let (path, loops) = (recipe.path(), plays(recipe) - 1);
+            let arguments = format!(
+                "-v error -re -stream_loop {loops} -i {} -c copy -f rtp rtp://127.0.0.1:{aport}",
+                path.display()
+            );
+            let _pushing = spawn("ffmpeg", &arguments);
+            await_sound(&server, wanted)?;
+            watch(&server.url("/pusher"), Over::Tcp, recipe)
+        });
+        assert_eq!(verdict, Ok(()), "{name}");
+    }
+}
+
 fn what_ffmpeg_pushes_is_what_ffmpeg_plays(backend: Backend) {
     for file in &FILES[..2] {
         let recipe = Recipe::named(file.0);
@@ -175,6 +248,8 @@ fn what_is_pushed_is_what_gstreamer_plays(backend: Backend) {
 
 on_both_backends!(
     what_is_pushed_is_what_ffmpeg_plays,
+    other_codecs_that_are_pushed_are_what_ffmpeg_plays,
+    sound_that_is_pushed_alone_is_what_ffmpeg_plays,
     what_ffmpeg_pushes_is_what_ffmpeg_plays,
     what_is_pushed_is_what_gstreamer_plays,
 );
