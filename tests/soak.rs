@@ -81,7 +81,9 @@ fn watch(viewer: &mut Viewer, sent: &Sent, time: Duration) -> Part {
 
 fn latency_and_memory_stay_where_they_are(backend: Backend) {
     let time = duration();
-    let server = Server::with(backend).lifetime(time + Duration::from_secs(60)).start();
+    // The viewers only listen.
+    let server = Server::with(backend).setting("session_timeout", 0);
+    let server = server.lifetime(time + Duration::from_secs(60)).start();
     let (sent, is_over) = (Sent::default(), AtomicBool::new(false));
     std::thread::scope(|scope| {
         scope.spawn(|| publish(&server, Over::Udp, &sent, &is_over));
