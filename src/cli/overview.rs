@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use proto::client::Url;
+
 use crate::config::{
     AudioCodec, AudioOutput, Choice, Loaded, Origin, Output, Proxy, Pusher, PusherMode, Settings, Transfer,
     VideoCodec, VideoOutput, keys,
@@ -29,7 +31,7 @@ pub(super) fn overview(loaded: &Loaded) -> String {
         line(&mut text, format_args!("{:<20} {}", "proxy", proxy(one)));
     }
     for one in &settings.pushers {
-        line(&mut text, format_args!("{:<20} {}", "pusher", pusher(settings, one)));
+        line(&mut text, format_args!("{:<20} {}", "pusher", pusher(one)));
     }
     if let Some(back) = &settings.backchannel {
         let (codec, rate, channels) = (back.codec.name(), back.sample_rate, back.channels);
@@ -97,16 +99,23 @@ fn proxy(proxy: &Proxy) -> String {
         Transfer::Multicast => "MULTICAST",
     };
     let when = if proxy.ondemand { "on demand" } else { "always" };
-    format!("/{} from {} over {transfer}, {when}", proxy.suffix, without_password(&proxy.url))
+    // Its password is not shown.
+    let url = Url::parse(&proxy.url).or_else(|_| Url::parse_http(&proxy.url));
+    let trust = match &url {
+        Ok(url) if url.scheme.is_tls() && !proxy.verify => ", whoever it is (verify 0)",
+        _ => "",
+    };
+    let url = url.map_or_else(|error| error.to_string(), |url| url.to_string());
+    format!("/{} from {url} over {transfer}, {when}{trust}", proxy.suffix)
 }
 
 /// One line for each pusher that has ports of its own: where it comes to.
 pub(super) fn pushed(settings: &Settings) -> String {
     let with_ports = settings.pushers.iter().filter(|pusher| pusher.mode != PusherMode::Rtsp);
-    with_ports.map(|one| format!("pushed: {}\n", pusher(settings, one))).collect()
+    with_ports.map(|one| format!("pushed: {}\n", pusher(one))).collect()
 }
 
-fn pusher(settings: &Settings, pusher: &Pusher) -> String {
+fn pusher(pusher: &Pusher) -> String {
     let mode = match pusher.mode {
         PusherMode::Tcp => "TCP",
         PusherMode::Udp => "UDP",
@@ -116,20 +125,9 @@ fn pusher(settings: &Settings, pusher: &Pusher) -> String {
     let video = pusher.video.map(|video| format!(", video {}{}", video.codec.name(), port(video.port)));
     let audio =
         pusher.audio.as_ref().map(|audio| format!(", audio {}{}", audio.codec.name(), port(audio.port)));
-    let rtsp = if settings.server_port == 554 { String::new() } else { format!(":{}", settings.server_port) };
     let ip = pusher.ip.as_ref().map(|ip| format!(" of {ip}")).unwrap_or_default();
     let tracks = format!("{}{}{ip}", video.unwrap_or_default(), audio.unwrap_or_default());
-    format!("rtsp://HOST{rtsp}/{} by {mode}{tracks}", pusher.suffix)
-}
-
-/// The URL without what stands before its `@`.
-fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_string() };
-    let end = rest.find('/').unwrap_or(rest.len());
-    match rest[..end].rfind('@') {
-        Some(at) => format!("{scheme}://***{}", &rest[at..]),
-        None => url.to_string(),
-    }
+    format!("/{} by {mode}{tracks}", pusher.suffix)
 }
 
 fn origin(origin: &Origin) -> String {
@@ -144,4 +142,21 @@ fn origin(origin: &Origin) -> String {
 fn line(text: &mut String, what: std::fmt::Arguments<'_>) {
     // Writing to a string cannot fail.
     let _ = writeln!(text, "{what}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Overrides, load};
+
+    #[test]
+    fn passwords_are_not_shown_however_odd_they_are() {
+        let file = std::env::temp_dir().join(format!("overview-{}.xml", std::process::id()));
+        let node = "<proxy><suffix>a</suffix><url>rtsps://me:s/ec?et@cam/x</url></proxy>";
+        std::fs::write(&file, format!("<config>{node}</config>")).unwrap();
+        let overrides = Overrides { environment: Vec::new(), command_line: Vec::new() };
+        let text = overview(&load(Some(&file), &overrides).unwrap());
+        std::fs::remove_file(&file).unwrap();
+        assert!(text.contains("/a from rtsps://me:***@cam/x over TCP") && !text.contains("s/ec"), "{text}");
+    }
 }
