@@ -1,7 +1,8 @@
 //! How does one fetch a stream from another server?
 //!
-//! [`mjpeg`] does it over HTTP, all else here over RTSP. [`Client`] is the state machine from OPTIONS to PLAY and TEARDOWN, without socket and clock. Its driver opens the
-//! connections that it asks for, hands in what arrives and sends what it gives:
+//! [`mjpeg`] does it over HTTP, all else here over RTSP. [`Client`] is the state machine from OPTIONS to PLAY and
+//! TEARDOWN, without socket and clock. Its driver opens the connections that it asks for, hands in what arrives and
+//! sends what it gives:
 //!
 //! ```text
 //! Connect ─ handle_connected ─ Described ─ [PortsWanted ─ handle_ports] ─ TrackReady … Playing ─ Packet …
