@@ -8,6 +8,8 @@ pub(crate) mod gstreamer;
 pub(crate) mod raw;
 
 use std::any::Any;
+use std::cell::Cell;
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,24 +29,37 @@ const PLAYERS_MAX: usize = 10;
 /// Files that one test has under way at once.
 const AT_ONCE: usize = 8;
 
-/// Holds back a player until fewer than [`PLAYERS_MAX`] are at work.
-pub(crate) struct Turn;
+/// Holds back a player until fewer than [`PLAYERS_MAX`] are at work. Who has a turn already is not held back again:
+/// all who have one could be waiting for another.
+pub(crate) struct Turn {
+    /// It does not leave the thread that has it.
+    _stays: PhantomData<*const ()>,
+}
+
+thread_local! {
+    /// Turns that this thread has, all but the first within the first.
+    static HELD: Cell<usize> = const { Cell::new(0) };
+}
 
 static PLAYING: Mutex<usize> = Mutex::new(0);
 static ENDED: Condvar = Condvar::new();
 
 impl Turn {
     pub(crate) fn wait() -> Turn {
-        let playing = PLAYING.lock().unwrap();
-        *ENDED.wait_while(playing, |playing| *playing >= PLAYERS_MAX).unwrap() += 1;
-        Turn
+        if HELD.replace(HELD.get() + 1) == 0 {
+            let playing = PLAYING.lock().unwrap();
+            *ENDED.wait_while(playing, |playing| *playing >= PLAYERS_MAX).unwrap() += 1;
+        }
+        Turn { _stays: PhantomData }
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        *PLAYING.lock().unwrap() -= 1;
-        ENDED.notify_one();
+        if HELD.replace(HELD.get() - 1) == 1 {
+            *PLAYING.lock().unwrap() -= 1;
+            ENDED.notify_one();
+        }
     }
 }
 
@@ -136,6 +151,22 @@ pub(crate) fn constant(what: &str, source: &[f64], played: &[f64], tolerance: f6
             Err(format!("time of {what} number {at} is {found:.6} s behind the first, not {wanted:.6} s"))
         }
     }
+}
+
+#[test]
+fn who_has_a_turn_is_not_held_back_again() {
+    // With other tests at work, all turns may be taken at any moment: each thread asks for its second within its first.
+    thread::scope(|scope| {
+        for _ in 0..2 * PLAYERS_MAX {
+            scope.spawn(|| {
+                let _first = Turn::wait();
+                thread::sleep(Duration::from_millis(20));
+                drop(Turn::wait());
+                let _third = Turn::wait();
+            });
+        }
+    });
+    assert_eq!(HELD.get(), 0);
 }
 
 #[test]
