@@ -130,6 +130,14 @@ pub enum Op {
     CloseListener(Listener),
 }
 
+impl Op {
+    /// Sends one datagram as it lies; at most 65,507 bytes.
+    pub fn datagram(udp: Udp, to: SocketAddr, bytes: Bytes) -> Op {
+        let segment = bytes.len() as u16;
+        Op::SendTo { udp, to, piece: Piece::Shared(bytes), segment }
+    }
+}
+
 /// What a driver reports. Events of one connection come in order.
 #[derive(Debug)]
 pub enum Event {

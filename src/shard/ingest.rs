@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use proto::io::{Conn, Op, Piece, Span};
+use proto::io::{Conn, Op, Span};
 use proto::time::Time;
 use rand::RngExt;
 use smallvec::SmallVec;
@@ -119,8 +119,7 @@ impl Shard {
                 }
             }
             Some(Report::Datagram { udp, to, bytes }) => {
-                let segment = bytes.len() as u16;
-                self.ports.driver.submit(Op::SendTo { udp, to, piece: Piece::Shared(bytes), segment });
+                self.ports.driver.submit(Op::datagram(udp, to, bytes));
             }
             None => {}
         }

@@ -1,7 +1,7 @@
 //! RTCP of viewers: our sender reports to them, their receiver reports to us (RFC 3550 section 6).
 
 use bytes::{BufMut, Bytes};
-use proto::io::{Op, Piece};
+use proto::io::Op;
 use proto::rtcp::interval::Members;
 use proto::rtcp::parse::{Compound, Packet};
 use proto::rtcp::report::SenderInfo;
@@ -149,8 +149,7 @@ impl Shard {
                 let Some(to) = unicast.rtcp_to else { return };
                 let udp = unicast.rtcp;
                 let bytes = self.heads.own(compose);
-                let segment = bytes.len() as u16;
-                self.ports.driver.submit(Op::SendTo { udp, to, piece: Piece::Shared(bytes), segment });
+                self.ports.driver.submit(Op::datagram(udp, to, bytes));
             }
         }
     }

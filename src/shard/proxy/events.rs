@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use proto::client::{Carrier, Endpoint, Event, Failure, PacketKind, Start, Transfer};
-use proto::io::{Membership, Op, Piece, UdpOptions};
+use proto::io::{Membership, Op, UdpOptions};
 use proto::rtp::header::Header;
 use proto::rtsp::headers::transport::Pair;
 use proto::time::Time;
@@ -245,8 +245,7 @@ impl Shard {
     fn open_router(&mut self, pair: &UdpPair, to: SocketAddr) {
         let header = Header { marker: false, payload_type: 0, sequence: 0, timestamp: 0, ssrc: 0 };
         let bytes = Bytes::copy_from_slice(&header.to_bytes());
-        let segment = bytes.len() as u16;
-        self.ports.driver.submit(Op::SendTo { udp: pair.rtp, to, piece: Piece::Shared(bytes), segment });
+        self.ports.driver.submit(Op::datagram(pair.rtp, to, bytes));
     }
 
     fn join(

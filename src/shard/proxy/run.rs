@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proto::io::{Conn, Op, Piece, Span};
+use proto::io::{Conn, Op, Span};
 use proto::time::Time;
 use rand::RngExt;
 
@@ -263,8 +263,7 @@ impl Shard {
                 Some(Report::Frame(bytes)) if line.waiting() < WAITING_MAX => line.push(bytes),
                 Some(Report::Frame(_)) => {}
                 Some(Report::Datagram { udp, to, bytes }) => {
-                    let segment = bytes.len() as u16;
-                    self.ports.driver.submit(Op::SendTo { udp, to, piece: Piece::Shared(bytes), segment });
+                    self.ports.driver.submit(Op::datagram(udp, to, bytes));
                 }
                 None => {}
             }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use proto::client::{Carrier, Event, Failure, Transfer};
-use proto::io::{Op, Piece};
+use proto::io::Op;
 use proto::rtp::batch::{INTERLEAVED_HEAD_BYTES, interleaved_head};
 use proto::rtp::header::Header;
 use proto::rtsp::message::Method;
@@ -71,8 +71,7 @@ impl Shard {
             Outlet::Interleaved(_) if run.line.waiting() >= WAITING_MAX => talkback.lost += 1,
             Outlet::Interleaved(_) => run.line.push(bytes.freeze()),
             Outlet::Datagrams(udp, to) => {
-                let piece = Piece::Shared(bytes.freeze());
-                self.ports.driver.submit(Op::SendTo { udp, to, piece, segment: size });
+                self.ports.driver.submit(Op::datagram(udp, to, bytes.freeze()));
             }
         }
     }
