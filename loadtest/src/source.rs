@@ -32,6 +32,17 @@ pub struct Content {
     pub file: Option<PathBuf>,
 }
 
+impl Content {
+    /// Made pictures, 30 a second with a keyframe every two seconds, that have this rate with their keyframes.
+    pub fn of_rate(bits_per_s: f64) -> Content {
+        let (pictures_per_s, group_s) = (30.0, 2.0);
+        let others = pictures_per_s * group_s - 1.0;
+        let other_bytes = (bits_per_s * group_s / 8.0 - PICTURE_BYTES_MAX as f64) / others;
+        let bits_per_s = other_bytes.clamp(1.0, PICTURE_BYTES_MAX as f64) * 8.0 * pictures_per_s;
+        Content { bits_per_s, pictures_per_s, group_s, file: None }
+    }
+}
+
 /// The pictures of one stream.
 pub struct Source {
     pictures: Pictures,
@@ -193,6 +204,16 @@ mod tests {
         let keyframes: Vec<_> = (0..4).map(|_| source.next_batch().meta().keyframe).collect();
         assert_eq!(keyframes, [true, false, true, false]);
         assert!(source.description([127, 0, 0, 1].into()).contains("sprop-parameter-sets="));
+    }
+
+    #[test]
+    fn a_rate_holds_with_its_keyframes() {
+        for wanted in [2e6, 4e6, 20e6] {
+            let mut source = Source::new(&Content::of_rate(wanted)).unwrap();
+            let bytes: usize = (0..120).map(|_| source.next_batch().rtp().len()).sum();
+            let ratio = bytes as f64 * 8.0 / 4.0 / wanted;
+            assert!((0.97..1.05).contains(&ratio), "{ratio} of {wanted}");
+        }
     }
 
     #[test]

@@ -8,10 +8,11 @@ use clap::Args;
 use loadtest::limit::{self, Loop, Options};
 use loadtest::plan::{Act, Transport};
 use loadtest::report::Report;
+use loadtest::source::Content;
 use loadtest::swarm::Run;
 use rustix::process::{Signal, set_parent_process_death_signal};
 
-use super::options::{Common, Stream};
+use super::options::{self, Common, Stream};
 use super::output;
 
 /// What the bare server serves.
@@ -57,39 +58,44 @@ impl Serve {
 
 impl Limit {
     pub(crate) fn run(&self) -> Result<bool, String> {
-        let is_udp = match self.common.transport {
-            Transport::Udp => true,
-            Transport::Tcp => false,
-            Transport::Mixed => return Err("--transport mixed: a loop sends over one".into()),
-        };
-        let loops = self.by.as_ref().map_or(Loop::all(is_udp), std::slice::from_ref);
-        let mut reports = Vec::new();
-        for by in loops {
-            reports.push(self.measure(*by)?);
-        }
+        let reports = measure(&self.common, self.viewers, self.by, &self.stream.content()?)?;
         let complete = reports.iter().all(Report::is_complete);
         for report in &reports {
             output::print(report, &self.common.output)?;
         }
         Ok(complete)
     }
+}
 
-    fn measure(&self, by: Loop) -> Result<Report, String> {
-        let (server, url) =
-            Bare::start(by, &self.stream).map_err(|error| format!("{}: {error}", by.name()))?;
-        let plan = self.common.plan(vec![url], self.viewers, Act::Plays)?;
+/// The same viewers play from one of the loops, or from all of their transport's.
+pub(crate) fn measure(
+    common: &Common,
+    viewers: usize,
+    by: Option<Loop>,
+    content: &Content,
+) -> Result<Vec<Report>, String> {
+    let is_udp = match common.transport {
+        Transport::Udp => true,
+        Transport::Tcp => false,
+        Transport::Mixed => return Err("--transport mixed: a loop sends over one".into()),
+    };
+    let loops = by.as_ref().map_or(Loop::all(is_udp), std::slice::from_ref);
+    let reports = loops.iter().map(|by| {
+        let (server, url) = Bare::start(*by, content).map_err(|error| format!("{}: {error}", by.name()))?;
+        let plan = common.plan(vec![url], viewers, Act::Plays)?;
         let run = Run { plan, publishing: None, server_pid: Some(server.0.id()) };
         output::report("limit", by.name(), &run)
-    }
+    });
+    reports.collect()
 }
 
 /// A bare server in a process of its own, so that its processor time is its own.
 struct Bare(Child);
 
 impl Bare {
-    fn start(by: Loop, stream: &Stream) -> io::Result<(Bare, String)> {
+    fn start(by: Loop, content: &Content) -> io::Result<(Bare, String)> {
         let mut command = Command::new("/proc/self/exe");
-        command.args(["bare", "--loop"]).arg(by.argument()).args(stream.arguments());
+        command.args(["bare", "--loop"]).arg(by.argument()).args(options::arguments(content));
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         let output = child.stdout.take();
         let server = Bare(child);

@@ -11,9 +11,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use loadtest::plan::{Act, Plan, Transport};
+use loadtest::publisher::Publishing;
+use loadtest::source::Content;
 use loadtest::swarm::Run;
 
-use options::{Common, Stream, Viewers};
+use options::{Common, Misbehaving, Stream, Viewers};
 
 /// Plays and publishes streams of an RTSP server with many clients at once and measures what they get.
 #[derive(Parser)]
@@ -52,6 +54,8 @@ enum Scenario {
         /// Where the publisher sends plain RTP over UDP, for servers that take nothing else; else it publishes the URL.
         #[arg(long)]
         rtp: Option<SocketAddr>,
+        #[command(flatten)]
+        misbehaving: Misbehaving,
     },
     /// N viewers at different points of one or several files.
     Files {
@@ -69,12 +73,8 @@ enum Scenario {
     Stall {
         #[command(flatten)]
         viewers: Viewers,
-        /// Viewers that stop reading once all are there.
-        #[arg(long, default_value_t = 1)]
-        stalled: usize,
-        /// Viewers that read at a tenth of the rate from then on.
-        #[arg(long, default_value_t = 0)]
-        slow: usize,
+        #[command(flatten)]
+        misbehaving: Misbehaving,
     },
     /// What this machine can do: the same viewers, and in place of a server the bare send loops.
     Limit(bare::Limit),
@@ -120,20 +120,15 @@ fn run(scenario: Scenario) -> Result<bool, String> {
             let plan = Plan { spread_s: Some(spread), ..viewers.plan(Act::Plays)? };
             measure("files", &viewers, plan)
         }
-        Scenario::Stall { viewers, stalled, slow } => {
-            if stalled.saturating_add(slow) >= viewers.viewers {
-                let all = viewers.viewers;
-                return Err(format!("--stalled {stalled} --slow {slow}: fewer than the {all} viewers"));
-            }
-            let plan = Plan { stalled, slow, ..viewers.plan(Act::Plays)? };
+        Scenario::Stall { viewers, misbehaving } => {
+            let plan = misbehaving.among(viewers.plan(Act::Plays)?)?;
             measure("stall", &viewers, plan)
         }
-        Scenario::Fanout { viewers, stream, publish_over, rtp } => {
-            let plan = viewers.plan(Act::Plays)?;
+        Scenario::Fanout { viewers, stream, publish_over, rtp, misbehaving } => {
+            let plan = misbehaving.among(viewers.plan(Act::Plays)?)?;
             let urls = viewers.urls.iter().take(1).cloned().collect();
             let publishing = options::publishing(&plan, urls, rtp, publish_over, stream.content()?);
-            let run = Run { plan, publishing: Some(publishing), server_pid: viewers.common.server_pid };
-            output::measure("fanout", &run, &viewers.common.output)
+            finish("fanout", plan, Some(publishing), &viewers.common)
         }
         Scenario::Publish { url, publishers, stream, common } => {
             if publishers == 0 || publishers > 1 && !url.contains("{}") {
@@ -142,8 +137,7 @@ fn run(scenario: Scenario) -> Result<bool, String> {
             let plan = Plan { viewers: 0, ..common.plan(Vec::new(), 1, Act::Plays)? };
             let urls = (0..publishers).map(|number| url.replace("{}", &number.to_string())).collect();
             let publishing = options::publishing(&plan, urls, None, common.transport, stream.content()?);
-            let run = Run { plan, publishing: Some(publishing), server_pid: common.server_pid };
-            output::measure("publish", &run, &common.output)
+            finish("publish", plan, Some(publishing), &common)
         }
         Scenario::Limit(limit) => limit.run(),
         Scenario::Bare(serve) => serve.run().map(|()| true),
@@ -153,6 +147,28 @@ fn run(scenario: Scenario) -> Result<bool, String> {
 }
 
 fn measure(scenario: &str, viewers: &Viewers, plan: Plan) -> Result<bool, String> {
-    let run = Run { plan, publishing: None, server_pid: viewers.common.server_pid };
-    output::measure(scenario, &run, &viewers.common.output)
+    finish(scenario, plan, None, &viewers.common)
+}
+
+/// Runs, with the machine's limit beside it where that is asked for, and prints; whether everybody did what was asked.
+fn finish(
+    scenario: &str,
+    plan: Plan,
+    publishing: Option<Publishing>,
+    common: &Common,
+) -> Result<bool, String> {
+    let viewers = plan.viewers;
+    let content = publishing.as_ref().map(|publishing| publishing.content.clone());
+    let run = Run { plan, publishing, server_pid: common.server_pid };
+    let mut report = output::report(scenario, &common.output.label, &run)?;
+    if common.limit {
+        let rate = 8.0 * report.window_bytes as f64 / report.seconds / viewers.max(1) as f64;
+        if rate == 0.0 {
+            return Err("--limit: nothing was delivered to compare with".into());
+        }
+        let content = content.unwrap_or_else(|| Content::of_rate(rate));
+        report.set_limit(&bare::measure(common, viewers, None, &content)?);
+    }
+    output::print(&report, &common.output)?;
+    Ok(report.is_complete())
 }

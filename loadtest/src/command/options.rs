@@ -46,8 +46,22 @@ pub(crate) struct Common {
     /// Process of the server, on this machine: adds what it used.
     #[arg(long)]
     pub(crate) server_pid: Option<u32>,
+    /// Plays from the bare send loops as well, for as long: how many times their processor time the server needed.
+    #[arg(long, requires = "server_pid")]
+    pub(crate) limit: bool,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+/// Who does not watch as it should.
+#[derive(Args, Clone)]
+pub(crate) struct Misbehaving {
+    /// Viewers that stop reading once all are there.
+    #[arg(long, default_value_t = 0)]
+    stalled: usize,
+    /// Viewers that read at a tenth of the rate from then on.
+    #[arg(long, default_value_t = 0)]
+    slow: usize,
 }
 
 /// What becomes of the report.
@@ -86,6 +100,19 @@ pub(crate) fn seconds(name: &str, value: f64) -> Result<Duration, String> {
     Duration::try_from_secs_f64(value).map_err(|_| format!("--{name} {value}: not a time in seconds"))
 }
 
+impl Misbehaving {
+    pub(crate) fn among(&self, plan: Plan) -> Result<Plan, String> {
+        let Misbehaving { stalled, slow } = *self;
+        if stalled + slow > 0 && stalled.saturating_add(slow) >= plan.viewers {
+            return Err(format!(
+                "--stalled {stalled} --slow {slow}: fewer than the {} viewers",
+                plan.viewers
+            ));
+        }
+        Ok(Plan { stalled, slow, ..plan })
+    }
+}
+
 impl Viewers {
     pub(crate) fn plan(&self, act: Act) -> Result<Plan, String> {
         self.common.plan(self.urls.clone(), self.viewers, act)
@@ -117,14 +144,6 @@ impl Common {
 }
 
 impl Stream {
-    /// The same as arguments.
-    pub(crate) fn arguments(&self) -> Vec<OsString> {
-        let numbers = [("--bitrate", self.bitrate), ("--fps", self.fps), ("--gop", self.gop)];
-        let numbers = numbers.into_iter().flat_map(|(name, value)| [name.into(), value.to_string().into()]);
-        let file = self.file.iter().flat_map(|file| ["--file".into(), file.clone().into_os_string()]);
-        numbers.chain(file).collect()
-    }
-
     pub(crate) fn content(&self) -> Result<Content, String> {
         let Stream { file, bitrate, fps, gop } = self;
         for (name, value) in [("bitrate", *bitrate), ("fps", *fps), ("gop", *gop)] {
@@ -134,6 +153,15 @@ impl Stream {
         }
         Ok(Content { bits_per_s: *bitrate, pictures_per_s: *fps, group_s: *gop, file: file.clone() })
     }
+}
+
+/// The same as arguments.
+pub(crate) fn arguments(content: &Content) -> Vec<OsString> {
+    let Content { bits_per_s, pictures_per_s, group_s, file } = content;
+    let numbers = [("--bitrate", bits_per_s), ("--fps", pictures_per_s), ("--gop", group_s)];
+    let numbers = numbers.into_iter().flat_map(|(name, value)| [name.into(), value.to_string().into()]);
+    let file = file.iter().flat_map(|file| ["--file".into(), file.clone().into_os_string()]);
+    numbers.chain(file).collect()
 }
 
 /// Publishers that send as long as `plan` measures, and stay until its viewers have left.

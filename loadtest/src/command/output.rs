@@ -10,13 +10,6 @@ use loadtest::{chart, compare as comparison};
 
 use super::options::Output;
 
-/// Runs, and prints what came out; whether everybody did what was asked for.
-pub(crate) fn measure(scenario: &str, run: &Run, output: &Output) -> Result<bool, String> {
-    let report = report(scenario, &output.label, run)?;
-    print(&report, output)?;
-    Ok(report.is_complete())
-}
-
 /// Runs, with a line that says how far it is where somebody looks.
 pub(crate) fn report(scenario: &str, label: &str, run: &Run) -> Result<Report, String> {
     let total = run.plan.leave().as_secs_f64();

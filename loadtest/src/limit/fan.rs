@@ -57,14 +57,14 @@ pub(super) struct UdpFan {
 enum UdpKind {
     Each(UdpSocket),
     Many(Datagrams),
-    Ring(RingDatagrams),
+    Ring(Box<RingDatagrams>),
 }
 
 impl UdpFan {
     pub(super) fn new(socket: UdpSocket, by: Loop) -> io::Result<UdpFan> {
         let kind = match by {
             Loop::Sendto => UdpKind::Each(socket),
-            Loop::UringUdp => UdpKind::Ring(RingDatagrams::new(socket, &[])?),
+            Loop::UringUdp => UdpKind::Ring(Box::new(RingDatagrams::new(socket, &[])?)),
             _ => UdpKind::Many(Datagrams::new(socket, &[], Call::Many)?),
         };
         Ok(UdpFan { kind, viewers: Vec::new() })
@@ -140,7 +140,7 @@ const TRAIN_BYTES_MAX: usize = 65_507;
 /// The loop that serves viewers over TCP.
 pub(super) enum TcpFan {
     Each,
-    Ring(RingStreams),
+    Ring(Box<RingStreams>),
 }
 
 /// What one connection still has to take.
@@ -149,7 +149,7 @@ pub(super) struct Rest(Bytes);
 
 impl TcpFan {
     pub(super) fn new(by: Loop) -> io::Result<TcpFan> {
-        Ok(if by == Loop::UringTcp { TcpFan::Ring(RingStreams::new()?) } else { TcpFan::Each })
+        Ok(if by == Loop::UringTcp { TcpFan::Ring(Box::new(RingStreams::new()?)) } else { TcpFan::Each })
     }
 
     /// Hands bytes to every viewer that has taken the last ones; a picture is lost to others.

@@ -134,8 +134,8 @@ pub struct Server {
     pub anonymous_bytes: [u64; 4],
     /// All resident memory at the same moments.
     pub resident_bytes: [u64; 4],
-    /// Growth of anonymous memory from before the first client to the end, for each viewer, in kB (1024).
-    pub kb_per_viewer: f64,
+    /// Growth of anonymous memory from before the first client to the end, for each viewer that stays, in kB (1024).
+    pub kb_per_viewer: Option<f64>,
     /// Context switches a second.
     pub switches_per_s: f64,
 }
@@ -297,6 +297,7 @@ impl Server {
         let gigabytes = outcome.window_bytes as f64 / 1e9;
         let moments = [&outcome.start, before, after, &outcome.gone];
         let anonymous_bytes = moments.map(|moment| moment.anonymous_bytes);
+        let stays = plan.act != Act::Churns && plan.viewers > 0;
         let grown = anonymous_bytes[2].saturating_sub(anonymous_bytes[0]);
         Server {
             cpu: cpu_s / seconds,
@@ -304,7 +305,7 @@ impl Server {
             cpu_s_per_gb: (gigabytes > 0.0).then(|| (cpu_s + softirq_s) / gigabytes),
             anonymous_bytes,
             resident_bytes: moments.map(|moment| moment.resident_bytes),
-            kb_per_viewer: grown as f64 / 1024.0 / plan.viewers.max(1) as f64,
+            kb_per_viewer: stays.then(|| grown as f64 / 1024.0 / plan.viewers as f64),
             switches_per_s: after.switches.saturating_sub(before.switches) as f64 / seconds,
         }
     }

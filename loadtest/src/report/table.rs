@@ -124,13 +124,15 @@ fn write_server(report: &Report, out: &mut String) -> Result {
         writeln!(out, "               {cost:.4} ms per session")?;
     }
     let [start, before, after, gone] = server.anonymous_bytes.map(|bytes| bytes / 1024);
-    writeln!(
+    write!(
         out,
-        "server memory  {start} kB at the start, {before} with all, {after} at the end, {gone} after; \
-         {:.1} kB a viewer; {} kB resident",
-        server.kb_per_viewer,
+        "server memory  {start} kB at the start, {before} with all, {after} at the end, {gone} after; {} kB resident",
         server.resident_bytes[2] / 1024
     )?;
+    match server.kb_per_viewer {
+        Some(kb) => writeln!(out, "; {kb:.1} kB a viewer")?,
+        None => writeln!(out)?,
+    }
     writeln!(out, "switches       {:.0} a second", server.switches_per_s)?;
     let Some(limit) = &report.limit else { return Ok(()) };
     write!(out, "limit          {}: {:.3} s per GB", limit.name, limit.cpu_s_per_gb)?;
