@@ -24,5 +24,6 @@ pub mod sink;
 pub mod sockets;
 pub mod source;
 pub mod stamp;
+pub mod suite;
 pub mod swarm;
 pub mod viewer;

@@ -3,6 +3,7 @@
 mod bare;
 mod options;
 mod output;
+mod suite;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -80,6 +81,8 @@ enum Scenario {
     Limit(bare::Limit),
     /// Serves like a bare send loop; `limit` starts it by itself.
     Bare(bare::Serve),
+    /// All published figures: limit, server and rivals in turns, medians of five rounds.
+    Suite(suite::Suite),
     /// Two reports beside each other.
     Compare {
         /// JSON of the first.
@@ -141,6 +144,7 @@ fn run(scenario: Scenario) -> Result<bool, String> {
         }
         Scenario::Limit(limit) => limit.run(),
         Scenario::Bare(serve) => serve.run().map(|()| true),
+        Scenario::Suite(suite) => suite.run().map(|()| true),
         Scenario::Compare { a, b } => output::compare(&a, &b).map(|()| true),
         Scenario::Chart { reports, name } => output::chart(&reports, &name).map(|()| true),
     }

@@ -82,6 +82,8 @@ pub struct Report {
     pub server: Option<Server>,
     /// What we ourselves used.
     pub harness: Harness,
+    /// From the server's start until it took a connection, in milliseconds; None where it was there before.
+    pub start_ms: Option<f64>,
     /// The machine's own limit beside it; None where it was not measured.
     pub limit: Option<Limit>,
     /// What makes the figures doubtful.
@@ -216,6 +218,7 @@ impl Report {
             published: Publishing::new(outcome),
             server: run.server_pid.map(|_| Server::new(outcome, plan)),
             harness: Harness::new(outcome),
+            start_ms: None,
             limit: None,
             doubts: Vec::new(),
         };
