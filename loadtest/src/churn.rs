@@ -3,10 +3,10 @@
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use proto::rtsp::message::{Method, Request};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::connection::{Connection, DialogueError};
 use crate::counter::Shared;
@@ -16,18 +16,26 @@ use crate::sink::{Datagrams, Depth};
 use crate::sockets::{self, Ending};
 use crate::viewer;
 
-/// Comes and goes until the end of the plan; what was counted. A failure ends it: the rate would be that of failing.
+/// Comes and goes until the end of the plan; what was counted. After some failures in a row it gives up: the rate would
+/// be that of failing.
 pub async fn run(number: usize, server: SocketAddr, shared: Shared) -> Tally {
     let tally = Rc::new(RefCell::new(Tally::default()));
     Live::count(&shared.live.ready, 1);
     let end = shared.began + shared.plan.end();
-    let mut failure = None;
-    while Instant::now() < end {
+    let mut failed_in_a_row = 0;
+    while Instant::now() < end && failed_in_a_row < FAILURES_MAX {
         let began = Instant::now();
         if let Err(error) = session(number, server, &shared.plan, &shared, &tally).await {
-            failure = Some(error.to_string());
-            break;
+            failed_in_a_row += 1;
+            let mut tally = tally.borrow_mut();
+            let text = error.to_string();
+            *tally.session_failures.entry(text.clone()).or_default() += 1;
+            tally.failure = (failed_in_a_row == FAILURES_MAX).then_some(text);
+            drop(tally);
+            sleep(FAILURE_PAUSE).await;
+            continue;
         }
+        failed_in_a_row = 0;
         let now = Instant::now();
         if shared.is_steady(now) {
             tally.borrow_mut().sessions += 1;
@@ -35,8 +43,7 @@ pub async fn run(number: usize, server: SocketAddr, shared: Shared) -> Tally {
         }
         Live::count(&shared.live.sessions, 1);
     }
-    let mut tally = tally.borrow().clone();
-    tally.failure = failure;
+    let tally = tally.borrow().clone();
     tally
 }
 
@@ -84,4 +91,10 @@ async fn session(
 }
 
 /// How long the first packet may take: a source may have to start.
-const PACKET_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+const PACKET_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Failures in a row behind which a client gives up.
+const FAILURES_MAX: u32 = 20;
+
+/// How long a client waits behind a failure.
+const FAILURE_PAUSE: Duration = Duration::from_millis(10);

@@ -1,5 +1,6 @@
 //! What is counted while packets come.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,8 @@ pub struct Tally {
     pub ready: Option<Duration>,
     /// Sessions from connect to TEARDOWN within the measured time, of a client that comes and goes.
     pub sessions: u64,
+    /// Why sessions of such a client have failed, with how many did so.
+    pub session_failures: BTreeMap<String, usize>,
     /// Why the viewer ended early; None when it played to the end.
     pub failure: Option<String>,
 }

@@ -23,6 +23,8 @@ pub struct Snapshot {
     pub switches: u64,
     /// Datagrams that were dropped since the start of the system because a receiver's buffer was full.
     pub receive_buffer_errors: u64,
+    /// Packets that were dropped since then on their way to receivers because a processor's queue was full.
+    pub backlog_drops: u64,
     /// Seconds of all processors since the start of the system: idle, and in all.
     pub machine_s: (f64, f64),
 }
@@ -33,6 +35,7 @@ impl Snapshot {
         let snmp = fs::read_to_string("/proc/net/snmp").unwrap_or_default();
         let snapshot = Snapshot {
             receive_buffer_errors: receive_buffer_errors(&snmp),
+            backlog_drops: backlog_drops(&fs::read_to_string("/proc/net/softnet_stat").unwrap_or_default()),
             machine_s: machine_s(&fs::read_to_string("/proc/stat").unwrap_or_default()),
             ..Snapshot::default()
         };
@@ -127,6 +130,12 @@ fn receive_buffer_errors(snmp: &str) -> u64 {
     column.and_then(|column| values.split_whitespace().nth(column)?.parse().ok()).unwrap_or(0)
 }
 
+/// The second column, a line for each processor, hexadecimal.
+fn backlog_drops(softnet: &str) -> u64 {
+    let drops = softnet.lines().filter_map(|line| line.split_whitespace().nth(1));
+    drops.filter_map(|drops| u64::from_str_radix(drops, 16).ok()).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,6 +144,7 @@ mod tests {
     fn counters_are_found_by_name() {
         let snmp = "Tcp: a b\nTcp: 1 2\nUdp: InDatagrams RcvbufErrors SndbufErrors\nUdp: 7 42 9\n";
         assert_eq!(receive_buffer_errors(snmp), 42);
+        assert_eq!(backlog_drops("00ff 00000010 0\n0001 00000001 2\n"), 17);
         assert_eq!(field("Name:\tx\nRssAnon:\t  120 kB\n", "RssAnon:"), 120);
     }
 

@@ -43,6 +43,10 @@ pub(super) fn of(report: &Report) -> Vec<String> {
             report.receive_buffer_errors
         ),
     );
+    doubt(
+        report.backlog_drops > 0,
+        format!("{} packets were dropped by full queues of this machine's processors", report.backlog_drops),
+    );
     if let Some(published) = &report.published {
         doubt(
             published.lag_ms.p99 > LAG_MS_MAX,
@@ -53,6 +57,8 @@ pub(super) fn of(report: &Report) -> Vec<String> {
             format!("{} publishers ended early", published.count - published.to_the_end),
         );
     }
+    let failed = report.churn.iter().flat_map(|churn| churn.failures.values()).sum::<usize>();
+    doubt(failed > 0, format!("{failed} sessions failed"));
     let played = report.played < report.viewers;
     doubt(played, format!("{} viewers failed", report.viewers - report.played));
     doubts

@@ -56,6 +56,8 @@ pub struct Report {
     pub reordered: u64,
     /// Datagrams that the receivers' own full buffers dropped, on the whole machine.
     pub receive_buffer_errors: u64,
+    /// Packets that were dropped before they reached a receiver's buffer, on the whole machine.
+    pub backlog_drops: u64,
     /// Pictures with a stamp that viewers got, and that have not come between the first and the last.
     pub pictures: [u64; 2],
     /// Pictures that our publisher sent last and that have not come.
@@ -97,6 +99,8 @@ pub struct Churn {
     pub sessions: u64,
     /// A second.
     pub per_s: f64,
+    /// Why others failed, in the whole run, with how many did so.
+    pub failures: BTreeMap<String, usize>,
     /// From connect to the answer to TEARDOWN.
     pub session_ms: Percentiles,
     /// Milliseconds of the server's processor time for each; None without its process id.
@@ -205,6 +209,7 @@ impl Report {
             viewers_missing: measured.iter().filter(|tally| tally.missing > 0).count(),
             reordered: sum(|tally| tally.reordered),
             receive_buffer_errors: outcome.after.receive_buffer_errors - outcome.start.receive_buffer_errors,
+            backlog_drops: outcome.after.backlog_drops - outcome.start.backlog_drops,
             pictures: [sum(|tally| tally.pictures), sum(Tally::pictures_missing)],
             pictures_behind: measured.iter().map(behind).sum(),
             bits_per_s: rates(measured, plan),
@@ -238,7 +243,8 @@ impl Report {
     pub fn is_complete(&self) -> bool {
         let published =
             self.published.as_ref().is_none_or(|published| published.to_the_end == published.count);
-        self.played == self.viewers && self.silent == 0 && published
+        let churned = self.churn.as_ref().is_none_or(|churn| churn.failures.is_empty());
+        self.played == self.viewers && self.silent == 0 && published && churned
     }
 
     /// Sets what the cheapest of the bare loops needed beside what this server did.
@@ -260,12 +266,17 @@ impl Report {
 
 impl Churn {
     fn new(outcome: &Outcome, has_server: bool) -> Churn {
+        let mut failures = BTreeMap::new();
+        for (reason, count) in outcome.tallies.iter().flat_map(|tally| &tally.session_failures) {
+            *failures.entry(reason.clone()).or_default() += count;
+        }
         let (sessions, seconds) = (outcome.window_sessions, outcome.window.as_secs_f64().max(1e-3));
         let cpu_s =
             outcome.after.cpu_s - outcome.before.cpu_s + outcome.after.softirq_s - outcome.before.softirq_s;
         Churn {
             sessions,
             per_s: sessions as f64 / seconds,
+            failures,
             session_ms: Percentiles::of(&outcome.meter.sessions),
             cpu_ms: (has_server && sessions > 0).then(|| 1e3 * cpu_s / sessions as f64),
         }

@@ -43,6 +43,9 @@ fn write_viewers(report: &Report, out: &mut String) -> Result {
     }
     if let Some(churn) = &report.churn {
         writeln!(out, "sessions       {} came and went, {:.0} a second", churn.sessions, churn.per_s)?;
+        for (failure, count) in &churn.failures {
+            writeln!(out, "FAILED         {count} sessions: {failure}")?;
+        }
     }
     if report.packets == 0 || report.churn.is_some() {
         return Ok(());
