@@ -27,11 +27,7 @@ pub async fn run(number: usize, server: SocketAddr, shared: Shared) -> Tally {
         let began = Instant::now();
         if let Err(error) = session(number, server, &shared.plan, &shared, &tally).await {
             failed_in_a_row += 1;
-            let mut tally = tally.borrow_mut();
-            let text = error.to_string();
-            *tally.session_failures.entry(text.clone()).or_default() += 1;
-            tally.failure = (failed_in_a_row == FAILURES_MAX).then_some(text);
-            drop(tally);
+            fail(&mut tally.borrow_mut(), error.to_string(), failed_in_a_row == FAILURES_MAX);
             sleep(FAILURE_PAUSE).await;
             continue;
         }
@@ -43,8 +39,12 @@ pub async fn run(number: usize, server: SocketAddr, shared: Shared) -> Tally {
         }
         Live::count(&shared.live.sessions, 1);
     }
-    let tally = tally.borrow().clone();
-    tally
+    tally.take()
+}
+
+fn fail(tally: &mut Tally, reason: String, gives_up: bool) {
+    *tally.session_failures.entry(reason.clone()).or_default() += 1;
+    tally.failure = gives_up.then_some(reason);
 }
 
 /// From connect to the answer to TEARDOWN.

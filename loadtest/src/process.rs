@@ -1,6 +1,6 @@
 //! What the kernel knows about the server, about us and about lost datagrams.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -21,9 +21,9 @@ pub struct Snapshot {
     pub resident_bytes: u64,
     /// Times the server's threads gave way or were made to.
     pub switches: u64,
-    /// Datagrams that were dropped since the start of the system because a receiver's buffer was full.
-    pub receive_buffer_errors: u64,
-    /// Packets that were dropped since then on their way to receivers because a processor's queue was full.
+    /// Datagrams that were dropped because the buffer of one of our open sockets was full.
+    pub receive_buffer_drops: u64,
+    /// Packets that were dropped since the start of the system on their way to receivers because a processor's queue was full.
     pub backlog_drops: u64,
     /// Seconds of all processors since the start of the system: idle, and in all.
     pub machine_s: (f64, f64),
@@ -32,9 +32,8 @@ pub struct Snapshot {
 impl Snapshot {
     /// Reads the counters; those of the server are zero without its process id.
     pub fn take(server: Option<u32>) -> Snapshot {
-        let snmp = fs::read_to_string("/proc/net/snmp").unwrap_or_default();
         let snapshot = Snapshot {
-            receive_buffer_errors: receive_buffer_errors(&snmp),
+            receive_buffer_drops: receive_buffer_drops(),
             backlog_drops: backlog_drops(&fs::read_to_string("/proc/net/softnet_stat").unwrap_or_default()),
             machine_s: machine_s(&fs::read_to_string("/proc/stat").unwrap_or_default()),
             ..Snapshot::default()
@@ -122,12 +121,22 @@ fn field(text: &str, name: &str) -> u64 {
     line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
-/// The column `RcvbufErrors` of the two `Udp:` lines.
-fn receive_buffer_errors(snmp: &str) -> u64 {
-    let mut lines = snmp.lines().filter(|line| line.starts_with("Udp:"));
-    let (Some(names), Some(values)) = (lines.next(), lines.next()) else { return 0 };
-    let column = names.split_whitespace().position(|name| name == "RcvbufErrors");
-    column.and_then(|column| values.split_whitespace().nth(column)?.parse().ok()).unwrap_or(0)
+fn receive_buffer_drops() -> u64 {
+    let Ok(files) = fs::read_dir("/proc/self/fd") else { return 0 };
+    let links = files
+        .flatten()
+        .filter_map(|file| fs::read_link(file.path()).ok()?.into_os_string().into_string().ok());
+    let own: BTreeSet<_> =
+        links.filter_map(|link| Some(link.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())).collect();
+    let tables = ["/proc/net/udp", "/proc/net/udp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
+    tables.iter().map(|table| drops(table, &own)).sum()
+}
+
+/// The last column of those sockets whose inode, in the tenth, is among `own`.
+fn drops(table: &str, own: &BTreeSet<String>) -> u64 {
+    let rows = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let ours = rows.filter(|row| row.get(9).is_some_and(|inode| own.contains(*inode)));
+    ours.filter_map(|row| row.last()?.parse::<u64>().ok()).sum()
 }
 
 /// The second column, a line for each processor, hexadecimal.
@@ -142,10 +151,22 @@ mod tests {
 
     #[test]
     fn counters_are_found_by_name() {
-        let snmp = "Tcp: a b\nTcp: 1 2\nUdp: InDatagrams RcvbufErrors SndbufErrors\nUdp: 7 42 9\n";
-        assert_eq!(receive_buffer_errors(snmp), 42);
+        let row = |inode, drops| format!(" 1: 0100007F:1F90 0:0 07 0:0 00:0 0 0 0 {inode} 2 ffff {drops}\n");
+        let table = format!("head\n{}{}{}", row(77, 40), row(78, 5), row(79, 2));
+        assert_eq!(drops(&table, &["77".to_owned(), "79".to_owned()].into()), 42);
         assert_eq!(backlog_drops("00ff 00000010 0\n0001 00000001 2\n"), 17);
         assert_eq!(field("Name:\tx\nRssAnon:\t  120 kB\n", "RssAnon:"), 120);
+    }
+
+    #[test]
+    fn a_full_buffer_of_ours_is_noticed() {
+        let receiver = std::net::UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+        socket2::SockRef::from(&receiver).set_recv_buffer_size(4_096).unwrap();
+        let sender = std::net::UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+        for _ in 0..50 {
+            sender.send_to(&[0; 1_000], receiver.local_addr().unwrap()).unwrap();
+        }
+        assert!(receive_buffer_drops() > 0);
     }
 
     #[test]

@@ -37,11 +37,8 @@ pub(super) fn of(report: &Report) -> Vec<String> {
         format!("the ramp was not over: {} viewers were set up while it was measured", report.late),
     );
     doubt(
-        report.receive_buffer_errors > 0,
-        format!(
-            "{} datagrams were dropped by full buffers of receivers on this machine: that loss may be ours",
-            report.receive_buffer_errors
-        ),
+        report.receive_buffer_drops > 0,
+        format!("{} datagrams were dropped by the viewers' own full buffers", report.receive_buffer_drops),
     );
     doubt(
         report.backlog_drops > 0,

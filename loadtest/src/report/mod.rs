@@ -54,8 +54,8 @@ pub struct Report {
     pub viewers_missing: usize,
     /// Packets behind a later one.
     pub reordered: u64,
-    /// Datagrams that the receivers' own full buffers dropped, on the whole machine.
-    pub receive_buffer_errors: u64,
+    /// Datagrams that the full buffers of our own sockets dropped.
+    pub receive_buffer_drops: u64,
     /// Packets that were dropped before they reached a receiver's buffer, on the whole machine.
     pub backlog_drops: u64,
     /// Pictures with a stamp that viewers got, and that have not come between the first and the last.
@@ -208,7 +208,7 @@ impl Report {
             missing: sum(|tally| tally.missing),
             viewers_missing: measured.iter().filter(|tally| tally.missing > 0).count(),
             reordered: sum(|tally| tally.reordered),
-            receive_buffer_errors: outcome.after.receive_buffer_errors - outcome.start.receive_buffer_errors,
+            receive_buffer_drops: outcome.after.receive_buffer_drops,
             backlog_drops: outcome.after.backlog_drops - outcome.start.backlog_drops,
             pictures: [sum(|tally| tally.pictures), sum(Tally::pictures_missing)],
             pictures_behind: measured.iter().map(behind).sum(),
@@ -392,7 +392,7 @@ pub(crate) mod tests {
             meter: Meter::default(),
             start: Snapshot::default(),
             before: Snapshot::default(),
-            after: Snapshot { receive_buffer_errors: 10, cpu_s: 3.0, softirq_s: 1.0, ..Snapshot::default() },
+            after: Snapshot { receive_buffer_drops: 10, cpu_s: 3.0, softirq_s: 1.0, ..Snapshot::default() },
             gone: Snapshot::default(),
             window: Duration::from_secs(10),
             window_bytes: 2_000_000_000,
@@ -422,7 +422,7 @@ pub(crate) mod tests {
     fn failures_losses_and_the_stalled_are_told_apart() {
         let report = report();
         assert_eq!((report.packets, report.missing, report.viewers_missing), (190, 10, 1));
-        assert_eq!((report.played, report.silent, report.receive_buffer_errors), (3, 0, 10));
+        assert_eq!((report.played, report.silent, report.receive_buffer_drops), (3, 0, 10));
         assert_eq!((report.pictures, report.pictures_behind, report.late), ([30, 3], 0, 1));
         assert_eq!(report.failures["refused"], 1);
         assert!(!report.is_complete());
