@@ -124,8 +124,7 @@ pub fn run(run: &Run, progress: impl Fn(Progress)) -> Result<Outcome, SwarmError
     let start = Snapshot::take(run.server_pid);
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let sent = Arc::new(AtomicU32::new(0));
-    let publishing = publish(run, cores, &sent)?;
-    wait_for_pictures(&publishing, &sent)?;
+    let publishing = wait_for_pictures(publish(run, cores, &sent)?, &sent)?;
     let threads = cores.min(plan.viewers);
     let began = Instant::now();
     let viewing: Vec<_> = (0..threads)
@@ -216,19 +215,25 @@ fn publish(
     Ok(workers.collect())
 }
 
-fn wait_for_pictures(publishing: &[Worker<Vec<Published>>], sent: &AtomicU32) -> Result<(), SwarmError> {
+/// Waits until pictures are on their way.
+fn wait_for_pictures(
+    publishing: Vec<Worker<Vec<Published>>>,
+    sent: &AtomicU32,
+) -> Result<Vec<Worker<Vec<Published>>>, SwarmError> {
     let end = Instant::now() + PICTURE_PATIENCE;
-    // Two keyframes' time would be long: the second picture has left when the server has seen the first.
+    // The second picture has left when the server has seen the first.
     while !publishing.is_empty() && sent.load(Ordering::Relaxed) < 2 {
+        if publishing.iter().all(|worker| worker.thread.is_finished()) {
+            let published = publishing.into_iter().map(Worker::join).collect::<Result<Vec<_>, _>>()?;
+            let reason = published.into_iter().flatten().find_map(|publisher| publisher.failure);
+            return Err(SwarmError::Publisher(reason.unwrap_or_else(|| "it has ended at once".into())));
+        }
         if Instant::now() > end {
             return Err(SwarmError::Publisher("no picture has left within 10 s".into()));
         }
-        if publishing.iter().all(|worker| worker.thread.is_finished()) {
-            return Err(SwarmError::Publisher("it was refused: see loadtest publish".into()));
-        }
         thread::sleep(Duration::from_millis(10));
     }
-    Ok(())
+    Ok(publishing)
 }
 
 /// What was seen from outside.

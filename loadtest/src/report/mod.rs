@@ -140,7 +140,8 @@ pub struct Server {
     pub anonymous_bytes: [u64; 4],
     /// All resident memory at the same moments.
     pub resident_bytes: [u64; 4],
-    /// Growth of anonymous memory from before the first client to the end, for each viewer that stays, in kB (1024).
+    /// Growth of anonymous memory from before the first client to the end, for each viewer, in kB (1024); None where
+    /// viewers do not stay, or some have failed.
     pub kb_per_viewer: Option<f64>,
     /// Context switches a second.
     pub switches_per_s: f64,
@@ -311,7 +312,9 @@ impl Server {
         let gigabytes = outcome.window_bytes as f64 / 1e9;
         let moments = [&outcome.start, before, after, &outcome.gone];
         let anonymous_bytes = moments.map(|moment| moment.anonymous_bytes);
-        let stays = plan.act != Act::Churns && plan.viewers > 0;
+        let stays = plan.act != Act::Churns
+            && plan.viewers > 0
+            && outcome.tallies.iter().all(|tally| tally.failure.is_none());
         let grown = anonymous_bytes[2].saturating_sub(anonymous_bytes[0]);
         Server {
             cpu: cpu_s / seconds,

@@ -1,10 +1,11 @@
 //! Who is measured, and how it is started and ended.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -88,8 +89,10 @@ impl Running {
                 command
             }
         };
+        let log = suite.folder.join(format!("{}.log", contestant.name().replace(' ', "-")));
+        let log = File::options().create(true).append(true).open(log)?;
         let began = Instant::now();
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?;
         let address = SocketAddr::new(ip, port);
         let rtp = (*contestant == Contestant::Gstreamer).then(|| SocketAddr::new(ip, rtp));
         let contestant = contestant.clone();
@@ -137,7 +140,10 @@ impl Running {
         }
         // What it does behind its start, such as looking through a folder, is not what is measured.
         thread::sleep(SETTLE);
-        Ok(start_ms)
+        match self.child.try_wait()? {
+            None => Ok(start_ms),
+            Some(_) => Err(io::Error::other(format!("{} has ended at once", self.contestant.program()))),
+        }
     }
 }
 
@@ -175,14 +181,27 @@ fn ours(
     Ok(command)
 }
 
-/// Two ports that nobody listens on, below those that the kernel gives to clients.
+/// Two ports that nobody listens on, below those that the kernel gives to clients; others than last time, so that the
+/// connections that one contestant leaves behind are not the next one's trouble.
 fn free_ports() -> io::Result<[u16; 2]> {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
     let any: IpAddr = [0, 0, 0, 0].into();
-    let first = 20_000 + (std::process::id() % 1_000) as u16 * 4;
-    let free = (first..30_000).step_by(4).find(|port| TcpListener::bind((any, *port)).is_ok());
-    let port = free.ok_or_else(|| io::Error::new(io::ErrorKind::AddrInUse, "no free port"))?;
-    Ok([port, port + 2])
+    let first = std::process::id() as u16;
+    for _ in 0..PORT_BLOCKS {
+        let block = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % PORT_BLOCKS;
+        let port = PORT_FIRST + 4 * block;
+        if TcpListener::bind((any, port)).is_ok() {
+            return Ok([port, port + 2]);
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::AddrInUse, "no free port"))
 }
+
+/// Behind the ports that the server under test takes for UDP, 20,000 to 29,999.
+const PORT_FIRST: u16 = 30_000;
+
+/// Up to the kernel's own, from 32,768 on.
+const PORT_BLOCKS: u16 = 690;
 
 const GSTREAMER: &str = include_str!("../../peers/gstreamer.py");
 
