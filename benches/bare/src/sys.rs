@@ -64,10 +64,15 @@ pub fn udp(address: SocketAddr) -> io::Result<UdpSocket> {
 /// A listener whose connections inherit the options.
 pub fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(address)?;
+    set_stream_options(&listener)?;
+    Ok(listener)
+}
+
+/// Gives a listener the options that its connections are to inherit.
+pub fn set_stream_options(listener: &TcpListener) -> io::Result<()> {
     let fd = listener.as_raw_fd();
     set(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
-    set(fd, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, 32 * 1024)?;
-    Ok(listener)
+    set(fd, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, 32 * 1024)
 }
 
 /// Sets an option of a socket.

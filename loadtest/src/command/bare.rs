@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::thread::available_parallelism;
 
 use clap::Args;
 use loadtest::limit::{self, Loop, Options};
@@ -24,6 +25,9 @@ pub(crate) struct Serve {
     /// How pictures leave.
     #[arg(long = "loop", value_enum, default_value = "sendmmsg")]
     by: Loop,
+    /// Threads; one a processor without it.
+    #[arg(long)]
+    threads: Option<usize>,
     #[command(flatten)]
     stream: Stream,
 }
@@ -48,7 +52,8 @@ impl Serve {
     pub(crate) fn run(&self) -> Result<(), String> {
         let _ = set_parent_process_death_signal(Some(Signal::KILL));
         let content = self.stream.content()?;
-        let options = Options { listen: self.listen, by: self.by, content };
+        let threads = self.threads.unwrap_or_else(|| available_parallelism().map_or(1, usize::from));
+        let options = Options { listen: self.listen, by: self.by, content, threads };
         let ready = |address| {
             let _ = writeln!(io::stdout(), "rtsp://{address}/bare");
         };

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,6 +13,7 @@ use proto::rtsp::parse::{Item, Limits, Parser};
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::fd::OwnedFd;
 use rustix::time::Timespec;
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::dialogue::{Dialogue, Step, Way};
 use super::fan::{Loop, Rest, TcpFan, UdpFan};
@@ -25,15 +28,39 @@ pub struct Options {
     pub by: Loop,
     /// What they are.
     pub content: Content,
+    /// Threads, each with its own viewers: as many as the server under test has, or the loop pays for wake-ups of
+    /// viewers that run beside it.
+    pub threads: usize,
 }
 
 /// Serves for ever; `ready` is called with the address on which it listens.
 pub fn serve(options: &Options, ready: impl FnOnce(SocketAddr)) -> io::Result<()> {
-    let mut server = Server::new(options)?;
-    ready(server.listener.local_addr()?);
-    loop {
-        server.turn()?;
+    let mut first = Server::new(options, options.listen)?;
+    let address = first.listener.local_addr()?;
+    for _ in 1..options.threads.max(1) {
+        let options = options.clone();
+        // A thread that fails takes the process with it: a limit that some viewers miss is none.
+        thread::spawn(move || {
+            if Server::new(&options, address).and_then(|mut server| server.run()).is_err() {
+                process::exit(1);
+            }
+        });
     }
+    ready(address);
+    first.run()
+}
+
+/// A listener among others of the same address; the kernel shares connections out.
+fn listener(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    let listener = socket.into();
+    bare::sys::set_stream_options(&listener)?;
+    Ok(listener)
 }
 
 struct Server {
@@ -63,9 +90,8 @@ struct Caller {
 }
 
 impl Server {
-    fn new(options: &Options) -> io::Result<Server> {
-        let listener = bare::sys::tcp(options.listen)?;
-        listener.set_nonblocking(true)?;
+    fn new(options: &Options, address: SocketAddr) -> io::Result<Server> {
+        let listener = listener(address)?;
         let socket = bare::sys::udp(SocketAddr::new(options.listen.ip(), 0))?;
         let udp_port = socket.local_addr()?.port();
         let source = Source::new(&options.content)?;
@@ -86,6 +112,12 @@ impl Server {
             last: None,
             scratch: vec![0; 16 * 1024],
         })
+    }
+
+    fn run(&mut self) -> io::Result<()> {
+        loop {
+            self.turn()?;
+        }
     }
 
     fn turn(&mut self) -> io::Result<()> {
@@ -263,6 +295,9 @@ impl Server {
 
 /// What the listener's events are known by.
 const LISTENER: u64 = 0;
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 4_096;
 
 /// Events of one wait.
 const EVENTS_A_TURN: usize = 256;
