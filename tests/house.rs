@@ -37,6 +37,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("ffmpeg_next", &["src/media/ffmpeg"]),
     ("file_rotate", &["src/cli"]),
     ("hdrhistogram", &["loadtest"]),
+    ("if_addrs", &["src/control"]),
     ("httparse", &["src/proto"]),
     ("io_uring", &["src/driver/uring"]),
     ("libc", &["src/driver/uring"]),

@@ -48,6 +48,7 @@ impl Shard {
             live: matches!(mount, Mount::Live(_)),
             tracks,
             backchannel: &backchannel,
+            multicast: None,
         };
         let name = connection.resolved.as_ref().map_or("", |resolved| &resolved.name);
         // Parts of a name that look like parameters must not be taken for them when the client comes back.
