@@ -17,6 +17,7 @@ mod house;
 mod joining;
 mod judge;
 mod mjpeg;
+mod multicast;
 mod players;
 mod playing;
 mod program;

@@ -187,6 +187,13 @@ const MULTICAST: &[Key] = &[
         show: |s| s.multicast_ttl.to_string(),
     },
     Key {
+        name: "multicast_interface",
+        noun: "an interface",
+        allowed: "a name such as eth0, or an address of this machine",
+        set: |s, v| put_some(&mut s.multicast_interface, values::host(v)),
+        show: |s| s.multicast_interface.as_ref().map(Host::to_string).unwrap_or_default(),
+    },
+    Key {
         name: "udp_port_min",
         noun: "a port",
         allowed: "1024 to 65535",

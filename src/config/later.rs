@@ -74,7 +74,6 @@ const KEYS: &[(&str, Asked)] = &[
     ("cert_file", |_| true),
     ("key_file", |_| true),
     ("metadata", |s| s.metadata),
-    ("multicast", |s| s.multicast),
     ("on_connect", |_| true),
     ("on_play", |_| true),
     ("on_publish", |_| true),

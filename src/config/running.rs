@@ -1,6 +1,7 @@
 //! The third stage: what runs. Command line before environment before file before default.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::checked::{Checked, check};
@@ -9,7 +10,7 @@ use super::later;
 use super::node::nearest;
 use super::origin::{Origin, variable};
 use super::problem::{ConfigError, Problem};
-use super::settings::Settings;
+use super::settings::{Host, Settings};
 use super::{typed, values};
 
 /// Settings with what there is to say about them.
@@ -174,6 +175,19 @@ fn contradictions(settings: &Settings) -> Vec<Problem> {
             format!("{max} is below multicast_ip_min {min}; allowed: a range of one family"),
         );
     }
+    for (key, group) in [("multicast_ip_min", min), ("multicast_ip_max", max)] {
+        if let Some(text) = reserved(group) {
+            refuse(key, format!("{group} {text}"));
+        }
+    }
+    if let Some(Host::Address(address)) = &settings.multicast_interface
+        && address.is_ipv4() != min.is_ipv4()
+    {
+        let text = format!(
+            "{address} and multicast_ip_min {min} are not of one family; allowed: an address of its family"
+        );
+        refuse("multicast_interface", text);
+    }
     if settings.need_auth && settings.users.is_empty() {
         refuse("need_auth", "1 without a <user>; allowed: 0, or at least one <user>".to_string());
     }
@@ -189,6 +203,24 @@ fn contradictions(settings: &Settings) -> Vec<Problem> {
         refuse("media_dir", format!("{folder} cannot be read: {error}; allowed: a folder that can be read"));
     }
     problems
+}
+
+/// Why a group is not for media, and which are.
+fn reserved(group: IpAddr) -> Option<&'static str> {
+    match group {
+        // RFC 5771 section 4.
+        IpAddr::V4(group) if group.octets()[..3] == [224, 0, 0] => Some(
+            "is for routing alone, which passes it to nobody; allowed: 224.0.1.0 and above, best 239.192.0.0 and above",
+        ),
+        // RFC 4291 section 2.7: without the flag for groups of one's own they are assigned to protocols.
+        IpAddr::V6(group) if group.segments()[0] & 0x00f0 == 0 => {
+            Some("belongs to a protocol; allowed: ff10:: and above, such as ff15:: or ff35::")
+        }
+        IpAddr::V6(group) if group.segments()[0] & 0x000f <= 1 => {
+            Some("does not leave this machine; allowed: groups of a wider scope, such as ff15:: or ff35::")
+        }
+        _ => None,
+    }
 }
 
 /// Ports that somebody gave to two doors.

@@ -54,6 +54,8 @@ pub struct Settings {
     pub multicast_ip_max: IpAddr,
     /// `multicast_ttl`: hops that multicast packets live.
     pub multicast_ttl: u8,
+    /// `multicast_interface`: by which interface multicast leaves. None leaves it to routing.
+    pub multicast_interface: Option<Host>,
     /// `udp_port_min`: lowest UDP port used for media.
     pub udp_port_min: u16,
     /// `udp_port_max`: highest UDP port used for media.
@@ -416,6 +418,7 @@ impl Default for Settings {
             multicast_ip_min: IpAddr::V4(Ipv4Addr::new(239, 192, 0, 1)),
             multicast_ip_max: IpAddr::V4(Ipv4Addr::new(239, 192, 255, 254)),
             multicast_ttl: 16,
+            multicast_interface: None,
             // Below the ports that Linux (from 32768) and Windows (from 49152) hand out by themselves.
             udp_port_min: 20_000,
             udp_port_max: 29_999,

@@ -1,6 +1,7 @@
 //! The control thread: starts shards and sources, obeys signals, ends in order.
 
 mod addresses;
+mod multicast;
 mod names;
 mod proxies;
 mod pushers;

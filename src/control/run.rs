@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, select, unbounded};
 use proto::rtsp::uri::percent_encode;
 
 use super::addresses::{self, AddressError};
+use super::multicast::multicast;
 use super::names::SystemNames;
 use super::proxies;
 use super::pushers;
@@ -73,6 +74,7 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
     let signals = signals()?;
     let mtu_bytes = usize::from(settings.mtu);
     let count = settings.shards.unwrap_or_else(shards_by_default);
+    let multicast = multicast(&settings, backend, count)?;
     let proxies = proxies::proxies(&settings, count);
     let pushers = pushers::pushers(&settings, &listen, count)?;
     let mut reserved = proxies::reserved(&proxies);
@@ -83,6 +85,7 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
         backend,
         settings: Arc::new(ShardSettings {
             listen: listen.clone(),
+            multicast,
             proxies,
             pushers,
             ..shard_settings(&settings, &listen)

@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 use std::sync::Arc;
 
 use super::announce::Announced;
+use super::multicast;
 use super::session::SessionKey;
 use super::talk::Asked;
 use crate::media::library::{FileInfo, Ticket};
@@ -49,6 +50,8 @@ pub struct Connection {
     pub announced: Option<Box<Announced>>,
     /// What it knows of whoever takes sound under the path that it asked for.
     pub talk: Option<Box<Asked>>,
+    /// The groups that it has asked for.
+    pub groups: Option<multicast::Asked>,
     /// Sessions that came in by this connection.
     pub sessions: SmallVec<[SessionKey; 1]>,
     /// When it was opened, last asked something in full, or last lost a session.
@@ -129,6 +132,7 @@ impl Connection {
             resolved: None,
             announced: None,
             talk: None,
+            groups: None,
             sessions: SmallVec::new(),
             served: now,
             is_sending: false,

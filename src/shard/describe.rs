@@ -30,6 +30,14 @@ impl Shard {
             Resolution::Refused(refusal) => return refusal.into(),
             Resolution::Waiting => return Outcome::Wait,
         };
+        let offer = match self.wants_groups(target).then(|| self.offer_of(conn, &mount)) {
+            None => None,
+            Some(None) => return Outcome::Wait,
+            Some(Some(Err(refusal))) => return refusal.into(),
+            Some(Some(Ok(offer))) => Some(offer),
+        };
+        // What is sent to groups is described as their home has it.
+        let mount = offer.as_ref().map_or(mount, |offer| offer.mount.clone());
         let backchannel = match self.offered_backchannel(conn, request, &mount) {
             Ok(formats) => formats,
             Err(outcome) => return outcome,
@@ -44,11 +52,11 @@ impl Shard {
             origin_version: 1,
             address: connection.local.ip(),
             name,
-            duration,
-            live: matches!(mount, Mount::Live(_)),
+            duration: duration.filter(|_| offer.is_none()),
+            live: offer.is_some() || matches!(mount, Mount::Live(_)),
             tracks,
             backchannel: &backchannel,
-            multicast: None,
+            multicast: offer.as_ref().and_then(|offer| self.described_groups(offer)),
         };
         let name = connection.resolved.as_ref().map_or("", |resolved| &resolved.name);
         // Parts of a name that look like parameters must not be taken for them when the client comes back.

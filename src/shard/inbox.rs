@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, Sender};
 use proto::io::Detached;
 
 use super::client_ports::Holder;
+use super::multicast::{FromHome, ToHome};
 use super::names::AddressesReply;
 use super::talk::{FromSink, SinkAddress, ToSink};
 use crate::media::library::{Answer, ReplyTo, Ticket};
@@ -31,6 +32,10 @@ pub enum Message {
     ToSink(u64, ToSink),
     /// To one who asks or talks by that ticket, from the sink at that address.
     FromSink(SinkAddress, Ticket, FromSink),
+    /// To the home of a transmission, from those who listen.
+    ToHome(ToHome),
+    /// To those who listen to a transmission, from its home.
+    FromHome(FromHome),
     /// A connection that belongs here.
     Moved(Moved),
     /// A session's UDP address has gone to a newcomer, because its own viewer has vanished.

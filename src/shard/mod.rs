@@ -15,6 +15,7 @@ mod inflow;
 mod ingest;
 pub mod limits;
 mod live;
+pub mod multicast;
 pub mod names;
 mod offer;
 mod parameters;

@@ -1,6 +1,6 @@
 //! What a shard needs to know of the configuration.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use super::limits::Limits;
 use super::proxy::ProxySpec;
 use super::pusher::PusherSpec;
 use crate::config::GopCache;
+use crate::stream::groups::GroupRange;
 use crate::stream::relay::LiveLimits;
 
 /// The part of the configuration that shards obey.
@@ -25,6 +26,8 @@ pub struct Settings {
     pub loops: Option<u32>,
     /// Ports that UDP pairs are taken from.
     pub udp_ports: RangeInclusive<u16>,
+    /// What is sent to groups; None when nothing is.
+    pub multicast: Option<Multicast>,
     /// Time to live of multicast datagrams.
     pub multicast_ttl: u8,
     /// How many sessions there may be on all shards.
@@ -53,6 +56,27 @@ pub struct Settings {
     pub shutdown: Duration,
 }
 
+/// How presentations are sent to groups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Multicast {
+    /// Address of the interface that they leave by; its port is zero.
+    pub local: SocketAddr,
+    /// Number of that interface, where groups of IPv6 need it; else zero.
+    pub scope: u32,
+    /// What groups are taken from.
+    pub range: GroupRange,
+}
+
+impl Multicast {
+    /// The address of a group with its interface, without which a group of a link leads nowhere.
+    pub fn group_address(&self, group: IpAddr, port: u16) -> SocketAddr {
+        match group {
+            IpAddr::V4(group) => (group, port).into(),
+            IpAddr::V6(group) => SocketAddrV6::new(group, port, 0, self.scope).into(),
+        }
+    }
+}
+
 /// Who may publish.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MayPublish {
@@ -73,6 +97,7 @@ impl Default for Settings {
             slow_reader: Duration::from_millis(1_000),
             loops: Some(1),
             udp_ports: 20_000..=59_999,
+            multicast: None,
             multicast_ttl: 16,
             limits: Arc::new(Limits::new(None, None)),
             gop_cache: GopCache::TrueTimes,

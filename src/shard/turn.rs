@@ -15,7 +15,8 @@ use smallvec::SmallVec;
 use super::connection::{Connection, Connections};
 use super::datagrams::UdpPairs;
 use super::inbox::Message;
-use super::live::LiveStreams;
+use super::live::{self, LiveStreams};
+use super::multicast::Transmissions;
 use super::ports::Ports;
 use super::proxy::{Proxies, ProxyKey};
 use super::publications::Publications;
@@ -25,6 +26,7 @@ use super::settings::Settings;
 use crate::egress::heads::Heads;
 use crate::media::library::{Answer, ReplyTo, Ticket};
 use crate::stream::catalog::{Notice, ShardIndex};
+use crate::stream::groups::Groups;
 
 /// How often time-outs are looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
@@ -48,6 +50,7 @@ pub struct Shard {
     pub(super) proxies: Proxies,
     pub(super) pushers: Pushers,
     pub(super) udp: UdpPairs,
+    pub(super) transmissions: Transmissions,
     pub(super) heads: Heads,
     pub(super) waiting: HashMap<Ticket, Asker>,
     pub(super) stop: Option<Time>,
@@ -100,6 +103,8 @@ impl Shard {
         let pushers = Pushers::open(index, &settings.pushers, &mut *ports.driver, &mut udp)?;
         let now = ports.driver.now();
         let proxies = Proxies::new(index, &settings.proxies);
+        let groups = settings.multicast.as_ref();
+        let groups = groups.map(|it| Groups::new(it.range.clone(), index, ports.shards.len()));
         let mut shard = Shard {
             index,
             settings,
@@ -113,6 +118,7 @@ impl Shard {
             proxies,
             pushers,
             udp,
+            transmissions: Transmissions::new(groups),
             heads: Heads::default(),
             waiting: HashMap::new(),
             stop: None,
@@ -245,8 +251,11 @@ impl Shard {
             Message::Stream(Notice::Subscribed { path, answer }) => {
                 let (waiting, answer) =
                     self.live.subscribed(self.now, &path, answer, self.settings.live.cache);
-                for conn in waiting {
-                    self.live_answered(conn, &path, &answer);
+                for asker in waiting {
+                    match asker {
+                        live::Asker::Connection(conn) => self.live_answered(conn, &path, &answer),
+                        live::Asker::Groups => self.stream_found(&path, &answer),
+                    }
                 }
             }
             Message::Stream(Notice::Batch { stream, batch }) => {
@@ -272,6 +281,8 @@ impl Shard {
             }
             Message::ToSink(tenure, what) => self.order_talkback(tenure, what),
             Message::FromSink(sink, ticket, what) => self.hear_sink(sink, ticket, what),
+            Message::ToHome(what) => self.hear_member(what),
+            Message::FromHome(what) => self.hear_home(what),
             Message::Moved(moved) => self.take_over(moved),
             Message::Overtaken(address, holder) => self.give_way(address, holder),
             Message::Shutdown => self.shut_down(),
