@@ -19,18 +19,16 @@ const FILE: &str = "h264_aac.mp4";
 /// Long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A server whose groups are on loopback; `net` keeps servers of other tests out of them.
+/// A server whose groups are on loopback.
 fn on_loopback(backend: Backend) -> Builder {
-    let builder = Server::with(backend).media(folder()).setting("multicast", 1);
-    builder.setting("multicast_interface", "127.0.0.1").lifetime(Duration::from_secs(120)).ranged()
+    on_loopback_in(backend, groups())
 }
 
-impl Builder {
-    /// Groups of its own: many tests run at once.
-    fn ranged(self) -> Builder {
-        let [first, last] = groups();
-        self.setting("multicast_ip_min", first).setting("multicast_ip_max", last)
-    }
+/// The same, with the first and the last group that it has.
+fn on_loopback_in(backend: Backend, [first, last]: [IpAddr; 2]) -> Builder {
+    let builder = Server::with(backend).media(folder()).setting("multicast", 1);
+    let builder = builder.setting("multicast_ip_min", first).setting("multicast_ip_max", last);
+    builder.setting("multicast_interface", "127.0.0.1").lifetime(Duration::from_secs(120))
 }
 
 /// The first and the last of 250 groups that no other server of this run has.

@@ -94,7 +94,13 @@ impl Shard {
                 Refusal::new(Status::METHOD_NOT_VALID_IN_THIS_STATE, reason).into()
             }
             Source::Live(_) => self.play_live(key, &asked),
-            Source::Member(_) => self.play_member(conn, key),
+            Source::Member(_) => {
+                let mut outcome = self.play_member(conn, key);
+                if let Outcome::Reply(response) = &mut outcome {
+                    grant_pace(response, &asked, 1.0, 1.0);
+                }
+                outcome
+            }
             Source::File(_) if is_retrying && self.sessions[key].state == State::Playing => {
                 self.confirm(key, &asked)
             }

@@ -109,9 +109,14 @@ impl Shard {
                 self.close_when_flushed(conn);
             }
         }
-        log_end(&session, self.now.since(session.began), reason);
-        if let Carrier::Groups(transmission) = session.carrier {
-            self.end_transmission(transmission, reason);
+        let duration = self.now.since(session.began);
+        match session.carrier {
+            Carrier::Groups(transmission) => {
+                tracing::info!(path = %session.path, duration_s = duration.as_millis() as f64 / 1e3,
+                    bytes = session.numbers.bytes, reason, "multicast ended");
+                self.end_transmission(transmission, reason);
+            }
+            _ => log_end(&session, duration, reason),
         }
     }
 

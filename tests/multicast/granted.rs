@@ -1,7 +1,7 @@
 //! What is described, granted and refused.
 
 use super::listener::{Group, Listener};
-use super::{FILE, on_loopback};
+use super::{FILE, groups, on_loopback, on_loopback_in};
 use crate::client::Client;
 use crate::server::{Backend, Server, on_both_backends};
 
@@ -43,7 +43,9 @@ fn a_description_names_the_groups_that_are_granted(backend: Backend) {
 fn every_presentation_has_groups_of_its_own(backend: Backend) {
     let server = on_loopback(backend).shards(3).start();
     let mut seen = Vec::new();
-    for path in ["test", FILE, "h265_aac.mp4", "jpeg_pcmu.mov", "vp8_opus.webm", "mpeg4_aac.mp4", "h264_opus.mkv"] {
+    for path in
+        ["test", FILE, "h265_aac.mp4", "jpeg_pcmu.mov", "vp8_opus.webm", "mpeg4_aac.mp4", "h264_opus.mkv"]
+    {
         let listener = Listener::open(server.address(), &server.url(&format!("/{path}")));
         seen.extend(listener.tracks.iter().map(|track| track.group));
     }
@@ -68,17 +70,18 @@ fn multicast_that_is_off_is_refused_and_the_next_offer_taken(backend: Backend) {
 }
 
 fn what_a_client_may_not_choose_is_refused(backend: Backend) {
-    let server = on_loopback(backend).setting("multicast_ttl", 9).start();
+    let [first, last] = groups();
+    let server = on_loopback_in(backend, [first, last]).setting("multicast_ttl", 9).start();
     let url = server.url("/test");
-    let [first, last] = super::groups();
     let mut client = Client::connect(server.address());
     let control = url.clone() + "/trackID=0";
-    let mut setup = |client: &mut Client, parameters: &str| {
+    let setup = |client: &mut Client, parameters: &str| {
         let transport = format!("RTP/AVP;multicast{parameters}");
         client.request("SETUP", &control, &[("Transport", &transport)])
     };
     // Anybody, another group, and one that another presentation of the range might have.
-    for wish in ["192.0.2.1", "239.255.1.1", "ff15::1", "example.org", &first.to_string(), &last.to_string()] {
+    for wish in ["192.0.2.1", "239.255.1.1", "ff15::1", "example.org", &first.to_string(), &last.to_string()]
+    {
         let refused = setup(&mut client, &format!(";destination={wish}")).expect(461);
         assert!(refused.session().is_none() && refused.text().contains("is sent to"), "{}", refused.text());
     }
@@ -105,7 +108,9 @@ fn the_tracks_of_a_session_come_by_the_same_transport(backend: Backend) {
     let tracks = [url.clone() + "/trackID=0", url + "/trackID=1"];
     let client = &mut listener.client;
     client.request("SETUP", &tracks[1], &[("Transport", "RTP/AVP/TCP;unicast;interleaved=0-1")]).expect(400);
-    client.request("SETUP", &tracks[1], &[("Transport", "RTP/AVP;unicast;client_port=9000-9001")]).expect(400);
+    client
+        .request("SETUP", &tracks[1], &[("Transport", "RTP/AVP;unicast;client_port=9000-9001")])
+        .expect(400);
     client.request("SETUP", &tracks[0], &[MULTICAST]).expect(400);
     client.request("SETUP", &tracks[1], &[MULTICAST]).expect(200);
     let mut other = Client::connect(server.address());
@@ -116,16 +121,19 @@ fn the_tracks_of_a_session_come_by_the_same_transport(backend: Backend) {
 
 fn nobody_publishes_to_a_group(backend: Backend) {
     let server = on_loopback(backend).start();
-    let (mut client, answer) =
-        crate::client::publisher::Publisher::announce(server.address(), &server.url("/a"), crate::client::publisher::SDP);
+    let (mut client, answer) = crate::client::publisher::Publisher::announce(
+        server.address(),
+        &server.url("/a"),
+        crate::client::publisher::SDP,
+    );
     answer.expect(200);
     let record = [("Transport", "RTP/AVP;multicast;mode=record")];
     client.request("SETUP", &server.url("/a/streamid=0"), &record).expect(461);
 }
 
 fn a_presentation_for_which_no_group_is_left_is_refused(backend: Backend) {
-    let [first, _] = super::groups();
-    let builder = on_loopback(backend).shards(1).setting("multicast_ip_min", first).setting("multicast_ip_max", first);
+    let [first, _] = groups();
+    let builder = on_loopback_in(backend, [first, first]).shards(1);
     // Two pairs of ports.
     let port = crate::server::free_ports();
     let builder = builder.port(port).setting("udp_port_min", port + 10).setting("udp_port_max", port + 13);

@@ -25,7 +25,8 @@ impl Group {
         assert!(header.split(';').any(|word| word == "multicast"), "{header}");
         let address = setup.transport("destination").and_then(|text| text.parse().ok());
         let port = setup.transport("port").and_then(|ports| ports.split_once('-'));
-        let (rtp, rtcp): (u16, u16) = port.map(|(a, b)| (a.parse().unwrap(), b.parse().unwrap())).expect("ports");
+        let (rtp, rtcp): (u16, u16) =
+            port.map(|(a, b)| (a.parse().unwrap(), b.parse().unwrap())).expect("ports");
         assert_eq!(rtp + 1, rtcp, "{header}");
         Group { address: address.unwrap_or_else(|| panic!("no group in {header}")), port: rtp }
     }
@@ -85,10 +86,12 @@ impl Ears {
             (self.source, has_come) = (Some(from), true);
         }
         while let Ok((size, from)) = self.rtcp.recv_from(&mut buffer) {
-            let heard = reports(&buffer[..size]);
-            if heard.iter().any(|report| matches!(report, Report::Sender { .. })) {
-                self.reporter = Some(from);
+            // What receivers say comes back to them. It does not begin as a sender's report does.
+            if buffer[1] != 200 {
+                continue;
             }
+            let heard = reports(&buffer[..size]);
+            self.reporter = Some(from);
             self.reports.extend(heard.into_iter().map(|report| (Instant::now(), report)));
             has_come = true;
         }
@@ -188,7 +191,8 @@ impl Listener {
     #[track_caller]
     pub(crate) fn setup(&mut self, index: usize) {
         let media = self.description.media[index].clone();
-        let setup = self.client.request("SETUP", &media.control, &[("Transport", "RTP/AVP;multicast")]).expect(200);
+        let setup =
+            self.client.request("SETUP", &media.control, &[("Transport", "RTP/AVP;multicast")]).expect(200);
         self.client.session = setup.session().map(str::to_owned);
         let group = Group::granted(&setup);
         let ears = Ears::join(group, self.client.local().ip());
@@ -225,8 +229,9 @@ impl Listener {
     #[track_caller]
     pub(crate) fn hear(&mut self, track: usize, count: usize) {
         let before = self.tracks[track].ears.packets.len();
-        let has_come =
-            self.until(Duration::from_secs(20), |listener| listener.tracks[track].ears.packets.len() >= before + count);
+        let has_come = self.until(Duration::from_secs(20), |listener| {
+            listener.tracks[track].ears.packets.len() >= before + count
+        });
         let heard = self.tracks[track].ears.packets.len() - before;
         assert!(has_come, "{heard} packets of {count}");
     }

@@ -184,6 +184,44 @@ fn a_group_is_joined_through_a_network(backend: Backend) {
     });
 }
 
+fn a_group_of_our_own_server_is_joined_through_a_network(backend: Backend) {
+    let Some(networks) = Networks::new() else { return };
+    let recipe = Recipe::named(FILE);
+    let serving = |first: &str, last: &str| {
+        let builder = Server::with(backend).media(folder()).ip("0.0.0.0").setting("multicast", 1);
+        let builder = builder.setting("multicast_ip_min", first).setting("multicast_ip_max", last);
+        networks.inside(1, || long(builder))
+    };
+    // Of any source, and of one alone.
+    for (first, last) in [("239.71.0.1", "239.71.0.99"), ("232.71.0.1", "232.71.0.99")] {
+        let source = serving(first, last);
+        let url = |path: &str| format!("rtsp://{}:{}/{path}", ADDRESSES[1], source.port());
+        networks.inside(0, || {
+            for over in BOTH {
+                let verdict = once_more(true, || {
+                    let nodes = [("transfer", "MULTICAST")];
+                    let server =
+                        pulling(backend, &url(FILE), &nodes).setting("udp_to_tcp_ms", 60_000).start();
+                    watch_beginning(&server.url(PATH), over, recipe)
+                });
+                assert_eq!(verdict, Ok(()), "{first} {over:?}");
+            }
+            // Two that pull the same: one transmission.
+            let begun = lines(&source, "multicast begins");
+            let servers =
+                [0, 1].map(|_| pulling(backend, &url("test"), &[("transfer", "MULTICAST")]).start());
+            for server in &servers {
+                let mut viewer = watch(server, Over::Tcp);
+                assert!(viewer.receive_until(PATIENCE, |viewer| viewer.tracks[0].units().len() > 50));
+                assert_eq!(viewer.tracks[0].gaps(), []);
+                assert_eq!(lines(server, "transfer=Multicast"), 1);
+                assert_eq!(lines(server, "another transfer"), 0);
+            }
+            assert_eq!(lines(&source, "multicast begins"), begun + 1);
+        });
+    }
+}
+
 fn a_group_that_nothing_comes_of_is_left_for_tcp(backend: Backend) {
     let Some(networks) = Networks::new() else { return };
     let recipe = Recipe::named(FILE);
@@ -250,6 +288,7 @@ on_both_backends!(
     gstreamers_server_lets_in_who_knows_the_password,
     viewers_go_on_when_gstreamers_server_is_started_again,
     a_group_is_joined_through_a_network,
+    a_group_of_our_own_server_is_joined_through_a_network,
     a_group_that_nothing_comes_of_is_left_for_tcp,
     a_proxy_of_a_proxy_is_as_good_as_one,
     a_proxy_of_itself_has_no_stream_and_comes_to_rest,

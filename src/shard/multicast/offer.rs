@@ -38,8 +38,8 @@ pub struct GroupWish {
 }
 
 impl Offer {
-    /// What a client is granted for a track, or why its wish cannot be met.
-    pub fn grant(&self, track: u8, wish: &GroupWish, ttl: u8) -> Result<Transport, Refusal> {
+    /// What a client is granted for a track that is sent from an address, or why its wish cannot be met.
+    pub fn grant(&self, track: u8, wish: &GroupWish, source: IpAddr, ttl: u8) -> Result<Transport, Refusal> {
         let refuse = |reason| Err(Refusal::new(Status::UNSUPPORTED_TRANSPORT, reason));
         let Some(group) = self.groups.get(usize::from(track)) else {
             return Err(Refusal::new(Status::NOT_FOUND, format!("there is no track {track}")));
@@ -56,6 +56,7 @@ impl Offer {
         Ok(Transport {
             delivery: Some(Delivery::Multicast),
             destination: Some(group.address.to_string()),
+            source: group.is_source_specific().then(|| source.to_string()),
             port: Some(Pair::new(group.port, group.port + 1)),
             ttl: Some(ttl),
             ..Transport::default()
@@ -124,8 +125,10 @@ impl Shard {
         wish: &GroupWish,
     ) -> Result<(Route, Transport), Refusal> {
         let absent = || Refusal::new(Status::UNSUPPORTED_TRANSPORT, "there is no group");
+        let multicast = self.settings.multicast.as_ref().ok_or_else(absent)?;
         let offer = offer.ok_or_else(absent)?.as_ref().map_err(Refusal::clone)?;
-        Ok((Route::Elsewhere, offer.grant(track, wish, self.settings.multicast_ttl)?))
+        let granted = offer.grant(track, wish, multicast.local.ip(), self.settings.multicast_ttl)?;
+        Ok((Route::Elsewhere, granted))
     }
 
     pub(super) fn tell_home(&self, home: ShardIndex, what: ToHome) {

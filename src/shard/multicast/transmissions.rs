@@ -26,7 +26,7 @@ slotmap::new_key_type! {
 const IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// A session is told of reports from its address at most this often.
-const HEARD_MIN: Duration = Duration::from_secs(2);
+const HEARD_MIN: Duration = Duration::from_millis(250);
 
 /// One presentation on its way to its groups.
 #[derive(Debug)]
