@@ -124,6 +124,31 @@ fn check_says_where_each_value_came_from_and_which_rule_meets_a_path() {
 }
 
 #[test]
+fn check_says_by_which_interface_multicast_leaves_and_what_is_wrong_with_its_range() {
+    let folder = Folder::new();
+    folder.configure("<multicast>1</multicast><multicast_interface>lo</multicast_interface>");
+    let output = folder.run(&["check"]);
+    let text = said(&output.stdout);
+    assert!(output.status.success() && text.contains("multicast leaves by lo (127.0.0.1)\n"), "{text}");
+    folder.configure("<multicast>1</multicast><multicast_interface>eth99</multicast_interface>");
+    let text = said(&folder.run(&["check"]).stdout);
+    assert!(
+        text.contains("warning: multicast: multicast_interface, rtspserver.xml:2: \"eth99\" is no"),
+        "{text}"
+    );
+    folder.configure(
+        "<multicast_ip_min>239.9.9.9</multicast_ip_min><multicast_ip_max>239.9.9.8</multicast_ip_max>",
+    );
+    let output = folder.run(&["check"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        said(&output.stderr),
+        "rtspserver: multicast_ip_max, rtspserver.xml:2: 239.9.9.8 is below multicast_ip_min 239.9.9.9; \
+         allowed: a range of one family\n"
+    );
+}
+
+#[test]
 fn a_port_that_is_named_and_taken_ends_the_program_with_the_settings_name() {
     let folder = Folder::new();
     let port = free_ports();

@@ -10,4 +10,5 @@ mod shards;
 mod streams;
 mod threads;
 
+pub use multicast::{Outlet, outlet};
 pub use run::{RunError, Started, run};

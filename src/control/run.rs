@@ -188,7 +188,8 @@ fn bracketed(host: IpAddr) -> String {
 
 /// What the shards obey, but for the streams that come to them; they will listen on these addresses.
 fn shard_settings(settings: &Settings, listen: &[SocketAddr]) -> ShardSettings {
-    let has_ipv6 = listen.iter().any(|address| address.is_ipv6() && !address.ip().is_loopback());
+    let has_ipv6 = listen.iter().any(|address| address.is_ipv6() && !address.ip().is_loopback())
+        || (settings.multicast && settings.multicast_ip_min.is_ipv6());
     ShardSettings {
         session_timeout: Duration::from_secs(settings.session_timeout_s.into()),
         slow_reader: Duration::from_millis(settings.slow_reader_ms.into()),

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::listener::Listener;
 use super::{PATIENCE, lines, on_loopback};
+use crate::client::publisher::Publisher;
 use crate::client::rtp::{Report, receiver_report};
+use crate::client::viewer::Over;
+use crate::publishing::watched::await_request;
 use crate::server::{Backend, Server, on_both_backends};
 
 /// Sessions that are silent for so long end.
@@ -121,6 +124,28 @@ fn a_member_whose_connection_dies_lives_while_it_reports(backend: Backend) {
     assert_eq!(lines(&server, "no sign of life"), 1);
 }
 
+fn a_keyframe_is_asked_for_by_newcomers_and_by_who_has_lost_the_picture(backend: Backend) {
+    let server = on_loopback(backend).start();
+    let url = server.url("/live");
+    let mut publisher = Publisher::start(server.address(), &url, Over::Tcp);
+    publisher.picture(0, true);
+    let mut first = Listener::play_of(server.address(), &url);
+    let index = await_request(&mut publisher, 1, "the first");
+    publisher.picture(index, true);
+    first.hear(0, 1);
+    // A source is asked once a second at most.
+    thread::sleep(Duration::from_millis(1_100));
+    let second = Listener::play_of(server.address(), &url);
+    let index = await_request(&mut publisher, index + 1, "the second");
+    publisher.picture(index, true);
+    thread::sleep(Duration::from_millis(1_100));
+    let ssrc = first.tracks[0].ears.packets[0].ssrc;
+    let lost =
+        [&[0x80, 201, 0, 1, 0, 0, 0, 9, 0x81, 206, 0, 2, 0, 0, 0, 9][..], &ssrc.to_be_bytes()].concat();
+    second.tracks[0].ears.report(&lost);
+    await_request(&mut publisher, index + 1, "who has lost the picture");
+}
+
 fn what_is_no_report_harms_nobody(backend: Backend) {
     let server = server(backend);
     let mut listener = Listener::play_of(server.address(), &server.url("/test"));
@@ -147,5 +172,6 @@ on_both_backends!(
     who_asks_now_and_then_is_alive,
     who_is_silent_ends_and_so_does_sending,
     a_member_whose_connection_dies_lives_while_it_reports,
+    a_keyframe_is_asked_for_by_newcomers_and_by_who_has_lost_the_picture,
     what_is_no_report_harms_nobody,
 );

@@ -152,8 +152,18 @@ impl Shard {
                     transmission.awaited_by.push(member);
                 }
             }
-            Ok(_) => self.tell_flows(key, member),
+            Ok(_) => {
+                self.tell_flows(key, member);
+                self.show_picture(key);
+            }
             Err(refusal) => self.tell_refused(key, member, refusal),
+        }
+    }
+
+    /// A newcomer sees nothing before the next keyframe.
+    fn show_picture(&mut self, key: TransmissionKey) {
+        if let Some(Mount::Live(stream)) = self.transmissions.get(key).map(|one| &one.offer.mount) {
+            self.ask_keyframe(stream.id);
         }
     }
 
