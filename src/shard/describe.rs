@@ -30,11 +30,9 @@ impl Shard {
             Resolution::Refused(refusal) => return refusal.into(),
             Resolution::Waiting => return Outcome::Wait,
         };
-        let offer = match self.wants_groups(target).then(|| self.offer_of(conn, &mount)) {
-            None => None,
-            Some(None) => return Outcome::Wait,
-            Some(Some(Err(refusal))) => return refusal.into(),
-            Some(Some(Ok(offer))) => Some(offer),
+        let offer = match self.groups_to_describe(conn, request, target, &mount) {
+            Ok(offer) => offer,
+            Err(outcome) => return outcome,
         };
         // What is sent to groups is described as their home has it.
         let mount = offer.as_ref().map_or(mount, |offer| offer.mount.clone());

@@ -119,6 +119,14 @@ fn the_tracks_of_a_session_come_by_the_same_transport(backend: Backend) {
     other.request("SETUP", &tracks[1], &[MULTICAST]).expect(400);
 }
 
+fn nobody_talks_to_a_group(backend: Backend) {
+    let server = on_loopback(backend).start();
+    let mut client = Client::connect(server.address());
+    client.require = Some("www.onvif.org/ver20/backchannel");
+    let refused = client.request("DESCRIBE", &server.url("/test&t=multicast"), &[]).expect(551);
+    assert_eq!(refused.header("Unsupported"), client.require);
+}
+
 fn nobody_publishes_to_a_group(backend: Backend) {
     let server = on_loopback(backend).start();
     let (mut client, answer) = crate::client::publisher::Publisher::announce(
@@ -157,5 +165,6 @@ on_both_backends!(
     what_a_client_may_not_choose_is_refused,
     the_tracks_of_a_session_come_by_the_same_transport,
     nobody_publishes_to_a_group,
+    nobody_talks_to_a_group,
     a_presentation_for_which_no_group_is_left_is_refused,
 );

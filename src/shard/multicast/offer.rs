@@ -4,7 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use proto::io::Conn;
+use proto::rtsp::headers::require::{self, BACKCHANNEL};
 use proto::rtsp::headers::transport::{Delivery, Pair, Transport};
+use proto::rtsp::message::Request;
 use proto::rtsp::status::Status;
 use proto::rtsp::uri::Target;
 use proto::sdp::Multicast;
@@ -14,7 +16,9 @@ use crate::egress::track::Route;
 use crate::media::library::Ticket;
 use crate::shard::connection::{Mount, Refusal};
 use crate::shard::inbox::Message;
+use crate::shard::request::Outcome;
 use crate::shard::session::SessionKey;
+use crate::shard::talk::TalkError;
 use crate::shard::turn::{Asker, Shard};
 use crate::stream::catalog::ShardIndex;
 use crate::stream::groups;
@@ -65,12 +69,25 @@ impl Offer {
 }
 
 impl Shard {
-    /// Whether a URL asks for a description with groups, and they are to be had: `t=multicast` is our own word for it,
-    /// the others are those of other servers.
-    pub(in crate::shard) fn wants_groups(&self, target: &Target) -> bool {
+    /// The groups that a description is to name: none unless its URL asks for them, by `t=multicast` or in the words of
+    /// other servers, and they are to be had. Else an outcome to wait with, or to refuse with.
+    pub(in crate::shard) fn groups_to_describe(
+        &mut self,
+        conn: Conn,
+        request: &Request,
+        target: &Target,
+        mount: &Mount,
+    ) -> Result<Option<Arc<Offer>>, Outcome> {
         let is_asked = target.parameter("t").is_some_and(|value| value.eq_ignore_ascii_case("multicast"))
             || ["multicast", "vlcmulticast"].iter().any(|name| target.parameter(name).is_some());
-        is_asked && self.settings.multicast.is_some()
+        if !is_asked || self.settings.multicast.is_none() {
+            return Ok(None);
+        }
+        if require::has(&request.headers, BACKCHANNEL) {
+            // Sound from viewers comes from one to one (ONVIF streaming specification section 5.3).
+            return Err(TalkError::Absent.into());
+        }
+        self.offer_of(conn, mount).ok_or(Outcome::Wait)?.map(Some).map_err(Outcome::from)
     }
 
     /// What a description says of the groups of an offer.

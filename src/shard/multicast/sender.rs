@@ -121,6 +121,8 @@ impl Shard {
                     ..LiveCursor::new(cursor.stream)
                 };
                 let stream = cursor.stream;
+                // Where it begins is not known yet.
+                session.tracks.iter_mut().for_each(|track| track.next_sequence = None);
                 session.state = State::Playing;
                 self.live.join(stream, sender);
                 self.begin_tracks(sender);
