@@ -126,10 +126,22 @@ fn gstreamers_server_lets_in_who_knows_the_password(backend: Backend) {
 
 fn viewers_go_on_when_gstreamers_server_is_started_again(backend: Backend) {
     let recipe = Recipe::named(FILE);
+    go_on_when_it_is_started_again(backend, "/live", |port| {
+        GstServer::start_at("127.0.0.1", port, recipe, &[])
+    });
+}
+
+fn viewers_go_on_when_our_own_server_is_started_again(backend: Backend) {
+    go_on_when_it_is_started_again(backend, "/test", |port| long(Server::with(backend).port(port)));
+}
+
+/// A server is ended without a word while viewers watch one of its streams, and started again: twice, each way.
+fn go_on_when_it_is_started_again<S>(backend: Backend, path: &str, start: impl Fn(u16) -> S) {
     for transfer in ["TCP", "UDP"] {
-        let mut gst = GstServer::start(recipe, &[]);
-        let port = gst.port();
-        let server = long(pulling(backend, &gst.url("", "/live"), &[("transfer", transfer)]));
+        let port = free_ports();
+        let mut source = start(port);
+        let url = format!("rtsp://127.0.0.1:{port}{path}");
+        let server = long(pulling(backend, &url, &[("transfer", transfer)]));
         let mut viewers = BOTH.map(|over| watch(&server, over));
         for round in 0..2 {
             for viewer in &mut viewers {
@@ -137,11 +149,11 @@ fn viewers_go_on_when_gstreamers_server_is_started_again(backend: Backend) {
                 let enough = |viewer: &Viewer| viewer.tracks[0].units().len() > count + 20;
                 assert!(viewer.receive_until(PATIENCE, enough), "{transfer} round {round}");
             }
-            drop(gst);
+            drop(source);
             for viewer in &mut viewers {
                 viewer.receive(Duration::from_millis(700));
             }
-            gst = GstServer::start_at("127.0.0.1", port, recipe, &[]);
+            source = start(port);
             let back = Instant::now();
             for viewer in &mut viewers {
                 let has_more = |viewer: &Viewer| {
@@ -249,6 +261,7 @@ on_both_backends!(
     a_file_of_gstreamers_server_comes_as_it_is,
     gstreamers_server_lets_in_who_knows_the_password,
     viewers_go_on_when_gstreamers_server_is_started_again,
+    viewers_go_on_when_our_own_server_is_started_again,
     a_group_is_joined_through_a_network,
     a_group_that_nothing_comes_of_is_left_for_tcp,
     a_proxy_of_a_proxy_is_as_good_as_one,
