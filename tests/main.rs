@@ -35,5 +35,6 @@ mod setup;
 mod simulation;
 mod soak;
 mod stalls;
+mod steady;
 mod talking;
 mod upstream;
