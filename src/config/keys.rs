@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::settings::{
     BackendChoice, GopCache, Host, LogFormat, LogLevel, Loops, NotifyMethod, OnRepublish, Publish, Settings,
+    ZeroCopy,
 };
 use super::values;
 
@@ -392,6 +393,17 @@ const PROGRAM: &[Key] = &[
         allowed: "0 (one per core) to 256",
         set: |s, v| put(&mut s.shards, values::number(v, 0, 256).map(|n: u16| (n > 0).then_some(n))),
         show: |s| s.shards.unwrap_or(0).to_string(),
+    },
+    Key {
+        name: "zerocopy",
+        noun: "a way to send",
+        allowed: "auto, on, off",
+        set: |s, v| put(&mut s.zero_copy, values::zero_copy(v)),
+        show: |s| match s.zero_copy {
+            ZeroCopy::Auto => "auto".to_string(),
+            ZeroCopy::On => "on".to_string(),
+            ZeroCopy::Off => "off".to_string(),
+        },
     },
     Key {
         name: "log_enable",

@@ -103,5 +103,4 @@ const ELEMENTS: &[&str] = &[
     "user/password_hash",
     "user/permission",
     "videodevice",
-    "zerocopy",
 ];

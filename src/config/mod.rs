@@ -28,5 +28,5 @@ pub use running::{Loaded, Overrides, find_file, load};
 pub use settings::{
     Backchannel, BackendChoice, GopCache, Host, HttpNotify, LogFormat, LogLevel, Loops, NotifyMethod,
     OnRepublish, Proxy, Publish, Pusher, PusherAudio, PusherMode, PusherVideo, Secret, Settings, Transfer,
-    User,
+    User, ZeroCopy,
 };

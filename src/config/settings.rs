@@ -108,6 +108,8 @@ pub struct Settings {
 
     /// `backend`: which driver does the sockets.
     pub backend: BackendChoice,
+    /// `zerocopy`: when sends lend their bytes to the kernel.
+    pub zero_copy: ZeroCopy,
     /// `shards`: threads that serve. None means one per core.
     pub shards: Option<u16>,
 
@@ -155,6 +157,17 @@ pub enum GopCache {
     CatchUp,
     /// At the latest keyframe, with true times.
     TrueTimes,
+}
+
+/// When large sends over TCP lend their bytes to the kernel in place of a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ZeroCopy {
+    /// Until the kernel says of a connection that it copies all the same, as it does for peers on this machine.
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
 }
 
 /// Who may publish.
@@ -442,6 +455,7 @@ impl Default for Settings {
             pushers: Vec::new(),
             backchannel: None,
             backend: BackendChoice::Auto,
+            zero_copy: ZeroCopy::Auto,
             shards: None,
             log_enable: true,
             log_level: LogLevel::Info,

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use bytes::Bytes;
 
 use super::settings::{
-    BackendChoice, GopCache, Host, LogFormat, LogLevel, Loops, NotifyMethod, OnRepublish, Publish,
+    BackendChoice, GopCache, Host, LogFormat, LogLevel, Loops, NotifyMethod, OnRepublish, Publish, ZeroCopy,
 };
 
 /// 0 or 1, and the words for them.
@@ -123,6 +123,16 @@ pub(super) fn backend(text: &str) -> Option<BackendChoice> {
         "auto" => Some(BackendChoice::Auto),
         "uring" => Some(BackendChoice::Uring),
         "fallback" => Some(BackendChoice::Fallback),
+        _ => None,
+    }
+}
+
+/// `auto`, `on` or `off`.
+pub(super) fn zero_copy(text: &str) -> Option<ZeroCopy> {
+    match text.to_ascii_lowercase().as_str() {
+        "auto" => Some(ZeroCopy::Auto),
+        "on" => Some(ZeroCopy::On),
+        "off" => Some(ZeroCopy::Off),
         _ => None,
     }
 }

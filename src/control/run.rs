@@ -81,6 +81,7 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
     let streams = Streams::start(sources(&settings), mtu_bytes, cache, republish, reserved);
     let common = Common {
         backend,
+        zero_copy: settings.zero_copy,
         settings: Arc::new(ShardSettings {
             listen: listen.clone(),
             proxies,
