@@ -37,3 +37,4 @@ mod soak;
 mod stalls;
 mod talking;
 mod upstream;
+mod users;
