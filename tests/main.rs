@@ -35,6 +35,7 @@ mod setup;
 mod simulation;
 mod soak;
 mod stalls;
+mod steady;
 mod talking;
 mod upstream;
 mod users;

@@ -25,6 +25,8 @@ pub struct LiveCursor {
     pub next: Option<u64>,
     /// Index that the keyframe to begin with must not lie before.
     pub not_before: u64,
+    /// Since when it plays: what had come before could not be sent earlier.
+    pub since: Time,
     /// How it comes from the cached keyframe to the present; None when it need not.
     pub catch_up: Option<CatchUp>,
 }

@@ -381,7 +381,13 @@ impl Shard {
             Mount::File(file) => Source::File(Box::new(FilePlayback::new(file.clone(), self.settings.loops))),
             Mount::Live(stream) => {
                 self.live.begin(stream.id);
-                Source::Live(LiveCursor { stream: stream.id, next: None, not_before: 0, catch_up: None })
+                Source::Live(LiveCursor {
+                    stream: stream.id,
+                    next: None,
+                    not_before: 0,
+                    since: self.now,
+                    catch_up: None,
+                })
             }
         };
         let key = self.insert_session(conn, id, peer, target, source, carrier);
