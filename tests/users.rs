@@ -2,6 +2,7 @@
 
 mod asked;
 mod banned;
+mod clock;
 mod permitted;
 mod players;
 

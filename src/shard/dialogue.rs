@@ -50,7 +50,7 @@ impl Shard {
         }
         match self.connections.get_mut(conn) {
             Some(connection)
-                if connection.is_ended && connection.pending.is_none() && !connection.is_clogged() =>
+                if connection.is_ended && !connection.is_waiting() && !connection.is_clogged() =>
             {
                 self.close_when_flushed(conn)
             }

@@ -177,7 +177,7 @@ fn what_keeps_or_ends_a_session_of_its_own_connection_needs_no_fresh_answer(back
     let (mut viewer, _) = watching(&server, USER, PASSWORD);
     let login = viewer.client.login.take();
     let url = server.url(FILE);
-    for method in ["GET_PARAMETER", "SET_PARAMETER", "PAUSE"] {
+    for method in ["OPTIONS", "GET_PARAMETER", "SET_PARAMETER", "PAUSE"] {
         viewer.client.request(method, &url, &[]).expect(200);
     }
     viewer.client.request("PLAY", &url, &[]).expect(401);
@@ -196,7 +196,7 @@ fn a_session_is_its_users_on_whatever_connection_and_shard(backend: Backend) {
         let login = viewer.client.login.take();
         let mut stranger = Client::connect(server.address());
         stranger.session = Some(session.clone());
-        for method in ["PLAY", "PAUSE", "GET_PARAMETER", "TEARDOWN"] {
+        for method in ["PLAY", "PAUSE", "OPTIONS", "GET_PARAMETER", "TEARDOWN"] {
             stranger.request(method, &url, &[]).expect(401);
         }
         let mut other = logging_in(&server, FILE, "other", "o");

@@ -132,7 +132,8 @@ impl Shard {
     }
 
     /// What a request is about to do; None for what everybody may. Players ask for OPTIONS before they know a password,
-    /// and a sign of life that names no session is one of the connection's own.
+    /// and a sign of life that names no session is one of the connection's own. What names a session, OPTIONS as well,
+    /// has its connection speak for it from then on.
     fn action(
         &mut self,
         conn: Conn,
@@ -145,12 +146,11 @@ impl Shard {
             Source::File(_) | Source::Live(_) => Action::Play,
         });
         match &request.method {
-            Method::Options | Method::Redirect | Method::Other(_) => None,
             Method::Describe => Some(Action::Play),
             Method::Announce | Method::Record => Some(Action::Publish),
             Method::Setup if self.is_announced(conn, target, session) => Some(Action::Publish),
             Method::Setup | Method::Play => of_session.or(Some(Action::Play)),
-            Method::Pause | Method::Teardown | Method::GetParameter | Method::SetParameter => of_session,
+            _ => of_session,
         }
     }
 
@@ -165,12 +165,12 @@ impl Shard {
     /// Whether a request only ends, pauses or keeps what its own connection has proven to be its user's. Players do not
     /// look at the answer, and one that told them of a stale nonce would leave their session behind.
     fn speaks_for_its_own(&self, conn: Conn, request: &Request, session: Option<SessionKey>) -> bool {
-        let keeps = matches!(
+        let begins = matches!(
             request.method,
-            Method::Pause | Method::Teardown | Method::GetParameter | Method::SetParameter
+            Method::Describe | Method::Announce | Method::Setup | Method::Play | Method::Record
         );
         let Some(session) = session.and_then(|key| self.sessions.get(key)) else { return false };
-        keeps && session.conn == Some(conn) && session.user.is_some() && session.user == self.user(conn)
+        !begins && session.conn == Some(conn) && session.user.is_some() && session.user == self.user(conn)
     }
 
     /// The user who has made a request.
