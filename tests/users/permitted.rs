@@ -4,11 +4,13 @@ use std::fs;
 
 use super::{FILE, PASSWORD, USER, asking, lines, logging_in, user};
 use crate::client::Client;
+use crate::client::login::Login;
 use crate::client::publisher::{Publisher, SDP};
-use crate::client::viewer::Over;
+use crate::client::viewer::{Over, Viewer};
 use crate::corpus::folder;
 use crate::judge::ffmpeg::Scratch;
 use crate::server::{Backend, Server, on_both_backends, scratch};
+use crate::upstream::digest::Lock;
 
 fn play(server: &Server, path: &str, name: &str) -> u16 {
     logging_in(server, path, name, "p").request("DESCRIBE", &server.url(path), &[]).status
@@ -66,8 +68,7 @@ fn a_publisher_with_the_permission_for_its_path_sets_up_tracks_of_any_name(backe
     // Another user on its connection is another user.
     let own = publisher.client.login.clone();
     let asked = Client::connect(server.address()).request("DESCRIBE", &url, &[]).expect(401);
-    let lock = crate::upstream::digest::Lock::Md5;
-    publisher.client.login = Some(crate::client::login::Login::to(&asked, lock, "other", "p"));
+    publisher.client.login = Some(Login::to(&asked, Lock::Md5, "other", "p"));
     publisher.client.request("RECORD", &url, &[]).expect(454);
     publisher.client.login = own;
     publisher.client.request("RECORD", &url, &[]).expect(200);
@@ -100,6 +101,62 @@ fn a_files_whole_name_must_be_permitted(backend: Backend) {
     }
 }
 
+fn a_session_opens_no_other_path(backend: Backend) {
+    let server = Server::with(backend)
+        .media(folder())
+        .setting("need_auth", 1)
+        .xml(&user("viewer", "p", &["play /h264_aac.mp4"]))
+        .xml(&user("camera", "p", &["publish /live/cam"]))
+        .start();
+    let client = logging_in(&server, FILE, "viewer", "p");
+    let mut viewer = Viewer::describe_on(client, &server.url(FILE), Over::Tcp).set_up();
+    let other = ("Transport", "RTP/AVP/TCP;unicast;interleaved=8-9");
+    for path in ["/h265_aac.mp4", "/test"] {
+        viewer.client.request("DESCRIBE", &server.url(path), &[]).expect(403);
+        viewer.client.request("SETUP", &server.url(&format!("{path}/trackID=0")), &[other]).expect(403);
+    }
+    Publisher::announce_on(&mut viewer.client, &server.url("/live/cam"), SDP).expect(403);
+    viewer.play(&[]);
+    let url = server.url("/live/cam");
+    let mut client = logging_in(&server, "/live/cam", "camera", "p");
+    Publisher::announce_on(&mut client, &url, SDP).expect(200);
+    let mut publisher = Publisher::of(client, &url, Over::Tcp);
+    publisher.setup(96);
+    publisher.client.request("DESCRIBE", &server.url(FILE), &[]).expect(403);
+    publisher.client.request("SETUP", &server.url("/test/trackID=0"), &[other]).expect(403);
+}
+
+fn whoever_is_not_asked_cannot_name_a_session_of_who_is(backend: Backend) {
+    // Viewers are asked and publishers are not, then the other way round.
+    let server = asking(backend).setting("publish", "on").start();
+    let client = logging_in(&server, FILE, USER, PASSWORD);
+    let mut viewer = Viewer::describe_on(client, &server.url(FILE), Over::Udp).set_up();
+    viewer.play(&[]);
+    let mut stranger = Client::connect(server.address());
+    stranger.session = viewer.client.session.clone();
+    for method in ["RECORD", "OPTIONS"] {
+        stranger.request(method, &server.url(FILE), &[]).expect(401);
+    }
+    Publisher::announce_on(&mut stranger, &server.url("/live/cam"), SDP).expect(401);
+    viewer.teardown();
+
+    let server = Server::with(backend).setting("publish", "auth").xml(&user(USER, PASSWORD, &[])).start();
+    let url = server.url("/live/cam");
+    let mut client = Client::connect(server.address());
+    let asked = Publisher::announce_on(&mut client, &url, SDP).expect(401);
+    client.login = Some(Login::to(&asked, Lock::Md5, USER, PASSWORD));
+    Publisher::announce_on(&mut client, &url, SDP).expect(200);
+    let mut publisher = Publisher::of(client, &url, Over::Udp);
+    publisher.setup(96);
+    publisher.setup(8);
+    let mut stranger = Client::connect(server.address());
+    stranger.session = publisher.client.session.clone();
+    for method in ["DESCRIBE", "PLAY", "RECORD", "TEARDOWN", "OPTIONS"] {
+        stranger.request(method, &server.url("/test"), &[]).expect(401);
+    }
+    publisher.client.request("RECORD", &url, &[]).expect(200);
+}
+
 fn publishers_alone_are_asked_where_the_setting_says_so(backend: Backend) {
     let server = Server::with(backend)
         .media(folder())
@@ -110,8 +167,7 @@ fn publishers_alone_are_asked_where_the_setting_says_so(backend: Backend) {
     let url = server.url("/live/cam");
     let mut client = Client::connect(server.address());
     let asked = Publisher::announce_on(&mut client, &url, SDP).expect(401);
-    let lock = crate::upstream::digest::Lock::Md5;
-    client.login = Some(crate::client::login::Login::to(&asked, lock, USER, PASSWORD));
+    client.login = Some(Login::to(&asked, Lock::Md5, USER, PASSWORD));
     Publisher::announce_on(&mut client, &url, SDP).expect(200);
     let mut publisher = Publisher::of(client, &url, Over::Tcp);
     publisher.setup(96);
@@ -121,7 +177,7 @@ fn publishers_alone_are_asked_where_the_setting_says_so(backend: Backend) {
     publisher.client.login = login;
     publisher.client.request("RECORD", &url, &[]).expect(200);
     publisher.picture(0, true);
-    let mut viewer = crate::client::viewer::Viewer::open(server.address(), &url, Over::Tcp);
+    let mut viewer = Viewer::open(server.address(), &url, Over::Tcp);
     viewer.play(&[]);
     viewer.client.request("GET_PARAMETER", &url, &[]).expect(200);
     viewer.teardown();
@@ -152,6 +208,8 @@ on_both_backends!(
     a_user_may_what_the_permissions_say_and_nothing_else,
     a_publisher_with_the_permission_for_its_path_sets_up_tracks_of_any_name,
     a_files_whole_name_must_be_permitted,
+    a_session_opens_no_other_path,
+    whoever_is_not_asked_cannot_name_a_session_of_who_is,
     publishers_alone_are_asked_where_the_setting_says_so,
     what_publish_says_goes_before_what_viewers_are_asked,
     the_start_warns_of_open_doors_only,

@@ -35,16 +35,21 @@ impl Shard {
         session: Option<SessionKey>,
     ) -> Result<(), Outcome> {
         let Some(access) = self.settings.access.clone() else { return Ok(()) };
-        let Some(action) = self.action(conn, request, target, session) else { return Ok(()) };
-        if !self.is_asked(&access, action) || self.speaks_for_its_own(conn, request, session) {
+        let wanted = self.wanted_of_path(conn, request, target, session);
+        let wanted = wanted.filter(|action| self.is_asked(&access, *action));
+        // Whatever names a session, OPTIONS as well, has its connection speak for it from then on.
+        let session = session.filter(|key| self.is_asked(&access, self.action_of(*key)));
+        if wanted.is_none() && session.is_none_or(|key| self.speaks_for_its_own(conn, request, key)) {
             return Ok(());
         }
         let user = self.prove(conn, request, target, &access)?;
-        match session {
-            // What a session is for was allowed when it began.
-            Some(key) if self.sessions[key].user == Some(user) => Ok(()),
-            Some(_) => Err(Refusal::new(Status::SESSION_NOT_FOUND, "").into()),
-            None => self.allow(&access, user, action, &self.path_asked_for(conn, action, target)),
+        if session.is_some_and(|key| self.sessions[key].user != Some(user)) {
+            return Err(Refusal::new(Status::SESSION_NOT_FOUND, "").into());
+        }
+        // What a session is for was allowed when it began; this may be about another path.
+        match wanted {
+            Some(action) => self.allow(&access, user, action, &self.path_asked_for(conn, action, target)),
+            None => Ok(()),
         }
     }
 
@@ -131,26 +136,31 @@ impl Shard {
         }
     }
 
-    /// What a request is about to do; None for what everybody may. Players ask for OPTIONS before they know a password,
-    /// and a sign of life that names no session is one of the connection's own. What names a session, OPTIONS as well,
-    /// has its connection speak for it from then on.
-    fn action(
+    /// What a request wants of the path that it names; None where it wants nothing, or only of its session. Players ask
+    /// for OPTIONS before they know a password, and a sign of life without a session is one of the connection's own.
+    fn wanted_of_path(
         &mut self,
         conn: Conn,
         request: &Request,
         target: &Target,
         session: Option<SessionKey>,
     ) -> Option<Action> {
-        let of_session = session.map(|key| match self.sessions[key].source {
-            Source::Ingest(_) => Action::Publish,
-            Source::File(_) | Source::Live(_) => Action::Play,
-        });
         match &request.method {
             Method::Describe => Some(Action::Play),
-            Method::Announce | Method::Record => Some(Action::Publish),
+            Method::Announce => Some(Action::Publish),
             Method::Setup if self.is_announced(conn, target, session) => Some(Action::Publish),
-            Method::Setup | Method::Play => of_session.or(Some(Action::Play)),
-            _ => of_session,
+            Method::Setup => Some(Action::Play),
+            Method::Play if session.is_none() => Some(Action::Play),
+            Method::Record if session.is_none() => Some(Action::Publish),
+            _ => None,
+        }
+    }
+
+    /// What a session does.
+    fn action_of(&self, session: SessionKey) -> Action {
+        match self.sessions[session].source {
+            Source::Ingest(_) => Action::Publish,
+            Source::File(_) | Source::Live(_) => Action::Play,
         }
     }
 
@@ -164,12 +174,9 @@ impl Shard {
 
     /// Whether a request only ends, pauses or keeps what its own connection has proven to be its user's. Players do not
     /// look at the answer, and one that told them of a stale nonce would leave their session behind.
-    fn speaks_for_its_own(&self, conn: Conn, request: &Request, session: Option<SessionKey>) -> bool {
-        let begins = matches!(
-            request.method,
-            Method::Describe | Method::Announce | Method::Setup | Method::Play | Method::Record
-        );
-        let Some(session) = session.and_then(|key| self.sessions.get(key)) else { return false };
+    fn speaks_for_its_own(&self, conn: Conn, request: &Request, session: SessionKey) -> bool {
+        let begins = matches!(request.method, Method::Play | Method::Record);
+        let session = &self.sessions[session];
         !begins && session.conn == Some(conn) && session.user.is_some() && session.user == self.user(conn)
     }
 
@@ -246,7 +253,7 @@ impl Shard {
         }
     }
 
-    /// The path that a request without a session is about, decoded and without the track.
+    /// The path that a request names, decoded and without the track.
     fn path_asked_for(&self, conn: Conn, action: Action, target: &Target) -> String {
         let announced = self.connections.get(conn).and_then(|connection| connection.announced.as_ref());
         match announced.filter(|_| action == Action::Publish) {
