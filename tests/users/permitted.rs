@@ -21,6 +21,19 @@ fn publish(server: &Server, path: &str, name: &str) -> u16 {
     Publisher::announce_on(&mut client, &server.url(path), SDP).status
 }
 
+/// A publisher who was asked, and has set up both tracks.
+#[track_caller]
+fn set_up(server: &Server, url: &str, over: Over) -> Publisher {
+    let mut client = Client::connect(server.address());
+    let asked = Publisher::announce_on(&mut client, url, SDP).expect(401);
+    client.login = Some(Login::to(&asked, Lock::Md5, USER, PASSWORD));
+    Publisher::announce_on(&mut client, url, SDP).expect(200);
+    let mut publisher = Publisher::of(client, url, over);
+    publisher.setup(96);
+    publisher.setup(8);
+    publisher
+}
+
 fn a_user_may_what_the_permissions_say_and_nothing_else(backend: Backend) {
     let server = Server::with(backend)
         .media(folder())
@@ -142,13 +155,7 @@ fn whoever_is_not_asked_cannot_name_a_session_of_who_is(backend: Backend) {
 
     let server = Server::with(backend).setting("publish", "auth").xml(&user(USER, PASSWORD, &[])).start();
     let url = server.url("/live/cam");
-    let mut client = Client::connect(server.address());
-    let asked = Publisher::announce_on(&mut client, &url, SDP).expect(401);
-    client.login = Some(Login::to(&asked, Lock::Md5, USER, PASSWORD));
-    Publisher::announce_on(&mut client, &url, SDP).expect(200);
-    let mut publisher = Publisher::of(client, &url, Over::Udp);
-    publisher.setup(96);
-    publisher.setup(8);
+    let mut publisher = set_up(&server, &url, Over::Udp);
     let mut stranger = Client::connect(server.address());
     stranger.session = publisher.client.session.clone();
     for method in ["DESCRIBE", "PLAY", "RECORD", "TEARDOWN", "OPTIONS"] {
@@ -165,13 +172,7 @@ fn publishers_alone_are_asked_where_the_setting_says_so(backend: Backend) {
         .start();
     Client::connect(server.address()).request("DESCRIBE", &server.url(FILE), &[]).expect(200);
     let url = server.url("/live/cam");
-    let mut client = Client::connect(server.address());
-    let asked = Publisher::announce_on(&mut client, &url, SDP).expect(401);
-    client.login = Some(Login::to(&asked, Lock::Md5, USER, PASSWORD));
-    Publisher::announce_on(&mut client, &url, SDP).expect(200);
-    let mut publisher = Publisher::of(client, &url, Over::Tcp);
-    publisher.setup(96);
-    publisher.setup(8);
+    let mut publisher = set_up(&server, &url, Over::Tcp);
     let login = publisher.client.login.take();
     publisher.client.request("RECORD", &url, &[]).expect(401);
     publisher.client.login = login;
