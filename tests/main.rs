@@ -38,3 +38,4 @@ mod stalls;
 mod steady;
 mod talking;
 mod upstream;
+mod users;

@@ -22,7 +22,7 @@ use crate::time::{NtpTime, Time};
 pub struct Listener(pub u32);
 
 /// A TCP connection. The generation makes a name that is used again a different name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Conn {
     /// Place in the driver's table, used again after the connection was closed.
     pub index: u32,

@@ -30,6 +30,9 @@ impl Shard {
             Resolution::Refused(refusal) => return refusal.into(),
             Resolution::Waiting => return Outcome::Wait,
         };
+        if let Err(outcome) = self.may_watch(conn, &mount) {
+            return outcome;
+        }
         let backchannel = match self.offered_backchannel(conn, request, &mount) {
             Ok(formats) => formats,
             Err(outcome) => return outcome,

@@ -50,6 +50,9 @@ impl Shard {
             Resolution::Refused(refusal) => return refusal.into(),
             Resolution::Waiting => return Outcome::Wait,
         };
+        if let Err(outcome) = self.may_watch(conn, &mount) {
+            return outcome;
+        }
         if self.lacks_backchannel(request, &mount) {
             return TalkError::Absent.into();
         }
@@ -429,6 +432,7 @@ impl Shard {
         source: Source,
         carrier: Carrier,
     ) -> SessionKey {
+        let user = self.user(conn);
         let key = self.sessions.insert(Session {
             id,
             state: State::Ready,
@@ -438,6 +442,7 @@ impl Shard {
             talk: None,
             conn: Some(conn),
             peer,
+            user,
             url: target.content_base().trim_end_matches('/').to_owned(),
             path: target.path.clone(),
             start: None,
@@ -461,7 +466,8 @@ impl Shard {
             Carrier::Interleaved => "tcp",
             Carrier::Unicast => "udp",
         };
-        tracing::info!(session = %id, %peer, url = %session.url, transport, "session begins");
+        let user = self.user_name(user);
+        tracing::info!(session = %id, %peer, user, url = %session.url, transport, "session begins");
         key
     }
 }

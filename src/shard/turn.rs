@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 
 use super::connection::{Connection, Connections};
 use super::datagrams::UdpPairs;
+use super::gate::Suspects;
 use super::inbox::Message;
 use super::live::LiveStreams;
 use super::ports::Ports;
@@ -48,6 +49,7 @@ pub struct Shard {
     pub(super) proxies: Proxies,
     pub(super) pushers: Pushers,
     pub(super) udp: UdpPairs,
+    pub(super) suspects: Suspects,
     pub(super) heads: Heads,
     pub(super) waiting: HashMap<Ticket, Asker>,
     pub(super) stop: Option<Time>,
@@ -81,6 +83,8 @@ pub(super) enum Alarm {
     Proxy(ProxyKey),
     /// A pusher.
     Pusher(PusherKey),
+    /// A connection whose answer is kept back.
+    Connection(Conn),
 }
 
 impl Shard {
@@ -113,6 +117,7 @@ impl Shard {
             proxies,
             pushers,
             udp,
+            suspects: Suspects::default(),
             heads: Heads::default(),
             waiting: HashMap::new(),
             stop: None,
@@ -209,6 +214,7 @@ impl Shard {
 
     fn handle_event(&mut self, event: Event) {
         match event {
+            Event::Accepted { conn, peer, .. } if !self.admits(peer) => self.turn_away(conn, peer),
             Event::Accepted { listener, conn, peer, .. } if self.pushers.has_door(listener) => {
                 self.pusher_connected(listener, conn, peer);
             }
@@ -273,6 +279,8 @@ impl Shard {
             Message::ToSink(tenure, what) => self.order_talkback(tenure, what),
             Message::FromSink(sink, ticket, what) => self.hear_sink(sink, ticket, what),
             Message::Moved(moved) => self.take_over(moved),
+            Message::LogInFailed(subject) => self.count_failure(subject),
+            Message::Banned(subject, until) => self.obey_ban(subject, until),
             Message::Overtaken(address, holder) => self.give_way(address, holder),
             Message::Shutdown => self.shut_down(),
         }
@@ -294,6 +302,10 @@ impl Shard {
                 }
                 Alarm::Pusher(key) => {
                     self.wake_pusher(key, at);
+                    continue;
+                }
+                Alarm::Connection(conn) => {
+                    self.answer_late(conn, at);
                     continue;
                 }
             };

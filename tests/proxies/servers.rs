@@ -124,6 +124,32 @@ fn gstreamers_server_lets_in_who_knows_the_password(backend: Backend) {
     }
 }
 
+fn our_own_server_lets_in_who_knows_the_password(backend: Backend) {
+    let user = "<user><username>us@er</username><password>p@ss word</password></user>";
+    for algorithm in ["MD5", "SHA-256", "MD5, SHA-256"] {
+        let first = Server::with(backend)
+            .media(folder())
+            .setting("need_auth", 1)
+            .setting("auth_algorithm", algorithm)
+            .xml(user)
+            .start();
+        let source = first.url(&format!("/{FILE}"));
+        for transfer in ["TCP", "UDP"] {
+            let nodes = [("transfer", transfer), ("user", "us@er"), ("pass", "p@ss word")];
+            let server = pulling(backend, &source, &nodes).start();
+            let mut viewer = watch(&server, Over::Tcp);
+            let has_come =
+                viewer.receive_until(PATIENCE, |viewer| viewer.tracks.iter().all(|t| t.units().len() > 10));
+            assert!(has_come, "{algorithm} over {transfer}");
+            assert!(lines(&first, "user=\"us@er\"") > 0, "{}", first.log());
+        }
+        assert_eq!(lines(&first, "log-in failed"), 0, "{algorithm}");
+        let server = pulling(backend, &source, &[("user", "us@er"), ("pass", "p@ss")]).start();
+        let answer = describe(&server).expect(503);
+        assert!(answer.text().contains("refuses this user"), "{algorithm}: {}", answer.text());
+    }
+}
+
 fn viewers_go_on_when_gstreamers_server_is_started_again(backend: Backend) {
     let recipe = Recipe::named(FILE);
     go_on_when_it_is_started_again(backend, "/live", |port| {
@@ -260,6 +286,7 @@ on_both_backends!(
     files_of_our_own_server_come_as_they_are,
     a_file_of_gstreamers_server_comes_as_it_is,
     gstreamers_server_lets_in_who_knows_the_password,
+    our_own_server_lets_in_who_knows_the_password,
     viewers_go_on_when_gstreamers_server_is_started_again,
     viewers_go_on_when_our_own_server_is_started_again,
     a_group_is_joined_through_a_network,
