@@ -36,5 +36,7 @@ mod setup;
 mod simulation;
 mod soak;
 mod stalls;
+mod steady;
 mod talking;
 mod upstream;
+mod users;

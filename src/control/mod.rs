@@ -1,5 +1,6 @@
 //! The control thread: starts shards and sources, obeys signals, ends in order.
 
+mod access;
 mod addresses;
 mod multicast;
 mod names;

@@ -8,7 +8,7 @@ use if_addrs::{Interface, get_if_addrs};
 use proto::io::{Event, Membership, Op, UdpOptions};
 
 use super::addresses::{AddressError, routed};
-use crate::config::{Host, Settings};
+use crate::config::{Host, Settings, ZeroCopy};
 use crate::driver::Backend;
 use crate::shard::settings::Multicast;
 use crate::stream::groups::GroupRange;
@@ -120,7 +120,7 @@ impl Outlet {
 /// Sends to the last group of the range and hears it, as the shards will, by the same driver. The reason why not.
 fn test(backend: Backend, multicast: &Multicast) -> Result<(), String> {
     let text = |error: std::io::Error| error.to_string();
-    let mut driver = backend.driver().map_err(text)?;
+    let mut driver = backend.driver(ZeroCopy::Off).map_err(text)?;
     let membership = Membership { interface: Some(multicast.local.ip()), source: None };
     // No further than the next router.
     let plain = UdpOptions { multicast_ttl: 1, ..UdpOptions::default() };

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, select, unbounded};
 use proto::rtsp::uri::percent_encode;
 
+use super::access::access;
 use super::addresses::{self, AddressError};
 use super::multicast::multicast;
 use super::names::SystemNames;
@@ -23,6 +24,7 @@ use crate::driver::Backend;
 use crate::media;
 use crate::media::folder::Folder;
 use crate::media::pool::{self, Pool, PoolSettings};
+use crate::shard::gate::Visitors;
 use crate::shard::limits::Limits;
 use crate::shard::settings::{MayPublish, Settings as ShardSettings};
 use crate::stream::refragment::PacketSizes;
@@ -83,6 +85,7 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
     let streams = Streams::start(sources(&settings), mtu_bytes, cache, republish, reserved);
     let common = Common {
         backend,
+        zero_copy: settings.zero_copy,
         settings: Arc::new(ShardSettings {
             listen: listen.clone(),
             multicast,
@@ -100,9 +103,10 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
     warn_of_few_ports(&settings, usize::from(count) * listen.len());
     let shards = Shards::start(count, &common)?;
     tracing::info!(backend = backend.name(), shards = count, listen = ?listen, "serving");
-    if settings.publish == Publish::On && listen.iter().any(|address| !address.ip().is_loopback()) {
+    let is_reached = listen.iter().any(|address| !address.ip().is_loopback()) && settings.allow.is_empty();
+    if settings.may_publish() == Publish::On && is_reached {
         tracing::warn!(
-            "anyone who reaches this server can publish streams to it: set publish to local or off"
+            "anyone who reaches this server can publish streams to it: set publish to auth, local or off"
         );
     }
     ready(&started(&settings, &listen));
@@ -208,11 +212,12 @@ fn shard_settings(settings: &Settings, listen: &[SocketAddr]) -> ShardSettings {
             packets: PacketSizes::new(settings.mtu.into(), has_ipv6),
             cache: cache_limits(settings),
         },
-        may_publish: match settings.publish {
+        visitors: Visitors { allow: settings.allow.clone(), deny: settings.deny.clone() },
+        access: access(settings, std::array::from_fn(|_| rand::random())),
+        may_publish: match settings.may_publish() {
             Publish::Off => MayPublish::Nobody,
             Publish::Local => MayPublish::Local,
-            // Without passwords nobody has logged in.
-            Publish::Auth => MayPublish::Nobody,
+            Publish::Auth => MayPublish::Users,
             Publish::On => MayPublish::Everybody,
         },
         source_start: Duration::from_millis(settings.source_start_ms.into()),

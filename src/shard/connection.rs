@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 use std::sync::Arc;
 
 use super::announce::Announced;
+use super::gate::Login;
 use super::multicast;
 use super::session::SessionKey;
 use super::talk::Asked;
@@ -42,6 +43,10 @@ pub struct Connection {
     pub parser: Parser,
     /// The request that waits for an answer from elsewhere.
     pub pending: Option<Box<Request>>,
+    /// The answer that is kept back, the last on this connection.
+    pub withheld: Option<Box<Withheld>>,
+    /// What it has proven; None until it is asked.
+    pub login: Option<Box<Login>>,
     /// Whether the pending request is being looked at again because an answer has come.
     pub is_retrying: bool,
     /// What the awaited answer brought.
@@ -79,6 +84,17 @@ pub enum Fate {
     Moving(ShardIndex),
     /// The driver was told to close it or give it away.
     Gone,
+}
+
+/// An answer that comes later than it is known: whoever guesses passwords waits.
+#[derive(Debug)]
+pub struct Withheld {
+    /// When it is sent.
+    pub at: Time,
+    /// What it answers.
+    pub request: Request,
+    /// The answer.
+    pub response: Response,
 }
 
 /// What a path names, as far as this connection asked.
@@ -128,6 +144,8 @@ impl Connection {
             local,
             parser: Parser::new(Limits::default()),
             pending: None,
+            withheld: None,
+            login: None,
             is_retrying: false,
             resolved: None,
             announced: None,
@@ -168,6 +186,11 @@ impl Connection {
             // An idle connection keeps no queue.
             self.out = VecDeque::new();
         }
+    }
+
+    /// Whether requests must wait until an earlier one is answered.
+    pub fn is_waiting(&self) -> bool {
+        self.pending.is_some() || self.withheld.is_some()
     }
 
     /// Whether replies or reports wait that are older than any media that is due.

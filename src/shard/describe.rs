@@ -30,6 +30,9 @@ impl Shard {
             Resolution::Refused(refusal) => return refusal.into(),
             Resolution::Waiting => return Outcome::Wait,
         };
+        if let Err(outcome) = self.may_watch(conn, &mount) {
+            return outcome;
+        }
         let offer = match self.groups_to_describe(conn, request, target, &mount) {
             Ok(offer) => offer,
             Err(outcome) => return outcome,

@@ -52,6 +52,7 @@ impl Shard {
         for conn in idle {
             self.close(conn);
         }
+        self.keep_gate();
         self.keep_publications();
         self.keep_proxies();
         self.keep_pushers();

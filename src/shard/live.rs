@@ -25,14 +25,16 @@ pub struct LiveCursor {
     pub next: Option<u64>,
     /// Index that the keyframe to begin with must not lie before.
     pub not_before: u64,
+    /// Since when it plays: what had come before could not be sent earlier.
+    pub since: Time,
     /// How it comes from the cached keyframe to the present; None when it need not.
     pub catch_up: Option<CatchUp>,
 }
 
 impl LiveCursor {
-    /// Before a stream is played.
-    pub fn new(stream: StreamId) -> LiveCursor {
-        LiveCursor { stream, next: None, not_before: 0, catch_up: None }
+    /// Before a stream is played, from now on.
+    pub fn new(stream: StreamId, now: Time) -> LiveCursor {
+        LiveCursor { stream, next: None, not_before: 0, since: now, catch_up: None }
     }
 }
 

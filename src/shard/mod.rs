@@ -9,6 +9,7 @@ mod datagrams;
 mod describe;
 mod dialogue;
 mod file;
+pub mod gate;
 mod housekeeping;
 pub mod inbox;
 mod inflow;

@@ -293,6 +293,7 @@ impl Shard {
                     .iter_mut()
                     .for_each(|track| track.numbering.timestamp = TimestampMap::Offset(0));
             }
+            cursor.since = self.now;
             session.state = State::Playing;
         }
         let infos: Vec<_> = (session.tracks.iter().filter(|track| track.enabled))

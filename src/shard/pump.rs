@@ -287,7 +287,8 @@ fn next_live(cursor: &mut LiveCursor, window: &Window, now: Time, patience: Dura
     let position = match cursor.next {
         None => window.keyframe().filter(|keyframe| *keyframe >= cursor.not_before)?,
         Some(position) => {
-            let lags = window.arrival(position).is_some_and(|arrival| now.since(arrival) > patience);
+            let waits = |arrival: Time| now.since(arrival.max(cursor.since)) > patience;
+            let lags = window.arrival(position).is_some_and(waits);
             let is_lost = position < window.start();
             match window.keyframe() {
                 Some(keyframe) if (is_lost || lags) && keyframe > position => keyframe,

@@ -123,6 +123,8 @@ pub struct Session {
     pub conn: Option<Conn>,
     /// The client.
     pub peer: SocketAddr,
+    /// The user it belongs to; None where nobody was asked.
+    pub user: Option<usize>,
     /// The URL as the client asked for it, without a track's name.
     pub url: String,
     /// The mount's path: all tracks of a session are of one mount.
@@ -175,6 +177,7 @@ impl Session {
             tracks: SmallVec::new(),
             talk: None,
             conn: None,
+            user: None,
             peer,
             url: String::new(),
             path: String::new(),

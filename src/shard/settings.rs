@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::gate::{Access, Visitors};
 use super::limits::Limits;
 use super::proxy::ProxySpec;
 use super::pusher::PusherSpec;
@@ -17,6 +18,10 @@ use crate::stream::relay::LiveLimits;
 pub struct Settings {
     /// Where RTSP connections are accepted.
     pub listen: Vec<SocketAddr>,
+    /// Which addresses may connect.
+    pub visitors: Visitors,
+    /// The users and what is asked of them. None where nobody is asked.
+    pub access: Option<Arc<Access>>,
     /// How long a session lives without a sign of life; zero = for ever.
     pub session_timeout: Duration,
     /// How long a live viewer may lag before it is moved to the next keyframe, and a datagram may wait for a full
@@ -84,6 +89,8 @@ pub enum MayPublish {
     Nobody,
     /// Clients on this machine.
     Local,
+    /// Users with the permission.
+    Users,
     /// Every client.
     #[default]
     Everybody,
@@ -93,6 +100,8 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             listen: Vec::new(),
+            visitors: Visitors::default(),
+            access: None,
             session_timeout: Duration::from_secs(60),
             slow_reader: Duration::from_millis(1_000),
             loops: Some(1),

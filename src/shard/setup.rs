@@ -50,6 +50,9 @@ impl Shard {
             Resolution::Refused(refusal) => return refusal.into(),
             Resolution::Waiting => return Outcome::Wait,
         };
+        if let Err(outcome) = self.may_watch(conn, &mount) {
+            return outcome;
+        }
         if self.lacks_backchannel(request, &mount) {
             return TalkError::Absent.into();
         }
@@ -380,7 +383,7 @@ impl Shard {
             Mount::File(file) => Source::File(Box::new(FilePlayback::new(file.clone(), self.settings.loops))),
             Mount::Live(stream) => {
                 self.live.begin(stream.id);
-                Source::Live(LiveCursor::new(stream.id))
+                Source::Live(LiveCursor::new(stream.id, self.now))
             }
         }
     }
@@ -437,8 +440,10 @@ impl Shard {
         source: Source,
         carrier: Carrier,
     ) -> SessionKey {
+        let user = self.user(conn);
         let key = self.sessions.insert(Session {
             conn: Some(conn),
+            user,
             url: target.content_base().trim_end_matches('/').to_owned(),
             path: target.path.clone(),
             ..Session::new(id, source, carrier, peer, self.now)
@@ -448,7 +453,9 @@ impl Shard {
             connection.sessions.push(key);
         }
         let session = &self.sessions[key];
-        tracing::info!(session = %id, %peer, url = %session.url, transport = carrier.name(), "session begins");
+        let user = self.user_name(user);
+        let transport = carrier.name();
+        tracing::info!(session = %id, %peer, user, url = %session.url, transport, "session begins");
         key
     }
 }

@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 
 use super::connection::{Connection, Connections};
 use super::datagrams::UdpPairs;
+use super::gate::Suspects;
 use super::inbox::Message;
 use super::live::{self, LiveStreams};
 use super::multicast::Transmissions;
@@ -50,6 +51,7 @@ pub struct Shard {
     pub(super) proxies: Proxies,
     pub(super) pushers: Pushers,
     pub(super) udp: UdpPairs,
+    pub(super) suspects: Suspects,
     pub(super) transmissions: Transmissions,
     pub(super) heads: Heads,
     pub(super) waiting: HashMap<Ticket, Asker>,
@@ -84,6 +86,8 @@ pub(super) enum Alarm {
     Proxy(ProxyKey),
     /// A pusher.
     Pusher(PusherKey),
+    /// A connection whose answer is kept back.
+    Connection(Conn),
 }
 
 impl Shard {
@@ -118,6 +122,7 @@ impl Shard {
             proxies,
             pushers,
             udp,
+            suspects: Suspects::default(),
             transmissions: Transmissions::new(groups),
             heads: Heads::default(),
             waiting: HashMap::new(),
@@ -215,6 +220,7 @@ impl Shard {
 
     fn handle_event(&mut self, event: Event) {
         match event {
+            Event::Accepted { conn, peer, .. } if !self.admits(peer) => self.turn_away(conn, peer),
             Event::Accepted { listener, conn, peer, .. } if self.pushers.has_door(listener) => {
                 self.pusher_connected(listener, conn, peer);
             }
@@ -284,6 +290,8 @@ impl Shard {
             Message::ToHome(what) => self.hear_member(what),
             Message::FromHome(what) => self.hear_home(what),
             Message::Moved(moved) => self.take_over(moved),
+            Message::LogInFailed(subject) => self.count_failure(subject),
+            Message::Banned(subject, until) => self.obey_ban(subject, until),
             Message::Overtaken(address, holder) => self.give_way(address, holder),
             Message::Shutdown => self.shut_down(),
         }
@@ -305,6 +313,10 @@ impl Shard {
                 }
                 Alarm::Pusher(key) => {
                     self.wake_pusher(key, at);
+                    continue;
+                }
+                Alarm::Connection(conn) => {
+                    self.answer_late(conn, at);
                     continue;
                 }
             };

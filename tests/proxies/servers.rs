@@ -124,12 +124,50 @@ fn gstreamers_server_lets_in_who_knows_the_password(backend: Backend) {
     }
 }
 
+fn our_own_server_lets_in_who_knows_the_password(backend: Backend) {
+    let user = "<user><username>us@er</username><password>p@ss word</password></user>";
+    for algorithm in ["MD5", "SHA-256", "MD5, SHA-256"] {
+        let first = Server::with(backend)
+            .media(folder())
+            .setting("need_auth", 1)
+            .setting("auth_algorithm", algorithm)
+            .xml(user)
+            .start();
+        let source = first.url(&format!("/{FILE}"));
+        for transfer in ["TCP", "UDP"] {
+            let nodes = [("transfer", transfer), ("user", "us@er"), ("pass", "p@ss word")];
+            let server = pulling(backend, &source, &nodes).start();
+            let mut viewer = watch(&server, Over::Tcp);
+            let has_come =
+                viewer.receive_until(PATIENCE, |viewer| viewer.tracks.iter().all(|t| t.units().len() > 10));
+            assert!(has_come, "{algorithm} over {transfer}");
+            assert!(lines(&first, "user=\"us@er\"") > 0, "{}", first.log());
+        }
+        assert_eq!(lines(&first, "log-in failed"), 0, "{algorithm}");
+        let server = pulling(backend, &source, &[("user", "us@er"), ("pass", "p@ss")]).start();
+        let answer = describe(&server).expect(503);
+        assert!(answer.text().contains("refuses this user"), "{algorithm}: {}", answer.text());
+    }
+}
+
 fn viewers_go_on_when_gstreamers_server_is_started_again(backend: Backend) {
     let recipe = Recipe::named(FILE);
+    go_on_when_it_is_started_again(backend, "/live", |port| {
+        GstServer::start_at("127.0.0.1", port, recipe, &[])
+    });
+}
+
+fn viewers_go_on_when_our_own_server_is_started_again(backend: Backend) {
+    go_on_when_it_is_started_again(backend, "/test", |port| long(Server::with(backend).port(port)));
+}
+
+/// A server is ended without a word while viewers watch one of its streams, and started again: twice, each way.
+fn go_on_when_it_is_started_again<S>(backend: Backend, path: &str, start: impl Fn(u16) -> S) {
     for transfer in ["TCP", "UDP"] {
-        let mut gst = GstServer::start(recipe, &[]);
-        let port = gst.port();
-        let server = long(pulling(backend, &gst.url("", "/live"), &[("transfer", transfer)]));
+        let port = free_ports();
+        let mut source = start(port);
+        let url = format!("rtsp://127.0.0.1:{port}{path}");
+        let server = long(pulling(backend, &url, &[("transfer", transfer)]));
         let mut viewers = BOTH.map(|over| watch(&server, over));
         for round in 0..2 {
             for viewer in &mut viewers {
@@ -137,11 +175,11 @@ fn viewers_go_on_when_gstreamers_server_is_started_again(backend: Backend) {
                 let enough = |viewer: &Viewer| viewer.tracks[0].units().len() > count + 20;
                 assert!(viewer.receive_until(PATIENCE, enough), "{transfer} round {round}");
             }
-            drop(gst);
+            drop(source);
             for viewer in &mut viewers {
                 viewer.receive(Duration::from_millis(700));
             }
-            gst = GstServer::start_at("127.0.0.1", port, recipe, &[]);
+            source = start(port);
             let back = Instant::now();
             for viewer in &mut viewers {
                 let has_more = |viewer: &Viewer| {
@@ -286,7 +324,9 @@ on_both_backends!(
     files_of_our_own_server_come_as_they_are,
     a_file_of_gstreamers_server_comes_as_it_is,
     gstreamers_server_lets_in_who_knows_the_password,
+    our_own_server_lets_in_who_knows_the_password,
     viewers_go_on_when_gstreamers_server_is_started_again,
+    viewers_go_on_when_our_own_server_is_started_again,
     a_group_is_joined_through_a_network,
     a_group_of_our_own_server_is_joined_through_a_network,
     a_group_that_nothing_comes_of_is_left_for_tcp,

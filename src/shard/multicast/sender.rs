@@ -39,7 +39,7 @@ impl Shard {
             Mount::Live(stream) => {
                 self.live.get(stream.id).ok_or_else(ended)?;
                 self.live.begin(stream.id);
-                Source::Live(LiveCursor::new(stream.id))
+                Source::Live(LiveCursor::new(stream.id, self.now))
             }
         };
         let to = |group: &Group, port| multicast.group_address(group.address, port);
@@ -118,7 +118,7 @@ impl Shard {
                 // Nobody gets a past: those who listen already would get it again.
                 *cursor = LiveCursor {
                     not_before: stream.ok_or_else(ended)?.window.end(),
-                    ..LiveCursor::new(cursor.stream)
+                    ..LiveCursor::new(cursor.stream, self.now)
                 };
                 let stream = cursor.stream;
                 // Where it begins is not known yet.
