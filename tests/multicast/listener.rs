@@ -4,11 +4,15 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_size_force};
 use socket2::{Domain, Socket, Type};
 
 use crate::client::rtp::{Packet, Report, reports};
 use crate::client::sdp::{Description, Media};
 use crate::client::{Client, Response};
+
+/// Many seconds of what tests send.
+const RECEIVE_BYTES: usize = 8_000_000;
 
 /// A group with its port pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,8 +56,10 @@ impl Ears {
             let place = SocketAddr::new(group.address, port);
             let socket = Socket::new(Domain::for_address(place), Type::DGRAM, None).unwrap();
             socket.set_reuse_address(true).unwrap();
-            // A keyframe comes faster than a busy machine reads.
-            let _ = socket.set_recv_buffer_size(8_000_000);
+            // What comes while somebody else is listened to must not be lost; beyond the system's bound only for root.
+            if set_socket_recv_buffer_size_force(&socket, RECEIVE_BYTES).is_err() {
+                set_socket_recv_buffer_size(&socket, RECEIVE_BYTES).unwrap();
+            }
             socket.set_nonblocking(true).unwrap();
             let place = match (group.address, interface) {
                 (IpAddr::V4(address), IpAddr::V4(interface)) => {
