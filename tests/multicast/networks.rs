@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::listener::{Ears, Listener};
-use super::{FILE, PATIENCE, lines};
+use super::{FILE, PATIENCE, lines, wait_for_lines};
 use crate::client::Client;
 use crate::corpus::{Recipe, folder};
 use crate::judge::ffmpeg::{Scratch, see, source, words};
@@ -236,12 +236,7 @@ fn multicast_leaves_by_one_of_two_interfaces(backend: Backend) {
         ("cable", "cable", "other"),
     ] {
         let server = networks.inside(0, || server(backend).setting("multicast_interface", interface).start());
-        assert_eq!(
-            lines(&server, &format!("multicast leaves by {device} (")),
-            1,
-            "{interface}: {}",
-            server.log()
-        );
+        wait_for_lines(&server, &format!("multicast leaves by {device} ("), 1);
         // Whichever way the request came.
         for host in [SERVER, "10.72.0.1"] {
             let address: SocketAddr = (host.parse::<IpAddr>().unwrap(), server.port()).into();
@@ -322,7 +317,7 @@ fn a_machine_without_a_route_says_so_and_serves_all_the_rest(backend: Backend) {
     networks.inside(0, || {
         Command::new("ip").args(["route", "del", "default"]).status().unwrap();
         let server = server(backend).start();
-        assert_eq!(lines(&server, "multicast is off: no route leads to 239.192.0.1"), 1, "{}", server.log());
+        wait_for_lines(&server, "multicast is off: no route leads to 239.192.0.1", 1);
         assert!(server.log().contains("multicast_interface"));
         let mut client = Client::connect(server.address());
         let multicast = [("Transport", "RTP/AVP;multicast")];
@@ -338,12 +333,7 @@ fn an_interface_that_is_down_is_found_out_at_start(backend: Backend) {
         Command::new("ip").args(["link", "set", "cable", "multicast", "off"]).status().unwrap();
         Command::new("ip").args(["link", "set", "cable", "down"]).status().unwrap();
         let server = server(backend).setting("multicast_interface", SERVER).start();
-        assert_eq!(
-            lines(&server, "multicast is off: cable (10.71.0.1) does not carry it"),
-            1,
-            "{}",
-            server.log()
-        );
+        wait_for_lines(&server, "multicast is off: cable (10.71.0.1) does not carry it", 1);
     });
 }
 
