@@ -16,6 +16,7 @@ mod files;
 mod house;
 mod joining;
 mod judge;
+mod load;
 mod mjpeg;
 mod multicast;
 mod players;

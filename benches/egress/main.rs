@@ -8,9 +8,9 @@
 //!
 //! `cargo bench --bench egress -- [--rounds N] [--list] [PART OF A NAME]`
 
-mod bare;
 mod driven;
 mod frame;
+mod loops;
 mod measure;
 mod network;
 mod runtimes;
@@ -62,7 +62,7 @@ fn main() -> io::Result<()> {
 fn compare_udp(arguments: &Arguments, frame: &Frame, viewers: usize) -> io::Result<()> {
     let sinks = Rc::new(UdpSinks::new(viewers)?);
     let mut entries = Vec::new();
-    for maker in bare::UDP.iter().chain(driven::UDP).chain(runtimes::UDP) {
+    for maker in loops::UDP.iter().chain(driven::UDP).chain(runtimes::UDP) {
         let name = format!("egress/udp/{viewers}/{}", maker.name);
         if arguments.wants(&name) {
             let variant = (maker.make)(&sinks)?;
@@ -76,7 +76,7 @@ fn compare_udp(arguments: &Arguments, frame: &Frame, viewers: usize) -> io::Resu
 
 fn compare_tcp(arguments: &Arguments, frame: &Frame, viewers: usize) -> io::Result<()> {
     let mut entries = Vec::new();
-    for maker in bare::TCP.iter().chain(driven::TCP).chain(runtimes::TCP) {
+    for maker in loops::TCP.iter().chain(driven::TCP).chain(runtimes::TCP) {
         let name = format!("egress/tcp/{viewers}/{}", maker.name);
         if arguments.wants(&name) {
             let sinks = TcpSinks::new(viewers);

@@ -10,10 +10,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use crate::bare::accept;
 use crate::frame::{Frame, SEGMENT};
+use crate::loops::{accept, udp};
 use crate::sinks::{TcpSinks, UdpSinks};
-use crate::sys;
 use crate::{Maker, Variant};
 
 pub const UDP: &[Maker<UdpSinks>] = &[
@@ -30,8 +29,8 @@ pub const TCP: &[Maker<TcpSinks>] = &[
 
 /// A UDP socket on which every send is a train of the frame's segments: for runtimes that pass no control message.
 fn segmenting() -> io::Result<UdpSocket> {
-    let socket = sys::udp()?;
-    sys::set(socket.as_raw_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, i32::from(SEGMENT))?;
+    let socket = udp()?;
+    bare::sys::set(socket.as_raw_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, i32::from(SEGMENT))?;
     Ok(socket)
 }
 

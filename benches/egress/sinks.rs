@@ -22,7 +22,7 @@ impl UdpSinks {
         let mut sinks = UdpSinks { sockets: Vec::new(), addresses: Vec::new() };
         for _ in 0..viewers {
             let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-            sys::set(socket.as_raw_fd(), libc::SOL_UDP, libc::UDP_GRO, 1)?;
+            bare::sys::set(socket.as_raw_fd(), libc::SOL_UDP, libc::UDP_GRO, 1)?;
             sinks.addresses.push(socket.local_addr()?);
             sinks.sockets.push(socket);
         }

@@ -1,12 +1,13 @@
-//! Bare system calls, and an allocator that counts.
+//! System calls around what is measured, and an allocator that counts.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::c_int;
 use std::io;
 use std::mem;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use bare::sys::check;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -42,71 +43,6 @@ pub fn allocations() -> u64 {
 }
 
 const ETHERNET_MTU: c_int = 1500;
-
-/// The control message that has a train cut.
-#[repr(C, align(8))]
-#[derive(Clone, Copy)]
-pub struct SegmentControl {
-    header: libc::cmsghdr,
-    segment: u16,
-    padding: [u8; 6],
-}
-
-impl SegmentControl {
-    pub fn new(segment: u16) -> SegmentControl {
-        let header = libc::cmsghdr {
-            cmsg_len: (size_of::<libc::cmsghdr>() + 2) as _,
-            cmsg_level: libc::SOL_UDP,
-            cmsg_type: libc::UDP_SEGMENT,
-        };
-        SegmentControl { header, segment, padding: [0; 6] }
-    }
-}
-
-/// An IPv4 address in the kernel's form.
-pub fn name(address: SocketAddr) -> libc::sockaddr_in {
-    let SocketAddr::V4(address) = address else { panic!("viewers are on IPv4") };
-    libc::sockaddr_in {
-        sin_family: libc::AF_INET as _,
-        sin_port: address.port().to_be(),
-        sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(address.ip().octets()) },
-        sin_zero: [0; 8],
-    }
-}
-
-/// An empty message header.
-pub fn header() -> libc::msghdr {
-    // SAFETY: the header is plain integers and pointers, for which zero is a value.
-    unsafe { mem::zeroed() }
-}
-
-/// A UDP socket with the options that the server's have.
-pub fn udp() -> io::Result<UdpSocket> {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let fd = socket.as_raw_fd();
-    if set(fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, 8 << 20).is_err() {
-        set(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, 8 << 20)?;
-    }
-    set(fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket)
-}
-
-/// A listener whose connections have the options that the server's have.
-pub fn tcp() -> io::Result<TcpListener> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let fd = listener.as_raw_fd();
-    set(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
-    set(fd, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, 32 * 1024)?;
-    Ok(listener)
-}
-
-pub fn set(fd: RawFd, level: c_int, option: c_int, value: c_int) -> io::Result<()> {
-    let pointer: *const c_int = &value;
-    // SAFETY: the pointer leads to an int of the size given.
-    check(unsafe { libc::setsockopt(fd, level, option, pointer.cast(), size_of::<c_int>() as _) })?;
-    Ok(())
-}
 
 /// Throws away up to `size` bytes that a socket has received; of a UDP socket with a size of 0 one datagram, or several
 /// that were merged. Returns how many there were.
@@ -154,9 +90,4 @@ pub fn new_network() -> io::Result<()> {
     // SAFETY: the request names an interface and its MTU.
     check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFMTU as _, &request) })?;
     Ok(())
-}
-
-/// The result of a call, or its error.
-pub fn check(result: c_int) -> io::Result<c_int> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

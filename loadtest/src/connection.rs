@@ -1,15 +1,20 @@
 //! One RTSP connection on the ring: requests out, answers in.
 
 use std::io;
-use std::net::SocketAddr;
+use std::mem;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use proto::rtsp::headers::session::Session;
 use proto::rtsp::message::{Method, Request, Response};
 use proto::rtsp::parse::{Item, Limits, ParseError, Parser};
 use tokio_uring::net::TcpStream;
 
-use crate::sockets;
+use crate::sdp::Description;
+use crate::sink;
+use crate::sockets::{self, Ending};
 
 /// Why a dialogue went no further.
 #[derive(Debug, thiserror::Error)]
@@ -51,23 +56,32 @@ pub enum DialogueError {
 pub struct Connection {
     stream: TcpStream,
     parser: Parser,
-    buffer: Vec<u8>,
+    /// Room for the one byte that is waited for.
+    first: Vec<u8>,
     sequence: u32,
     /// The session's identifier, sent once it is known.
-    pub session: Option<String>,
+    session: Option<String>,
+    /// How long the session lives without a sign of life.
+    pub timeout: Duration,
     /// Address of this side.
     pub local: SocketAddr,
 }
 
 impl Connection {
     /// Connects; a `receive_buffer` of 0 keeps the system's.
-    pub async fn open(server: SocketAddr, receive_buffer: usize) -> Result<Connection, DialogueError> {
-        let stream = sockets::connect(server, receive_buffer)
-            .map_err(|error| DialogueError::Connect { server, error })?;
+    pub async fn open(
+        server: SocketAddr,
+        receive_buffer: usize,
+        ending: Ending,
+    ) -> Result<Connection, DialogueError> {
+        let connected =
+            tokio::time::timeout(ANSWER_PATIENCE, sockets::connect(server, receive_buffer, ending));
+        let connected = connected.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let stream = connected.map_err(|error| DialogueError::Connect { server, error })?;
         let local = stream.local_addr()?;
         let (stream, parser) = (TcpStream::from_std(stream), Parser::new(Limits::default()));
-        let buffer = Vec::with_capacity(READ_BYTES);
-        Ok(Connection { stream, parser, buffer, sequence: 0, session: None, local })
+        let (first, timeout) = (Vec::with_capacity(1), TIMEOUT_DEFAULT);
+        Ok(Connection { stream, parser, first, sequence: 0, session: None, timeout, local })
     }
 
     /// Sends a request and waits for its answer, which must be a success.
@@ -90,18 +104,46 @@ impl Connection {
         if let Some(session) = &self.session {
             request.headers.push("Session", session.clone());
         }
-        let (result, _) = self.stream.write_all(Vec::from(request.to_bytes())).await;
-        Ok(result?)
+        self.send(request.to_bytes()).await
     }
 
-    /// Reads more bytes; they lie in the slice that is returned. Empty at the end of the connection.
-    pub async fn read(&mut self) -> io::Result<&[u8]> {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.clear();
-        let (result, buffer) = self.stream.read(buffer).await;
-        self.buffer = buffer;
-        let size = result?;
-        Ok(&self.buffer[..size])
+    /// Sends bytes, all of them.
+    pub async fn send(&mut self, bytes: Bytes) -> Result<(), DialogueError> {
+        Ok(self.stream.write_all(bytes).await.0?)
+    }
+
+    /// Asks for the description of what is behind a URL.
+    pub async fn describe(&mut self, url: &str) -> Result<Description, DialogueError> {
+        let request = Request::new(Method::Describe, url).header("Accept", "application/sdp");
+        let response = self.ask(request).await?;
+        let base = response.headers.get("Content-Base").unwrap_or(url);
+        let description = Description::parse(&String::from_utf8_lossy(&response.body), base);
+        if description.tracks.is_empty() {
+            return Err(DialogueError::Incomplete("DESCRIBE: the description has no tracks"));
+        }
+        Ok(description)
+    }
+
+    /// Sets up a track; the session is that of the answer.
+    pub async fn set_up(&mut self, url: &str, transport: String) -> Result<Response, DialogueError> {
+        let request = Request::new(Method::Setup, url).header("Transport", transport);
+        let response = self.ask(request).await?;
+        let session = response.headers.get("Session").and_then(Session::parse);
+        let session = session.ok_or(DialogueError::Incomplete("SETUP: the answer has no Session"))?;
+        self.timeout = session.timeout.unwrap_or(self.timeout);
+        self.session = Some(session.id);
+        Ok(response)
+    }
+
+    /// Waits for the next packet of a track on this connection.
+    pub async fn packet(&mut self) -> Result<Bytes, DialogueError> {
+        loop {
+            match self.parser.poll()? {
+                Some(Item::Interleaved { channel, payload }) if channel % 2 == 0 => return Ok(payload),
+                Some(_) => {}
+                None => self.receive(&Method::Play).await?,
+            }
+        }
     }
 
     /// What has come behind the last answer.
@@ -109,24 +151,59 @@ impl Connection {
         self.parser.take_buffered()
     }
 
+    /// Waits for bytes and hands them on, at most about `most`, as they come: packets, and answers among them. False at
+    /// the end of the connection.
+    ///
+    /// Only the first byte is read through the ring, see [`sink`].
+    pub async fn drain(&mut self, most: usize, mut take: impl FnMut(&[u8])) -> io::Result<bool> {
+        let mut first = mem::take(&mut self.first);
+        first.clear();
+        let (result, first) = self.stream.read(first).await;
+        self.first = first;
+        if result? == 0 {
+            return Ok(false);
+        }
+        take(&self.first);
+        sink::receive(&self.stream, most, take)?;
+        Ok(true)
+    }
+
+    /// Throws away what has come.
+    pub fn discard(&self) {
+        sink::discard(self.stream.as_raw_fd());
+    }
+
+    /// Ends the session, which the server need not confirm, and the connection: a read that still waits comes to its end.
+    pub async fn leave(mut self, url: &str) {
+        let _ = self.tell(Request::new(Method::Teardown, url)).await;
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
     async fn answer(&mut self, method: &Method) -> Result<Response, DialogueError> {
         loop {
             match self.parser.poll()? {
                 Some(Item::Response(response)) => return Ok(response),
-                Some(_) => continue,
-                None => {}
+                Some(_) => {}
+                None => self.receive(method).await?,
             }
-            let bytes = Bytes::copy_from_slice(self.read().await?);
-            if bytes.is_empty() {
-                return Err(DialogueError::Closed(method.clone()));
-            }
-            self.parser.handle_bytes(&bytes);
         }
+    }
+
+    async fn receive(&mut self, method: &Method) -> Result<(), DialogueError> {
+        let (result, buffer) = self.stream.read(Vec::with_capacity(READ_BYTES)).await;
+        if result? == 0 {
+            return Err(DialogueError::Closed(method.clone()));
+        }
+        self.parser.handle_bytes(&buffer);
+        Ok(())
     }
 }
 
-/// How long a server may take to answer before the viewer gives up.
+/// How long a server may take to answer before the client gives up.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Large enough for what a server sends in one go for a picture of 4 Mbit/s, keyframes excepted.
-const READ_BYTES: usize = 64 * 1024;
+/// RFC 2326 section 12.37.
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
+
+/// An answer with a description fits.
+const READ_BYTES: usize = 8 * 1024;

@@ -1,21 +1,29 @@
 //! Finds the packets on an interleaved connection without keeping them: heads are read, payloads are counted.
 
+use crate::stamp::SEARCHED_BYTES;
+
 /// What one `$` frame begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Frame {
+pub struct Frame<'a> {
     /// Channel of the frame.
     pub channel: u8,
     /// Bytes of the packet.
     pub size: u16,
-    /// The packet's first bytes; zeros where it is shorter.
-    pub head: [u8; 12],
+    /// The packet's first bytes, all of them where there are few.
+    pub head: &'a [u8],
 }
+
+/// How much of a packet is shown: RTP's header and what may hold a stamp.
+const HEAD_BYTES: usize = 12 + SEARCHED_BYTES;
+
+/// Channel and size before a packet.
+const PREFIX_BYTES: usize = 4;
 
 /// Walks through a stream of `$` frames and RTSP messages in pieces of any size.
 #[derive(Debug)]
 pub struct Splitter {
     state: State,
-    gathered: [u8; 16],
+    gathered: [u8; PREFIX_BYTES + HEAD_BYTES],
     have: usize,
 }
 
@@ -31,13 +39,13 @@ enum State {
 
 impl Default for Splitter {
     fn default() -> Splitter {
-        Splitter { state: State::Head, gathered: [0; 16], have: 0 }
+        Splitter { state: State::Head, gathered: [0; PREFIX_BYTES + HEAD_BYTES], have: 0 }
     }
 }
 
 impl Splitter {
     /// Reads the next bytes of the connection and calls `each` with every frame whose head is complete.
-    pub fn read(&mut self, mut bytes: &[u8], mut each: impl FnMut(Frame)) {
+    pub fn read(&mut self, mut bytes: &[u8], mut each: impl FnMut(Frame<'_>)) {
         while !bytes.is_empty() {
             let used = match self.state {
                 State::Payload(left) => self.skip_payload(left, bytes),
@@ -72,24 +80,39 @@ impl Splitter {
         bytes.len()
     }
 
-    fn gather(&mut self, bytes: &[u8], each: &mut impl FnMut(Frame)) -> usize {
+    fn gather(&mut self, bytes: &[u8], each: &mut impl FnMut(Frame<'_>)) -> usize {
         if self.have == 0 && bytes[0] != b'$' {
             self.state = State::Message(0);
             return 0;
         }
-        let wanted = if self.have < 4 { 4 } else { 4 + self.size().min(12) };
+        // The usual case: prefix and head lie in one piece, and nothing is copied.
+        if let (0, [_, channel, high, low, rest @ ..]) = (self.have, bytes) {
+            let size = u16::from_be_bytes([*high, *low]);
+            if let Some(head) = rest.get(..HEAD_BYTES.min(usize::from(size))) {
+                each(Frame { channel: *channel, size, head });
+                self.end_head(usize::from(size) - head.len());
+                return PREFIX_BYTES + head.len();
+            }
+        }
+        let wanted = if self.have < PREFIX_BYTES { PREFIX_BYTES } else { self.head_end() };
         let used = (wanted - self.have).min(bytes.len());
         self.gathered[self.have..self.have + used].copy_from_slice(&bytes[..used]);
         self.have += used;
-        if self.have >= 4 && self.have == 4 + self.size().min(12) {
-            let mut head = [0; 12];
-            head[..self.have - 4].copy_from_slice(&self.gathered[4..self.have]);
+        if self.have >= PREFIX_BYTES && self.have == self.head_end() {
+            let head = &self.gathered[PREFIX_BYTES..self.have];
             each(Frame { channel: self.gathered[1], size: self.size() as u16, head });
-            let left = self.size() - (self.have - 4);
-            self.state = if left == 0 { State::Head } else { State::Payload(left) };
-            self.have = 0;
+            self.end_head(self.size() - (self.have - PREFIX_BYTES));
         }
         used
+    }
+
+    fn end_head(&mut self, left: usize) {
+        self.state = if left == 0 { State::Head } else { State::Payload(left) };
+        self.have = 0;
+    }
+
+    fn head_end(&self) -> usize {
+        PREFIX_BYTES + self.size().min(HEAD_BYTES)
     }
 
     fn size(&self) -> usize {
@@ -103,7 +126,7 @@ mod tests {
 
     fn stream() -> Vec<u8> {
         let mut bytes = b"RTSP/1.0 200 OK\r\nCSeq: 4\r\n\r\n".to_vec();
-        for (channel, size) in [(0, 100_u16), (1, 4), (2, 0), (0, 13)] {
+        for (channel, size) in [(0, 1_000_u16), (1, 4), (2, 0), (0, 13)] {
             bytes.extend([b'$', channel]);
             bytes.extend(size.to_be_bytes());
             bytes.extend((0..size).map(|at| at as u8));
@@ -119,11 +142,11 @@ mod tests {
             let mut splitter = Splitter::default();
             let mut found = Vec::new();
             for piece in bytes.chunks(step) {
-                splitter.read(piece, |frame| found.push((frame.channel, frame.size, frame.head[3])));
+                splitter.read(piece, |frame| found.push((frame.channel, frame.size, frame.head.len())));
             }
             assert_eq!(
                 found,
-                [(0, 100, 3), (1, 4, 3), (2, 0, 0), (0, 13, 3), (3, 1, 0)],
+                [(0, 1_000, HEAD_BYTES), (1, 4, 4), (2, 0, 0), (0, 13, 13), (3, 1, 1)],
                 "in steps of {step}"
             );
         }

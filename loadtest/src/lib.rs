@@ -1,21 +1,29 @@
 //! A swarm of RTSP clients that measures any server.
-//!
-//! - [`plan`]: what a run shall do.
-//! - [`swarm`]: a thread for each processor, each with its share of the viewers.
-//! - [`viewer`]: one client from connect to TEARDOWN.
-//! - [`report`]: what came out, for people and for machines.
-//!
-//! The clients run on tokio-uring and share nothing with the server but the grammar of RTSP.
 #![cfg(target_os = "linux")]
 
+pub mod annexb;
+pub mod bits;
+pub mod chart;
+pub mod churn;
+pub mod clock;
+pub mod compare;
 pub mod connection;
+pub mod counter;
 pub mod interleaved;
+pub mod keyframe;
+pub mod limit;
 pub mod meter;
+pub mod picture;
 pub mod plan;
 pub mod process;
+pub mod publisher;
 pub mod report;
+pub mod ring;
 pub mod sdp;
+pub mod sink;
 pub mod sockets;
+pub mod source;
+pub mod stamp;
+pub mod suite;
 pub mod swarm;
-pub mod trains;
 pub mod viewer;

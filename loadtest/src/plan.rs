@@ -1,20 +1,22 @@
-//! What a run shall do.
+//! What the clients of a run shall do.
 
 use std::time::Duration;
 
-/// How packets come.
+use crate::sink::Depth;
+
+/// How packets come or go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Transport {
     /// Datagrams.
     Udp,
     /// Interleaved on the RTSP connection.
     Tcp,
-    /// Every other viewer the one, the rest the other.
+    /// Every other client the one, the rest the other.
     Mixed,
 }
 
 impl Transport {
-    /// Whether the viewer of that number takes datagrams.
+    /// Whether the client of that number takes datagrams.
     pub fn is_udp(self, number: usize) -> bool {
         match self {
             Transport::Udp => true,
@@ -22,20 +24,42 @@ impl Transport {
             Transport::Mixed => number.is_multiple_of(2),
         }
     }
+
+    /// Its name on the command line and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Transport::Udp => "udp",
+            Transport::Tcp => "tcp",
+            Transport::Mixed => "mixed",
+        }
+    }
 }
 
-/// A run of the play and stall scenarios.
+/// What each viewer does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Plays to the end of the run.
+    Plays,
+    /// Sets up and then only keeps its session alive.
+    Holds,
+    /// Comes, takes one packet, goes and comes again.
+    Churns,
+}
+
+/// The viewers of a run.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// What each viewer plays: viewer n takes URL n modulo their count.
     pub urls: Vec<String>,
     /// Count of viewers.
     pub viewers: usize,
+    /// What they do.
+    pub act: Act,
     /// How packets come to them.
     pub transport: Transport,
     /// Time over which the viewers connect, evenly.
     pub ramp: Duration,
-    /// Time for which they all play, after the ramp.
+    /// Time that is measured, after the ramp and a moment to settle.
     pub duration: Duration,
     /// Count of viewers, the first ones, that stop reading once the ramp is over.
     pub stalled: usize,
@@ -45,6 +69,8 @@ pub struct Plan {
     pub receive_buffer: usize,
     /// Where each viewer begins, in seconds: viewer n at n times this; None begins where the server does.
     pub spread_s: Option<f64>,
+    /// How closely datagrams are looked at.
+    pub depth: Depth,
 }
 
 /// How a viewer reads once the ramp is over.
@@ -78,9 +104,19 @@ impl Plan {
         self.ramp.mul_f64(number as f64 / self.viewers.max(1) as f64)
     }
 
-    /// From the start of the run to its end.
+    /// From the start of the run to the begin of what is measured.
+    pub fn steady(&self) -> Duration {
+        self.ramp + SETTLE
+    }
+
+    /// From the start of the run to the end of what is measured; publishers stop then.
     pub fn end(&self) -> Duration {
-        self.ramp + self.duration
+        self.steady() + self.duration
+    }
+
+    /// From the start of the run until viewers leave: what was sent last has come by then, or is lost.
+    pub fn leave(&self) -> Duration {
+        self.end() + DRAIN
     }
 
     /// The URL of the viewer of that number.
@@ -88,3 +124,9 @@ impl Plan {
         &self.urls[number % self.urls.len()]
     }
 }
+
+/// Time behind the ramp in which the last viewers catch up with the stream.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// Time behind the end in which viewers still take what comes.
+const DRAIN: Duration = Duration::from_millis(500);

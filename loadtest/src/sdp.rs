@@ -1,5 +1,7 @@
 //! The parts of a session description that a viewer needs: which tracks there are and how to set them up.
 
+use crate::keyframe::Coding;
+
 /// One `m=` section.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Track {
@@ -7,6 +9,8 @@ pub struct Track {
     pub is_video: bool,
     /// Absolute URL for SETUP.
     pub control: String,
+    /// How its keyframes are known.
+    pub coding: Coding,
 }
 
 /// The aggregate URL for PLAY and the tracks.
@@ -25,7 +29,14 @@ impl Description {
         for line in text.lines() {
             if let Some(media) = line.strip_prefix("m=") {
                 let is_video = media.starts_with("video");
-                description.tracks.push(Track { is_video, control: base.to_owned() });
+                // A static payload type stands for itself; a dynamic one is named below.
+                let coding = Coding::of(media.split_whitespace().nth(3).unwrap_or_default());
+                description.tracks.push(Track { is_video, control: base.to_owned(), coding });
+            } else if let Some((_, name)) = line.strip_prefix("a=rtpmap:").and_then(|map| map.split_once(' '))
+            {
+                if let Some(track) = description.tracks.last_mut() {
+                    track.coding = Coding::of(name.split('/').next().unwrap_or_default());
+                }
             } else if let Some(control) = line.strip_prefix("a=control:") {
                 let url = resolve(base, control.trim());
                 match description.tracks.last_mut() {
@@ -55,11 +66,15 @@ mod tests {
 
     #[test]
     fn tracks_are_found_with_their_urls() {
-        let text = "v=0\r\na=control:*\r\nm=video 0 RTP/AVP 96\r\na=control:track=0\r\nm=audio 0 RTP/AVP 0\r\n\
+        let text = "v=0\r\na=control:*\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:track=0\r\nm=audio 0 RTP/AVP 0\r\n\
                     a=control:rtsp://other/x\r\n";
         let description = Description::parse(text, "rtsp://host/clip.mp4/");
         assert_eq!(description.control, "rtsp://host/clip.mp4/");
         assert_eq!(description.tracks[0].control, "rtsp://host/clip.mp4/track=0");
-        assert_eq!(description.tracks[1], Track { is_video: false, control: "rtsp://other/x".into() });
+        assert_eq!(
+            description.tracks[1],
+            Track { is_video: false, control: "rtsp://other/x".into(), coding: Coding::Other }
+        );
+        assert_eq!(description.tracks[0].coding, Coding::H264);
     }
 }

@@ -1,11 +1,15 @@
-//! Sockets of the viewers, made before they are given to the ring.
+//! Sockets of the clients, made before they are given to the ring.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
 
+use nix::sys::socket::sockopt::UdpGroSegment;
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg, setsockopt};
 use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::SockRef;
+use tokio::net::TcpSocket;
 
 /// A pair of ports for one track.
 pub struct Ports {
@@ -17,7 +21,7 @@ pub struct Ports {
     pub number: u16,
 }
 
-/// Binds an even port and the next on the address by which `server` is reached.
+/// Binds an even port and the next on the address of `local`.
 pub fn ports(local: SocketAddr, receive_buffer: usize) -> io::Result<Ports> {
     for _ in 0..ATTEMPTS_MAX {
         let rtp = UdpSocket::bind(SocketAddr::new(local.ip(), 0))?;
@@ -28,21 +32,43 @@ pub fn ports(local: SocketAddr, receive_buffer: usize) -> io::Result<Ports> {
         let Ok(rtcp) = UdpSocket::bind(SocketAddr::new(local.ip(), number + 1)) else { continue };
         enlarge(&rtp, receive_buffer);
         // Merged datagrams cost one read; without it every packet costs one.
-        let _ = set_receive_offload(&rtp);
+        let _ = setsockopt(&rtp, UdpGroSegment, &true);
         return Ok(Ports { rtp, rtcp, number });
     }
     Err(io::Error::new(io::ErrorKind::AddrInUse, "no free pair of UDP ports"))
 }
 
-/// A connection for RTSP.
-pub fn connect(server: SocketAddr, receive_buffer: usize) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(server), Type::STREAM, Some(Protocol::TCP))?;
+/// How a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// As usual: the client's port rests for a minute.
+    Orderly,
+    /// At once: thousands of connections a second would use up the client's ports.
+    Abrupt,
+}
+
+/// Connects to an RTSP server; a `receive_buffer` of 0 keeps the system's.
+pub async fn connect(server: SocketAddr, receive_buffer: usize, ending: Ending) -> io::Result<TcpStream> {
+    let socket = if server.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     if receive_buffer > 0 {
-        let _ = socket.set_recv_buffer_size(receive_buffer);
+        let _ = socket.set_recv_buffer_size(u32::try_from(receive_buffer).unwrap_or(u32::MAX));
     }
-    socket.set_tcp_nodelay(true)?;
-    socket.connect(&server.into())?;
-    Ok(socket.into())
+    if ending == Ending::Abrupt {
+        socket.set_zero_linger()?;
+    }
+    socket.set_nodelay(true)?;
+    let stream = socket.connect(server).await?.into_std()?;
+    // The ring is to wait where a socket is not ready.
+    stream.set_nonblocking(false)?;
+    Ok(stream)
+}
+
+/// Sends packets of `segment` bytes with a shorter last one, back to back, to where the socket is connected.
+pub fn send_train(socket: &UdpSocket, train: &[u8], segment: u16) -> io::Result<()> {
+    let control = [ControlMessage::UdpGsoSegments(&segment)];
+    let list = [IoSlice::new(train)];
+    sendmsg::<()>(socket.as_raw_fd(), &list, &control, MsgFlags::empty(), None)?;
+    Ok(())
 }
 
 /// Allows as many descriptors as the system lets a process have; returns how many.
@@ -58,12 +84,6 @@ fn enlarge(socket: &UdpSocket, bytes: usize) {
     if set_socket_recv_buffer_size_force(socket, bytes).is_err() {
         let _ = SockRef::from(socket).set_recv_buffer_size(bytes);
     }
-}
-
-fn set_receive_offload(socket: &UdpSocket) -> io::Result<()> {
-    quinn_udp::UdpSocketState::new(socket.into())?;
-    // That made the socket answer at once; the ring is to wait instead.
-    socket.set_nonblocking(false)
 }
 
 /// Half of the ports that the kernel offers are odd, some pairs are taken.

@@ -1,19 +1,25 @@
-//! A thread for each processor, each with a ring and its share of the viewers.
+//! A thread for each processor, each with a ring and its share of the clients.
 
 use std::cell::RefCell;
+use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::rc::Rc;
-use std::thread;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use proto::rtsp::uri::Target;
+use tokio::time::sleep_until;
 
-use crate::meter::{Meter, Tally};
-use crate::plan::Plan;
-use crate::process::Snapshot;
+use crate::counter::Shared;
+use crate::meter::{Live, Meter, Tally, record};
+use crate::plan::{Act, Plan};
+use crate::process::{Snapshot, thread_cpu};
+use crate::publisher::{self, Published, Publishing, To, Watched};
 use crate::sockets::raise_descriptor_limit;
-use crate::viewer::{self, Shared};
+use crate::{churn, clock, ring, viewer};
 
 /// Why a run could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +48,23 @@ pub enum SwarmError {
         /// By the system.
         allowed: u64,
     },
+    /// The kernel gives no ring.
+    #[error("io_uring: {0}")]
+    Ring(io::Error),
+    /// No picture was sent.
+    #[error("the publisher has failed: {0}")]
+    Publisher(String),
+}
+
+/// What a run shall do.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// The viewers.
+    pub plan: Plan,
+    /// The publishers; viewers come when the first picture is on its way.
+    pub publishing: Option<Publishing>,
+    /// Process of the server, on this machine.
+    pub server_pid: Option<u32>,
 }
 
 /// What a run has measured.
@@ -49,105 +72,303 @@ pub enum SwarmError {
 pub struct Outcome {
     /// Counts of each viewer, in their order.
     pub tallies: Vec<Tally>,
-    /// Times of all viewers together.
+    /// Counts of each publisher.
+    pub published: Vec<Published>,
+    /// Times of all clients together.
     pub meter: Meter,
+    /// Counters before the first client came.
+    pub start: Snapshot,
     /// Counters when all viewers were there.
     pub before: Snapshot,
     /// Counters at the end.
     pub after: Snapshot,
-    /// Between the two.
+    /// Counters a while after the last client has gone.
+    pub gone: Snapshot,
+    /// Between `before` and `after`.
     pub window: Duration,
+    /// Bytes of RTP that viewers got within the window.
+    pub window_bytes: u64,
+    /// Sessions that came and went within the window.
+    pub window_sessions: u64,
+    /// Seconds of processor time of each of our threads within the window.
+    pub threads_cpu_s: Vec<f64>,
+    /// Pictures that each publisher had sent when viewers left.
+    pub pictures_sent: Option<u32>,
 }
 
-/// Runs the plan to its end; blocks for as long. `progress` is called once a second with the time since the begin.
-pub fn run(
-    plan: &Plan,
-    server_pid: Option<u32>,
-    progress: impl Fn(Duration) + Sync,
-) -> Result<Outcome, SwarmError> {
+/// Where a run is.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Since the begin.
+    pub time: Duration,
+    /// Clients that are there.
+    pub ready: u64,
+    /// Clients that have failed.
+    pub failed: u64,
+    /// Bits a second that viewers got in the last second.
+    pub bits_per_s: f64,
+    /// Sessions a second that came and went in the last second.
+    pub sessions_per_s: f64,
+}
+
+/// Runs everything to its end; blocks for as long. `progress` is called once a second.
+pub fn run(run: &Run, progress: impl Fn(Progress)) -> Result<Outcome, SwarmError> {
+    let plan = &run.plan;
     let servers = plan.urls.iter().map(|url| resolve(url)).collect::<Result<Vec<_>, _>>()?;
-    let needed = 64 + plan.viewers as u64 * DESCRIPTORS_PER_VIEWER;
+    let publishers = run.publishing.as_ref().map_or(0, |publishing| publishing.to.len());
+    let needed = 64 + plan.viewers as u64 * descriptors(plan) + publishers as u64 * 4;
     let allowed = raise_descriptor_limit();
     if allowed < needed {
         return Err(SwarmError::Descriptors { needed, allowed });
     }
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(plan.viewers.max(1));
+    let start = Snapshot::take(run.server_pid);
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let sent = Arc::new(AtomicU32::new(0));
+    let publishing = wait_for_pictures(publish(run, cores, &sent)?, &sent)?;
+    let threads = cores.min(plan.viewers);
     let began = Instant::now();
-    thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads)
-            .map(|index| {
-                let servers = &servers;
-                scope.spawn(move || work(plan.clone(), servers, began, index, threads))
-            })
-            .collect();
-        let (before, after, window) = watch(plan, server_pid, began, progress);
-        let mut tallies = vec![Tally::default(); plan.viewers];
-        let mut meter = Meter::default();
-        for worker in workers {
-            let (counted, times) = worker.join().expect("a worker does not panic");
-            meter.add(&times);
-            for (number, tally) in counted {
-                tallies[number] = tally;
-            }
+    let viewing: Vec<_> = (0..threads)
+        .map(|index| {
+            let (plan, servers) = (plan.clone(), servers.clone());
+            Worker::start(move |live| view(plan, servers, began, (index, threads), live))
+        })
+        .collect();
+    let (mut viewing, mut publishing) = (viewing, publishing);
+    let watched = watch(run, began, &viewing, &publishing, progress);
+    let mut outcome = Outcome {
+        tallies: vec![Tally::default(); plan.viewers],
+        published: Vec::new(),
+        meter: Meter::default(),
+        start,
+        before: watched.before,
+        after: watched.after,
+        gone: Snapshot::default(),
+        window: watched.window,
+        window_bytes: watched.bytes,
+        window_sessions: watched.sessions,
+        threads_cpu_s: watched.threads_cpu_s,
+        pictures_sent: None,
+    };
+    for worker in viewing.drain(..) {
+        let (counted, times) = worker.join()?;
+        outcome.meter.add(&times);
+        for (number, tally) in counted {
+            outcome.tallies[number] = tally;
         }
-        Ok(Outcome { tallies, meter, before, after, window })
-    })
+    }
+    outcome.pictures_sent = (publishers == 1).then(|| sent.load(Ordering::Relaxed));
+    for worker in publishing.drain(..) {
+        outcome.published.extend(worker.join()?);
+    }
+    if plan.act != Act::Plays || run.server_pid.is_some() {
+        thread::sleep(GOING);
+    }
+    outcome.gone = Snapshot::take(run.server_pid);
+    Ok(outcome)
+}
+
+/// One of our threads.
+struct Worker<T> {
+    live: Arc<Live>,
+    thread: JoinHandle<io::Result<T>>,
+}
+
+impl<T: Send + 'static> Worker<T> {
+    fn start(work: impl FnOnce(Arc<Live>) -> io::Result<T> + Send + 'static) -> Worker<T> {
+        let live = Arc::new(Live::default());
+        let theirs = live.clone();
+        Worker { live, thread: thread::spawn(move || work(theirs)) }
+    }
+
+    fn join(self) -> Result<T, SwarmError> {
+        self.thread.join().expect("a worker does not panic").map_err(SwarmError::Ring)
+    }
+}
+
+/// Starts the publishers: a thread of its own for one, so that it is in time however much the viewers do.
+fn publish(
+    run: &Run,
+    cores: usize,
+    sent: &Arc<AtomicU32>,
+) -> Result<Vec<Worker<Vec<Published>>>, SwarmError> {
+    let Some(publishing) = &run.publishing else { return Ok(Vec::new()) };
+    let servers: Vec<_> = publishing
+        .to
+        .iter()
+        .map(|to| match to {
+            To::Rtsp(url) => resolve(url),
+            To::Rtp(address) => Ok(*address),
+        })
+        .collect::<Result<_, _>>()?;
+    let threads = cores.min(publishing.to.len());
+    let workers = (0..threads).map(|index| {
+        let (publishing, servers, sent) = (publishing.clone(), servers.clone(), sent.clone());
+        Worker::start(move |live| {
+            let plan = Rc::new(publishing);
+            let numbers = (index..servers.len()).step_by(threads);
+            all(numbers.map(|number| {
+                let watched = Watched { live: live.clone(), sent: sent.clone() };
+                publisher::run(number, servers[number], plan.clone(), watched)
+            }))
+        })
+    });
+    Ok(workers.collect())
+}
+
+/// Waits until pictures are on their way.
+fn wait_for_pictures(
+    publishing: Vec<Worker<Vec<Published>>>,
+    sent: &AtomicU32,
+) -> Result<Vec<Worker<Vec<Published>>>, SwarmError> {
+    let end = Instant::now() + PICTURE_PATIENCE;
+    // The second picture has left when the server has seen the first.
+    while !publishing.is_empty() && sent.load(Ordering::Relaxed) < 2 {
+        if publishing.iter().all(|worker| worker.thread.is_finished()) {
+            let published = publishing.into_iter().map(Worker::join).collect::<Result<Vec<_>, _>>()?;
+            let reason = published.into_iter().flatten().find_map(|publisher| publisher.failure);
+            return Err(SwarmError::Publisher(reason.unwrap_or_else(|| "it has ended at once".into())));
+        }
+        if Instant::now() > end {
+            return Err(SwarmError::Publisher("no picture has left within 10 s".into()));
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(publishing)
+}
+
+/// What was seen from outside.
+struct Seen {
+    before: Snapshot,
+    after: Snapshot,
+    window: Duration,
+    bytes: u64,
+    sessions: u64,
+    threads_cpu_s: Vec<f64>,
 }
 
 /// Takes the snapshots at both ends of the measured time.
-fn watch(
-    plan: &Plan,
-    server: Option<u32>,
+fn watch<A, B>(
+    run: &Run,
     began: Instant,
-    progress: impl Fn(Duration),
-) -> (Snapshot, Snapshot, Duration) {
-    thread::sleep((began + plan.ramp).saturating_duration_since(Instant::now()));
-    let (before, from) = (Snapshot::take(server), Instant::now());
-    loop {
-        let left = (began + plan.end()).saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            break;
+    viewing: &[Worker<A>],
+    publishing: &[Worker<B>],
+    progress: impl Fn(Progress),
+) -> Seen {
+    let lives: Vec<_> = viewing
+        .iter()
+        .map(|worker| &worker.live)
+        .chain(publishing.iter().map(|worker| &worker.live))
+        .collect();
+    let sum = |count: fn(&Live) -> &std::sync::atomic::AtomicU64| {
+        lives.iter().map(|live| count(live).load(Ordering::Relaxed)).sum::<u64>()
+    };
+    let mut last = (Instant::now(), 0, 0);
+    let mut sleep_to = |moment: Instant| {
+        loop {
+            let left = moment.saturating_duration_since(Instant::now());
+            thread::sleep(left.min(Duration::from_secs(1).saturating_sub(last.0.elapsed())));
+            let (now, bytes, sessions) =
+                (Instant::now(), sum(|live| &live.bytes), sum(|live| &live.sessions));
+            if now - last.0 >= Duration::from_secs(1) {
+                let seconds = (now - last.0).as_secs_f64();
+                progress(Progress {
+                    time: began.elapsed(),
+                    ready: sum(|live| &live.ready),
+                    failed: sum(|live| &live.failed),
+                    bits_per_s: 8.0 * (bytes - last.1) as f64 / seconds,
+                    sessions_per_s: (sessions - last.2) as f64 / seconds,
+                });
+                last = (now, bytes, sessions);
+            }
+            if now >= moment {
+                break;
+            }
         }
-        thread::sleep(left.min(Duration::from_secs(1)));
-        progress(began.elapsed());
-    }
-    (before, Snapshot::take(server), from.elapsed())
+    };
+    sleep_to(began + run.plan.steady());
+    let (before, from) = (Snapshot::take(run.server_pid), Instant::now());
+    let (cpu, bytes, sessions) = (thread_cpu(), sum(|live| &live.bytes), sum(|live| &live.sessions));
+    sleep_to(began + run.plan.end());
+    let (bytes, sessions) = (sum(|live| &live.bytes) - bytes, sum(|live| &live.sessions) - sessions);
+    let (after, window) = (Snapshot::take(run.server_pid), from.elapsed());
+    let threads_cpu_s = thread_cpu()
+        .into_iter()
+        .map(|(thread, after)| after - cpu.get(&thread).copied().unwrap_or(0.0))
+        .collect();
+    sleep_to(began + run.plan.leave());
+    Seen { before, after, window, bytes, sessions, threads_cpu_s }
 }
 
-/// One thread: every `threads`th viewer from `index` on.
-fn work(
+type Viewed = (Vec<(usize, Tally)>, Meter);
+
+/// One thread of viewers: every `threads`th from `index` on.
+fn view(
     plan: Plan,
-    servers: &[SocketAddr],
+    servers: Vec<SocketAddr>,
     began: Instant,
-    index: usize,
-    threads: usize,
-) -> (Vec<(usize, Tally)>, Meter) {
+    (index, threads): (usize, usize),
+    live: Arc<Live>,
+) -> io::Result<Viewed> {
     let meter = Rc::new(RefCell::new(Meter::default()));
-    let shared = Shared { plan: Rc::new(plan), began, meter: meter.clone() };
-    let mut builder = tokio_uring::builder();
-    let mut ring = tokio_uring::uring_builder();
-    ring.setup_cqsize(COMPLETIONS);
-    builder.entries(SUBMISSIONS).uring_builder(&ring);
-    let counted = builder.start(async {
-        let viewers: Vec<_> = (index..shared.plan.viewers)
-            .step_by(threads)
-            .map(|number| {
-                let (shared, server) = (shared.clone(), servers[number % servers.len()]);
-                let viewer = tokio_uring::spawn(async move {
-                    tokio::time::sleep_until((began + shared.plan.start_of(number)).into()).await;
-                    viewer::run(number, server, shared).await
-                });
-                (number, viewer)
-            })
-            .collect();
-        let mut counted = Vec::new();
-        for (number, viewer) in viewers {
-            counted.push((number, viewer.await.expect("a viewer does not panic")));
+    let shared = Shared { plan: Rc::new(plan), began, meter: meter.clone(), live, clock: clock::identity() };
+    let viewers = (index..shared.plan.viewers).step_by(threads).map(|number| {
+        let (shared, server) = (shared.clone(), servers[number % servers.len()]);
+        async move {
+            sleep_until((began + shared.plan.start_of(number)).into()).await;
+            let live = shared.live.clone();
+            let tally = match shared.plan.act {
+                Act::Plays | Act::Holds => viewer::run(number, server, shared).await,
+                Act::Churns => churn::run(number, server, shared).await,
+            };
+            if tally.failure.is_some() {
+                Live::count(&live.failed, 1);
+            }
+            (number, tally)
         }
-        counted
     });
+    let watch = lag(shared.clone());
+    let counted = ring::run(async {
+        let watch = tokio_uring::spawn(watch);
+        let counted = join_all(viewers).await;
+        watch.abort();
+        counted
+    })?;
     let meter = meter.borrow().clone();
-    (counted, meter)
+    Ok((counted, meter))
+}
+
+/// Notes how late this thread comes to what is due: a late sink looks like a late server.
+async fn lag(shared: Shared) {
+    let mut due = shared.began + shared.plan.steady();
+    loop {
+        sleep_until(due.into()).await;
+        if shared.is_steady(due) {
+            record(&mut shared.meter.borrow_mut().lags, due.elapsed());
+        }
+        due = (due + LAG_INTERVAL).max(Instant::now());
+    }
+}
+
+/// Runs futures together on a ring of this thread.
+fn all<F>(futures: impl Iterator<Item = F>) -> io::Result<Vec<F::Output>>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    ring::run(join_all(futures))
+}
+
+async fn join_all<F>(futures: impl Iterator<Item = F>) -> Vec<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    let tasks: Vec<_> = futures.map(tokio_uring::spawn).collect();
+    let mut outputs = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        outputs.push(task.await.expect("a client does not panic"));
+    }
+    outputs
 }
 
 fn resolve(url: &str) -> Result<SocketAddr, SwarmError> {
@@ -162,11 +383,16 @@ fn resolve(url: &str) -> Result<SocketAddr, SwarmError> {
     addresses.next().ok_or_else(|| bad("its host has no address".into()))
 }
 
-/// The connection, and two ports for each of two tracks.
-const DESCRIPTORS_PER_VIEWER: u64 = 5;
+/// The connection, and over UDP two ports for each of two tracks.
+fn descriptors(plan: &Plan) -> u64 {
+    if (0..plan.viewers.min(2)).any(|number| plan.transport.is_udp(number)) { 5 } else { 1 }
+}
 
-/// Entries of a thread's submission queue.
-const SUBMISSIONS: u32 = 4_096;
+/// How long the server may take to let go of what clients have left behind.
+const GOING: Duration = Duration::from_secs(1);
 
-/// Entries of a thread's completion queue: a keyframe completes a read of every viewer at once.
-const COMPLETIONS: u32 = 32_768;
+/// How long a publisher may take to send its second picture.
+const PICTURE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// From one look at our own lag to the next.
+const LAG_INTERVAL: Duration = Duration::from_millis(10);

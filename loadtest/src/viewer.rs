@@ -5,47 +5,25 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use proto::rtsp::headers::session::Session;
 use proto::rtsp::message::{Method, Request};
-use tokio_uring::net::UdpSocket;
+use tokio::time::{sleep, sleep_until, timeout_at};
 
 use crate::connection::{Connection, DialogueError};
+use crate::counter::{Counter, Shared};
 use crate::interleaved::{Frame, Splitter};
-use crate::meter::{Meter, Pulse, Sequence, Tally, record};
-use crate::plan::{Conduct, Plan};
-use crate::sdp::Description;
-use crate::sockets::{self, Ports};
-use crate::trains::Cutter;
+use crate::meter::{Live, Tally, record};
+use crate::plan::{Act, Conduct, Plan};
+use crate::sdp::{Description, Track};
+use crate::sink::{Datagrams, Merged};
+use crate::sockets::{self, Ending, Ports};
 
-/// What a viewer shares with the others of its thread.
-#[derive(Clone)]
-pub struct Shared {
-    /// What to do.
-    pub plan: Rc<Plan>,
-    /// When the run began.
-    pub began: Instant,
-    /// Times of all viewers.
-    pub meter: Rc<RefCell<Meter>>,
-}
-
-impl Shared {
-    /// Whether all viewers are there: gaps are recorded from then on.
-    fn is_steady(&self, now: Instant) -> bool {
-        now >= self.began + self.plan.ramp + SETTLE
-    }
-
-    fn end(&self) -> Instant {
-        self.began + self.plan.end()
-    }
-}
-
-/// Plays until the end of the plan; what was counted.
+/// Plays, or only holds its session, until the end of the plan; what was counted.
 pub async fn run(number: usize, server: SocketAddr, shared: Shared) -> Tally {
-    let track = Rc::new(RefCell::new(Tally::default()));
+    let tally = Rc::new(RefCell::new(Tally::default()));
     let conduct = shared.plan.conduct_of(number);
-    let mut viewer = Viewer { number, conduct, shared, tally: track.clone() };
+    let mut viewer = Viewer { number, conduct, shared, tally: tally.clone() };
     let result = viewer.play(server).await;
-    let mut tally = track.borrow().clone();
+    let mut tally = tally.borrow().clone();
     tally.failure = result.err().map(|error| error.to_string());
     tally
 }
@@ -57,168 +35,190 @@ struct Viewer {
     tally: Rc<RefCell<Tally>>,
 }
 
-/// A track as it was granted.
-struct Granted {
-    is_video: bool,
-    ports: Option<Ports>,
-}
+/// Sockets of a track that was set up over UDP.
+type Granted = Vec<Ports>;
 
 impl Viewer {
     async fn play(&mut self, server: SocketAddr) -> Result<(), DialogueError> {
         let began = Instant::now();
         let plan = self.shared.plan.clone();
         let is_udp = plan.transport.is_udp(self.number);
-        let buffer = if is_udp || self.conduct != Conduct::Reads { 0 } else { plan.receive_buffer };
-        let mut connection = Connection::open(server, buffer).await?;
-        let description = describe(&mut connection, plan.url_of(self.number)).await?;
-        let (tracks, timeout) = self.set_up(&mut connection, &description, is_udp).await?;
+        // Who does not read shall not have room for the whole run.
+        let has_room = !is_udp && plan.act == Act::Plays && self.conduct == Conduct::Reads;
+        let buffer = if has_room { plan.receive_buffer } else { 0 };
+        let mut connection = Connection::open(server, buffer, Ending::Orderly).await?;
+        let description = connection.describe(plan.url_of(self.number)).await?;
+        let ports = set_up(&mut connection, &description, &plan, is_udp).await?;
+        if plan.act == Act::Holds {
+            self.is_ready(began);
+            self.keep_alive(&mut connection, &description.control, &[]).await?;
+            connection.leave(&description.control).await;
+            return Ok(());
+        }
         let asked = Instant::now();
         let mut play = Request::new(Method::Play, description.control.clone());
         if let Some(step) = plan.spread_s {
             play = play.header("Range", format!("npt={:.3}-", step * self.number as f64));
         }
-        connection.ask(play).await?;
-        let set_up = began.elapsed();
-        self.tally.borrow_mut().set_up = Some(set_up);
-        record(&mut self.shared.meter.borrow_mut().set_ups, set_up);
-        let media = self.receive(asked, is_udp, tracks, &mut connection, timeout, &description.control);
-        media.await?;
-        // Only a farewell: whether it is answered does not matter to the measurement.
-        let _ = connection.tell(Request::new(Method::Teardown, description.control)).await;
+        if is_udp {
+            self.play_datagrams(&mut connection, play, &description, ports, (began, asked)).await?;
+        } else {
+            connection.ask(play).await?;
+            self.is_ready(began);
+            self.play_interleaved(&mut connection, &description, asked).await?;
+        }
+        connection.leave(&description.control).await;
         Ok(())
     }
 
-    async fn set_up(
+    fn is_ready(&self, began: Instant) {
+        let mut tally = self.tally.borrow_mut();
+        let set_up = began.elapsed();
+        tally.set_up = Some(set_up);
+        tally.ready = Some(self.shared.began.elapsed());
+        record(&mut self.shared.meter.borrow_mut().set_ups, set_up);
+        Live::count(&self.shared.live.ready, 1);
+    }
+
+    /// Sends PLAY and receives; packets may come before the answer.
+    async fn play_datagrams(
+        &mut self,
+        connection: &mut Connection,
+        play: Request,
+        description: &Description,
+        ports: Granted,
+        (began, asked): (Instant, Instant),
+    ) -> Result<(), DialogueError> {
+        let (mut rtcp, mut readers) = (Vec::new(), Vec::new());
+        for (index, ports) in ports.into_iter().enumerate() {
+            let (rtp, leave) = (Datagrams::new(ports.rtp)?, self.shared.leave());
+            let counter = self.counter(asked, description, index);
+            readers.push(tokio_uring::spawn(timeout_at(leave.into(), receive(rtp, counter))));
+            rtcp.push(Datagrams::new(ports.rtcp)?);
+        }
+        connection.ask(play).await?;
+        self.is_ready(began);
+        let result = self.keep_alive(connection, &description.control, &rtcp).await;
+        for reader in readers {
+            if result.is_err() {
+                reader.abort();
+            }
+            let _ = reader.await;
+        }
+        result
+    }
+
+    /// Keeps the session alive until all leave, and throws reports of the server away.
+    async fn keep_alive(
         &self,
         connection: &mut Connection,
-        description: &Description,
-        is_udp: bool,
-    ) -> Result<(Vec<Granted>, Duration), DialogueError> {
-        let mut tracks = Vec::new();
-        let mut timeout = Duration::from_secs(60);
-        for (index, track) in description.tracks.iter().enumerate() {
-            let ports = is_udp
-                .then(|| sockets::ports(connection.local, self.shared.plan.receive_buffer))
-                .transpose()?;
-            let transport = match &ports {
-                Some(ports) => format!("RTP/AVP;unicast;client_port={}-{}", ports.number, ports.number + 1),
-                None => format!("RTP/AVP/TCP;unicast;interleaved={}-{}", 2 * index, 2 * index + 1),
-            };
-            let request = Request::new(Method::Setup, track.control.clone()).header("Transport", transport);
-            let response = connection.ask(request).await?;
-            let session = response.headers.get("Session").and_then(Session::parse);
-            let session = session.ok_or(DialogueError::Incomplete("SETUP: the answer has no Session"))?;
-            timeout = session.timeout.unwrap_or(timeout);
-            connection.session = Some(session.id);
-            tracks.push(Granted { is_video: track.is_video, ports });
-        }
-        if tracks.is_empty() {
-            return Err(DialogueError::Incomplete("DESCRIBE: the description has no tracks"));
-        }
-        Ok((tracks, timeout))
-    }
-
-    /// Receives until the end of the plan and keeps the session alive.
-    async fn receive(
-        &mut self,
-        asked: Instant,
-        is_udp: bool,
-        tracks: Vec<Granted>,
-        connection: &mut Connection,
-        timeout: Duration,
         url: &str,
+        reports: &[Datagrams],
     ) -> Result<(), DialogueError> {
-        // Pictures give the pulse; where there are none, the first track does.
-        let pulse = tracks.iter().position(|track| track.is_video).unwrap_or(0);
-        if !is_udp {
-            return self.receive_interleaved(asked, pulse, tracks.len(), connection, timeout, url).await;
-        }
-        let mut rtcp = Vec::new();
-        let mut readers = Vec::new();
-        for (index, track) in tracks.into_iter().enumerate() {
-            let ports = track.ports.expect("a viewer over UDP has bound ports for every track");
-            rtcp.push(ports.rtcp);
-            let counter = self.counter(asked, index == pulse);
-            readers.push(tokio_uring::spawn(receive_datagrams(UdpSocket::from_std(ports.rtp), counter)));
-        }
-        while let Some(left) = self.left() {
-            tokio::time::sleep(left.min(timeout / 2)).await;
-            if self.left().is_some() {
-                connection.ask(Request::new(Method::Options, url)).await?;
+        loop {
+            let next = Instant::now() + connection.timeout / 2;
+            if next >= self.shared.leave() {
+                sleep_until(self.shared.leave().into()).await;
+                return Ok(());
             }
+            sleep_until(next.into()).await;
+            reports.iter().for_each(Datagrams::discard);
+            connection.ask(Request::new(Method::Options, url)).await?;
         }
-        for reader in readers {
-            reader.abort();
-        }
-        drop(rtcp);
-        Ok(())
     }
 
-    async fn receive_interleaved(
+    async fn play_interleaved(
         &mut self,
-        asked: Instant,
-        pulse: usize,
-        tracks: usize,
         connection: &mut Connection,
-        timeout: Duration,
-        url: &str,
+        description: &Description,
+        asked: Instant,
     ) -> Result<(), DialogueError> {
-        let mut counters: Vec<_> = (0..tracks).map(|index| self.counter(asked, index == pulse)).collect();
+        let tracks = description.tracks.len();
+        let mut counters: Vec<_> = (0..tracks).map(|index| self.counter(asked, description, index)).collect();
         let mut splitter = Splitter::default();
         let mut take = |bytes: &[u8]| {
             let now = Instant::now();
             splitter.read(bytes, |Frame { channel, size, head }| {
                 if let (0, Some(counter)) = (channel % 2, counters.get_mut(usize::from(channel / 2))) {
-                    counter.take(&head, usize::from(size), now);
+                    counter.take(head, usize::from(size), now);
                 }
             });
         };
         take(&connection.take_unread());
         let mut alive = Instant::now();
         let mut trickle = None;
-        while let Some(left) = self.left() {
-            if self.shared.is_steady(Instant::now()) {
-                match self.conduct {
-                    Conduct::Reads => {}
-                    Conduct::Stops => {
-                        tokio::time::sleep(left).await;
-                        break;
-                    }
-                    Conduct::Trickles => {
-                        let bytes = self.tally.borrow().bytes;
-                        let trickle = trickle.get_or_insert_with(|| Trickle::new(bytes, asked.elapsed()));
-                        tokio::time::sleep(trickle.pause(bytes).min(left)).await;
-                    }
-                }
-            }
-            let Ok(read) = tokio::time::timeout(left, connection.read()).await else { break };
-            let bytes = read?;
-            if bytes.is_empty() {
+        loop {
+            let most = self.pace(&mut trickle, asked).await;
+            let Ok(read) = timeout_at(self.shared.leave().into(), connection.drain(most, &mut take)).await
+            else {
+                return Ok(());
+            };
+            if !read? {
                 return Err(DialogueError::Incomplete("the server closed the connection while playing"));
             }
-            take(bytes);
-            if alive.elapsed() > timeout / 2 {
+            if alive.elapsed() > connection.timeout / 2 {
                 alive = Instant::now();
-                connection.tell(Request::new(Method::Options, url)).await?;
+                connection.tell(Request::new(Method::Options, description.control.clone())).await?;
             }
         }
-        Ok(())
     }
 
-    fn left(&self) -> Option<Duration> {
-        self.shared.end().checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
-    }
-
-    fn counter(&self, asked: Instant, has_pulse: bool) -> Counter {
-        Counter {
-            shared: self.shared.clone(),
-            tally: self.tally.clone(),
-            asked,
-            sequence: Sequence::default(),
-            pulse: has_pulse.then(Pulse::default),
-            conduct: self.conduct,
+    /// Waits as long as this viewer does not read; returns how much it then reads at once.
+    async fn pace(&self, trickle: &mut Option<Trickle>, asked: Instant) -> usize {
+        let now = Instant::now();
+        let begins = self.shared.began + self.shared.plan.steady();
+        let left = self.shared.leave().saturating_duration_since(now);
+        if self.conduct == Conduct::Reads || now < begins || left.is_zero() {
+            return usize::MAX;
         }
+        if self.conduct == Conduct::Stops {
+            sleep(left).await;
+            return usize::MAX;
+        }
+        let bytes = self.tally.borrow().bytes;
+        let trickle = trickle.get_or_insert_with(|| Trickle::new(bytes, asked.elapsed()));
+        sleep(trickle.pause(bytes).min(left)).await;
+        TRICKLE_BYTES
     }
+
+    /// Pictures give the pulse; where there are none, the first track does.
+    fn counter(&self, asked: Instant, description: &Description, index: usize) -> Counter {
+        let tracks = &description.tracks;
+        let pulse = tracks.iter().position(|track| track.is_video).unwrap_or(0);
+        let coding = (index == pulse).then_some(tracks[index].coding);
+        Counter::new(self.shared.clone(), self.tally.clone(), self.conduct, asked, coding)
+    }
+}
+
+/// Sets all tracks up; their sockets over UDP.
+async fn set_up(
+    connection: &mut Connection,
+    description: &Description,
+    plan: &Plan,
+    is_udp: bool,
+) -> Result<Granted, DialogueError> {
+    let mut granted = Vec::new();
+    for (index, Track { control, .. }) in description.tracks.iter().enumerate() {
+        let ports = is_udp.then(|| sockets::ports(connection.local, plan.receive_buffer)).transpose()?;
+        connection.set_up(control, transport(ports.as_ref(), index)).await?;
+        granted.extend(ports);
+    }
+    Ok(granted)
+}
+
+/// What is offered for the track of that index: its ports, or channels where it has none.
+pub fn transport(ports: Option<&Ports>, index: usize) -> String {
+    match ports {
+        Some(ports) => format!("RTP/AVP;unicast;client_port={}-{}", ports.number, ports.number + 1),
+        None => format!("RTP/AVP/TCP;unicast;interleaved={}-{}", 2 * index, 2 * index + 1),
+    }
+}
+
+async fn receive(rtp: Datagrams, counter: Counter) {
+    let counter = RefCell::new(counter);
+    let depth = || counter.borrow().depth();
+    let take = |merged: Merged<'_>| counter.borrow_mut().take_merged(merged, Instant::now());
+    while rtp.receive(depth, take).await.is_ok() {}
 }
 
 /// Reading at a tenth of the rate at which a viewer has read so far.
@@ -241,65 +241,5 @@ impl Trickle {
     }
 }
 
-/// Counts the packets of one track.
-struct Counter {
-    shared: Shared,
-    tally: Rc<RefCell<Tally>>,
-    asked: Instant,
-    sequence: Sequence,
-    /// None for tracks whose rhythm is not measured.
-    pulse: Option<Pulse>,
-    conduct: Conduct,
-}
-
-impl Counter {
-    fn take(&mut self, head: &[u8; 12], size: usize, now: Instant) {
-        let mut tally = self.tally.borrow_mut();
-        if tally.first_packet.is_none() {
-            let time = now.saturating_duration_since(self.asked);
-            tally.first_packet = Some(time);
-            record(&mut self.shared.meter.borrow_mut().first_packets, time);
-        }
-        tally.packets += 1;
-        tally.bytes += size as u64;
-        let begins = self.sequence.take(head, &mut tally);
-        let Some(pulse) = self.pulse.as_mut().filter(|_| begins) else { return };
-        if let Some(gap) = pulse.beat(now)
-            && self.conduct == Conduct::Reads
-            && self.shared.is_steady(now)
-        {
-            record(&mut self.shared.meter.borrow_mut().gaps, gap);
-        }
-    }
-}
-
-async fn describe(connection: &mut Connection, url: &str) -> Result<Description, DialogueError> {
-    let request = Request::new(Method::Describe, url).header("Accept", "application/sdp");
-    let response = connection.ask(request).await?;
-    let base = response.headers.get("Content-Base").unwrap_or(url);
-    Ok(Description::parse(&String::from_utf8_lossy(&response.body), base))
-}
-
-async fn receive_datagrams(socket: UdpSocket, mut counter: Counter) {
-    let mut buffer = Vec::with_capacity(MERGED_BYTES_MAX);
-    let mut cutter = Cutter::default();
-    loop {
-        buffer.clear();
-        let (result, returned) = socket.read(buffer).await;
-        buffer = returned;
-        let Ok(size) = result else { return };
-        let now = Instant::now();
-        cutter.cut(&buffer[..size], |packet| {
-            let mut head = [0; 12];
-            let known = packet.len().min(12);
-            head[..known].copy_from_slice(&packet[..known]);
-            counter.take(&head, packet.len(), now);
-        });
-    }
-}
-
-/// The kernel merges datagrams up to the largest datagram that there can be.
-const MERGED_BYTES_MAX: usize = 65_536;
-
-/// Time behind the ramp that is not measured.
-const SETTLE: Duration = Duration::from_millis(500);
+/// What a viewer that reads too slowly reads at once.
+const TRICKLE_BYTES: usize = 16 * 1024;

@@ -1,0 +1,215 @@
+//! The load test's scenarios against the real program, with few clients: what is sent arrives and is counted.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use crate::corpus::{self, Recipe};
+use crate::server::{Backend, Server, on_both_backends, scratch};
+use crate::upstream::gstreamer::GstServer;
+
+/// Beside the program under test: another package's programs are not built with the tests.
+fn program() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let root = env!("CARGO_MANIFEST_DIR");
+        let target = Path::new(env!("CARGO_BIN_EXE_rtspserver")).parent().unwrap().parent().unwrap();
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--package", "ringcaster-loadtest", "--bin", "loadtest"]);
+        build.arg("--target-dir").arg(target).current_dir(root);
+        assert!(build.status().unwrap().success(), "the load test does not build");
+        target.join("debug/loadtest")
+    })
+}
+
+/// What one run has said.
+struct Report(String);
+
+impl Report {
+    /// Runs a scenario that must succeed.
+    #[track_caller]
+    fn of(arguments: &[&str]) -> Report {
+        let output = run(arguments);
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "{arguments:?}: {}\n{out}{err}", output.status);
+        Report(out)
+    }
+
+    /// A number by its name in JSON, the first of that name.
+    #[track_caller]
+    fn number(&self, name: &str) -> f64 {
+        self.behind(name, "")
+    }
+
+    /// The same behind another name.
+    #[track_caller]
+    fn behind(&self, name: &str, before: &str) -> f64 {
+        let start = if before.is_empty() { 0 } else { self.0.find(&format!("\"{before}\":")).unwrap() };
+        let rest = &self.0[start..];
+        let found = rest.find(&format!("\"{name}\": ")).unwrap_or_else(|| panic!("{name} in {}", self.0));
+        let value = rest[found..].split([' ', ',', '\n']).nth(1).unwrap();
+        value.parse().unwrap_or_else(|_| panic!("{name}: {value}"))
+    }
+
+    /// The first of a list.
+    #[track_caller]
+    fn first(&self, name: &str) -> f64 {
+        let found = self.0.find(&format!("\"{name}\": [")).unwrap_or_else(|| panic!("{name} in {}", self.0));
+        let mut values = self.0[found..].split(['[', ',', ']', '\n']).map(str::trim).skip(1);
+        values.find_map(|value| value.parse().ok()).unwrap()
+    }
+}
+
+fn run(arguments: &[&str]) -> Output {
+    let mut command = Command::new(program());
+    command.args(arguments).args(["--json", "--ramp", "0.2"]).stdin(Stdio::null());
+    command.output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn every_picture_of_a_publisher_reaches_every_viewer(backend: Backend) {
+    let server = Server::with(backend).start();
+    let (url, pid) = (server.url("/live/camera"), server.pid().to_string());
+    for transport in ["tcp", "udp", "mixed"] {
+        let arguments =
+            ["fanout", "--url", &url, "--viewers", "4", "--duration", "1.5", "--server-pid", &pid];
+        let report = Report::of(&[&arguments[..], &["--transport", transport]].concat());
+        assert_eq!(report.number("missing"), 0.0, "{transport}");
+        assert!(report.first("pictures") >= 4.0 * 40.0, "{transport}: {}", report.first("pictures"));
+        assert_eq!(report.number("pictures_behind"), 0.0, "{transport}");
+        // Every viewer has seen a keyframe whole and knows how old pictures are.
+        assert_eq!(report.behind("count", "first_keyframe_ms"), 4.0, "{transport}");
+        assert!(report.behind("count", "latency_ms") >= 100.0, "{transport}");
+        assert!(report.number("cpu_s_per_gb") > 0.0);
+    }
+}
+
+fn several_publishers_send_to_the_end(backend: Backend) {
+    let server = Server::with(backend).start();
+    let url = server.url("/live/{}");
+    for transport in ["tcp", "udp"] {
+        let arguments = ["publish", "--url", &url, "--publishers", "3", "--duration", "1"];
+        let report = Report::of(&[&arguments[..], &["--transport", transport]].concat());
+        assert_eq!(report.number("to_the_end"), 3.0, "{transport}");
+        assert!(report.behind("pictures", "to_the_end") >= 3.0 * 30.0, "{transport}");
+    }
+}
+
+fn viewers_play_what_is_there_and_files_from_their_own_points(backend: Backend) {
+    let server = Server::with(backend).media(corpus::folder()).start();
+    let report = Report::of(&["play", "--url", &server.url("/test"), "--viewers", "3", "--duration", "1"]);
+    assert_eq!((report.number("played"), report.number("silent")), (3.0, 0.0));
+    let url = server.url("/h264_aac.mp4");
+    let arguments = ["files", "--url", &url, "--viewers", "3", "--spread", "0.5", "--duration", "1"];
+    let report = Report::of(&arguments);
+    assert_eq!((report.number("played"), report.number("silent"), report.number("missing")), (3.0, 0.0, 0.0));
+}
+
+fn sessions_come_and_go_and_are_held(backend: Backend) {
+    let server = Server::with(backend).start();
+    let (url, pid) = (server.url("/test"), server.pid().to_string());
+    for transport in ["tcp", "udp"] {
+        let arguments = ["churn", "--url", &url, "--viewers", "4", "--duration", "1", "--server-pid", &pid];
+        let report = Report::of(&[&arguments[..], &["--transport", transport]].concat());
+        assert!(report.number("sessions") >= 4.0, "{transport}");
+    }
+    let report =
+        Report::of(&["idle", "--url", &url, "--viewers", "50", "--duration", "1", "--server-pid", &pid]);
+    assert_eq!((report.number("played"), report.number("packets")), (50.0, 0.0));
+}
+
+fn who_stops_reading_is_counted_apart(backend: Backend) {
+    let server = Server::with(backend).start();
+    let url = server.url("/test");
+    let arguments =
+        ["stall", "--url", &url, "--viewers", "4", "--stalled", "1", "--slow", "1", "--duration", "1"];
+    let report = Report::of(&arguments);
+    assert_eq!((report.number("stalled"), report.number("slow"), report.number("played")), (1.0, 1.0, 4.0));
+    assert_eq!((report.number("missing"), report.number("silent")), (0.0, 0.0));
+}
+
+#[test]
+fn every_bare_loop_delivers() {
+    for (transport, loops) in [("tcp", 2), ("udp", 3)] {
+        let arguments = ["limit", "--viewers", "3", "--duration", "0.5", "--transport", transport];
+        let report = Report::of(&arguments);
+        let runs: Vec<_> = report.0.split("\n}\n").filter(|run| !run.is_empty()).collect();
+        assert_eq!(runs.len(), loops, "{transport}");
+        for run in runs {
+            let report = Report(run.to_owned());
+            assert_eq!((report.number("played"), report.number("missing")), (3.0, 0.0), "{run}");
+            assert!(report.first("pictures") >= 3.0 * 15.0, "{run}");
+        }
+    }
+}
+
+#[test]
+fn a_report_has_its_ratio_to_the_limit_where_that_is_asked_for() {
+    let server = Server::with(Backend::Uring).start();
+    let (url, pid) = (server.url("/live/camera"), server.pid().to_string());
+    let arguments = ["fanout", "--url", &url, "--viewers", "3", "--duration", "0.5", "--server-pid", &pid];
+    let report = Report::of(&[&arguments[..], &["--limit"]].concat());
+    assert!(report.number("cpu_ratio") > 0.0);
+}
+
+#[test]
+fn failures_are_told_and_end_in_an_exit_code() {
+    let server = Server::with(Backend::Uring).start();
+    let output = run(&["play", "--url", &server.url("/nothing"), "--viewers", "2", "--duration", "0.2"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("\"DESCRIBE: answered 404\": 2"), "{}", text(&output.stdout));
+    let output = run(&["play", "--url", &server.url("/test"), "--viewers", "0"]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stdout));
+}
+
+#[test]
+fn gstreamers_server_is_measured_by_the_same_scenarios() {
+    let server = GstServer::start(Recipe::named("h264_aac.mp4"), &[]);
+    let url = server.url("", "/live");
+    let report = Report::of(&["play", "--url", &url, "--viewers", "3", "--duration", "1"]);
+    assert_eq!((report.number("played"), report.number("silent")), (3.0, 0.0));
+    // The live channel is shared, and refused to who asks while the last viewer leaves it.
+    let url = server.url("", "/file");
+    let report = Report::of(&["churn", "--url", &url, "--viewers", "2", "--duration", "1"]);
+    assert!(report.number("sessions") >= 1.0);
+}
+
+/// FFmpeg decodes what we publish without a complaint: pictures that are made are H.264.
+#[test]
+fn made_pictures_are_decoded_without_an_error() {
+    let server = Server::with(Backend::Uring).start();
+    let url = server.url("/live/camera");
+    let mut publisher = Command::new(program());
+    publisher.args(["publish", "--url", &url, "--duration", "12", "--json"]).stdout(Stdio::null());
+    let mut publisher = publisher.spawn().unwrap();
+    server.wait_for_log("/live/camera", std::time::Duration::from_secs(10));
+    let folder = scratch("load");
+    let mut player = Command::new("ffmpeg");
+    player.args(["-v", "warning", "-xerror", "-rtsp_transport", "tcp", "-i", &url, "-frames:v", "90"]);
+    player.args(["-f", "framemd5"]).arg(folder.join("pictures")).stdin(Stdio::null());
+    let output = player.output().unwrap();
+    let _ = publisher.kill();
+    let _ = publisher.wait();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let errors = text(&output.stderr);
+    assert!(!errors.contains("error") && !errors.contains("conceal"), "{errors}");
+    let pictures = std::fs::read_to_string(folder.join("pictures")).unwrap();
+    let sums: Vec<_> = pictures.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(sums.len(), 90);
+    // No two pictures are the same: each one's samples are its own.
+    let mut hashes: Vec<_> = sums.iter().filter_map(|line| line.rsplit(',').next()).collect();
+    hashes.sort_unstable();
+    hashes.dedup();
+    assert_eq!(hashes.len(), 90);
+}
+
+on_both_backends!(
+    every_picture_of_a_publisher_reaches_every_viewer,
+    several_publishers_send_to_the_end,
+    viewers_play_what_is_there_and_files_from_their_own_points,
+    sessions_come_and_go_and_are_held,
+    who_stops_reading_is_counted_apart,
+);
