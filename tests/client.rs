@@ -1,5 +1,6 @@
 //! A raw RTSP client that shares no code with the server: exact bytes out, everything that comes in kept in order.
 
+pub(crate) mod login;
 pub(crate) mod pictures;
 pub(crate) mod publisher;
 pub(crate) mod pusher;
@@ -11,6 +12,8 @@ use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
+
+use login::Login;
 
 /// How long an answer may take before the test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
@@ -79,14 +82,29 @@ pub(crate) struct Client {
     pub(crate) session: Option<String>,
     /// The value of `Require` of every request.
     pub(crate) require: Option<&'static str>,
+    /// Who makes every request; None makes them without a name.
+    pub(crate) login: Option<Login>,
 }
 
 impl Client {
     pub(crate) fn connect(server: SocketAddr) -> Client {
         let stream = TcpStream::connect_timeout(&server, PATIENCE).expect("the server accepts connections");
+        Client::on(stream)
+    }
+
+    /// A client on a connection that is there.
+    pub(crate) fn on(stream: TcpStream) -> Client {
         stream.set_nodelay(true).unwrap();
-        let (pending, frames) = (Vec::new(), VecDeque::new());
-        Client { stream, pending, frames, cseq: 0, read_bytes_max: 65_536, session: None, require: None }
+        Client {
+            stream,
+            pending: Vec::new(),
+            frames: VecDeque::new(),
+            cseq: 0,
+            read_bytes_max: 65_536,
+            session: None,
+            require: None,
+            login: None,
+        }
     }
 
     /// Sends bytes as they are.
@@ -112,6 +130,9 @@ impl Client {
         }
         if let Some(tag) = self.require {
             text += &format!("Require: {tag}\r\n");
+        }
+        if let Some(login) = &mut self.login {
+            text += &format!("Authorization: {}\r\n", login.authorization(method, url));
         }
         for (name, value) in headers {
             text += &format!("{name}: {value}\r\n");

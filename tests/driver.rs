@@ -71,6 +71,7 @@ scenarios! {
         a_group_over_ipv6_is_received,
         only_the_given_source_is_heard,
         only_the_given_interface_is_heard,
+        multicast_over_ipv6_leaves_by_the_interface_of_the_bound_address,
         routing_chooses_the_interface,
         a_closed_socket_has_left_its_group,
         a_membership_that_does_not_fit_is_refused;

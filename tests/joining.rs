@@ -1,5 +1,7 @@
 //! Who comes late to a live stream whose keyframes lie ten seconds apart: what is seen at once, and how far behind.
 
+use std::ops::Range;
+use std::thread;
 use std::time::Duration;
 
 use crate::client::pictures::pictures;
@@ -109,7 +111,37 @@ fn without_a_cache_nothing_comes_that_cannot_be_decoded(backend: Backend) {
     }
 }
 
+/// What is cached is older than a viewer may lag who was there: who comes late has not lagged at all.
+fn a_keyframe_that_comes_while_a_viewer_catches_up_takes_nothing_away(backend: Backend) {
+    const PICTURES: u32 = 60;
+    let server = Server::with(backend).setting("slow_reader_ms", 200).start();
+    let mut publisher = Publisher::start(server.address(), &server.url(PATH), Over::Tcp);
+    // So many packets that they are not sent at once, however fast the machine.
+    let mut send = |indices: Range<u32>| {
+        for index in indices {
+            publisher.picture_of(index, index.is_multiple_of(PICTURES), 40, 1_000);
+            thread::sleep(Duration::from_millis(2));
+        }
+    };
+    let (mut first, half) = (0, PICTURES / 2);
+    for over in BOTH {
+        send(first..first + PICTURES);
+        thread::sleep(Duration::from_millis(300));
+        let mut viewer = watch(&server, over);
+        first += PICTURES;
+        send(first..first + half);
+        let last = first + half - 1;
+        let has_last = |viewer: &Viewer| pictures(viewer).last() == Some(&last);
+        assert!(viewer.receive_until(PATIENCE, has_last), "{over:?}: {:?}", pictures(&viewer));
+        assert_eq!(viewer.tracks[0].gaps(), [], "{over:?}");
+        send(first + half..first + PICTURES);
+        first += PICTURES;
+    }
+    assert!(!server.log().contains("too slow"));
+}
+
 on_both_backends!(
+    a_keyframe_that_comes_while_a_viewer_catches_up_takes_nothing_away,
     a_late_viewer_sees_at_once_and_is_hardly_behind,
     without_a_cache_nothing_comes_that_cannot_be_decoded,
 );

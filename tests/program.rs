@@ -1,9 +1,10 @@
 //! What a person at the terminal gets: words, exit codes, files.
 
 use std::fs;
+use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -124,6 +125,31 @@ fn check_says_where_each_value_came_from_and_which_rule_meets_a_path() {
 }
 
 #[test]
+fn check_says_by_which_interface_multicast_leaves_and_what_is_wrong_with_its_range() {
+    let folder = Folder::new();
+    folder.configure("<multicast>1</multicast><multicast_interface>lo</multicast_interface>");
+    let output = folder.run(&["check"]);
+    let text = said(&output.stdout);
+    assert!(output.status.success() && text.contains("multicast leaves by lo (127.0.0.1)\n"), "{text}");
+    folder.configure("<multicast>1</multicast><multicast_interface>eth99</multicast_interface>");
+    let text = said(&folder.run(&["check"]).stdout);
+    assert!(
+        text.contains("warning: multicast: multicast_interface, rtspserver.xml:2: \"eth99\" is no"),
+        "{text}"
+    );
+    folder.configure(
+        "<multicast_ip_min>239.9.9.9</multicast_ip_min><multicast_ip_max>239.9.9.8</multicast_ip_max>",
+    );
+    let output = folder.run(&["check"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        said(&output.stderr),
+        "rtspserver: multicast_ip_max, rtspserver.xml:2: 239.9.9.8 is below multicast_ip_min 239.9.9.9; \
+         allowed: a range of one family\n"
+    );
+}
+
+#[test]
 fn a_port_that_is_named_and_taken_ends_the_program_with_the_settings_name() {
     let folder = Folder::new();
     let port = free_ports();
@@ -176,6 +202,44 @@ fn a_daemon_that_cannot_serve_is_not_said_to_run() {
     assert!(!folder.0.join("rtspserver.pid").exists());
     // What ends the program is in the log as well.
     assert!(folder.read("rtspserver.log").contains("serverport, rtspserver.xml:3"));
+}
+
+#[test]
+fn a_password_is_hashed_and_neither_it_nor_its_hash_is_shown_by_check() {
+    let folder = Folder::new();
+    let mut child = folder
+        .command()
+        .args(["hash-password", "Mufasa", "--realm", "http-auth@example.org"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"Circle of Life\r\nmore").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let hashes = said(&output.stdout);
+    // As md5sum and sha256sum have it of "Mufasa:http-auth@example.org:Circle of Life".
+    let [md5, sha256] = [
+        "3d78807defe7de2157e2b0b6573a855f",
+        "7987c64c30e25f1b74be53f966b49b90f2808aa92faf9a00262392d7b4794232",
+    ];
+    let element = |hash| format!("<password_hash>{hash}</password_hash>\n");
+    assert_eq!(hashes, element(md5) + &element(sha256));
+
+    let output = folder.command().args(["hash-password", "a"]).stdin(Stdio::null()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(said(&output.stderr), "rtspserver: no password was given on the standard input\n");
+    assert_eq!(folder.run(&["hash-password"]).status.code(), Some(2));
+
+    folder.configure(&format!(
+        "<need_auth>1</need_auth>\n<user><username>Mufasa</username>{hashes}<permission>play /a/*</permission></user>\n\
+         <user><username>b</username><password>plain-34</password></user>"
+    ));
+    let output = folder.run(&["check"]);
+    let text = said(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output.stderr));
+    assert!(text.contains("Mufasa: play /a/*\n") && text.contains("b: everything\n"), "{text}");
+    assert!(!text.contains(md5) && !text.contains(sha256) && !text.contains("plain-34"), "{text}");
 }
 
 #[test]

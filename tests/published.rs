@@ -1,6 +1,7 @@
 //! What real publishers send comes to a real player as it lies in the file, from a keyframe to the last frame.
 
 mod av1;
+mod gstreamer;
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -10,10 +11,10 @@ use std::time::{Duration, Instant};
 use crate::client::Client;
 use crate::client::publisher::Publisher;
 use crate::client::viewer::{BOTH, Over};
-use crate::corpus::{Audio, Recipe, Video, folder};
+use crate::corpus::{Recipe, Video, folder};
 use crate::judge::elementary::{Unit, file_nal_units};
 use crate::judge::ffmpeg::{Scratch, Seen, keep_and_see, see, source};
-use crate::judge::{self, Verdict, constant, gstreamer};
+use crate::judge::{self, Verdict, constant};
 use crate::server::{Backend, Server, on_both_backends, scratch};
 
 /// What FFmpeg can send.
@@ -31,18 +32,6 @@ const FILES: &[&str] = &[
     "vp9_opus.webm",
     "g726_32.wav",
     "g726_32.au",
-];
-
-/// What GStreamer can send.
-const FILES_OF_GSTREAMER: [&str; 8] = [
-    "h264_ip_aac.mp4",
-    "h265_ip_aac.mp4",
-    "h264_opus.mkv",
-    "h264_pcma.mkv",
-    "mpeg4_aac.mp4",
-    "jpeg_pcmu.mov",
-    "vp8_opus.webm",
-    "vp9_opus.webm",
 ];
 
 /// A program that publishes; ended when the test lets go of it.
@@ -68,9 +57,6 @@ pub(crate) fn spawn(program: &str, arguments: &str) -> Publishing {
 /// How often a file is sent that has no pictures: nothing is kept for who comes late, and players come late.
 const PLAYS_OF_SOUND: usize = 5;
 
-/// Pictures that GStreamer has not passed on when the connection closes: its jitter buffer keeps 200 ms.
-const HELD_PICTURES_MAX: usize = 6;
-
 /// Waits until a stream can be described.
 pub(crate) fn await_stream(server: &Server, url: &str) -> Result<(), String> {
     let end = Instant::now() + Duration::from_secs(10);
@@ -83,8 +69,17 @@ pub(crate) fn await_stream(server: &Server, url: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Lip sync: within the publisher's own rounding of its wall clock.
-const LIPS_S: f64 = 0.02;
+/// How far times may be from the file's, in seconds.
+#[derive(Clone, Copy)]
+struct Accuracy {
+    /// From one frame of a track to another.
+    times_s: f64,
+    /// Sound from pictures.
+    lips_s: f64,
+}
+
+/// Lip sync is within the publisher's own rounding of its wall clock.
+const EXACT: Accuracy = Accuracy { times_s: 0.001, lips_s: 0.02 };
 
 /// The largest packet that FFmpeg sends unless it is told otherwise.
 const PACKET_BYTES: usize = 1_500;
@@ -109,15 +104,21 @@ pub(crate) fn once_more(over: Over, judge: impl Fn() -> Verdict) -> Verdict {
 
 /// Watches `url` and compares what comes with the rest of the file, from some keyframe on.
 pub(crate) fn watch(url: &str, over: Over, recipe: &'static Recipe) -> Verdict {
-    watch_as(LIPS_S, PACKET_BYTES, url, over, recipe)
+    watch_as(EXACT, PACKET_BYTES, url, over, recipe)
 }
 
 /// The same with sound that may be moved against the pictures by so many seconds.
 pub(crate) fn watch_within(lips_s: f64, url: &str, over: Over, recipe: &'static Recipe) -> Verdict {
-    watch_as(lips_s, PACKET_BYTES, url, over, recipe)
+    watch_as(Accuracy { lips_s, ..EXACT }, PACKET_BYTES, url, over, recipe)
 }
 
-fn watch_as(lips_s: f64, packet_bytes: usize, url: &str, over: Over, recipe: &'static Recipe) -> Verdict {
+fn watch_as(
+    accuracy: Accuracy,
+    packet_bytes: usize,
+    url: &str,
+    over: Over,
+    recipe: &'static Recipe,
+) -> Verdict {
     let folder = Scratch(scratch("published"));
     let heard = folder.file("sound");
     let mut input = vec!["-copyts", "-rtsp_transport", over.name(), "-buffer_size", "4000000", "-i", url];
@@ -141,7 +142,7 @@ fn watch_as(lips_s: f64, packet_bytes: usize, url: &str, over: Over, recipe: &'s
         let sent = read(&file)?.repeat(plays(recipe));
         rest_of("bytes of sound", &sent, &read(&heard)?, packet_bytes)?;
     }
-    times_alike(lips_s, &source, &played, pictures, sound, kept)
+    times_alike(accuracy, &source, &played, pictures, sound, kept)
 }
 
 /// How many items of the source came before the first that was played. Of those that follow at most `kept` may be
@@ -166,7 +167,7 @@ pub(crate) fn rest_of<T: PartialEq>(
 
 /// Whether times differ from the file's by one constant, the same for pictures and sound.
 fn times_alike(
-    lips_s: f64,
+    Accuracy { times_s, lips_s }: Accuracy,
     source: &Seen,
     played: &Seen,
     pictures: usize,
@@ -177,10 +178,10 @@ fn times_alike(
     // A player that was there before the sound has no RTP-Info of it and learns from the first report when it was.
     let behind = |times: &[f64], from: usize| times.get(from..).unwrap_or_default().to_vec();
     let (wanted, found) = (behind(&source.pictures.times, pictures + 1), behind(&played.pictures.times, 1));
-    let shown = constant("picture", &wanted, &found, 0.001)?;
+    let shown = constant("picture", &wanted, &found, times_s)?;
     let (wanted, found) =
         (behind(&source.packets.times, sound + unsure), behind(&played.packets.times, unsure));
-    let heard = constant("packet", &wanted, &found, 0.001)?;
+    let heard = constant("packet", &wanted, &found, times_s)?;
     let has_both = played.pictures.times.len() > 1 && played.packets.times.len() > unsure;
     if has_both && (shown - heard).abs() > lips_s {
         return Err(format!("sound is moved by {heard:.6} s, pictures by {shown:.6} s"));
@@ -206,7 +207,7 @@ fn by_ffmpeg(backend: Backend, Manner { over, packet_bytes }: Manner) {
         once_more(over, || {
             let _publishing = spawn("ffmpeg", &arguments);
             await_stream(&server, &url)?;
-            watch_as(LIPS_S, packet_bytes.unwrap_or(PACKET_BYTES), &url, over, recipe)
+            watch_as(EXACT, packet_bytes.unwrap_or(PACKET_BYTES), &url, over, recipe)
         })
     });
 }
@@ -221,80 +222,6 @@ fn sending(recipe: &Recipe, over: Over, url: &str) -> String {
 /// How often a file is sent.
 pub(crate) fn plays(recipe: &Recipe) -> usize {
     if recipe.video.is_none() { PLAYS_OF_SOUND } else { 1 }
-}
-
-/// GStreamer watches what FFmpeg sends: but for JPEG, of which it makes other pictures also without a server between
-/// them, and MPEG-4, whose configuration FFmpeg tells in the description alone and the depayloader does not write.
-fn to_gstreamer(backend: Backend, over: Over) {
-    let server = Server::with(backend).setting("gop_cache", 2).lifetime(Duration::from_secs(600)).start();
-    let files = ["h264_ip_aac.mp4", "h265_ip_aac.mp4", "h264_pcma.mkv", "vp8_opus.webm", "vp9_opus.webm"];
-    judge::all(&files.map(Recipe::named), |recipe| {
-        let url = server.url(&format!("/live/{}", recipe.name));
-        let mut verdict = Err("GStreamer has lost its race each time".to_owned());
-        for _ in 0..gstreamer::RUNS_MAX {
-            let _publishing = spawn("ffmpeg", &sending(recipe, over, &url));
-            await_stream(&server, &url)?;
-            verdict = match gstreamer::pictures(&url, over, recipe) {
-                Ok(None) => continue,
-                Ok(Some(seen)) => {
-                    rest_of("pictures", &source(recipe).pictures.sums, &seen, HELD_PICTURES_MAX).map(|_| ())
-                }
-                Err(problem) => Err(problem),
-            };
-            if verdict.is_ok() {
-                break;
-            }
-        }
-        verdict
-    });
-}
-
-/// How GStreamer reads a file for its publisher.
-fn elements(recipe: &Recipe) -> String {
-    let is_of_quicktime = recipe.name.ends_with(".mp4") || recipe.name.ends_with(".mov");
-    let demuxer = if is_of_quicktime { "qtdemux" } else { "matroskademux" };
-    let video = match recipe.video {
-        Some((Video::H264, _)) => "d.video_0 ! queue ! h264parse ! s.",
-        Some((Video::H265, _)) => "d.video_0 ! queue ! h265parse ! s.",
-        Some((Video::Mpeg4, _)) => "d.video_0 ! queue ! mpeg4videoparse ! s.",
-        Some((Video::Jpeg, _)) => "d.video_0 ! queue ! jpegparse ! s.",
-        Some((Video::Vp8 | Video::Vp9, _)) => "d.video_0 ! queue ! s.",
-        _ => "",
-    };
-    let audio = match recipe.audio {
-        Some((Audio::Aac, _)) => "d.audio_0 ! queue ! aacparse ! s.",
-        Some((Audio::Opus, _)) => "d.audio_0 ! queue ! opusparse ! s.",
-        Some((Audio::Alaw | Audio::Mulaw, _)) => "d.audio_0 ! queue ! s.",
-        _ => "",
-    };
-    format!("{demuxer} name=d {video} {audio}")
-}
-
-fn by_gstreamer(backend: Backend, over: Over) {
-    // Its publisher closes the connection without TEARDOWN, and at times stays when it has sent everything.
-    let server = Server::with(backend)
-        .setting("gop_cache", 2)
-        .setting("source_grace_s", 1)
-        .lifetime(Duration::from_secs(600))
-        .start();
-    judge::all(&FILES_OF_GSTREAMER.map(Recipe::named), |recipe| {
-        let url = server.url(&format!("/live/{}", recipe.name));
-        let file = folder().join(recipe.name);
-        let arguments = format!(
-            "12 gst-launch-1.0 -q rtspclientsink name=s protocols={} location={url} filesrc location={} ! {}",
-            over.name(),
-            file.display(),
-            elements(recipe)
-        );
-        once_more(over, || {
-            let _publishing = spawn("timeout", &arguments);
-            await_stream(&server, &url)?;
-            let input = ["-rtsp_transport", over.name(), "-buffer_size", "4000000", "-i", &url];
-            let played = see(&input, recipe, Duration::from_secs(25))?;
-            // Its payloader may repeat parameter sets; pictures are what they were.
-            rest_of("pictures", &source(recipe).pictures.sums, &played.pictures.sums, 0).map(|_| ())
-        })
-    });
 }
 
 fn what_ffmpeg_publishes_over_udp_comes_as_it_was(backend: Backend) {
@@ -372,29 +299,9 @@ fn pictures_in_packets_of_60_kb_are_played_as_they_were(backend: Backend) {
     }
 }
 
-fn what_ffmpeg_publishes_over_udp_comes_to_gstreamer(backend: Backend) {
-    to_gstreamer(backend, Over::Udp);
-}
-
-fn what_ffmpeg_publishes_over_tcp_comes_to_gstreamer(backend: Backend) {
-    to_gstreamer(backend, Over::Tcp);
-}
-
-fn what_gstreamer_publishes_over_udp_comes_as_it_was(backend: Backend) {
-    by_gstreamer(backend, Over::Udp);
-}
-
-fn what_gstreamer_publishes_over_tcp_comes_as_it_was(backend: Backend) {
-    by_gstreamer(backend, Over::Tcp);
-}
-
 on_both_backends!(
     what_ffmpeg_publishes_over_udp_comes_as_it_was,
     what_ffmpeg_publishes_over_tcp_comes_as_it_was,
     what_ffmpeg_publishes_in_packets_that_no_datagram_holds_comes_as_it_was,
     pictures_in_packets_of_60_kb_are_played_as_they_were,
-    what_ffmpeg_publishes_over_udp_comes_to_gstreamer,
-    what_ffmpeg_publishes_over_tcp_comes_to_gstreamer,
-    what_gstreamer_publishes_over_udp_comes_as_it_was,
-    what_gstreamer_publishes_over_tcp_comes_as_it_was,
 );

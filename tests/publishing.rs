@@ -1,7 +1,7 @@
 //! ANNOUNCE and RECORD (RFC 2326 sections 10.3 and 10.11): a client sends, others watch.
 
 mod hostile;
-mod watched;
+pub(crate) mod watched;
 
 use std::thread;
 use std::time::{Duration, Instant};

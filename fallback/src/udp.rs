@@ -132,9 +132,15 @@ impl Datagrams {
                 // By the interface that has the address; one that none has fails at bind, with a better error.
                 let _ = socket.set_multicast_if_v4(&ip);
             }
-            IpAddr::V6(_) => {
+            IpAddr::V6(ip) => {
                 socket.set_only_v6(true)?;
                 socket.set_multicast_hops_v6(ttl)?;
+                // A group's own socket leaves it to its membership.
+                if !ip.is_multicast()
+                    && let Ok(interface) = platform::interface_index(ip)
+                {
+                    let _ = socket.set_multicast_if_v6(interface);
+                }
             }
         }
         // Several may receive one group. Elsewhere two would take each other's datagrams, also by chance: the kernel

@@ -132,6 +132,7 @@ impl Source {
             live: true,
             tracks,
             backchannel: &[],
+            multicast: None,
         };
         description.write()
     }

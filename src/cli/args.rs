@@ -28,8 +28,21 @@ pub(super) enum Command {
     Serve(Serve),
     /// Check a configuration and print what it means
     Check(Check),
+    /// Read a password and print what stands for it in a configuration
+    HashPassword(HashPassword),
     /// Print what this machine offers
     Probe,
+}
+
+/// Options of `hash-password`.
+#[derive(Clone, Debug, Group)]
+pub(super) struct HashPassword {
+    /// Name of the user, which the hash holds
+    #[arg(value_name = "USER")]
+    pub(super) user: String,
+    /// The setting realm of the server, which the hash holds as well
+    #[arg(long, value_name = "NAME", env = "RINGCASTER_REALM", default_value = "rtspserver")]
+    pub(super) realm: String,
 }
 
 /// Options of `serve`.
@@ -157,6 +170,7 @@ mod tests {
             "rtspserver --backend auto --log-format json --daemon",
             "rtspserver check -c a.xml --url /clip.mp4",
             "rtspserver probe",
+            "rtspserver hash-password admin --realm gate",
         ] {
             assert!(Args::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }

@@ -5,12 +5,21 @@ use proto::rtsp::uri::{Target, percent_decode};
 use super::args::{Check, environment};
 use super::{Failure, overview, say};
 use crate::config::{self, Overrides};
+use crate::control;
 
 /// Prints the effective configuration, or for `--url` which `<output>` is for it.
 pub(super) fn check(args: &Check) -> Result<(), Failure> {
     let overrides = Overrides { environment: environment(), command_line: Vec::new() };
     let loaded = config::load(args.file.config.as_deref(), &overrides)?;
     let mut text = overview::overview(&loaded);
+    if loaded.settings.multicast {
+        let outlet = control::outlet(&loaded.settings).map_err(|error| error.to_string());
+        let outlet = outlet.map_or_else(
+            |error| format!("warning: multicast: {error}"),
+            |it| format!("multicast leaves by {it}"),
+        );
+        text.push_str(&(outlet + "\n"));
+    }
     if let Some(url) = &args.url {
         text.push_str(&overview::rule_for(&loaded.settings, &path_of(url)?));
         text.push('\n');

@@ -7,6 +7,7 @@
 mod args;
 mod check;
 mod daemon;
+mod hash_password;
 mod logging;
 mod overview;
 mod pid_file;
@@ -34,6 +35,7 @@ pub fn main() -> ExitCode {
         None => serve::serve(&args.serve),
         Some(Command::Serve(serve)) => serve::serve(&serve),
         Some(Command::Check(check)) => check::check(&check),
+        Some(Command::HashPassword(user)) => hash_password::hash_password(&user),
         Some(Command::Probe) => probe::probe(),
     };
     match done {

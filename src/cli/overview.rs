@@ -5,8 +5,8 @@ use std::fmt::Write;
 use proto::client::Url;
 
 use crate::config::{
-    AudioCodec, AudioOutput, Choice, Loaded, Origin, Output, Proxy, Pusher, PusherMode, Settings, Transfer,
-    VideoCodec, VideoOutput, keys,
+    AudioCodec, AudioOutput, Choice, Loaded, Origin, Output, Proxy, Publish, Pusher, PusherMode, Settings,
+    Transfer, VideoCodec, VideoOutput, keys,
 };
 
 /// All of it, with the origin of each value.
@@ -21,8 +21,11 @@ pub(super) fn overview(loaded: &Loaded) -> String {
         let (value, origin) = ((key.show)(settings), origin(settings.origin(key.name)));
         line(&mut text, format_args!("{:<20} {value:<24} {origin}", key.name));
     }
+    let watch = if settings.need_auth { "users" } else { "everybody" };
+    line(&mut text, format_args!("{:<20} {watch}", "may watch"));
+    line(&mut text, format_args!("{:<20} {}", "may publish", publishers(settings.may_publish())));
     for user in &settings.users {
-        line(&mut text, format_args!("{:<20} {}", "user", user.name));
+        line(&mut text, format_args!("{:<20} {}: {}", "user", user.name, user.rights()));
     }
     for output in &settings.outputs {
         line(&mut text, format_args!("{:<20} {}", "output", rule(output)));
@@ -51,6 +54,15 @@ pub(super) fn rule_for(settings: &Settings, path: &str) -> String {
         None => "none, the source's own format".to_string(),
     };
     format!("/{}: {}; output: {rule}", path.trim_matches('/'), owner.name())
+}
+
+fn publishers(publish: Publish) -> &'static str {
+    match publish {
+        Publish::Off => "nobody",
+        Publish::Local => "programs on this machine",
+        Publish::Auth => "users",
+        Publish::On => "everybody",
+    }
 }
 
 fn rule(output: &Output) -> String {
@@ -152,11 +164,19 @@ mod tests {
     #[test]
     fn passwords_are_not_shown_however_odd_they_are() {
         let file = std::env::temp_dir().join(format!("overview-{}.xml", std::process::id()));
-        let node = "<proxy><suffix>a</suffix><url>rtsps://me:s/ec?et@cam/x</url></proxy>";
+        let user = |name, secret| format!("<user><username>{name}</username>{secret}</user>");
+        let hash = "0123456789abcdef0123456789abcdef";
+        let node =
+            "<proxy><suffix>a</suffix><url>rtsps://me:s/ec?et@cam/x</url></proxy><need_auth>1</need_auth>"
+                .to_owned()
+                + &user("ann", "<password>s/ec-too</password><permission>play /a*</permission>".to_owned())
+                + &user("bob", format!("<password_hash>{hash}</password_hash>"));
         std::fs::write(&file, format!("<config>{node}</config>")).unwrap();
         let overrides = Overrides { environment: Vec::new(), command_line: Vec::new() };
         let text = overview(&load(Some(&file), &overrides).unwrap());
         std::fs::remove_file(&file).unwrap();
         assert!(text.contains("/a from rtsps://me:***@cam/x over TCP") && !text.contains("s/ec"), "{text}");
+        assert!(text.contains("user                 ann: play /a*\n") && !text.contains(hash), "{text}");
+        assert!(text.contains("may publish          users\n"), "{text}");
     }
 }

@@ -6,8 +6,9 @@ use super::node::{Node, Report};
 use super::origin::Place;
 use super::output::{Output, is_device};
 use super::problem::{ConfigError, Problem};
-use super::settings::{Backchannel, Proxy, Pusher, Settings, User};
+use super::settings::{Backchannel, Proxy, Pusher, Settings};
 use super::typed::Element;
+use super::user::{self, User};
 
 /// A file whose values are right, each on its own.
 pub struct Checked {
@@ -110,14 +111,14 @@ impl Walk {
             self.report.error(place, &node.path, key.refuse(text));
             return;
         }
-        if key.name != "serverip" && self.values.iter().any(|value| value.key.name == key.name) {
+        if !keys::is_list(key.name) && self.values.iter().any(|value| value.key.name == key.name) {
             self.report.warn(&node.element.place, &node.path, "named before; this one is used");
         }
         self.values.push(Value { key, text: text.to_string(), place: place.clone() });
     }
 
     fn user(&mut self, node: &Node<'_>) {
-        let Some(user) = elements::user(node, &mut self.report) else { return };
+        let Some(user) = user::user(node, &mut self.report) else { return };
         if self.users.iter().any(|other| other.name == user.name) {
             let text = format!("\"{}\" is named before; the first password holds", user.name);
             self.report.warn(node.place_of("username"), &format!("{}/username", node.path), text);

@@ -1,4 +1,4 @@
-//! The nodes with children: users, outputs, proxies, pushers, the backchannel.
+//! The nodes with children: outputs, proxies, pushers, the backchannel.
 
 use proto::client::Url;
 use proto::track::BitOrder;
@@ -6,33 +6,8 @@ use proto::track::BitOrder;
 use super::codec::{AudioCodec, Choice, SAMPLE_RATES, VideoCodec};
 use super::node::{Node, Report, Wanted};
 use super::output::{AudioOutput, Output, VideoOutput};
-use super::settings::{
-    Backchannel, Proxy, Pusher, PusherAudio, PusherMode, PusherVideo, Secret, Transfer, User,
-};
+use super::settings::{Backchannel, Proxy, Pusher, PusherAudio, PusherMode, PusherVideo, Secret, Transfer};
 use super::values;
-
-/// `<user>`. None when it is empty or, which is an error, has no name.
-pub(super) fn user(node: &Node<'_>, report: &mut Report) -> Option<User> {
-    node.expect(&["username", "password"], report);
-    if node.is_blank() {
-        report.warn(&node.element.place, &node.path, "empty: ignored");
-        return None;
-    }
-    let Some(name) = node.text("username") else {
-        report.error(
-            node.place_of("username"),
-            &format!("{}/username", node.path),
-            "missing; a user needs a name",
-        );
-        return None;
-    };
-    let password = node.text("password").unwrap_or_default();
-    if password.is_empty() {
-        let path = format!("{}/password", node.path);
-        report.warn(node.place_of("password"), &path, "empty: this user needs no password");
-    }
-    Some(User { name: name.to_string(), password: Secret::from(password) })
-}
 
 /// `<output>`; one inside a proxy or pusher has no `url`.
 pub(super) fn output(node: &Node<'_>, report: &mut Report) -> Output {

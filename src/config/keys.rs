@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use super::settings::{
-    BackendChoice, GopCache, Host, LogFormat, LogLevel, Loops, NotifyMethod, OnRepublish, Publish, Settings,
+    BackendChoice, GopCache, Host, LogFormat, LogLevel, Loops, NotifyMethod, OnRepublish, Settings, ZeroCopy,
 };
 use super::values;
 
@@ -28,6 +28,11 @@ pub fn keys() -> impl Iterator<Item = &'static Key> {
     NETWORK.iter().chain(FILES).chain(MULTICAST).chain(ACCESS).chain(SESSIONS).chain(PROGRAM)
 }
 
+/// Whether a setting is a list, whose element may be repeated.
+pub(super) fn is_list(name: &str) -> bool {
+    ["serverip", "allow", "deny"].contains(&name)
+}
+
 /// The setting called `name`.
 pub(super) fn find(name: &str) -> Option<&'static Key> {
     keys().find(|key| key.name == name)
@@ -47,7 +52,7 @@ const NETWORK: &[Key] = &[
         noun: "an address or a name",
         allowed: "IPv4 or IPv6 addresses, host names, 0.0.0.0 or :: for all",
         set: |s, v| put(&mut s.server_ips, values::hosts(v)),
-        show: |s| s.server_ips.iter().map(Host::to_string).collect::<Vec<_>>().join(" "),
+        show: |s| shown(&s.server_ips),
     },
     Key {
         name: "serverport",
@@ -187,6 +192,13 @@ const MULTICAST: &[Key] = &[
         show: |s| s.multicast_ttl.to_string(),
     },
     Key {
+        name: "multicast_interface",
+        noun: "an interface",
+        allowed: "a name such as eth0, or an address of this machine",
+        set: |s, v| put_some(&mut s.multicast_interface, values::host(v)),
+        show: |s| s.multicast_interface.as_ref().map(Host::to_string).unwrap_or_default(),
+    },
+    Key {
         name: "udp_port_min",
         noun: "a port",
         allowed: "1024 to 65535",
@@ -217,6 +229,55 @@ const ACCESS: &[Key] = &[
         allowed: SWITCH_ALLOWED,
         set: |s, v| put(&mut s.need_auth, values::switch(v)),
         show: |s| switch(s.need_auth),
+    },
+    Key {
+        name: "realm",
+        noun: "a name of what passwords are for",
+        allowed: "up to 100 characters without \" and \\",
+        set: |s, v| put(&mut s.realm, values::realm(v)),
+        show: |s| s.realm.clone(),
+    },
+    Key {
+        name: "auth_algorithm",
+        noun: "a list of hash functions",
+        allowed: "MD5, SHA-256, or both in the order in which they are offered",
+        set: |s, v| put(&mut s.auth_algorithms, values::algorithms(v)),
+        show: |s| shown(&s.auth_algorithms),
+    },
+    Key {
+        name: "auth_basic",
+        noun: SWITCH,
+        allowed: SWITCH_ALLOWED,
+        set: |s, v| put(&mut s.auth_basic, values::switch(v)),
+        show: |s| switch(s.auth_basic),
+    },
+    Key {
+        name: "ban_after",
+        noun: "a number of wrong passwords",
+        allowed: "0 (never) to 1000000",
+        set: |s, v| put(&mut s.ban_after, values::number(v, 0, 1_000_000)),
+        show: |s| s.ban_after.to_string(),
+    },
+    Key {
+        name: "ban_s",
+        noun: "a time in seconds",
+        allowed: "1 to 86400",
+        set: |s, v| put(&mut s.ban_s, values::number(v, 1, 86_400)),
+        show: |s| s.ban_s.to_string(),
+    },
+    Key {
+        name: "allow",
+        noun: "a list of addresses",
+        allowed: RANGES_ALLOWED,
+        set: |s, v| put(&mut s.allow, values::ranges(v)),
+        show: |s| shown(&s.allow),
+    },
+    Key {
+        name: "deny",
+        noun: "a list of addresses",
+        allowed: RANGES_ALLOWED,
+        set: |s, v| put(&mut s.deny, values::ranges(v)),
+        show: |s| shown(&s.deny),
     },
     Key {
         name: "on_connect",
@@ -317,13 +378,8 @@ const SESSIONS: &[Key] = &[
         name: "publish",
         noun: "a group of clients",
         allowed: "off, local, auth, on",
-        set: |s, v| put(&mut s.publish, values::publish(v)),
-        show: |s| match s.publish {
-            Publish::Off => "off".to_string(),
-            Publish::Local => "local".to_string(),
-            Publish::Auth => "auth".to_string(),
-            Publish::On => "on".to_string(),
-        },
+        set: |s, v| put_some(&mut s.publish, values::publish(v)),
+        show: |s| s.publish.map(|publish| publish.name().to_string()).unwrap_or_default(),
     },
     Key {
         name: "on_republish",
@@ -394,6 +450,17 @@ const PROGRAM: &[Key] = &[
         show: |s| s.shards.unwrap_or(0).to_string(),
     },
     Key {
+        name: "zerocopy",
+        noun: "a way to send",
+        allowed: "auto, on, off",
+        set: |s, v| put(&mut s.zero_copy, values::zero_copy(v)),
+        show: |s| match s.zero_copy {
+            ZeroCopy::Auto => "auto".to_string(),
+            ZeroCopy::On => "on".to_string(),
+            ZeroCopy::Off => "off".to_string(),
+        },
+    },
+    Key {
         name: "log_enable",
         noun: SWITCH,
         allowed: SWITCH_ALLOWED,
@@ -454,6 +521,10 @@ fn switch(on: bool) -> String {
     if on { "1".to_string() } else { "0".to_string() }
 }
 
+fn shown(list: &[impl ToString]) -> String {
+    list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
 fn path(path: &Option<PathBuf>) -> String {
     path.as_ref().map(|path| path.display().to_string()).unwrap_or_default()
 }
@@ -475,3 +546,4 @@ fn level_number(level: LogLevel) -> u8 {
 
 const SWITCH: &str = "a switch";
 const SWITCH_ALLOWED: &str = "0 or 1";
+const RANGES_ALLOWED: &str = "IPv4 or IPv6 addresses, and ranges such as 192.0.2.0/24 and 2001:db8::/32";

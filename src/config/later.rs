@@ -3,7 +3,7 @@
 //! An entry leaves this file together with the change that brings its feature.
 
 use super::problem::Problem;
-use super::settings::{Publish, Settings};
+use super::settings::Settings;
 
 /// The sentence about such a setting.
 pub(super) const NOT_YET: &str = "this build does not have it yet; the setting is ignored";
@@ -52,20 +52,6 @@ pub(super) fn notes(settings: &Settings) -> Vec<Problem> {
 /// Whether the settings ask for something.
 type Asked = fn(&Settings) -> bool;
 
-/// What this build cannot do and must not pretend to do.
-pub(super) fn refusals(settings: &Settings) -> Vec<Problem> {
-    // To serve everyone what was meant for some would be worse than not to start.
-    let text = |allowed: &str| format!("this build cannot ask for passwords yet; allowed: {allowed}");
-    let mut refusals = Vec::new();
-    if settings.need_auth {
-        refusals.push(Problem::outside(settings.cite("need_auth"), text("0")));
-    }
-    if settings.publish == Publish::Auth {
-        refusals.push(Problem::outside(settings.cite("publish"), text("off, local, on")));
-    }
-    refusals
-}
-
 /// Root settings that are read, with what makes them ask for a missing feature.
 const KEYS: &[(&str, Asked)] = &[
     ("rtsps_port", |s| s.rtsps_port.is_some()),
@@ -74,7 +60,6 @@ const KEYS: &[(&str, Asked)] = &[
     ("cert_file", |_| true),
     ("key_file", |_| true),
     ("metadata", |s| s.metadata),
-    ("multicast", |s| s.multicast),
     ("on_connect", |_| true),
     ("on_play", |_| true),
     ("on_publish", |_| true),
@@ -83,11 +68,7 @@ const KEYS: &[(&str, Asked)] = &[
 
 /// Elements that are not read.
 const ELEMENTS: &[&str] = &[
-    "allow",
     "backchannel/device",
-    "ban_after",
-    "ban_s",
-    "deny",
     "http_notify/notify_fail",
     "http_notify/notify_timeout_ms",
     "hwaccel",
@@ -96,12 +77,8 @@ const ELEMENTS: &[&str] = &[
     "max_transcodes",
     "notify_fail",
     "notify_timeout_ms",
-    "realm",
     "reload",
     "run_as",
     "transcode_threads",
-    "user/password_hash",
-    "user/permission",
     "videodevice",
-    "zerocopy",
 ];

@@ -8,6 +8,7 @@ pub mod codec;
 mod elements;
 mod keys;
 mod later;
+mod network;
 mod node;
 pub mod origin;
 mod output;
@@ -17,10 +18,13 @@ pub mod settings;
 #[cfg(test)]
 mod tests;
 pub mod typed;
+mod user;
 mod values;
+mod wildcard;
 
 pub use codec::{AudioCodec, Choice, VideoCodec};
 pub use keys::{Key, keys};
+pub use network::AddressRange;
 pub use origin::{Origin, Place};
 pub use output::{AudioOutput, Output, Owner, VideoOutput, is_device};
 pub use problem::{ConfigError, Problem};
@@ -28,5 +32,6 @@ pub use running::{Loaded, Overrides, find_file, load};
 pub use settings::{
     Backchannel, BackendChoice, GopCache, Host, HttpNotify, LogFormat, LogLevel, Loops, NotifyMethod,
     OnRepublish, Proxy, Publish, Pusher, PusherAudio, PusherMode, PusherVideo, Secret, Settings, Transfer,
-    User,
+    ZeroCopy,
 };
+pub use user::{Action, Password, Permission, User};

@@ -32,6 +32,13 @@ pub(super) struct Wanted {
     pub(super) allowed: &'static str,
 }
 
+impl Wanted {
+    /// The sentence about a text that is not one.
+    fn refuse(&self, text: &str) -> String {
+        format!("\"{text}\" is not {}; allowed: {}", self.noun, self.allowed)
+    }
+}
+
 impl Report {
     pub(super) fn error(&mut self, place: &Place, path: &str, text: impl Into<String>) {
         self.errors.push(Problem::at(place, path, text));
@@ -90,14 +97,43 @@ impl<'a> Node<'a> {
         let text = self.text(name)?;
         let value = parse(text);
         if value.is_none() {
-            let sentence = format!("\"{text}\" is not {}; allowed: {}", wanted.noun, wanted.allowed);
-            report.error(self.place_of(name), &format!("{}/{name}", self.path), sentence);
+            report.error(self.place_of(name), &format!("{}/{name}", self.path), wanted.refuse(text));
         }
         value
     }
 
+    /// Values of all children called `name`; those that are not one are reported and left out.
+    pub(super) fn values<T>(
+        &self,
+        name: &str,
+        wanted: Wanted,
+        parse: impl Fn(&str) -> Option<T>,
+        report: &mut Report,
+    ) -> Vec<T> {
+        let mut values = Vec::new();
+        for node in self.children().filter(|node| node.element.name == name) {
+            let text = node.element.text.as_str();
+            match parse(text) {
+                Some(value) => values.push(value),
+                None if text.is_empty() => {}
+                None => report.error(&node.element.text_place, &node.path, wanted.refuse(text)),
+            }
+        }
+        values
+    }
+
     /// Reports children that are not in `known`, repeated ones, attributes and loose text.
     pub(super) fn expect(&self, known: &[&'static str], report: &mut Report) {
+        self.expect_some_repeated(known, &[], report);
+    }
+
+    /// The same where some children may be repeated.
+    pub(super) fn expect_some_repeated(
+        &self,
+        known: &[&'static str],
+        repeatable: &[&'static str],
+        report: &mut Report,
+    ) {
         self.expect_plain(report);
         if !self.element.text.is_empty() {
             report.warn(&self.element.text_place, &self.path, "text between the elements is ignored");
@@ -109,7 +145,7 @@ impl<'a> Node<'a> {
                 continue;
             }
             let repeated = self.element.children[..index].iter().any(|other| other.name == name);
-            if repeated {
+            if repeated && !repeatable.contains(&name) {
                 report.warn(&node.element.place, &node.path, "named before; this one is used");
             }
         }

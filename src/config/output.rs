@@ -3,6 +3,7 @@
 use super::codec::{AudioCodec, Choice, VideoCodec};
 use super::origin::Place;
 use super::settings::Settings;
+use super::wildcard::wildcard;
 
 /// One `<output>` node.
 #[derive(Clone, Debug, PartialEq)]
@@ -171,20 +172,6 @@ fn matches_file(pattern: &str, path: &str) -> bool {
     }
     let extension = name.rsplit_once('.').map(|(_, extension)| extension);
     extension == Some(pattern.strip_prefix('.').unwrap_or(pattern))
-}
-
-/// Whether `text` is `pattern`, in which `*` stands for any characters.
-fn wildcard(pattern: &str, text: &str) -> bool {
-    let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
-    let Some(mut text) = text.strip_prefix(head) else { return false };
-    let mut rest = rest;
-    // Each middle piece is taken at its first place, the last one at the end.
-    while let Some((piece, after)) = rest.split_once('*') {
-        let Some(found) = text.find(piece) else { return false };
-        text = &text[found + piece.len()..];
-        rest = after;
-    }
-    text.ends_with(rest)
 }
 
 fn fold(text: &str) -> String {

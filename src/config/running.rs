@@ -1,6 +1,7 @@
 //! The third stage: what runs. Command line before environment before file before default.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::checked::{Checked, check};
@@ -9,8 +10,8 @@ use super::later;
 use super::node::nearest;
 use super::origin::{Origin, variable};
 use super::problem::{ConfigError, Problem};
-use super::settings::Settings;
-use super::{typed, values};
+use super::settings::{Host, Publish, Settings};
+use super::typed;
 
 /// Settings with what there is to say about them.
 #[derive(Debug)]
@@ -69,11 +70,12 @@ struct Merge {
 
 impl Merge {
     fn file(&mut self, checked: Checked, folder: &Path) {
-        let mut hosts = Vec::new();
+        let mut lists: BTreeMap<&str, String> = BTreeMap::new();
         for value in checked.values {
-            if value.key.name == "serverip" {
-                hosts.extend(values::hosts(&value.text).unwrap_or_default());
-                self.settings.server_ips.clone_from(&hosts);
+            if keys::is_list(value.key.name) {
+                let list = lists.entry(value.key.name).or_default();
+                *list += &format!(" {}", value.text);
+                (value.key.set)(&mut self.settings, list);
             } else {
                 (value.key.set)(&mut self.settings, &value.text);
             }
@@ -147,10 +149,10 @@ impl Merge {
         self.default_media_dir(file.as_deref().map_or(Path::new(""), folder_of));
         self.settings.origins = self.origins;
         self.errors.extend(contradictions(&self.settings));
-        self.errors.extend(later::refusals(&self.settings));
         if !self.errors.is_empty() {
             return Err(ConfigError { problems: self.errors });
         }
+        self.warnings.extend(doubts(&self.settings));
         self.warnings.extend(later::notes(&self.settings));
         Ok(Loaded { settings: self.settings, file, warnings: self.warnings })
     }
@@ -174,8 +176,25 @@ fn contradictions(settings: &Settings) -> Vec<Problem> {
             format!("{max} is below multicast_ip_min {min}; allowed: a range of one family"),
         );
     }
+    for (key, group) in [("multicast_ip_min", min), ("multicast_ip_max", max)] {
+        if let Some(text) = reserved(group) {
+            refuse(key, format!("{group} {text}"));
+        }
+    }
+    if let Some(Host::Address(address)) = &settings.multicast_interface
+        && address.is_ipv4() != min.is_ipv4()
+    {
+        let text = format!(
+            "{address} and multicast_ip_min {min} are not of one family; allowed: an address of its family"
+        );
+        refuse("multicast_interface", text);
+    }
     if settings.need_auth && settings.users.is_empty() {
         refuse("need_auth", "1 without a <user>; allowed: 0, or at least one <user>".to_string());
+    }
+    if settings.publish == Some(Publish::Auth) && settings.users.is_empty() {
+        let text = "auth without a <user>; allowed: off, local, on, or at least one <user>";
+        refuse("publish", text.to_string());
     }
     if settings.cert_file.is_some() != settings.key_file.is_some() {
         let key = if settings.cert_file.is_some() { "cert_file" } else { "key_file" };
@@ -189,6 +208,44 @@ fn contradictions(settings: &Settings) -> Vec<Problem> {
         refuse("media_dir", format!("{folder} cannot be read: {error}; allowed: a folder that can be read"));
     }
     problems
+}
+
+/// Why a group is not for media, and which are.
+fn reserved(group: IpAddr) -> Option<&'static str> {
+    match group {
+        // RFC 5771 section 4.
+        IpAddr::V4(group) if group.octets()[..3] == [224, 0, 0] => Some(
+            "is for routing alone, which passes it to nobody; allowed: 224.0.1.0 and above, best 239.192.0.0 and above",
+        ),
+        // RFC 4291 section 2.7: without the flag for groups of one's own they are assigned to protocols.
+        IpAddr::V6(group) if group.segments()[0] & 0x00f0 == 0 => {
+            Some("belongs to a protocol; allowed: ff10:: and above, such as ff15:: or ff35::")
+        }
+        IpAddr::V6(group) if group.segments()[0] & 0x000f <= 1 => {
+            Some("does not leave this machine; allowed: groups of a wider scope, such as ff15:: or ff35::")
+        }
+        _ => None,
+    }
+}
+
+/// Values that are right together and still may not be what was meant.
+fn doubts(settings: &Settings) -> Vec<Problem> {
+    if !settings.has_logins() {
+        return Vec::new();
+    }
+    let mut doubts = Vec::new();
+    for user in &settings.users {
+        for algorithm in &settings.auth_algorithms {
+            if user.secret(*algorithm, &settings.realm).is_none() {
+                let text = format!(
+                    "none for {algorithm}, which auth_algorithm has: who answers with it cannot log in as \"{}\"",
+                    user.name
+                );
+                doubts.push(Problem::at(&user.place, "config/user/password_hash", text));
+            }
+        }
+    }
+    doubts
 }
 
 /// Ports that somebody gave to two doors.
@@ -233,6 +290,7 @@ fn nearest_upper<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
 #[cfg(test)]
 mod tests {
     use super::super::settings::{LogLevel, PusherMode};
+    use super::super::user::Password;
     use super::*;
 
     #[test]
@@ -244,7 +302,7 @@ mod tests {
         assert!(settings.server_ips.is_empty() && settings.metadata && !settings.need_auth);
         assert_eq!(settings.log_level, LogLevel::Debug);
         assert_eq!(settings.users.len(), 2);
-        assert_eq!(settings.users[1].password.reveal(), "123456");
+        assert_eq!(settings.users[1].password, Password::Plain("123456".into()));
         assert_eq!(settings.outputs.len(), 2);
         assert_eq!(settings.outputs[1].url, None);
         assert!(settings.proxies.is_empty());

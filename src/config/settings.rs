@@ -5,11 +5,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use proto::rtsp::digest::Algorithm;
 use proto::track::BitOrder;
 
 use super::codec::{AudioCodec, VideoCodec};
+use super::network::AddressRange;
 use super::origin::{Origin, Place};
 use super::output::Output;
+use super::user::User;
 
 /// Everything that can be set, with defaults where nobody set it.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,6 +57,8 @@ pub struct Settings {
     pub multicast_ip_max: IpAddr,
     /// `multicast_ttl`: hops that multicast packets live.
     pub multicast_ttl: u8,
+    /// `multicast_interface`: by which interface multicast leaves. None leaves it to routing.
+    pub multicast_interface: Option<Host>,
     /// `udp_port_min`: lowest UDP port used for media.
     pub udp_port_min: u16,
     /// `udp_port_max`: highest UDP port used for media.
@@ -65,6 +70,20 @@ pub struct Settings {
     pub need_auth: bool,
     /// `<user>`s that may log in.
     pub users: Vec<User>,
+    /// `realm`: what passwords are for, as players show it; their hashes hold it.
+    pub realm: String,
+    /// `auth_algorithm`: hash functions of Digest, in the order in which they are offered; at least one.
+    pub auth_algorithms: Vec<Algorithm>,
+    /// `auth_basic`: whether passwords are taken as they are.
+    pub auth_basic: bool,
+    /// `ban_after`: wrong passwords of one address after which it is banned; 0 never bans.
+    pub ban_after: u32,
+    /// `ban_s`: how long a ban lasts, and within which time wrong passwords are counted together.
+    pub ban_s: u32,
+    /// `allow`: who may connect; empty means everybody.
+    pub allow: Vec<AddressRange>,
+    /// `deny`: who may not.
+    pub deny: Vec<AddressRange>,
     /// `<http_notify>`: requests that ask or tell a web service.
     pub http_notify: HttpNotify,
 
@@ -82,8 +101,9 @@ pub struct Settings {
     pub gop_cache_mb: u32,
     /// `slow_reader_ms`: age at which what a slow viewer has not taken is dropped.
     pub slow_reader_ms: u32,
-    /// `publish`: who may publish streams by ANNOUNCE and RECORD.
-    pub publish: Publish,
+    /// `publish`: who may publish streams by ANNOUNCE and RECORD; None where nobody has said, see
+    /// [`Settings::may_publish`].
+    pub publish: Option<Publish>,
     /// `on_republish`: what becomes of a publisher when another one wants its path.
     pub on_republish: OnRepublish,
     /// `source_grace_s`: seconds that viewers are kept when their live source is lost.
@@ -108,6 +128,8 @@ pub struct Settings {
 
     /// `backend`: which driver does the sockets.
     pub backend: BackendChoice,
+    /// `zerocopy`: when sends lend their bytes to the kernel.
+    pub zero_copy: ZeroCopy,
     /// `shards`: threads that serve. None means one per core.
     pub shards: Option<u16>,
 
@@ -157,6 +179,17 @@ pub enum GopCache {
     TrueTimes,
 }
 
+/// When large sends over TCP lend their bytes to the kernel in place of a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ZeroCopy {
+    /// Until the kernel says of a connection that it copies all the same, as it does for peers on this machine.
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
+
 /// Who may publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Publish {
@@ -179,15 +212,6 @@ pub enum OnRepublish {
     Replace,
     /// It goes when the other comes from its address, or when it has been silent for 5 s.
     Stale,
-}
-
-/// Name and password of one `<user>`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct User {
-    /// `username`.
-    pub name: String,
-    /// `password`.
-    pub password: Secret,
 }
 
 /// A password; it shows itself to nobody who only prints it.
@@ -367,6 +391,18 @@ pub enum LogFormat {
     Json,
 }
 
+impl Publish {
+    /// The word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Publish::Off => "off",
+            Publish::Local => "local",
+            Publish::Auth => "auth",
+            Publish::On => "on",
+        }
+    }
+}
+
 impl Pusher {
     /// The ports that it comes to, by the names of their settings; none in RTSP mode.
     pub fn ports(&self) -> impl Iterator<Item = (&'static str, u16)> {
@@ -377,6 +413,16 @@ impl Pusher {
 }
 
 impl Settings {
+    /// Who may publish: who asks viewers for passwords asks publishers for them as well, unless told otherwise.
+    pub fn may_publish(&self) -> Publish {
+        self.publish.unwrap_or(if self.need_auth { Publish::Auth } else { Publish::On })
+    }
+
+    /// Whether anybody is asked for a password.
+    pub fn has_logins(&self) -> bool {
+        self.need_auth || self.may_publish() == Publish::Auth
+    }
+
     /// Who chose the value of root setting `key`.
     pub fn origin(&self, key: &str) -> &Origin {
         self.origins.get(key).unwrap_or(&Origin::Default)
@@ -416,12 +462,21 @@ impl Default for Settings {
             multicast_ip_min: IpAddr::V4(Ipv4Addr::new(239, 192, 0, 1)),
             multicast_ip_max: IpAddr::V4(Ipv4Addr::new(239, 192, 255, 254)),
             multicast_ttl: 16,
+            multicast_interface: None,
             // Below the ports that Linux (from 32768) and Windows (from 49152) hand out by themselves.
             udp_port_min: 20_000,
             udp_port_max: 29_999,
             mtu: 1400,
             need_auth: false,
             users: Vec::new(),
+            realm: "rtspserver".to_string(),
+            // FFmpeg 5 and most players know no other.
+            auth_algorithms: vec![Algorithm::MD5],
+            auth_basic: false,
+            ban_after: 10,
+            ban_s: 300,
+            allow: Vec::new(),
+            deny: Vec::new(),
             http_notify: HttpNotify::default(),
             session_timeout_s: 60,
             max_sessions: 20_000,
@@ -430,7 +485,7 @@ impl Default for Settings {
             gop_cache_s: 15,
             gop_cache_mb: 16,
             slow_reader_ms: 2_000,
-            publish: Publish::On,
+            publish: None,
             on_republish: OnRepublish::Stale,
             source_grace_s: 10,
             source_start_ms: 5_000,
@@ -442,6 +497,7 @@ impl Default for Settings {
             pushers: Vec::new(),
             backchannel: None,
             backend: BackendChoice::Auto,
+            zero_copy: ZeroCopy::Auto,
             shards: None,
             log_enable: true,
             log_level: LogLevel::Info,

@@ -1,5 +1,7 @@
 //! What a person reads when a configuration is wrong, and what they get when it is right.
 
+mod users;
+
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
@@ -107,6 +109,11 @@ fn a_wrong_value_is_refused_with_its_place_and_what_is_allowed() {
             "a multicast address; allowed: 224.0.0.0 to 239.255.255.255, or ff00:: and above",
         ),
         ("multicast_ttl", "0", "a number of hops; allowed: 1 to 255"),
+        (
+            "multicast_interface",
+            "eth 0",
+            "an interface; allowed: a name such as eth0, or an address of this machine",
+        ),
         ("mtu", "100", "a packet size in bytes; allowed: 576 to 9000"),
         ("udp_port_min", "80", "a port; allowed: 1024 to 65535"),
         ("session_timeout", "1.5", "a time in seconds; allowed: 0 (never) to 86400"),
@@ -122,6 +129,22 @@ fn a_wrong_value_is_refused_with_its_place_and_what_is_allowed() {
         ("gop_cache_mb", "2048", "a size in MiB; allowed: 1 to 1024"),
         ("on_play", "ftp://a/b", "a URL; allowed: http:// or https:// and a host"),
         ("notify_method", "PUT", "a method; allowed: POST, GET"),
+        (
+            "auth_algorithm",
+            "SHA-1",
+            "a list of hash functions; allowed: MD5, SHA-256, or both in the order in which they are offered",
+        ),
+        (
+            "realm",
+            "a \" b",
+            "a name of what passwords are for; allowed: up to 100 characters without \" and \\",
+        ),
+        (
+            "deny",
+            "192.0.2.0/33",
+            "a list of addresses; allowed: IPv4 or IPv6 addresses, and ranges such as 192.0.2.0/24 and 2001:db8::/32",
+        ),
+        ("ban_s", "0", "a time in seconds; allowed: 1 to 86400"),
     ];
     for (name, text, sentence) in cases {
         let column = name.len() + 3;
@@ -241,6 +264,27 @@ fn values_that_contradict_each_other_are_refused() {
              allowed: a range of one family",
         ),
         (
+            "<multicast_ip_min>224.0.0.9</multicast_ip_min>",
+            "multicast_ip_min, rtspserver.xml:2: 224.0.0.9 is for routing alone, which passes it to nobody; \
+             allowed: 224.0.1.0 and above, best 239.192.0.0 and above",
+        ),
+        (
+            "<multicast_ip_min>ff15::</multicast_ip_min>\n<multicast_ip_max>ff1e::1</multicast_ip_max>\n\
+             <multicast_interface>10.0.0.1</multicast_interface>",
+            "multicast_interface, rtspserver.xml:4: 10.0.0.1 and multicast_ip_min ff15:: are not of one family; \
+             allowed: an address of its family",
+        ),
+        (
+            "<multicast_ip_min>ff02::1</multicast_ip_min>\n<multicast_ip_max>ff15::1</multicast_ip_max>",
+            "multicast_ip_min, rtspserver.xml:2: ff02::1 belongs to a protocol; \
+             allowed: ff10:: and above, such as ff15:: or ff35::",
+        ),
+        (
+            "<multicast_ip_min>ff11::1</multicast_ip_min>\n<multicast_ip_max>ff15::1</multicast_ip_max>",
+            "multicast_ip_min, rtspserver.xml:2: ff11::1 does not leave this machine; \
+             allowed: groups of a wider scope, such as ff15:: or ff35::",
+        ),
+        (
             "<cert_file>a.pem</cert_file>",
             "cert_file, rtspserver.xml:2: cert_file and key_file need each other; allowed: both or neither",
         ),
@@ -271,21 +315,6 @@ fn values_that_contradict_each_other_are_refused() {
     }
     // A door that nobody asked for gives way instead.
     assert_eq!(settings_of("<serverport>8080</serverport>").server_port, 8080);
-}
-
-#[test]
-fn passwords_that_are_asked_for_but_cannot_be_checked_keep_the_server_from_starting() {
-    let error = load_text(&inside("<need_auth>1</need_auth>")).expect_err("it is wrong").to_string();
-    assert!(
-        error.starts_with(
-            "need_auth, rtspserver.xml:2: 1 without a <user>; allowed: 0, or at least one <user>"
-        )
-    );
-    let user = "<need_auth>1</need_auth><user><username>a</username><password>b</password></user>";
-    assert_eq!(
-        error_of(user),
-        "need_auth, rtspserver.xml:2: this build cannot ask for passwords yet; allowed: 0"
-    );
 }
 
 #[test]
@@ -338,8 +367,9 @@ fn what_this_build_lacks_is_said_once_and_ignored() {
         warnings_of("<hwaccel>auto</hwaccel>"),
         [format!("rtspserver.xml:2:1: config/hwaccel: {later}")]
     );
-    assert_eq!(warnings_of("<multicast>1</multicast>"), [format!("multicast, rtspserver.xml:2: {later}")]);
-    assert_eq!(warnings_of("<multicast>0</multicast><rtsps_port>0</rtsps_port>"), Vec::<String>::new());
+    assert_eq!(warnings_of("<metadata>1</metadata>"), [format!("metadata, rtspserver.xml:2: {later}")]);
+    assert_eq!(warnings_of("<metadata>0</metadata><rtsps_port>0</rtsps_port>"), Vec::<String>::new());
+    assert_eq!(warnings_of("<multicast>1</multicast>"), Vec::<String>::new());
     let rule = "<output><video><codec>H265</codec></video></output>";
     let two = format!("{rule}{rule}");
     assert_eq!(warnings_of(&two), [format!("rtspserver.xml:2:1: config/output: {later}")]);

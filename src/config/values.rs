@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use bytes::Bytes;
+use proto::rtsp::digest::Algorithm;
 
+use super::network::AddressRange;
 use super::settings::{
-    BackendChoice, GopCache, Host, LogFormat, LogLevel, Loops, NotifyMethod, OnRepublish, Publish,
+    BackendChoice, GopCache, Host, LogFormat, LogLevel, Loops, NotifyMethod, OnRepublish, Publish, ZeroCopy,
 };
 
 /// 0 or 1, and the words for them.
@@ -64,6 +66,34 @@ pub(super) fn host(text: &str) -> Option<Host> {
 /// Addresses or names with commas or spaces between them.
 pub(super) fn hosts(text: &str) -> Option<Vec<Host>> {
     text.split([',', ' ']).filter(|part| !part.is_empty()).map(host).collect()
+}
+
+/// Addresses or ranges of them with commas or spaces between them.
+pub(super) fn ranges(text: &str) -> Option<Vec<AddressRange>> {
+    text.split([',', ' ', '\t', '\r', '\n'])
+        .filter(|part| !part.is_empty())
+        .map(|part| part.parse().ok())
+        .collect()
+}
+
+/// MD5, SHA-256 or both; never none, and none of them twice.
+pub(super) fn algorithms(text: &str) -> Option<Vec<Algorithm>> {
+    let known = [Algorithm::MD5, Algorithm::SHA_256];
+    let mut list = Vec::new();
+    for name in text.split([',', ' ']).filter(|name| !name.is_empty()) {
+        let algorithm = name.parse().ok().filter(|algorithm| known.contains(algorithm))?;
+        if list.contains(&algorithm) {
+            return None;
+        }
+        list.push(algorithm);
+    }
+    (!list.is_empty()).then_some(list)
+}
+
+/// A realm that stands in quotes without escapes, which not every player reads.
+pub(super) fn realm(text: &str) -> Option<String> {
+    let is_plain = text.chars().all(|c| !c.is_control() && c != '"' && c != '\\');
+    (is_plain && !text.is_empty() && text.chars().count() <= 100).then(|| text.to_string())
 }
 
 /// A group address.
@@ -123,6 +153,16 @@ pub(super) fn backend(text: &str) -> Option<BackendChoice> {
         "auto" => Some(BackendChoice::Auto),
         "uring" => Some(BackendChoice::Uring),
         "fallback" => Some(BackendChoice::Fallback),
+        _ => None,
+    }
+}
+
+/// `auto`, `on` or `off`.
+pub(super) fn zero_copy(text: &str) -> Option<ZeroCopy> {
+    match text.to_ascii_lowercase().as_str() {
+        "auto" => Some(ZeroCopy::Auto),
+        "on" => Some(ZeroCopy::On),
+        "off" => Some(ZeroCopy::Off),
         _ => None,
     }
 }

@@ -30,6 +30,26 @@ pub enum AddressError {
         /// Why not.
         error: io::Error,
     },
+    /// Multicast has no interface that routing leads to.
+    #[error("no route leads to {group} ({error}); name an interface in multicast_interface")]
+    Unrouted {
+        /// The group.
+        group: IpAddr,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The interface of multicast is not there.
+    #[error("{setting}: \"{name}\" is no interface with an {family} address; there are {there}")]
+    Interface {
+        /// The setting that names it.
+        setting: String,
+        /// The name or address.
+        name: String,
+        /// What it has no address of.
+        family: &'static str,
+        /// Those that there are.
+        there: String,
+    },
 }
 
 /// The addresses to listen on.
@@ -172,7 +192,8 @@ pub fn routed_host() -> Option<IpAddr> {
     routed(Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into()).ok()
 }
 
-fn routed(local: IpAddr, remote: IpAddr) -> io::Result<IpAddr> {
+/// The address that packets to another one would be sent from.
+pub fn routed(local: IpAddr, remote: IpAddr) -> io::Result<IpAddr> {
     let socket = UdpSocket::bind(SocketAddr::new(local, 0))?;
     socket.connect(SocketAddr::new(remote, 9))?;
     Ok(socket.local_addr()?.ip())

@@ -1,6 +1,8 @@
 //! The control thread: starts shards and sources, obeys signals, ends in order.
 
+mod access;
 mod addresses;
+mod multicast;
 mod names;
 mod proxies;
 mod pushers;
@@ -9,4 +11,5 @@ mod shards;
 mod streams;
 mod threads;
 
+pub use multicast::{Outlet, outlet};
 pub use run::{RunError, Started, run};

@@ -10,7 +10,9 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, select, unbounded};
 use proto::rtsp::uri::percent_encode;
 
+use super::access::access;
 use super::addresses::{self, AddressError};
+use super::multicast::multicast;
 use super::names::SystemNames;
 use super::proxies;
 use super::pushers;
@@ -22,6 +24,7 @@ use crate::driver::Backend;
 use crate::media;
 use crate::media::folder::Folder;
 use crate::media::pool::{self, Pool, PoolSettings};
+use crate::shard::gate::Visitors;
 use crate::shard::limits::Limits;
 use crate::shard::settings::{MayPublish, Settings as ShardSettings};
 use crate::stream::refragment::PacketSizes;
@@ -73,6 +76,7 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
     let signals = signals()?;
     let mtu_bytes = usize::from(settings.mtu);
     let count = settings.shards.unwrap_or_else(shards_by_default);
+    let multicast = multicast(&settings, backend, count)?;
     let proxies = proxies::proxies(&settings, count);
     let pushers = pushers::pushers(&settings, &listen, count)?;
     let mut reserved = proxies::reserved(&proxies);
@@ -81,8 +85,10 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
     let streams = Streams::start(sources(&settings), mtu_bytes, cache, republish, reserved);
     let common = Common {
         backend,
+        zero_copy: settings.zero_copy,
         settings: Arc::new(ShardSettings {
             listen: listen.clone(),
+            multicast,
             proxies,
             pushers,
             ..shard_settings(&settings, &listen)
@@ -97,9 +103,10 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
     warn_of_few_ports(&settings, usize::from(count) * listen.len());
     let shards = Shards::start(count, &common)?;
     tracing::info!(backend = backend.name(), shards = count, listen = ?listen, "serving");
-    if settings.publish == Publish::On && listen.iter().any(|address| !address.ip().is_loopback()) {
+    let is_reached = listen.iter().any(|address| !address.ip().is_loopback()) && settings.allow.is_empty();
+    if settings.may_publish() == Publish::On && is_reached {
         tracing::warn!(
-            "anyone who reaches this server can publish streams to it: set publish to local or off"
+            "anyone who reaches this server can publish streams to it: set publish to auth, local or off"
         );
     }
     ready(&started(&settings, &listen));
@@ -185,7 +192,8 @@ fn bracketed(host: IpAddr) -> String {
 
 /// What the shards obey, but for the streams that come to them; they will listen on these addresses.
 fn shard_settings(settings: &Settings, listen: &[SocketAddr]) -> ShardSettings {
-    let has_ipv6 = listen.iter().any(|address| address.is_ipv6() && !address.ip().is_loopback());
+    let has_ipv6 = listen.iter().any(|address| address.is_ipv6() && !address.ip().is_loopback())
+        || (settings.multicast && settings.multicast_ip_min.is_ipv6());
     ShardSettings {
         session_timeout: Duration::from_secs(settings.session_timeout_s.into()),
         slow_reader: Duration::from_millis(settings.slow_reader_ms.into()),
@@ -204,11 +212,12 @@ fn shard_settings(settings: &Settings, listen: &[SocketAddr]) -> ShardSettings {
             packets: PacketSizes::new(settings.mtu.into(), has_ipv6),
             cache: cache_limits(settings),
         },
-        may_publish: match settings.publish {
+        visitors: Visitors { allow: settings.allow.clone(), deny: settings.deny.clone() },
+        access: access(settings, std::array::from_fn(|_| rand::random())),
+        may_publish: match settings.may_publish() {
             Publish::Off => MayPublish::Nobody,
             Publish::Local => MayPublish::Local,
-            // Without passwords nobody has logged in.
-            Publish::Auth => MayPublish::Nobody,
+            Publish::Auth => MayPublish::Users,
             Publish::On => MayPublish::Everybody,
         },
         source_start: Duration::from_millis(settings.source_start_ms.into()),

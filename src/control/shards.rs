@@ -11,6 +11,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::threads;
+use crate::config::ZeroCopy;
 use crate::driver::Backend;
 use crate::media::library::Library;
 use crate::shard::inbox::{Inbox, Message, Outside};
@@ -41,6 +42,8 @@ pub enum ShardError {
 pub struct Common {
     /// Which driver.
     pub backend: Backend,
+    /// When its sends lend their bytes.
+    pub zero_copy: ZeroCopy,
     /// What to obey.
     pub settings: Arc<Settings>,
     /// Files.
@@ -143,7 +146,11 @@ struct Start {
 impl Start {
     fn run(self) -> Result<(), ShardError> {
         let name = self.common.backend.name();
-        let driver = self.common.backend.driver().map_err(|error| ShardError::Driver(name, error))?;
+        let driver = self
+            .common
+            .backend
+            .driver(self.common.zero_copy)
+            .map_err(|error| ShardError::Driver(name, error))?;
         let (inbox, outside) = Inbox::new(self.index, driver.waker());
         let _ = self.introduce.send(outside);
         drop(self.introduce);
@@ -265,6 +272,7 @@ mod tests {
         library.add("film", Presentation::default());
         let place = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let common = Common {
+            zero_copy: ZeroCopy::Auto,
             backend: Backend::choose(BackendChoice::Fallback).unwrap(),
             settings: Arc::new(Settings { listen: vec![place], ..Settings::default() }),
             library: Arc::new(Faulty(library)),

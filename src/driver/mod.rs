@@ -8,7 +8,7 @@ use std::io;
 
 use proto::io::Driver;
 
-use crate::config::BackendChoice;
+use crate::config::{BackendChoice, ZeroCopy};
 
 /// A driver that was found to work here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,11 +48,14 @@ impl Backend {
         }
     }
 
-    /// Makes a driver for the calling thread.
-    pub fn driver(self) -> io::Result<Box<dyn Driver>> {
+    /// Makes a driver for the calling thread. The fallback always copies.
+    pub fn driver(self, zero_copy: ZeroCopy) -> io::Result<Box<dyn Driver>> {
         match self {
             #[cfg(target_os = "linux")]
-            Backend::Uring => Ok(Box::new(uring::UringDriver::new(uring::UringOptions::default())?)),
+            Backend::Uring => {
+                let options = uring::UringOptions { zero_copy, ..uring::UringOptions::default() };
+                Ok(Box::new(uring::UringDriver::new(options)?))
+            }
             Backend::Fallback => Ok(Box::new(fallback::TokioDriver::new()?)),
         }
     }

@@ -24,6 +24,23 @@ pub enum Route {
     },
     /// As datagrams.
     Unicast(Unicast),
+    /// As datagrams to all who listen.
+    Groups(GroupRoute),
+    /// Nowhere: another session sends it to the group that the viewer listens to.
+    Elsewhere,
+}
+
+/// Two sockets of ours and a group with its two ports.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GroupRoute {
+    /// Our socket for media.
+    pub rtp: Udp,
+    /// Our socket for reports.
+    pub rtcp: Udp,
+    /// The group for media.
+    pub rtp_to: SocketAddr,
+    /// The group for reports.
+    pub rtcp_to: SocketAddr,
 }
 
 /// Two sockets of ours and two addresses of the viewer's.
@@ -82,6 +99,31 @@ pub struct Sent {
 }
 
 impl TrackOut {
+    /// A track that flows under the shared numbers, before its first packet.
+    pub fn new(
+        track: u8,
+        clock_rate: u32,
+        url: String,
+        route: Route,
+        ssrc: u32,
+        interval: Interval,
+    ) -> TrackOut {
+        TrackOut {
+            track,
+            clock_rate,
+            url,
+            route,
+            numbering: Numbering::identity(ssrc),
+            next_sequence: None,
+            sent: Sent::default(),
+            heard: ReceiverView::default(),
+            interval,
+            report_at: None,
+            enabled: true,
+            awaits_keyframe: false,
+        }
+    }
+
     /// Adds a batch to what leaves next on the session's connection.
     pub fn gather(&mut self, batch: &Arc<Batch>, channel: u8, heads: &mut Heads, pieces: &mut Pieces) {
         pieces.push(heads.interleaved(batch, channel, &self.numbering));
@@ -91,7 +133,7 @@ impl TrackOut {
     /// The send of one train.
     pub fn datagrams(
         &mut self,
-        to: &UnicastTarget,
+        to: &Destination,
         batch: &Arc<Batch>,
         train: &Train,
         heads: &mut Heads,
@@ -105,16 +147,26 @@ impl TrackOut {
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         let (rtp, rtcp) = match &self.route {
             Route::Unicast(unicast) => (Some(unicast.rtp_to), unicast.rtcp_to),
-            Route::Interleaved { .. } => (None, None),
+            Route::Interleaved { .. } | Route::Groups(_) | Route::Elsewhere => (None, None),
         };
         rtp.into_iter().chain(rtcp)
     }
 
     /// Where media leaves to, for a track that goes as datagrams.
-    pub fn unicast_target(&self) -> Option<UnicastTarget> {
+    pub fn media_to(&self) -> Option<Destination> {
         match &self.route {
-            Route::Unicast(unicast) => Some(UnicastTarget { udp: unicast.rtp, address: unicast.rtp_to }),
-            Route::Interleaved { .. } => None,
+            Route::Unicast(unicast) => Some(Destination { udp: unicast.rtp, address: unicast.rtp_to }),
+            Route::Groups(groups) => Some(Destination { udp: groups.rtp, address: groups.rtp_to }),
+            Route::Interleaved { .. } | Route::Elsewhere => None,
+        }
+    }
+
+    /// Where reports leave to, for a track that goes as datagrams and has any.
+    pub fn reports_to(&self) -> Option<Destination> {
+        match &self.route {
+            Route::Unicast(unicast) => Some(Destination { udp: unicast.rtcp, address: unicast.rtcp_to? }),
+            Route::Groups(groups) => Some(Destination { udp: groups.rtcp, address: groups.rtcp_to }),
+            Route::Interleaved { .. } | Route::Elsewhere => None,
         }
     }
 
@@ -124,9 +176,9 @@ impl TrackOut {
     }
 }
 
-/// One of our sockets and one address of the viewer's.
+/// One of our sockets, and an address of the viewer's or a group's.
 #[derive(Clone, Copy, Debug)]
-pub struct UnicastTarget {
+pub struct Destination {
     /// From.
     pub udp: Udp,
     /// To.

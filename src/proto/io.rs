@@ -22,7 +22,7 @@ use crate::time::{NtpTime, Time};
 pub struct Listener(pub u32);
 
 /// A TCP connection. The generation makes a name that is used again a different name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Conn {
     /// Place in the driver's table, used again after the connection was closed.
     pub index: u32,
@@ -258,6 +258,10 @@ pub struct DriverStats {
     pub datagrams_failed: u64,
     /// Packets shed because a UDP socket stayed full.
     pub datagrams_shed: u64,
+    /// Sends over TCP that lent their bytes to the kernel in place of a copy.
+    pub sends_lent: u64,
+    /// Of these, those that the kernel copied all the same.
+    pub loans_copied: u64,
 }
 
 /// One backend on one thread.

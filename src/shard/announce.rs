@@ -113,6 +113,8 @@ impl Shard {
         let is_allowed = match self.settings.may_publish {
             MayPublish::Nobody => false,
             MayPublish::Local => is_local,
+            // Whoever passed the gate is one.
+            MayPublish::Users => self.settings.access.is_some(),
             MayPublish::Everybody => true,
         };
         if !is_allowed {

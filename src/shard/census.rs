@@ -21,6 +21,8 @@ pub struct Census {
     pub batches: usize,
     /// Viewers of live streams.
     pub viewers: usize,
+    /// Presentations that are sent to groups, or could be.
+    pub transmissions: usize,
     /// Streams that are published here.
     pub publications: usize,
 }
@@ -38,6 +40,7 @@ impl Shard {
             streams: self.live.iter().count(),
             batches: windows.map(|window| (window.end() - window.start()) as usize).sum(),
             viewers: self.live.iter().map(|stream| stream.viewers.len()).sum(),
+            transmissions: self.transmissions.count(),
             publications: self.publications.count(),
         }
     }

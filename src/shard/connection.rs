@@ -14,6 +14,8 @@ use smallvec::SmallVec;
 use std::sync::Arc;
 
 use super::announce::Announced;
+use super::gate::Login;
+use super::multicast;
 use super::session::SessionKey;
 use super::talk::Asked;
 use crate::media::library::{FileInfo, Ticket};
@@ -41,6 +43,10 @@ pub struct Connection {
     pub parser: Parser,
     /// The request that waits for an answer from elsewhere.
     pub pending: Option<Box<Request>>,
+    /// The answer that is kept back, the last on this connection.
+    pub withheld: Option<Box<Withheld>>,
+    /// What it has proven; None until it is asked.
+    pub login: Option<Box<Login>>,
     /// Whether the pending request is being looked at again because an answer has come.
     pub is_retrying: bool,
     /// What the awaited answer brought.
@@ -49,6 +55,8 @@ pub struct Connection {
     pub announced: Option<Box<Announced>>,
     /// What it knows of whoever takes sound under the path that it asked for.
     pub talk: Option<Box<Asked>>,
+    /// The groups that it has asked for.
+    pub groups: Option<multicast::Asked>,
     /// Sessions that came in by this connection.
     pub sessions: SmallVec<[SessionKey; 1]>,
     /// When it was opened, last asked something in full, or last lost a session.
@@ -76,6 +84,17 @@ pub enum Fate {
     Moving(ShardIndex),
     /// The driver was told to close it or give it away.
     Gone,
+}
+
+/// An answer that comes later than it is known: whoever guesses passwords waits.
+#[derive(Debug)]
+pub struct Withheld {
+    /// When it is sent.
+    pub at: Time,
+    /// What it answers.
+    pub request: Request,
+    /// The answer.
+    pub response: Response,
 }
 
 /// What a path names, as far as this connection asked.
@@ -125,10 +144,13 @@ impl Connection {
             local,
             parser: Parser::new(Limits::default()),
             pending: None,
+            withheld: None,
+            login: None,
             is_retrying: false,
             resolved: None,
             announced: None,
             talk: None,
+            groups: None,
             sessions: SmallVec::new(),
             served: now,
             is_sending: false,
@@ -164,6 +186,11 @@ impl Connection {
             // An idle connection keeps no queue.
             self.out = VecDeque::new();
         }
+    }
+
+    /// Whether requests must wait until an earlier one is answered.
+    pub fn is_waiting(&self) -> bool {
+        self.pending.is_some() || self.withheld.is_some()
     }
 
     /// Whether replies or reports wait that are older than any media that is due.

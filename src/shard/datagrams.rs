@@ -188,22 +188,23 @@ impl Shard {
         if let Some(arriving) = self.udp.senders.get(&udp) {
             return self.handle_arriving(*arriving, from, span, segment);
         }
+        if let Some(group) = self.transmissions.on_socket(udp) {
+            return datagrams(span, segment).for_each(|datagram| self.handle_group(group, from, datagram));
+        }
         let first = Span { size: span.size.min(u32::from(segment.max(1))), ..span };
         let viewer = self.udp.viewer(from).or_else(|| self.move_viewer(udp, from, first));
         let Some(viewer) = viewer else {
-            self.udp.strangers += 1;
+            for datagram in datagrams(span, segment) {
+                let is_feedback = self.handle_feedback(udp, from, datagram);
+                self.udp.strangers += u64::from(!is_feedback);
+            }
             return;
         };
         self.settle(viewer, from);
-        let segment = u32::from(segment.max(1));
-        let mut offset = 0;
-        while offset < span.size {
-            let size = segment.min(span.size - offset);
-            let datagram = Span { buffer: span.buffer, offset: span.offset + offset, size };
+        for datagram in datagrams(span, segment) {
             // Reports are small; a copy frees the driver for what they cause.
             let bytes: smallvec::SmallVec<[u8; 512]> = self.ports.driver.bytes(datagram).into();
             self.handle_report(viewer.session, viewer.track, &bytes);
-            offset += size;
         }
     }
 
@@ -221,7 +222,7 @@ impl Shard {
                     let moves_reports = unicast.reports_movable && unicast.rtcp_to.is_some() && is_report;
                     (unicast.movable && unicast.rtp == udp) || (moves_reports && unicast.rtcp == udp)
                 }
-                Route::Interleaved { .. } => false,
+                Route::Interleaved { .. } | Route::Groups(_) | Route::Elsewhere => false,
             });
             if let Some(slot) = slot {
                 found = Some((*key, slot));
@@ -267,6 +268,16 @@ impl Shard {
             }
         }
     }
+}
+
+/// What came merged, one by one.
+fn datagrams(span: Span, segment: u16) -> impl Iterator<Item = Span> {
+    let segment = u32::from(segment.max(1));
+    (0..span.size).step_by(segment as usize).map(move |offset| Span {
+        buffer: span.buffer,
+        offset: span.offset + offset,
+        size: segment.min(span.size - offset),
+    })
 }
 
 /// Whether a report may be of this track's viewer: it names the track, or nothing yet, as the first one does that only

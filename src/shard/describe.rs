@@ -30,6 +30,15 @@ impl Shard {
             Resolution::Refused(refusal) => return refusal.into(),
             Resolution::Waiting => return Outcome::Wait,
         };
+        if let Err(outcome) = self.may_watch(conn, &mount) {
+            return outcome;
+        }
+        let offer = match self.groups_to_describe(conn, request, target, &mount) {
+            Ok(offer) => offer,
+            Err(outcome) => return outcome,
+        };
+        // What is sent to groups is described as their home has it.
+        let mount = offer.as_ref().map_or(mount, |offer| offer.mount.clone());
         let backchannel = match self.offered_backchannel(conn, request, &mount) {
             Ok(formats) => formats,
             Err(outcome) => return outcome,
@@ -44,10 +53,11 @@ impl Shard {
             origin_version: 1,
             address: connection.local.ip(),
             name,
-            duration,
-            live: matches!(mount, Mount::Live(_)),
+            duration: duration.filter(|_| offer.is_none()),
+            live: offer.is_some() || matches!(mount, Mount::Live(_)),
             tracks,
             backchannel: &backchannel,
+            multicast: offer.as_ref().and_then(|offer| self.described_groups(offer)),
         };
         let name = connection.resolved.as_ref().map_or("", |resolved| &resolved.name);
         // Parts of a name that look like parameters must not be taken for them when the client comes back.

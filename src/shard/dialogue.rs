@@ -5,18 +5,18 @@ use proto::rtsp::message::Response;
 use proto::rtsp::parse::Item;
 use proto::rtsp::status::Status;
 
-use super::connection::{Connection, Fate, PENDING_BYTES_MAX};
+use super::connection::{Connection, Fate, PENDING_BYTES_MAX, Withheld};
 use super::inbox::{Message, Moved};
 use super::request::Outcome;
 use super::session::{Carrier, Source};
-use super::turn::Shard;
+use super::turn::{Alarm, Shard};
 
 impl Shard {
     /// Works off what a connection has sent, up to the first request whose answer must be awaited.
     pub(super) fn advance(&mut self, conn: Conn) {
         loop {
             let Some(connection) = self.connections.get_mut(conn) else { return };
-            if connection.pending.is_some() || connection.fate != Fate::Open || connection.is_clogged() {
+            if connection.is_waiting() || connection.fate != Fate::Open || connection.is_clogged() {
                 break;
             }
             match connection.parser.poll() {
@@ -50,7 +50,7 @@ impl Shard {
         }
         match self.connections.get_mut(conn) {
             Some(connection)
-                if connection.is_ended && connection.pending.is_none() && !connection.is_clogged() =>
+                if connection.is_ended && !connection.is_waiting() && !connection.is_clogged() =>
             {
                 self.close_when_flushed(conn)
             }
@@ -108,6 +108,12 @@ impl Shard {
             Outcome::Wait => {
                 if let Some(connection) = self.connections.get_mut(conn) {
                     connection.pending = Some(Box::new(request));
+                }
+            }
+            Outcome::Withhold(at, response) => {
+                if let Some(connection) = self.connections.get_mut(conn) {
+                    connection.withheld = Some(Box::new(Withheld { at, request, response }));
+                    self.set_alarm(at, Alarm::Connection(conn));
                 }
             }
             Outcome::Move(shard) => {
@@ -168,7 +174,7 @@ impl Shard {
     fn throttle(&mut self, conn: Conn) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let is_full = connection.parser.buffered() > PENDING_BYTES_MAX
-            && (connection.pending.is_some() || connection.is_clogged());
+            && (connection.is_waiting() || connection.is_clogged());
         if is_full && !connection.is_stopped {
             connection.is_stopped = true;
             self.ports.driver.submit(Op::Stop(conn));
@@ -207,7 +213,13 @@ impl Shard {
             request.write(&mut unread);
         }
         unread.extend_from_slice(&connection.parser.take_buffered());
-        let moved = Moved { socket, peer: connection.peer, local: connection.local, unread: unread.freeze() };
+        let moved = Moved {
+            socket,
+            peer: connection.peer,
+            local: connection.local,
+            login: connection.login,
+            unread: unread.freeze(),
+        };
         match self.ports.shards.get(usize::from(shard)) {
             Some(outside) if outside.send(Message::Moved(moved)) => {}
             _ => tracing::warn!(peer = %connection.peer, shard, "a connection could not be moved"),
@@ -218,6 +230,7 @@ impl Shard {
         match self.ports.driver.attach(moved.socket) {
             Ok(conn) => {
                 let mut connection = Connection::new(conn, moved.peer, moved.local, self.now);
+                connection.login = moved.login;
                 connection.parser.handle_bytes(&moved.unread);
                 self.connections.insert(connection);
                 self.advance(conn);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::connection::Fate;
-use super::session::Source;
+use super::session::{Carrier, Source};
 use super::turn::Shard;
 
 /// A connection without a session is closed when it has not asked anything in full for this long: slow or half-sent
@@ -21,7 +21,10 @@ impl Shard {
         let timeout = self.settings.session_timeout;
         if !timeout.is_zero() {
             let silent: Vec<_> = (self.sessions.iter())
-                .filter(|(_, session)| self.now.since(session.seen) > timeout)
+                .filter(|(_, session)| {
+                    let has_client = !matches!(session.carrier, Carrier::Groups(_));
+                    has_client && self.now.since(session.seen) > timeout
+                })
                 .map(|(key, _)| key)
                 .collect();
             for key in silent {
@@ -49,9 +52,11 @@ impl Shard {
         for conn in idle {
             self.close(conn);
         }
+        self.keep_gate();
         self.keep_publications();
         self.keep_proxies();
         self.keep_pushers();
+        self.keep_transmissions();
         for stream in self.live.take_idle(self.now, self.settings.linger) {
             self.ports.catalog.unsubscribe(&stream.path, stream.id, self.index);
         }

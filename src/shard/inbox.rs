@@ -7,8 +7,11 @@ use std::task::Waker;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
 use proto::io::Detached;
+use proto::time::Time;
 
 use super::client_ports::Holder;
+use super::gate::{Login, Subject};
+use super::multicast::{FromHome, ToHome};
 use super::names::AddressesReply;
 use super::talk::{FromSink, SinkAddress, ToSink};
 use crate::media::library::{Answer, ReplyTo, Ticket};
@@ -31,10 +34,18 @@ pub enum Message {
     ToSink(u64, ToSink),
     /// To one who asks or talks by that ticket, from the sink at that address.
     FromSink(SinkAddress, Ticket, FromSink),
+    /// To the home of a transmission, from those who listen.
+    ToHome(ToHome),
+    /// To those who listen to a transmission, from its home.
+    FromHome(FromHome),
     /// A connection that belongs here.
     Moved(Moved),
     /// A session's UDP address has gone to a newcomer, because its own viewer has vanished.
     Overtaken(SocketAddr, Holder),
+    /// A wrong password came from there, which the receiver counts for all shards.
+    LogInFailed(Subject),
+    /// Nobody from there may come in until then.
+    Banned(Subject, Time),
     /// The program ends: BYE to viewers, then everything is closed.
     Shutdown,
 }
@@ -48,6 +59,8 @@ pub struct Moved {
     pub peer: SocketAddr,
     /// Our address.
     pub local: SocketAddr,
+    /// What it has proven.
+    pub login: Option<Box<Login>>,
     /// What was received and not yet answered, the request that names this shard's session first.
     pub unread: Bytes,
 }

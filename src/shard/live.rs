@@ -25,8 +25,17 @@ pub struct LiveCursor {
     pub next: Option<u64>,
     /// Index that the keyframe to begin with must not lie before.
     pub not_before: u64,
+    /// Since when it plays: what had come before could not be sent earlier.
+    pub since: Time,
     /// How it comes from the cached keyframe to the present; None when it need not.
     pub catch_up: Option<CatchUp>,
+}
+
+impl LiveCursor {
+    /// Before a stream is played, from now on.
+    pub fn new(stream: StreamId, now: Time) -> LiveCursor {
+        LiveCursor { stream, next: None, not_before: 0, since: now, catch_up: None }
+    }
 }
 
 /// One stream as this shard has it.
@@ -59,8 +68,17 @@ pub struct LiveStreams {
 
 #[derive(Debug)]
 enum Entry {
-    Asked(Vec<Conn>),
+    Asked(Vec<Asker>),
     Running(StreamId),
+}
+
+/// Who asks for a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// A connection.
+    Connection(Conn),
+    /// Those who ask for groups.
+    Groups,
 }
 
 /// What is known of a path.
@@ -68,39 +86,39 @@ enum Entry {
 pub enum Lookup {
     /// The stream runs and is received here.
     Running(Arc<Description>),
-    /// It must be subscribed to; the connection will be told.
+    /// It must be subscribed to; who asks will be told.
     Subscribe,
-    /// It was subscribed to already; the connection will be told.
+    /// It was subscribed to already; who asks will be told.
     Wait,
 }
 
 impl LiveStreams {
-    /// Finds a stream for a connection that asks for it.
-    pub fn look_up(&mut self, path: &Arc<str>, conn: Conn) -> Lookup {
+    /// Finds a stream for somebody who asks for it.
+    pub fn look_up(&mut self, path: &Arc<str>, asker: Asker) -> Lookup {
         match self.by_path.get_mut(path) {
             Some(Entry::Running(id)) => match self.streams.get(id) {
                 Some(stream) => Lookup::Running(stream.description.clone()),
                 None => Lookup::Subscribe,
             },
             Some(Entry::Asked(waiting)) => {
-                waiting.push(conn);
+                waiting.push(asker);
                 Lookup::Wait
             }
             None => {
-                self.by_path.insert(path.clone(), Entry::Asked(vec![conn]));
+                self.by_path.insert(path.clone(), Entry::Asked(vec![asker]));
                 Lookup::Subscribe
             }
         }
     }
 
-    /// Takes the answer to a subscription; returns the connections that waited for it.
+    /// Takes the answer to a subscription; returns those who waited for it.
     pub fn subscribed(
         &mut self,
         now: Time,
         path: &Arc<str>,
         answer: Result<Snapshot, StreamError>,
         limits: WindowLimits,
-    ) -> (Vec<Conn>, Result<Arc<Description>, StreamError>) {
+    ) -> (Vec<Asker>, Result<Arc<Description>, StreamError>) {
         let waiting = match self.by_path.remove(path) {
             Some(Entry::Asked(waiting)) => waiting,
             _ => Vec::new(),
@@ -212,6 +230,15 @@ impl LiveStreams {
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.sessions += 1;
             stream.idle_since = None;
+        }
+    }
+
+    /// Somebody asks for it who will have a session soon.
+    pub fn touch(&mut self, now: Time, id: StreamId) {
+        if let Some(stream) = self.streams.get_mut(&id)
+            && stream.idle_since.is_some()
+        {
+            stream.idle_since = Some(now);
         }
     }
 

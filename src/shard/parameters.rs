@@ -45,7 +45,7 @@ impl Shard {
                     };
                     Some(format!("npt={:.3}", position.as_secs_f64().max(0.0)))
                 }
-                Source::Live(_) | Source::Ingest(_) => Some("npt=now".to_owned()),
+                Source::Live(_) | Source::Ingest(_) | Source::Member(_) => Some("npt=now".to_owned()),
             },
             "packets_sent" => {
                 Some(session.tracks.iter().map(|t| u64::from(t.sent.packets)).sum::<u64>().to_string())

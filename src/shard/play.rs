@@ -18,7 +18,7 @@ use super::file::{FilePlayback, Pace};
 use super::live::{LiveCursor, LiveStream};
 use super::request::Outcome;
 use super::resolve::status_of;
-use super::session::{SessionKey, Source, State};
+use super::session::{Carrier, SessionKey, Source, State};
 use super::talk::TalkError;
 use super::turn::{Asker, Shard};
 use crate::config::GopCache;
@@ -94,6 +94,13 @@ impl Shard {
                 Refusal::new(Status::METHOD_NOT_VALID_IN_THIS_STATE, reason).into()
             }
             Source::Live(_) => self.play_live(key, &asked),
+            Source::Member(_) => {
+                let mut outcome = self.play_member(conn, key);
+                if let Outcome::Reply(response) = &mut outcome {
+                    grant_pace(response, &asked, 1.0, 1.0);
+                }
+                outcome
+            }
             Source::File(_) if is_retrying && self.sessions[key].state == State::Playing => {
                 self.confirm(key, &asked)
             }
@@ -106,6 +113,11 @@ impl Shard {
         let Some(key) = session else {
             return Refusal::new(Status::SESSION_NOT_FOUND, "").into();
         };
+        if let Source::Member(member) = &self.sessions[key].source
+            && member.is_of_file()
+        {
+            return goes_on().into();
+        }
         self.finish_batch(key);
         self.pause_talk(key, target.track);
         let session = &mut self.sessions[key];
@@ -119,6 +131,7 @@ impl Shard {
             track.enabled = false;
             let talks = session.talk.as_ref().is_some_and(|talk| talk.enabled);
             if talks || session.tracks.iter().any(|track| track.enabled) {
+                self.listen(key);
                 return Outcome::Reply(response);
             }
         }
@@ -130,12 +143,7 @@ impl Shard {
             }
             State::Playing => {}
         }
-        session.state = State::Ready;
-        session.wake_at = None;
-        session.trains_sent = 0;
-        for track in &mut session.tracks {
-            track.report_at = None;
-        }
+        session.rest();
         let response = match &mut session.source {
             Source::Live(cursor) => {
                 self.live.leave(cursor.stream, key);
@@ -143,6 +151,10 @@ impl Shard {
             }
             // What comes from now on is not taken.
             Source::Ingest(_) => response,
+            Source::Member(_) => {
+                self.listen(key);
+                response
+            }
             Source::File(file) => {
                 let at = file.pause(self.now);
                 response.header("Range", range(at, file, None).to_string())
@@ -191,7 +203,7 @@ impl Shard {
     }
 
     /// Keeps a PLAY until the session's first segment has come or cannot come.
-    fn await_start(&mut self, conn: Conn, key: SessionKey) -> Outcome {
+    pub(super) fn await_start(&mut self, conn: Conn, key: SessionKey) -> Outcome {
         let awaited_by = &mut self.sessions[key].awaited_by;
         if !awaited_by.contains(&conn) {
             awaited_by.push(conn);
@@ -199,8 +211,11 @@ impl Shard {
         Outcome::Wait
     }
 
-    fn retry_awaited(&mut self, key: SessionKey) {
+    pub(super) fn retry_awaited(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
+        if let Carrier::Groups(transmission) = session.carrier {
+            return self.sender_began(transmission);
+        }
         for conn in std::mem::take(&mut session.awaited_by) {
             self.retry(conn);
         }
@@ -222,6 +237,12 @@ impl Shard {
     /// Whether a PLAY asks for something that there is.
     fn check_play(&self, key: SessionKey, asked: &Asked) -> Result<(), Refusal> {
         let session = &self.sessions[key];
+        if let Source::Member(member) = &session.source
+            && member.is_of_file()
+            && asked.from.is_some_and(|from| from > MediaTime::ZERO)
+        {
+            return Err(goes_on());
+        }
         let Source::File(file) = &session.source else { return Ok(()) };
         check_range(file, asked)?;
         let here = match session.state {
@@ -272,6 +293,7 @@ impl Shard {
                     .iter_mut()
                     .for_each(|track| track.numbering.timestamp = TimestampMap::Offset(0));
             }
+            cursor.since = self.now;
             session.state = State::Playing;
         }
         let infos: Vec<_> = (session.tracks.iter().filter(|track| track.enabled))
@@ -323,6 +345,14 @@ impl Shard {
         }
         let from = from.unwrap_or(MediaTime::ZERO);
         file.jump(plays, until);
+        self.seek(key, from, pace);
+        self.await_start(conn, key)
+    }
+
+    /// Has the playing of a file begin at a content time, once its segment there has come.
+    pub(super) fn seek(&mut self, key: SessionKey, from: MediaTime, pace: Pace) {
+        let session = &mut self.sessions[key];
+        let Source::File(file) = &session.source else { return };
         let info = file.info.clone();
         session.state = State::Starting;
         session.trains_sent = 0;
@@ -337,7 +367,6 @@ impl Shard {
             file.asked = Some(ticket);
         }
         self.ports.library.segment(&info, Wanted::Seek(from), ticket, &reply);
-        self.await_start(conn, key)
     }
 
     /// The reply to a PLAY that flows: what is granted, from where, and with which numbers.
@@ -367,7 +396,7 @@ impl Shard {
     }
 
     /// Every track that flows reports at once, so that a player can align them.
-    fn begin_tracks(&mut self, key: SessionKey) {
+    pub(super) fn begin_tracks(&mut self, key: SessionKey) {
         for track in &mut self.sessions[key].tracks {
             if track.enabled && track.report_at.is_none() {
                 track.report_at = Some(self.now);
@@ -397,6 +426,12 @@ fn live_info(stream: &LiveStream, cursor: &LiveCursor, track: &TrackOut) -> RtpI
             known.wrapping_add(ahead.to_ticks(track.clock_rate) as u32)
         }),
     }
+}
+
+/// What all see at once is nobody's to stop or to move.
+fn goes_on() -> Refusal {
+    let reason = "a file in multicast is a live channel";
+    Refusal::new(Status::METHOD_NOT_VALID_IN_THIS_STATE, reason)
 }
 
 /// Reads `Range`, `Scale` and `Speed`. Times of day and tape counts are not kept for files: 457.

@@ -75,9 +75,10 @@ impl Shard {
         if matches!(session.source, Source::Ingest(_)) {
             return self.pump_ingest(key);
         }
+        let is_member = matches!(session.source, Source::Member(_));
         let (state, conn, carrier) = (session.state, session.conn, session.carrier);
         self.report_to_talker(key);
-        if state != State::Playing {
+        if state != State::Playing || is_member {
             if let Some(conn) = conn {
                 self.flush(conn);
             }
@@ -85,7 +86,9 @@ impl Shard {
         }
         let (stop, linger) = match carrier {
             Carrier::Interleaved => (self.pump_interleaved(key), Duration::ZERO),
-            Carrier::Unicast => (Some(self.pump_datagrams(key)), LINGER),
+            Carrier::Unicast | Carrier::Multicast | Carrier::Groups(_) => {
+                (Some(self.pump_datagrams(key)), LINGER)
+            }
         };
         let stop = match stop {
             Some(Stop::Finished(at)) => Some(Stop::Finished(at + linger)),
@@ -169,7 +172,7 @@ impl Shard {
                 advance(session);
                 continue;
             };
-            let Some(to) = session.tracks[slot].unicast_target() else { return Stop::Awaits };
+            let Some(to) = session.tracks[slot].media_to() else { return Stop::Awaits };
             let pending = &batch.trains()[session.trains_sent.min(batch.trains().len())..];
             let now_sent = if batch.is_paced() { pending.len().min(1) } else { pending.len() };
             for train in &pending[..now_sent] {
@@ -196,7 +199,7 @@ impl Shard {
         let Ok(batch) = next(session, &self.live, self.now, self.settings.slow_reader) else { return };
         let slot = if session.trains_sent == 0 { None } else { renumber(session, &batch) };
         let Some(slot) = slot else { return };
-        let Some(to) = session.tracks[slot].unicast_target() else { return };
+        let Some(to) = session.tracks[slot].media_to() else { return };
         for train in &batch.trains()[session.trains_sent.min(batch.trains().len())..] {
             let op = session.tracks[slot].datagrams(&to, &batch, train, &mut self.heads);
             session.numbers.bytes += u64::from(train.bytes);
@@ -223,7 +226,7 @@ fn is_catching_up(session: &Session, live: &super::live::LiveStreams, now: Time)
     let cursor = match &session.source {
         Source::Live(cursor) => cursor,
         Source::File(file) => return file.is_late(now),
-        Source::Ingest(_) => return false,
+        Source::Ingest(_) | Source::Member(_) => return false,
     };
     let Some(stream) = live.get(cursor.stream) else { return false };
     cursor.next.is_some_and(|next| next + LATEST_BATCHES < stream.window.end())
@@ -265,7 +268,7 @@ fn next(
             }
             batch
         }
-        Source::Ingest(_) => Err(Stop::Awaits),
+        Source::Ingest(_) | Source::Member(_) => Err(Stop::Awaits),
     }
 }
 
@@ -284,7 +287,8 @@ fn next_live(cursor: &mut LiveCursor, window: &Window, now: Time, patience: Dura
     let position = match cursor.next {
         None => window.keyframe().filter(|keyframe| *keyframe >= cursor.not_before)?,
         Some(position) => {
-            let lags = window.arrival(position).is_some_and(|arrival| now.since(arrival) > patience);
+            let waits = |arrival: Time| now.since(arrival.max(cursor.since)) > patience;
+            let lags = window.arrival(position).is_some_and(waits);
             let is_lost = position < window.start();
             match window.keyframe() {
                 Some(keyframe) if (is_lost || lags) && keyframe > position => keyframe,
@@ -305,7 +309,7 @@ fn advance(session: &mut Session) {
     match &mut session.source {
         Source::File(file) => file.advance(),
         Source::Live(cursor) => cursor.next = cursor.next.map(|next| next + 1),
-        Source::Ingest(_) => {}
+        Source::Ingest(_) | Source::Member(_) => {}
     }
 }
 
@@ -336,7 +340,7 @@ fn renumber(session: &mut Session, batch: &Batch) -> Option<usize> {
             };
             track.next_sequence = Some(sequence.wrapping_add(batch.packets().len() as u16));
         }
-        Source::File(_) | Source::Ingest(_) => {}
+        Source::File(_) | Source::Ingest(_) | Source::Member(_) => {}
         Source::Live(cursor) => {
             if let (Some(catch_up), Some(index)) = (&cursor.catch_up, cursor.next) {
                 track.numbering.timestamp = catch_up.map(index, batch)?;

@@ -10,7 +10,7 @@ use proto::rtp::batch::interleaved_head;
 use proto::time::{MediaTime, NtpTime};
 use rand::RngExt;
 
-use super::session::{Session, SessionKey, Source};
+use super::session::{Carrier, Session, SessionKey, Source};
 use super::turn::Shard;
 use crate::egress::track::{Route, TrackOut};
 
@@ -35,8 +35,12 @@ impl Shard {
             // Before the first packet there is nothing that a report could be about.
             if track.report_at.is_some_and(|at| at <= self.now) && track.sent.packets > 0 {
                 let random = self.ports.random.random();
+                let members = match self.sessions[key].carrier {
+                    Carrier::Groups(transmission) => self.members_of(transmission),
+                    _ => Members::UNICAST,
+                };
                 let track = &mut self.sessions[key].tracks[slot];
-                track.report_at = Some(self.now + track.interval.next(Members::UNICAST, random));
+                track.report_at = Some(self.now + track.interval.next(members, random));
                 self.send_report(key, slot, Kind::Report);
             }
         }
@@ -145,11 +149,10 @@ impl Shard {
                     }
                 }
             }
-            Route::Unicast(unicast) => {
-                let Some(to) = unicast.rtcp_to else { return };
-                let udp = unicast.rtcp;
+            Route::Unicast(_) | Route::Groups(_) | Route::Elsewhere => {
+                let Some(to) = track.reports_to() else { return };
                 let bytes = self.heads.own(compose);
-                self.ports.driver.submit(Op::datagram(udp, to, bytes));
+                self.ports.driver.submit(Op::datagram(to.udp, to.address, bytes));
             }
         }
     }
@@ -166,7 +169,7 @@ impl Shard {
                 let ticks = MediaTime(elapsed).to_ticks(stream.description.tracks[index].clock_rate);
                 Some(known.wrapping_add(ticks as u32))
             }
-            Source::Ingest(_) => None,
+            Source::Ingest(_) | Source::Member(_) => None,
         }
     }
 }

@@ -7,7 +7,8 @@ use proto::rtsp::headers::require::{self, BACKCHANNEL};
 use proto::rtsp::headers::session::Session as SessionHeader;
 use proto::rtsp::message::{Method, Request, Response};
 use proto::rtsp::status::Status;
-use proto::rtsp::uri::Target;
+use proto::rtsp::uri::{Target, redacted};
+use proto::time::Time;
 
 use super::client_ports::Holder;
 use super::connection::Refusal;
@@ -32,6 +33,8 @@ pub(super) enum Outcome {
     Reply(Response),
     /// Its answer depends on something that is on its way.
     Wait,
+    /// It is answered at that time, and the connection is closed behind the answer.
+    Withhold(Time, Response),
     /// It names a session of another shard: the connection goes there.
     Move(ShardIndex),
 }
@@ -66,6 +69,12 @@ impl Shard {
             Ok(session) => session,
             Err(outcome) => return outcome,
         };
+        // What is looked at again has passed.
+        if !self.connections.get(conn).is_some_and(|connection| connection.is_retrying)
+            && let Err(outcome) = self.pass(conn, request, &target, session)
+        {
+            return outcome;
+        }
         match session {
             Some(key) => {
                 self.sessions[key].seen = self.now;
@@ -100,7 +109,7 @@ impl Shard {
         if !response.status.is_success() {
             let reason = String::from_utf8_lossy(&response.body);
             let peer = self.connections.get(conn).map(|connection| connection.peer);
-            tracing::debug!(?peer, method = %request.method, uri = %request.uri, status = %response.status,
+            tracing::debug!(?peer, method = %request.method, uri = %redacted(&request.uri), status = %response.status,
                 reason = reason.trim_end(), "refused");
         }
         self.reply(conn, response);

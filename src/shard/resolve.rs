@@ -7,7 +7,7 @@ use proto::rtsp::status::Status;
 use proto::rtsp::uri::{Target, percent_decode};
 
 use super::connection::{Mount, Refusal, Resolved};
-use super::live::{LiveStreams, Lookup};
+use super::live::{self, LiveStreams, Lookup};
 use super::turn::{Asker, Shard};
 use crate::media::library::{FileInfo, MediaError, Ticket};
 use crate::stream::catalog::{Description, StreamError};
@@ -104,7 +104,7 @@ impl Shard {
     }
 
     fn resolve_live(&mut self, conn: Conn, target: &Target, path: &Arc<str>) -> Resolution {
-        let lookup = self.live.look_up(path, conn);
+        let lookup = self.live.look_up(path, live::Asker::Connection(conn));
         let (mount, asked) = match lookup {
             Lookup::Running(description) => (Ok(Mount::Live(description)), None),
             Lookup::Subscribe => {

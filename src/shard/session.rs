@@ -13,6 +13,7 @@ use super::connection::Refusal;
 use super::file::{FilePlayback, Pace};
 use super::ingest::Ingest;
 use super::live::LiveCursor;
+use super::multicast::{Member, TransmissionKey};
 use super::talk::TalkIn;
 use crate::egress::track::{Route, TrackOut};
 use crate::stream::catalog::ShardIndex;
@@ -75,6 +76,8 @@ pub enum Source {
     Live(LiveCursor),
     /// Nothing: the client sends, and others watch.
     Ingest(Box<Ingest>),
+    /// Nothing: the client listens to groups that another session sends to.
+    Member(Box<Member>),
 }
 
 /// How all tracks of a session travel.
@@ -84,6 +87,21 @@ pub enum Carrier {
     Interleaved,
     /// Datagrams.
     Unicast,
+    /// Datagrams that another session sends to groups.
+    Multicast,
+    /// Datagrams to groups: a session without a client, which sends a transmission.
+    Groups(TransmissionKey),
+}
+
+impl Carrier {
+    /// Its name in the log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Carrier::Interleaved => "tcp",
+            Carrier::Unicast => "udp",
+            Carrier::Multicast | Carrier::Groups(_) => "multicast",
+        }
+    }
 }
 
 /// One session.
@@ -105,6 +123,8 @@ pub struct Session {
     pub conn: Option<Conn>,
     /// The client.
     pub peer: SocketAddr,
+    /// The user it belongs to; None where nobody was asked.
+    pub user: Option<usize>,
     /// The URL as the client asked for it, without a track's name.
     pub url: String,
     /// The mount's path: all tracks of a session are of one mount.
@@ -147,6 +167,44 @@ pub struct Numbers {
 }
 
 impl Session {
+    /// A session without tracks.
+    pub fn new(id: SessionId, source: Source, carrier: Carrier, peer: SocketAddr, now: Time) -> Session {
+        Session {
+            id,
+            state: State::Ready,
+            source,
+            carrier,
+            tracks: SmallVec::new(),
+            talk: None,
+            conn: None,
+            user: None,
+            peer,
+            url: String::new(),
+            path: String::new(),
+            start: None,
+            starting: None,
+            awaited_by: SmallVec::new(),
+            failed: None,
+            start_granted: MediaTime::ZERO,
+            began: now,
+            seen: now,
+            is_ready: false,
+            wake_at: None,
+            numbers: Numbers::default(),
+            trains_sent: 0,
+        }
+    }
+
+    /// Plays no more until it is asked to again.
+    pub fn rest(&mut self) {
+        self.state = State::Ready;
+        self.wake_at = None;
+        self.trains_sent = 0;
+        for track in &mut self.tracks {
+            track.report_at = None;
+        }
+    }
+
     /// Packets lost on all tracks, as the viewer's reports count them.
     pub fn lost(&self) -> u64 {
         self.tracks.iter().map(|track| u64::from(track.heard.lost.max(0) as u32)).sum()
@@ -203,7 +261,7 @@ impl Session {
         }
         self.tracks.iter().any(|track| match track.route {
             Route::Interleaved { rtp, rtcp } => rtp == channel || rtcp == channel,
-            Route::Unicast(_) => false,
+            Route::Unicast(_) | Route::Groups(_) | Route::Elsewhere => false,
         })
     }
 }

@@ -1,14 +1,16 @@
 //! What a shard needs to know of the configuration.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::gate::{Access, Visitors};
 use super::limits::Limits;
 use super::proxy::ProxySpec;
 use super::pusher::PusherSpec;
 use crate::config::GopCache;
+use crate::stream::groups::GroupRange;
 use crate::stream::relay::LiveLimits;
 
 /// The part of the configuration that shards obey.
@@ -16,6 +18,10 @@ use crate::stream::relay::LiveLimits;
 pub struct Settings {
     /// Where RTSP connections are accepted.
     pub listen: Vec<SocketAddr>,
+    /// Which addresses may connect.
+    pub visitors: Visitors,
+    /// The users and what is asked of them. None where nobody is asked.
+    pub access: Option<Arc<Access>>,
     /// How long a session lives without a sign of life; zero = for ever.
     pub session_timeout: Duration,
     /// How long a live viewer may lag before it is moved to the next keyframe, and a datagram may wait for a full
@@ -25,6 +31,8 @@ pub struct Settings {
     pub loops: Option<u32>,
     /// Ports that UDP pairs are taken from.
     pub udp_ports: RangeInclusive<u16>,
+    /// What is sent to groups; None when nothing is.
+    pub multicast: Option<Multicast>,
     /// Time to live of multicast datagrams.
     pub multicast_ttl: u8,
     /// How many sessions there may be on all shards.
@@ -53,6 +61,27 @@ pub struct Settings {
     pub shutdown: Duration,
 }
 
+/// How presentations are sent to groups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Multicast {
+    /// Address of the interface that they leave by; its port is zero.
+    pub local: SocketAddr,
+    /// Number of that interface, where groups of IPv6 need it; else zero.
+    pub scope: u32,
+    /// What groups are taken from.
+    pub range: GroupRange,
+}
+
+impl Multicast {
+    /// The address of a group with its interface, without which a group of a link leads nowhere.
+    pub fn group_address(&self, group: IpAddr, port: u16) -> SocketAddr {
+        match group {
+            IpAddr::V4(group) => (group, port).into(),
+            IpAddr::V6(group) => SocketAddrV6::new(group, port, 0, self.scope).into(),
+        }
+    }
+}
+
 /// Who may publish.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MayPublish {
@@ -60,6 +89,8 @@ pub enum MayPublish {
     Nobody,
     /// Clients on this machine.
     Local,
+    /// Users with the permission.
+    Users,
     /// Every client.
     #[default]
     Everybody,
@@ -69,10 +100,13 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             listen: Vec::new(),
+            visitors: Visitors::default(),
+            access: None,
             session_timeout: Duration::from_secs(60),
             slow_reader: Duration::from_millis(1_000),
             loops: Some(1),
             udp_ports: 20_000..=59_999,
+            multicast: None,
             multicast_ttl: 16,
             limits: Arc::new(Limits::new(None, None)),
             gop_cache: GopCache::TrueTimes,

@@ -1,10 +1,10 @@
 //! SETUP (RFC 2326 section 10.4): one track gets a way to the viewer.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use proto::io::{Conn, UdpOptions};
 use proto::rtcp::interval::{Interval, Members, Minimum};
-use proto::rtcp::statistics::ReceiverView;
 use proto::rtsp::headers::transport::{Delivery, Lower, Mode, Pair, Transport};
 use proto::rtsp::message::{Request, Response};
 use proto::rtsp::status::Status;
@@ -19,13 +19,13 @@ use super::datagrams::{Viewer, at_port, no_pair};
 use super::file::FilePlayback;
 use super::inbox::Message;
 use super::live::LiveCursor;
+use super::multicast::{GroupWish, Member, Offer};
 use super::request::Outcome;
 use super::resolve::Resolution;
-use super::session::{Carrier, Numbers, Session, SessionId, SessionKey, Source, State};
+use super::session::{Carrier, Session, SessionId, SessionKey, Source, State};
 use super::talk::TalkError;
 use super::turn::Shard;
-use crate::egress::numbering::Numbering;
-use crate::egress::track::{Route, Sent, TrackOut, Unicast};
+use crate::egress::track::{Route, TrackOut, Unicast};
 
 /// Bits a second that the report interval is reckoned from; above 40 kbit/s the minimum of 5 s decides.
 const SESSION_BANDWIDTH: u64 = 1_000_000;
@@ -50,16 +50,33 @@ impl Shard {
             Resolution::Refused(refusal) => return refusal.into(),
             Resolution::Waiting => return Outcome::Wait,
         };
+        if let Err(outcome) = self.may_watch(conn, &mount) {
+            return outcome;
+        }
         if self.lacks_backchannel(request, &mount) {
             return TalkError::Absent.into();
         }
         if let Some(outcome) = self.set_up_talk(conn, request, target, session, &mount) {
             return outcome;
         }
-        let result = (self.track_asked_for(&mount, target, session))
-            .and_then(|track| Ok((track, self.routes(conn, request, session)?)))
-            .and_then(|(track, way)| self.add_track(conn, request, target, session, &mount, track, way));
-        match result {
+        let asked = (self.track_asked_for(&mount, target, session))
+            .and_then(|track| Ok((track, self.routes(conn, request, session)?)));
+        let (track, ways) = match asked {
+            Ok(asked) => asked,
+            Err(refusal) => return refusal.into(),
+        };
+        let member = session.and_then(|key| match &self.sessions[key].source {
+            Source::Member(member) => Some(Ok(member.offer.clone())),
+            _ => None,
+        });
+        let offer = match ways.iter().any(|way| matches!(way, Way::Groups(_))) {
+            true => match member.or_else(|| self.offer_of(conn, &mount)) {
+                None => return Outcome::Wait,
+                known => known,
+            },
+            false => None,
+        };
+        match self.add_track(conn, request, target, session, &mount, track, Choice { ways, offer }) {
             Ok(response) => Outcome::Reply(response),
             Err(refusal) => refusal.into(),
         }
@@ -105,6 +122,7 @@ impl Shard {
         let is_same = match (&session.source, mount) {
             (Source::File(playing), Mount::File(file)) => playing.info.id == file.id,
             (Source::Live(playing), Mount::Live(stream)) => playing.stream == stream.id,
+            (Source::Member(member), mount) => member.offer.mount.is_same(mount),
             _ => false,
         };
         if session.path != target.path || !is_same {
@@ -131,18 +149,21 @@ impl Shard {
         let carrier = session.and_then(|key| self.sessions.get(key)).map(|session| session.carrier);
         let (mut ways, mut is_other_carrier) = (Ways::new(), false);
         for offer in offers {
-            let is_playable = !offer.profile.is_secure()
-                && offer.mode != Some(Mode::Record)
-                && offer.effective_delivery() == Delivery::Unicast;
-            if !is_playable {
+            if offer.profile.is_secure() || offer.mode == Some(Mode::Record) {
                 continue;
             }
-            let way = match offer.lower {
-                Lower::Tcp => Some(Way::Interleaved(self.channels(conn, offer.interleaved))),
-                Lower::Udp => offer
+            let way = match (offer.effective_delivery(), offer.lower) {
+                (Delivery::Unicast, Lower::Tcp) => {
+                    Some(Way::Interleaved(self.channels(conn, offer.interleaved)))
+                }
+                (Delivery::Unicast, Lower::Udp) => offer
                     .client_port
                     .filter(|ports| ports.rtp != 0 && ports.rtcp != Some(0))
                     .map(Way::Unicast),
+                (Delivery::Multicast, Lower::Udp) if self.settings.multicast.is_some() => {
+                    Some(Way::Groups(GroupWish { destination: offer.destination, ttl: offer.ttl }))
+                }
+                (Delivery::Multicast, _) => None,
             };
             match way {
                 Some(way) if carrier.is_none_or(|carrier| carrier == way.carrier()) => ways.push(way),
@@ -156,7 +177,11 @@ impl Shard {
         if is_other_carrier {
             return Err(Refusal::new(Status::BAD_REQUEST, "all tracks of a session take the same transport"));
         }
-        Err(Refusal::new(Status::UNSUPPORTED_TRANSPORT, "RTP/AVP unicast over UDP or TCP is offered"))
+        let reason = match self.settings.multicast {
+            Some(_) => "RTP/AVP unicast over UDP or TCP and multicast are offered",
+            None => "RTP/AVP unicast over UDP or TCP is offered",
+        };
+        Err(Refusal::new(Status::UNSUPPORTED_TRANSPORT, reason))
     }
 
     /// The channels that a client asked for, or others when it asked for none or for some that are taken.
@@ -190,7 +215,7 @@ impl Shard {
         session: Option<SessionKey>,
         mount: &Mount,
         track: u8,
-        ways: Ways,
+        choice: Choice,
     ) -> Result<Response, Refusal> {
         let Some(connection) = self.connections.get(conn) else {
             return Err(Refusal::new(Status::INTERNAL_SERVER_ERROR, ""));
@@ -203,7 +228,8 @@ impl Shard {
             Some(session) => session.id,
             None => SessionId::new(self.index, self.ports.random.random()),
         };
-        let (carrier, route, mut granted) = match self.take_first(conn, id, ways, peer, local) {
+        let offer = choice.offer.as_ref().and_then(|offer| offer.as_ref().ok()).cloned();
+        let (carrier, route, mut granted) = match self.take_first(conn, id, track, &choice, peer, local) {
             Ok(taken) => taken,
             Err(refusal) => {
                 if session.is_none() {
@@ -212,23 +238,23 @@ impl Shard {
                 return Err(refusal);
             }
         };
-        let ssrc = mount.ssrc(track);
-        granted.ssrc = Some(ssrc);
-        let track_out = TrackOut {
-            track,
-            clock_rate: mount.clock_rate(track),
-            url: request.uri.clone(),
-            route,
-            numbering: Numbering::identity(ssrc),
-            next_sequence: None,
-            sent: Sent::default(),
-            heard: ReceiverView::default(),
-            interval: self.interval(),
-            report_at: None,
-            enabled: true,
-            awaits_keyframe: false,
-        };
-        let key = session.unwrap_or_else(|| self.make_session(conn, id, peer, target, mount, carrier));
+        let offer = offer.filter(|_| carrier == Carrier::Multicast);
+        // What is sent to groups is what their home has.
+        let mount = offer.as_ref().map_or(mount, |offer| &offer.mount);
+        let (clock_rate, ssrc) = (mount.clock_rate(track), mount.ssrc(track));
+        // RFC 2326 section 12.39: for unicast alone.
+        granted.ssrc = offer.is_none().then_some(ssrc);
+        let interval = self.interval();
+        let track_out = TrackOut::new(track, clock_rate, request.uri.clone(), route, ssrc, interval);
+        let key = session.unwrap_or_else(|| {
+            let source = match &offer {
+                Some(offer) => Source::Member(Box::new(Member::new(offer.clone()))),
+                None => self.source_of(mount),
+            };
+            let key = self.make_session(conn, id, peer, target, source, carrier);
+            self.enter(key);
+            key
+        });
         for address in track_out.addresses() {
             self.udp.register(address, Viewer { session: key, track });
         }
@@ -243,13 +269,19 @@ impl Shard {
         &mut self,
         conn: Conn,
         id: SessionId,
-        ways: Ways,
+        track: u8,
+        choice: &Choice,
         peer: SocketAddr,
         local: SocketAddr,
     ) -> Result<(Carrier, Route, Transport), Refusal> {
         let mut refused = None;
-        for way in ways {
-            match self.take_way(conn, id, way, peer, local) {
+        for way in &choice.ways {
+            let taken = match way {
+                Way::Interleaved((rtp, rtcp)) => Ok(interleaved_way(*rtp, *rtcp)),
+                Way::Unicast(client) => self.unicast_way(conn, id, *client, peer, local),
+                Way::Groups(wish) => self.group_way(choice.offer.as_ref(), track, wish),
+            };
+            match taken {
                 Ok((route, granted)) => return Ok((way.carrier(), route, granted)),
                 Err(refusal) => refused = refused.or(Some(refusal)),
             }
@@ -257,59 +289,40 @@ impl Shard {
         Err(refused.unwrap_or_else(|| Refusal::new(Status::UNSUPPORTED_TRANSPORT, "")))
     }
 
-    /// Takes channels or ports, and says what is granted.
-    fn take_way(
+    /// Takes a viewer's ports, and says what is granted.
+    fn unicast_way(
         &mut self,
         conn: Conn,
         id: SessionId,
-        way: Way,
+        client: Pair<u16>,
         peer: SocketAddr,
         local: SocketAddr,
     ) -> Result<(Route, Transport), Refusal> {
-        match way {
-            Way::Interleaved((rtp, rtcp)) => {
-                let granted = Transport {
-                    delivery: Some(Delivery::Unicast),
-                    interleaved: Some(Pair::new(rtp, rtcp)),
-                    lower: Lower::Tcp,
-                    ..Transport::default()
-                };
-                Ok((Route::Interleaved { rtp, rtcp }, granted))
-            }
-            Way::Unicast(client) => {
-                let options = UdpOptions {
-                    multicast_ttl: self.settings.multicast_ttl,
-                    ingest: false,
-                    patience: self.settings.slow_reader,
-                    membership: None,
-                };
-                let range = &self.settings.udp_ports;
-                let random = &mut self.ports.random;
-                let pair = self
-                    .udp
-                    .pair(local, range, &options, &mut *self.ports.driver, random)
-                    .map_err(|error| no_pair(range, &error))?;
-                let rtp_to = at_port(peer, client.rtp);
-                let rtcp_to = client.rtcp.map(|port| at_port(peer, port));
-                self.claim(conn, id, rtp_to, rtcp_to)?;
-                let unicast = Unicast {
-                    rtp: pair.rtp,
-                    rtcp: pair.rtcp,
-                    rtp_to,
-                    rtcp_to,
-                    movable: true,
-                    reports_movable: true,
-                };
-                let server = Pair { rtp: pair.port, rtcp: client.rtcp.map(|_| pair.port + 1) };
-                let granted = Transport {
-                    delivery: Some(Delivery::Unicast),
-                    client_port: Some(client),
-                    server_port: Some(server),
-                    ..Transport::default()
-                };
-                Ok((Route::Unicast(unicast), granted))
-            }
-        }
+        let options = UdpOptions {
+            multicast_ttl: self.settings.multicast_ttl,
+            ingest: false,
+            patience: self.settings.slow_reader,
+            membership: None,
+        };
+        let range = &self.settings.udp_ports;
+        let random = &mut self.ports.random;
+        let pair = self
+            .udp
+            .pair(local, range, &options, &mut *self.ports.driver, random)
+            .map_err(|error| no_pair(range, &error))?;
+        let rtp_to = at_port(peer, client.rtp);
+        let rtcp_to = client.rtcp.map(|port| at_port(peer, port));
+        self.claim(conn, id, rtp_to, rtcp_to)?;
+        let unicast =
+            Unicast { rtp: pair.rtp, rtcp: pair.rtcp, rtp_to, rtcp_to, movable: true, reports_movable: true };
+        let server = Pair { rtp: pair.port, rtcp: client.rtcp.map(|_| pair.port + 1) };
+        let granted = Transport {
+            delivery: Some(Delivery::Unicast),
+            client_port: Some(client),
+            server_port: Some(server),
+            ..Transport::default()
+        };
+        Ok((Route::Unicast(unicast), granted))
     }
 
     /// Takes the viewer's addresses for a session. Those of a session whose viewer has vanished, or has begun anew on
@@ -364,23 +377,27 @@ impl Shard {
         interval
     }
 
+    /// What a viewer of a mount plays.
+    pub(super) fn source_of(&mut self, mount: &Mount) -> Source {
+        match mount {
+            Mount::File(file) => Source::File(Box::new(FilePlayback::new(file.clone(), self.settings.loops))),
+            Mount::Live(stream) => {
+                self.live.begin(stream.id);
+                Source::Live(LiveCursor::new(stream.id, self.now))
+            }
+        }
+    }
+
     pub(super) fn make_session(
         &mut self,
         conn: Conn,
         id: SessionId,
         peer: SocketAddr,
         target: &Target,
-        mount: &Mount,
+        source: Source,
         carrier: Carrier,
     ) -> SessionKey {
         let start = target.parameter("s").and_then(|seconds| seconds.parse::<f64>().ok());
-        let source = match mount {
-            Mount::File(file) => Source::File(Box::new(FilePlayback::new(file.clone(), self.settings.loops))),
-            Mount::Live(stream) => {
-                self.live.begin(stream.id);
-                Source::Live(LiveCursor { stream: stream.id, next: None, not_before: 0, catch_up: None })
-            }
-        };
         let key = self.insert_session(conn, id, peer, target, source, carrier);
         let start = start.filter(|start| start.is_finite() && *start >= 0.0);
         self.sessions[key].start = start.map(MediaTime::from_secs_f64);
@@ -423,39 +440,22 @@ impl Shard {
         source: Source,
         carrier: Carrier,
     ) -> SessionKey {
+        let user = self.user(conn);
         let key = self.sessions.insert(Session {
-            id,
-            state: State::Ready,
-            source,
-            carrier,
-            tracks: SmallVec::new(),
-            talk: None,
             conn: Some(conn),
-            peer,
+            user,
             url: target.content_base().trim_end_matches('/').to_owned(),
             path: target.path.clone(),
-            start: None,
-            starting: None,
-            awaited_by: SmallVec::new(),
-            failed: None,
-            start_granted: MediaTime::ZERO,
-            began: self.now,
-            seen: self.now,
-            is_ready: false,
-            wake_at: None,
-            numbers: Numbers::default(),
-            trains_sent: 0,
+            ..Session::new(id, source, carrier, peer, self.now)
         });
         self.by_id.insert(id, key);
         if let Some(connection) = self.connections.get_mut(conn) {
             connection.sessions.push(key);
         }
         let session = &self.sessions[key];
-        let transport = match carrier {
-            Carrier::Interleaved => "tcp",
-            Carrier::Unicast => "udp",
-        };
-        tracing::info!(session = %id, %peer, url = %session.url, transport, "session begins");
+        let user = self.user_name(user);
+        let transport = carrier.name();
+        tracing::info!(session = %id, %peer, user, url = %session.url, transport, "session begins");
         key
     }
 }
@@ -463,25 +463,62 @@ impl Shard {
 /// Several, best first.
 pub(super) type Ways = SmallVec<[Way; 1]>;
 
+/// The ways that a client can take, with the groups that are to be had where one of them leads there.
+struct Choice {
+    ways: Ways,
+    offer: Option<Result<Arc<Offer>, Refusal>>,
+}
+
 /// How a track will travel.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Way {
     /// Channels for RTP and RTCP.
     Interleaved((u8, u8)),
     /// The client's ports.
     Unicast(Pair<u16>),
+    /// By groups, if they are as the client wants them.
+    Groups(GroupWish),
 }
 
 impl Way {
-    fn carrier(self) -> Carrier {
+    fn carrier(&self) -> Carrier {
         match self {
             Way::Interleaved(_) => Carrier::Interleaved,
             Way::Unicast(_) => Carrier::Unicast,
+            Way::Groups(_) => Carrier::Multicast,
         }
     }
 }
 
+/// What is granted on a connection.
+fn interleaved_way(rtp: u8, rtcp: u8) -> (Route, Transport) {
+    let granted = Transport {
+        delivery: Some(Delivery::Unicast),
+        interleaved: Some(Pair::new(rtp, rtcp)),
+        lower: Lower::Tcp,
+        ..Transport::default()
+    };
+    (Route::Interleaved { rtp, rtcp }, granted)
+}
+
 impl Mount {
+    /// Its name: a stream's path, or a file's below the media folder.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Mount::File(file) => &file.name,
+            Mount::Live(stream) => &stream.path,
+        }
+    }
+
+    /// Whether both are the same run of a stream, or the same version of a file.
+    pub(super) fn is_same(&self, other: &Mount) -> bool {
+        match (self, other) {
+            (Mount::File(file), Mount::File(other)) => file.id == other.id,
+            (Mount::Live(stream), Mount::Live(other)) => stream.id == other.id,
+            _ => false,
+        }
+    }
+
     pub(super) fn track_count(&self) -> usize {
         match self {
             Mount::File(file) => file.tracks.len(),
@@ -489,7 +526,7 @@ impl Mount {
         }
     }
 
-    fn clock_rate(&self, track: u8) -> u32 {
+    pub(super) fn clock_rate(&self, track: u8) -> u32 {
         let tracks = match self {
             Mount::File(file) => &file.tracks,
             Mount::Live(stream) => &stream.tracks,
@@ -497,7 +534,7 @@ impl Mount {
         tracks.get(usize::from(track)).map_or(90_000, |track| track.clock_rate)
     }
 
-    fn ssrc(&self, track: u8) -> u32 {
+    pub(super) fn ssrc(&self, track: u8) -> u32 {
         let ssrc = match self {
             Mount::File(file) => &file.ssrc,
             Mount::Live(stream) => &stream.ssrc,

@@ -44,6 +44,7 @@ impl Shard {
                 let track = session.tracks.remove(slot);
                 let id = session.id;
                 self.release(key, id, &track);
+                self.listen(key);
                 Outcome::Reply(Response::new(Status::OK).header("Session", id.to_string()))
             }
             _ => {
@@ -78,9 +79,13 @@ impl Shard {
             self.end_talk(talk);
         }
         self.by_id.remove(&session.id);
-        self.settings.limits.end(session.peer.ip());
+        let has_client = !matches!(session.carrier, Carrier::Groups(_));
+        if has_client {
+            self.settings.limits.end(session.peer.ip());
+        }
         match &session.source {
             Source::File(_) => {}
+            Source::Member(member) => self.leave_groups(member, session.id),
             Source::Live(cursor) => self.live.end(self.now, cursor.stream, key),
             Source::Ingest(ingest) => self.end_ingest(ingest, key, reason),
         }
@@ -104,7 +109,15 @@ impl Shard {
                 self.close_when_flushed(conn);
             }
         }
-        log_end(&session, self.now.since(session.began), reason);
+        let duration = self.now.since(session.began);
+        match session.carrier {
+            Carrier::Groups(transmission) => {
+                tracing::info!(path = %session.path, duration_s = duration.as_millis() as f64 / 1e3,
+                    bytes = session.numbers.bytes, reason, "multicast ended");
+                self.end_transmission(transmission, reason);
+            }
+            _ => log_end(&session, duration, reason),
+        }
     }
 
     /// The connection of a session is gone. Media on it ends; datagrams go on until the session's time is over.
@@ -130,6 +143,9 @@ impl Shard {
             let reason = finished.map_or("the stream has ended", |(_, reason)| reason).to_owned();
             // The goodbyes still tell where the stream's clocks stand.
             return self.end_session(key, &reason);
+        }
+        if matches!(session.carrier, Carrier::Groups(_)) {
+            return self.end_session(key, "there is nothing in it to play");
         }
         // A batch may have come in the meantime.
         if let Source::File(file) = &mut session.source
@@ -172,10 +188,7 @@ impl Shard {
 
 fn log_end(session: &Session, duration: std::time::Duration, reason: &str) {
     let numbers = &session.numbers;
-    let transport = match session.carrier {
-        Carrier::Interleaved => "tcp",
-        Carrier::Unicast => "udp",
-    };
+    let transport = session.carrier.name();
     tracing::info!(
         session = %session.id,
         peer = %session.peer,

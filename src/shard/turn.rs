@@ -14,8 +14,10 @@ use smallvec::SmallVec;
 
 use super::connection::{Connection, Connections};
 use super::datagrams::UdpPairs;
+use super::gate::Suspects;
 use super::inbox::Message;
-use super::live::LiveStreams;
+use super::live::{self, LiveStreams};
+use super::multicast::Transmissions;
 use super::ports::Ports;
 use super::proxy::{Proxies, ProxyKey};
 use super::publications::Publications;
@@ -25,6 +27,7 @@ use super::settings::Settings;
 use crate::egress::heads::Heads;
 use crate::media::library::{Answer, ReplyTo, Ticket};
 use crate::stream::catalog::{Notice, ShardIndex};
+use crate::stream::groups::Groups;
 
 /// How often time-outs are looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
@@ -48,6 +51,8 @@ pub struct Shard {
     pub(super) proxies: Proxies,
     pub(super) pushers: Pushers,
     pub(super) udp: UdpPairs,
+    pub(super) suspects: Suspects,
+    pub(super) transmissions: Transmissions,
     pub(super) heads: Heads,
     pub(super) waiting: HashMap<Ticket, Asker>,
     pub(super) stop: Option<Time>,
@@ -81,6 +86,8 @@ pub(super) enum Alarm {
     Proxy(ProxyKey),
     /// A pusher.
     Pusher(PusherKey),
+    /// A connection whose answer is kept back.
+    Connection(Conn),
 }
 
 impl Shard {
@@ -100,6 +107,8 @@ impl Shard {
         let pushers = Pushers::open(index, &settings.pushers, &mut *ports.driver, &mut udp)?;
         let now = ports.driver.now();
         let proxies = Proxies::new(index, &settings.proxies);
+        let groups = settings.multicast.as_ref();
+        let groups = groups.map(|it| Groups::new(it.range.clone(), index, ports.shards.len()));
         let mut shard = Shard {
             index,
             settings,
@@ -113,6 +122,8 @@ impl Shard {
             proxies,
             pushers,
             udp,
+            suspects: Suspects::default(),
+            transmissions: Transmissions::new(groups),
             heads: Heads::default(),
             waiting: HashMap::new(),
             stop: None,
@@ -209,6 +220,7 @@ impl Shard {
 
     fn handle_event(&mut self, event: Event) {
         match event {
+            Event::Accepted { conn, peer, .. } if !self.admits(peer) => self.turn_away(conn, peer),
             Event::Accepted { listener, conn, peer, .. } if self.pushers.has_door(listener) => {
                 self.pusher_connected(listener, conn, peer);
             }
@@ -245,8 +257,11 @@ impl Shard {
             Message::Stream(Notice::Subscribed { path, answer }) => {
                 let (waiting, answer) =
                     self.live.subscribed(self.now, &path, answer, self.settings.live.cache);
-                for conn in waiting {
-                    self.live_answered(conn, &path, &answer);
+                for asker in waiting {
+                    match asker {
+                        live::Asker::Connection(conn) => self.live_answered(conn, &path, &answer),
+                        live::Asker::Groups => self.stream_found(&path, &answer),
+                    }
                 }
             }
             Message::Stream(Notice::Batch { stream, batch }) => {
@@ -272,7 +287,11 @@ impl Shard {
             }
             Message::ToSink(tenure, what) => self.order_talkback(tenure, what),
             Message::FromSink(sink, ticket, what) => self.hear_sink(sink, ticket, what),
+            Message::ToHome(what) => self.hear_member(what),
+            Message::FromHome(what) => self.hear_home(what),
             Message::Moved(moved) => self.take_over(moved),
+            Message::LogInFailed(subject) => self.count_failure(subject),
+            Message::Banned(subject, until) => self.obey_ban(subject, until),
             Message::Overtaken(address, holder) => self.give_way(address, holder),
             Message::Shutdown => self.shut_down(),
         }
@@ -294,6 +313,10 @@ impl Shard {
                 }
                 Alarm::Pusher(key) => {
                     self.wake_pusher(key, at);
+                    continue;
+                }
+                Alarm::Connection(conn) => {
+                    self.answer_late(conn, at);
                     continue;
                 }
             };

@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod fanout;
+pub mod groups;
 pub mod publish;
 pub mod refragment;
 pub mod registry;

@@ -24,7 +24,8 @@ impl Default for WindowLimits {
     }
 }
 
-/// What lies before the keyframe serves only those who are a little behind: so much is kept for them.
+/// What lies before the keyframe serves only those who are a little behind, or have begun just before it came: they
+/// find it for so long.
 const BEHIND: Duration = Duration::from_secs(1);
 
 /// Bytes that a batch holds: its packets and their interleaved form, which may be rendered later.
@@ -45,6 +46,8 @@ pub struct Window {
     batches: VecDeque<Entry>,
     first: u64,
     keyframe: Option<u64>,
+    /// Indices of all keyframes behind the oldest batch.
+    keyframes: VecDeque<u64>,
     bytes: usize,
     limits: WindowLimits,
 }
@@ -52,7 +55,14 @@ pub struct Window {
 impl Window {
     /// An empty window.
     pub fn new(limits: WindowLimits) -> Window {
-        Window { batches: VecDeque::new(), first: 0, keyframe: None, bytes: 0, limits }
+        Window {
+            batches: VecDeque::new(),
+            first: 0,
+            keyframe: None,
+            keyframes: VecDeque::new(),
+            bytes: 0,
+            limits,
+        }
     }
 
     /// Adds a batch that came at `now`. Beyond the limits even the last keyframe goes, and nobody begins before the
@@ -60,6 +70,7 @@ impl Window {
     pub fn push(&mut self, now: Time, batch: Arc<Batch>, is_leading_keyframe: bool) {
         if is_leading_keyframe {
             self.keyframe = Some(self.end());
+            self.keyframes.push_back(self.end());
         }
         let bytes = memory_bytes(&batch);
         self.bytes += bytes;
@@ -114,11 +125,16 @@ impl Window {
         if begun.is_some_and(|arrival| now.since(arrival) > self.limits.age) {
             self.keyframe = None;
         }
-        let kept = if self.keyframe.is_some() { BEHIND } else { BEHIND.max(self.limits.lag) };
+        let lag = BEHIND.max(self.limits.lag);
         while let Some(&Entry { arrival, bytes, .. }) = self.batches.front() {
+            while self.keyframes.front().is_some_and(|keyframe| *keyframe <= self.first) {
+                self.keyframes.pop_front();
+            }
             let is_over = self.bytes > self.limits.bytes;
-            let is_before_keyframe = self.keyframe.is_none_or(|keyframe| self.first < keyframe);
-            let is_spent = is_before_keyframe && now.since(arrival) > kept;
+            let is_spent = match self.keyframes.front().and_then(|next| self.arrival(*next)) {
+                Some(next) if self.keyframe.is_some() => now.since(next) > BEHIND,
+                _ => self.keyframe.is_none() && now.since(arrival) > lag,
+            };
             if !(is_over || is_spent) || self.batches.len() == 1 {
                 return;
             }
@@ -156,6 +172,26 @@ mod tests {
     }
 
     #[test]
+    fn a_group_of_pictures_stays_for_a_second_behind_the_next_keyframe() {
+        let mut window = Window::new(WindowLimits::default());
+        let mut start = |index: u64| {
+            window.push(Time::from_millis(index * 100), batch(100), index.is_multiple_of(50));
+            window.start()
+        };
+        let starts: Vec<_> = (0..=100).map(&mut start).collect();
+        assert_eq!((starts[49], starts[60], starts[61], starts[100]), (0, 0, 50, 50));
+    }
+
+    #[test]
+    fn keyframes_that_follow_closely_leave_no_more_than_a_second() {
+        let mut window = Window::new(WindowLimits::default());
+        for index in 0..1_000 {
+            window.push(Time::from_millis(index * 100), batch(100), index.is_multiple_of(2));
+        }
+        assert_eq!(window.end() - window.start(), 12);
+    }
+
+    #[test]
     fn a_paused_viewer_goes_on_where_it_was_unless_a_keyframe_has_come() {
         let mut window = Window::new(WindowLimits::default());
         for index in 0..10 {
@@ -180,7 +216,7 @@ mod tests {
         assert_eq!(seen[10], (Some(0), 0));
         assert_eq!(seen[11], (None, 0));
         assert_eq!(seen[49], (None, 29));
-        assert_eq!(seen[60], (Some(50), 50));
+        assert_eq!(seen[60], (Some(50), 29));
     }
 
     #[test]

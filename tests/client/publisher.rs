@@ -36,10 +36,15 @@ impl Publisher {
     /// Announces a description; the answer.
     pub(crate) fn announce(server: SocketAddr, url: &str, sdp: &str) -> (Client, Response) {
         let mut client = Client::connect(server);
+        let response = Publisher::announce_on(&mut client, url, sdp);
+        (client, response)
+    }
+
+    /// The same on a connection.
+    pub(crate) fn announce_on(client: &mut Client, url: &str, sdp: &str) -> Response {
         let length = sdp.len().to_string();
         let headers = [("Content-Type", "application/sdp"), ("Content-Length", &length)];
-        let response = client.request_with_body("ANNOUNCE", url, &headers, sdp);
-        (client, response)
+        client.request_with_body("ANNOUNCE", url, &headers, sdp)
     }
 
     /// Announces [`SDP`], sets up both tracks and records.

@@ -123,6 +123,27 @@ pub fn only_the_given_interface_is_heard(make: Make<'_>) {
     }
 }
 
+pub fn multicast_over_ipv6_leaves_by_the_interface_of_the_bound_address(make: Make<'_>) {
+    if !again::in_own_network(TWO_DEVICES) {
+        return;
+    }
+    // Without a device in the address, of the link and of the site.
+    for (group, source) in [
+        ("[ff12::84]:0", "fd00:81::1"),
+        ("[ff12::84]:0", "fd00:82::1"),
+        ("[ff15::84]:0", "fd00:81::1"),
+        ("[ff15::85]:0", "fd00:82::1"),
+    ] {
+        let mut rig = Rig::new(make());
+        let group: SocketAddr = group.parse().unwrap();
+        let (heard, address) = rig.driver.bind(group, &options(source, None, false)).unwrap();
+        let (udp, from) = sender(&mut rig, source);
+        rig.send_to(udp, SocketAddr::new(group.ip(), address.port()), pattern(100, 1), 100);
+        rig.until(|rig| (!rig.datagrams(heard).is_empty()).then_some(()));
+        assert_eq!(rig.datagrams(heard), [(from, pattern(100, 1))]);
+    }
+}
+
 pub fn routing_chooses_the_interface(make: Make<'_>) {
     if !again::in_own_network(TWO_DEVICES) {
         return;

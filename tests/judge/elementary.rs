@@ -130,6 +130,20 @@ fn behind_start_code(bytes: &[u8], kind: u8) -> Vec<u8> {
     bytes[at.unwrap_or(0)..].to_vec()
 }
 
+/// The pictures of a bare stream, in the pieces of [`picture_pieces`]: JPEG files or MPEG-4 VOPs behind each other.
+pub(crate) fn stream_pictures(video: Video, bytes: &[u8]) -> Vec<Vec<u8>> {
+    let begins: fn(&[u8]) -> bool = match video {
+        Video::Jpeg => |window| window[..3] == [0xff, 0xd8, 0xff],
+        _ => |window| window[..3] == [0, 0, 1] && matches!(window[3], 0xb0 | 0xb3 | 0xb6),
+    };
+    let starts: Vec<usize> =
+        bytes.windows(4).enumerate().filter(|(_, window)| begins(window)).map(|(at, _)| at).collect();
+    let ends = starts.iter().skip(1).copied().chain([bytes.len()]);
+    let pictures = starts.iter().zip(ends).map(|(start, end)| &bytes[*start..end]);
+    let has_data = |picture: &&[u8]| video == Video::Jpeg || picture[3] == 0xb6;
+    pictures.filter(has_data).flat_map(|picture| picture_pieces(video, picture)).collect()
+}
+
 /// The entropy-coded data of a JPEG file, without the end marker.
 fn scan(file: &[u8]) -> Vec<u8> {
     let start = file.windows(2).position(|window| window == [0xff, 0xda]).expect("a JPEG has a scan");

@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
+use super::elementary::{file_pictures, file_sound, stream_pictures};
 use super::ffmpeg::{Listing, Scratch, source, words};
 use super::{Verdict, run, same};
 use crate::client::viewer::Over;
@@ -32,17 +33,71 @@ pub(crate) fn judge(url: &str, over: Over, recipe: &'static Recipe) -> Verdict {
     verdict
 }
 
-/// Plays `url` to its end; MD5s of the pictures that came. None when GStreamer has lost its race.
-pub(crate) fn pictures(
-    url: &str,
-    over: Over,
-    recipe: &'static Recipe,
-) -> Result<Option<Vec<String>>, String> {
-    let (video, _) = recipe.video.ok_or("there are no pictures")?;
-    match play(url, over, recipe)? {
-        Run::Whole(folder) => Ok(Some(listed(&folder, video)?.sums)),
-        Run::LostRace => Ok(None),
+/// Pictures and sound in the form in which they are compared.
+#[derive(Debug, Default)]
+pub(crate) struct Content {
+    /// MD5s of decoded pictures, or the coded data of each where GStreamer's headers are not those of the file.
+    pub(crate) pictures: Vec<Vec<u8>>,
+    /// MD5s of packets of sound.
+    pub(crate) packets: Vec<String>,
+    /// Sound that is only samples, coded.
+    pub(crate) samples: Vec<u8>,
+}
+
+/// What a file holds.
+pub(crate) fn content(recipe: &'static Recipe) -> Result<Content, String> {
+    let mut content = Content { packets: source(recipe).packets.sums.clone(), ..Content::default() };
+    match recipe.video {
+        Some((video, _)) if has_other_headers(video) => {
+            let units = file_pictures(recipe, video)?;
+            content.pictures = units.into_iter().flat_map(|unit| unit.pieces).collect();
+        }
+        Some(_) => content.pictures = as_bytes(source(recipe).pictures.sums.clone()),
+        None => {}
     }
+    match recipe.audio {
+        Some((audio, _)) if audio.is_sampled() => {
+            content.samples = file_sound(recipe, audio)?.swap_remove(0).pieces.swap_remove(0);
+            // Its depayloader turns codewords to the order of AAL2.
+            if audio == Audio::G726Least {
+                content.samples.iter_mut().for_each(|byte| *byte = byte.rotate_left(4));
+            }
+        }
+        _ => {}
+    }
+    Ok(content)
+}
+
+/// Plays `url` to its end. None when GStreamer has lost its race.
+pub(crate) fn played(url: &str, over: Over, recipe: &'static Recipe) -> Result<Option<Content>, String> {
+    let Run::Whole(folder) = play(url, over, recipe)? else { return Ok(None) };
+    let mut content = Content::default();
+    match recipe.video {
+        Some((video, _)) if has_other_headers(video) => {
+            let bytes = fs::read(folder.path().join("video")).map_err(|error| error.to_string())?;
+            content.pictures = stream_pictures(video, &bytes);
+        }
+        Some((video, _)) => content.pictures = as_bytes(listed(&folder, video)?.sums),
+        None => {}
+    }
+    match recipe.audio {
+        Some((audio, _)) if audio.is_sampled() => {
+            content.samples = fs::read(folder.path().join("audio")).map_err(|error| error.to_string())?;
+        }
+        Some((audio, _)) => content.packets = packets(&folder, audio)?.sums,
+        None => {}
+    }
+    Ok(Some(content))
+}
+
+/// Whether a depayloader writes pictures that FFmpeg does not decode as it does the file's: JPEG's tables are made by
+/// the rules of RFC 2435, and MPEG-4's configuration is told in the description alone.
+fn has_other_headers(video: Video) -> bool {
+    matches!(video, Video::Jpeg | Video::Mpeg4)
+}
+
+fn as_bytes(sums: Vec<String>) -> Vec<Vec<u8>> {
+    sums.into_iter().map(String::into_bytes).collect()
 }
 
 /// How often GStreamer may lose its race; a busy machine lets it lose one of twenty.
@@ -98,23 +153,18 @@ fn compare(folder: &Scratch, recipe: &'static Recipe) -> Verdict {
     }
     let Some((audio, _)) = recipe.audio else { return Ok(()) };
     match audio {
-        Audio::Aac => {
-            let copy = "-map 0:a:0 -c:a copy -bsf:a aac_adtstoasc";
-            same("packets of sound", &source.packets.sums, &listing(folder, "-f aac", "audio", copy)?.sums)
-        }
-        Audio::Opus => {
-            let copy = "-map 0:a:0 -c:a copy";
-            same(
-                "packets of sound",
-                &source.packets.sums,
-                &listing(folder, "-f matroska", "audio", copy)?.sums,
-            )
-        }
-        Audio::Mp3 => {
-            let copy = "-map 0:a:0 -c:a copy";
-            same("packets of sound", &source.packets.sums, &listing(folder, "-f mp3", "audio", copy)?.sums)
-        }
-        _ => samples(folder, recipe, audio, &source.samples),
+        audio if audio.is_sampled() => samples(folder, recipe, audio, &source.samples),
+        audio => same("packets of sound", &source.packets.sums, &packets(folder, audio)?.sums),
+    }
+}
+
+/// The packets of sound that lie in a folder.
+fn packets(folder: &Scratch, audio: Audio) -> Result<Listing, String> {
+    let copy = "-map 0:a:0 -c:a copy";
+    match audio {
+        Audio::Aac => listing(folder, "-f aac", "audio", &format!("{copy} -bsf:a aac_adtstoasc")),
+        Audio::Mp3 => listing(folder, "-f mp3", "audio", copy),
+        _ => listing(folder, "-f matroska", "audio", copy),
     }
 }
 

@@ -124,12 +124,50 @@ fn gstreamers_server_lets_in_who_knows_the_password(backend: Backend) {
     }
 }
 
+fn our_own_server_lets_in_who_knows_the_password(backend: Backend) {
+    let user = "<user><username>us@er</username><password>p@ss word</password></user>";
+    for algorithm in ["MD5", "SHA-256", "MD5, SHA-256"] {
+        let first = Server::with(backend)
+            .media(folder())
+            .setting("need_auth", 1)
+            .setting("auth_algorithm", algorithm)
+            .xml(user)
+            .start();
+        let source = first.url(&format!("/{FILE}"));
+        for transfer in ["TCP", "UDP"] {
+            let nodes = [("transfer", transfer), ("user", "us@er"), ("pass", "p@ss word")];
+            let server = pulling(backend, &source, &nodes).start();
+            let mut viewer = watch(&server, Over::Tcp);
+            let has_come =
+                viewer.receive_until(PATIENCE, |viewer| viewer.tracks.iter().all(|t| t.units().len() > 10));
+            assert!(has_come, "{algorithm} over {transfer}");
+            assert!(lines(&first, "user=\"us@er\"") > 0, "{}", first.log());
+        }
+        assert_eq!(lines(&first, "log-in failed"), 0, "{algorithm}");
+        let server = pulling(backend, &source, &[("user", "us@er"), ("pass", "p@ss")]).start();
+        let answer = describe(&server).expect(503);
+        assert!(answer.text().contains("refuses this user"), "{algorithm}: {}", answer.text());
+    }
+}
+
 fn viewers_go_on_when_gstreamers_server_is_started_again(backend: Backend) {
     let recipe = Recipe::named(FILE);
+    go_on_when_it_is_started_again(backend, "/live", |port| {
+        GstServer::start_at("127.0.0.1", port, recipe, &[])
+    });
+}
+
+fn viewers_go_on_when_our_own_server_is_started_again(backend: Backend) {
+    go_on_when_it_is_started_again(backend, "/test", |port| long(Server::with(backend).port(port)));
+}
+
+/// A server is ended without a word while viewers watch one of its streams, and started again: twice, each way.
+fn go_on_when_it_is_started_again<S>(backend: Backend, path: &str, start: impl Fn(u16) -> S) {
     for transfer in ["TCP", "UDP"] {
-        let mut gst = GstServer::start(recipe, &[]);
-        let port = gst.port();
-        let server = long(pulling(backend, &gst.url("", "/live"), &[("transfer", transfer)]));
+        let port = free_ports();
+        let mut source = start(port);
+        let url = format!("rtsp://127.0.0.1:{port}{path}");
+        let server = long(pulling(backend, &url, &[("transfer", transfer)]));
         let mut viewers = BOTH.map(|over| watch(&server, over));
         for round in 0..2 {
             for viewer in &mut viewers {
@@ -137,11 +175,11 @@ fn viewers_go_on_when_gstreamers_server_is_started_again(backend: Backend) {
                 let enough = |viewer: &Viewer| viewer.tracks[0].units().len() > count + 20;
                 assert!(viewer.receive_until(PATIENCE, enough), "{transfer} round {round}");
             }
-            drop(gst);
+            drop(source);
             for viewer in &mut viewers {
                 viewer.receive(Duration::from_millis(700));
             }
-            gst = GstServer::start_at("127.0.0.1", port, recipe, &[]);
+            source = start(port);
             let back = Instant::now();
             for viewer in &mut viewers {
                 let has_more = |viewer: &Viewer| {
@@ -182,6 +220,44 @@ fn a_group_is_joined_through_a_network(backend: Backend) {
         assert_eq!(lines(&server, "transfer=Multicast"), 1);
         assert_eq!(lines(&server, "another transfer"), 0);
     });
+}
+
+fn a_group_of_our_own_server_is_joined_through_a_network(backend: Backend) {
+    let Some(networks) = Networks::new() else { return };
+    let recipe = Recipe::named(FILE);
+    let serving = |first: &str, last: &str| {
+        let builder = Server::with(backend).media(folder()).ip("0.0.0.0").setting("multicast", 1);
+        let builder = builder.setting("multicast_ip_min", first).setting("multicast_ip_max", last);
+        networks.inside(1, || long(builder))
+    };
+    // Of any source, and of one alone.
+    for (first, last) in [("239.71.0.1", "239.71.0.99"), ("232.71.0.1", "232.71.0.99")] {
+        let source = serving(first, last);
+        let url = |path: &str| format!("rtsp://{}:{}/{path}", ADDRESSES[1], source.port());
+        networks.inside(0, || {
+            for over in BOTH {
+                let verdict = once_more(true, || {
+                    let nodes = [("transfer", "MULTICAST")];
+                    let server =
+                        pulling(backend, &url(FILE), &nodes).setting("udp_to_tcp_ms", 60_000).start();
+                    watch_beginning(&server.url(PATH), over, recipe)
+                });
+                assert_eq!(verdict, Ok(()), "{first} {over:?}");
+            }
+            // Two that pull the same: one transmission.
+            let begun = lines(&source, "multicast begins");
+            let servers =
+                [0, 1].map(|_| pulling(backend, &url("test"), &[("transfer", "MULTICAST")]).start());
+            for server in &servers {
+                let mut viewer = watch(server, Over::Tcp);
+                assert!(viewer.receive_until(PATIENCE, |viewer| viewer.tracks[0].units().len() > 50));
+                assert_eq!(viewer.tracks[0].gaps(), []);
+                assert_eq!(lines(server, "transfer=Multicast"), 1);
+                assert_eq!(lines(server, "another transfer"), 0);
+            }
+            assert_eq!(lines(&source, "multicast begins"), begun + 1);
+        });
+    }
 }
 
 fn a_group_that_nothing_comes_of_is_left_for_tcp(backend: Backend) {
@@ -248,8 +324,11 @@ on_both_backends!(
     files_of_our_own_server_come_as_they_are,
     a_file_of_gstreamers_server_comes_as_it_is,
     gstreamers_server_lets_in_who_knows_the_password,
+    our_own_server_lets_in_who_knows_the_password,
     viewers_go_on_when_gstreamers_server_is_started_again,
+    viewers_go_on_when_our_own_server_is_started_again,
     a_group_is_joined_through_a_network,
+    a_group_of_our_own_server_is_joined_through_a_network,
     a_group_that_nothing_comes_of_is_left_for_tcp,
     a_proxy_of_a_proxy_is_as_good_as_one,
     a_proxy_of_itself_has_no_stream_and_comes_to_rest,

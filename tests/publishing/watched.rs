@@ -201,7 +201,7 @@ fn malformed_packets_of_either_side_are_counted_and_end_nothing(backend: Backend
 
 /// Sends pictures that depend on others until the publisher is asked for a keyframe (RFC 4585 section 6.3.1).
 #[track_caller]
-fn await_request(publisher: &mut Publisher, mut index: u32, what: &str) -> u32 {
+pub(crate) fn await_request(publisher: &mut Publisher, mut index: u32, what: &str) -> u32 {
     let end = std::time::Instant::now() + PATIENCE;
     while std::time::Instant::now() < end {
         publisher.picture(index, false);

@@ -11,7 +11,7 @@ use proto::time::NtpTime;
 use proto::track::{Codec, Law, Track};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use ringcaster::config::BackendChoice;
+use ringcaster::config::{BackendChoice, ZeroCopy};
 use ringcaster::driver;
 use ringcaster::media::memory::MemoryLibrary;
 use ringcaster::shard::inbox::{Inbox, Message, Outside};
@@ -123,7 +123,7 @@ fn shard(backend: Backend, port: u16, url: Url) -> (Shard, Outside) {
         Backend::Uring => BackendChoice::Uring,
         Backend::Fallback => BackendChoice::Fallback,
     };
-    let driver = driver::Backend::choose(choice).unwrap().driver().unwrap();
+    let driver = driver::Backend::choose(choice).unwrap().driver(ZeroCopy::Auto).unwrap();
     let (inbox, outside) = Inbox::new(0, driver.waker());
     let proxy = ProxySpec {
         path: "door".into(),

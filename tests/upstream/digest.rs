@@ -1,4 +1,4 @@
-//! A lock for scripted cameras: what RFC 7616 makes of a password, worked out by the system's checksum programs.
+//! A lock for scripted cameras, and the key for our own server: what RFC 7616 makes of a password, worked out by the system's checksum programs.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -56,7 +56,7 @@ impl Lock {
 }
 
 /// A parameter of a header, without its quotes.
-fn parameter<'a>(header: &'a str, name: &str) -> &'a str {
+pub(crate) fn parameter<'a>(header: &'a str, name: &str) -> &'a str {
     let start = [format!(" {name}=\""), format!(" {name}=")];
     let found =
         start.iter().find_map(|start| Some((header.split_once(start.as_str())?.1, start.ends_with('"'))));
@@ -64,13 +64,14 @@ fn parameter<'a>(header: &'a str, name: &str) -> &'a str {
     rest.split(if is_quoted { '"' } else { ',' }).next().unwrap_or_default().trim()
 }
 
-fn checksum(lock: Lock, text: &str) -> String {
+/// The hash of a text, in hexadecimal.
+pub(crate) fn checksum(lock: Lock, text: &str) -> String {
     let program = if lock == Lock::Sha256 { "sha256sum" } else { "md5sum" };
     let printed = filter(program, &[], text);
     printed.split_whitespace().next().unwrap_or_default().to_owned()
 }
 
-fn base64(text: &str) -> String {
+pub(crate) fn base64(text: &str) -> String {
     filter("base64", &["-w0"], text)
 }
 

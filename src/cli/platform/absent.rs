@@ -29,3 +29,8 @@ pub(crate) fn open_files_max() -> Option<u64> {
 pub(crate) fn system() -> String {
     std::env::consts::OS.to_string()
 }
+
+/// Typing is seen here.
+pub(crate) fn unseen<T>(act: impl FnOnce() -> T) -> T {
+    act()
+}

@@ -7,9 +7,9 @@ mod unix;
 
 #[cfg(not(unix))]
 pub(super) use absent::{
-    close_streams, daemon_supported, new_session, open_files_max, raise_open_files, system,
+    close_streams, daemon_supported, new_session, open_files_max, raise_open_files, system, unseen,
 };
 #[cfg(unix)]
 pub(super) use unix::{
-    close_streams, daemon_supported, new_session, open_files_max, raise_open_files, system,
+    close_streams, daemon_supported, new_session, open_files_max, raise_open_files, system, unseen,
 };

@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
 /// Whether a daemon can be made here, else why not.
 pub(crate) fn daemon_supported() -> Result<(), &'static str> {
@@ -41,4 +42,17 @@ pub(crate) fn open_files_max() -> Option<u64> {
 pub(crate) fn system() -> String {
     let name = rustix::system::uname();
     format!("{} {}", name.sysname().to_string_lossy(), name.release().to_string_lossy())
+}
+
+/// Does something while the terminal at the standard input does not show what is typed.
+pub(crate) fn unseen<T>(act: impl FnOnce() -> T) -> T {
+    let input = io::stdin();
+    let Ok(before) = tcgetattr(&input) else { return act() };
+    let mut quiet = before.clone();
+    quiet.local_modes -= LocalModes::ECHO;
+    // A terminal that cannot be told goes on to show.
+    let _ = tcsetattr(&input, OptionalActions::Flush, &quiet);
+    let done = act();
+    let _ = tcsetattr(&input, OptionalActions::Flush, &before);
+    done
 }

@@ -89,7 +89,7 @@ impl Joining {
 }
 
 /// The index of the interface that has an address.
-fn interface_index(ip: IpAddr) -> io::Result<u32> {
+pub(super) fn interface_index(ip: IpAddr) -> io::Result<u32> {
     let mut first: *mut ifaddrs = ptr::null_mut();
     // SAFETY: the pointer leads to room for a pointer.
     check(unsafe { libc::getifaddrs(&mut first) })?;

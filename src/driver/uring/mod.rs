@@ -21,10 +21,12 @@ use self::tcp::Connections;
 use self::token::{Kind, Token};
 use self::udp::Datagrams;
 use self::waker::Bell;
+use crate::config::ZeroCopy;
 
 mod arena;
 mod buffers;
 mod listener;
+mod loans;
 mod membership;
 mod probe;
 mod ring;
@@ -54,6 +56,8 @@ pub struct UringOptions {
     pub ingest_buffers: u16,
     /// Whether trains leave whole, to be cut by the kernel or the device.
     pub segmentation: bool,
+    /// Whether large sends over TCP lend their bytes in place of a copy.
+    pub zero_copy: ZeroCopy,
     /// Whether completions may be deferred until the driver asks, where the kernel can (DEFER_TASKRUN).
     pub deferral: bool,
 }
@@ -67,6 +71,7 @@ impl Default for UringOptions {
             receive_buffer_bytes: 4096,
             ingest_buffers: 32,
             segmentation: true,
+            zero_copy: ZeroCopy::Auto,
             deferral: true,
         }
     }
@@ -128,7 +133,7 @@ impl UringDriver {
         let mut driver = UringDriver {
             core,
             listeners: listener::Listeners::new(),
-            connections: Connections::new(),
+            connections: Connections::new(options.zero_copy),
             datagrams: Datagrams::new(options.segmentation && socket::has_segmentation()),
             bell,
             bell_file,
@@ -158,6 +163,7 @@ impl UringDriver {
                 Kind::Connect => self.connections.handle_connect(core, token, &completion),
                 Kind::Receive => self.connections.handle_receive(core, token, &completion),
                 Kind::Send => self.connections.handle_send(core, token, &completion),
+                Kind::Loan => self.connections.handle_loan(core, token, &completion),
                 Kind::Datagram => self.datagrams.handle_receive(core, token, &completion),
                 Kind::Writable => self.datagrams.handle_writable(core, token),
                 Kind::Wake if !cqueue::more(completion.flags()) => self.listen_to_bell(),

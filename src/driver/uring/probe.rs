@@ -21,7 +21,7 @@ pub struct Capabilities {
     /// A plain send takes a destination (found from Linux 6.7 on). Without it every datagram has a message header, which
     /// costs 5 % more.
     pub addressed_sends: bool,
-    /// Sends can leave pages in place (SEND_ZC, Linux 6.0). The driver copies, which is cheaper below about 32 kB.
+    /// Sends can leave pages in place (SEND_ZC, Linux 6.0): over TCP, from 32 kB on.
     pub zero_copy: bool,
     /// A send can take many buffers from a ring (Linux 6.10). The driver uses gather lists instead.
     pub bundles: bool,

@@ -2,13 +2,13 @@
 
 use std::io;
 use std::mem;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use libc::{c_int, c_void, sockaddr, sockaddr_in, sockaddr_in6, socklen_t};
 use proto::io::UdpOptions;
 
-use super::membership::Joining;
+use super::membership::{Joining, interface_index};
 
 /// Connections that wait to be accepted. The kernel clamps it to net.core.somaxconn.
 const BACKLOG: c_int = 4096;
@@ -155,7 +155,16 @@ fn set_multicast(fd: RawFd, address: SocketAddr, ttl: u8) -> io::Result<()> {
             let _ = set(fd, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, interface);
             Ok(())
         }
-        SocketAddr::V6(_) => set(fd, libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_HOPS, c_int::from(ttl)),
+        SocketAddr::V6(address) => {
+            set(fd, libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_HOPS, c_int::from(ttl))?;
+            // A group's own socket leaves it to its membership.
+            if !address.ip().is_multicast()
+                && let Ok(interface) = interface_index(IpAddr::V6(*address.ip()))
+            {
+                let _ = set(fd, libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_IF, interface as c_int);
+            }
+            Ok(())
+        }
     }
 }
 

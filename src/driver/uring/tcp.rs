@@ -9,11 +9,13 @@ use io_uring::{cqueue, opcode};
 use proto::io::{Conn, Detached, Event, Piece, Pieces, Span};
 
 use super::arena::GatherLists;
+use super::loans::{LOAN_BYTES_MIN, Loans, News, REPORT_USAGE};
 use super::ring::ENTER_ENTRIES_MAX;
 use super::slots::{Key, Slots};
 use super::socket::{self, Name};
 use super::token::{Kind, Token};
 use super::{Core, SMALL_GROUP, error_of};
+use crate::config::ZeroCopy;
 
 /// Complete or an error; and an error instead of a signal.
 const SEND_FLAGS: i32 = libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
@@ -24,6 +26,8 @@ pub(super) struct Connections {
     /// Connections with a send to hand over.
     to_send: Vec<Key>,
     lists: GatherLists,
+    zero_copy: ZeroCopy,
+    loans: Loans,
     /// Whether a descriptor became free since somebody last asked.
     has_freed: bool,
 }
@@ -39,6 +43,8 @@ struct Connection {
     is_armed: bool,
     /// Whether the peer has closed its side.
     has_ended: bool,
+    /// Whether its sends are to be copied, for lending does not pay or is refused.
+    copies: bool,
     sending: Option<Sending>,
 }
 
@@ -69,11 +75,13 @@ struct Sending {
 }
 
 impl Connections {
-    pub(super) fn new() -> Connections {
+    pub(super) fn new(zero_copy: ZeroCopy) -> Connections {
         Connections {
             slots: Slots::new(),
             to_send: Vec::new(),
             lists: GatherLists::new(ENTER_ENTRIES_MAX),
+            zero_copy,
+            loans: Loans::new(),
             has_freed: false,
         }
     }
@@ -210,20 +218,41 @@ impl Connections {
         let Some(connection) = self.slots.get_mut(key) else { return true };
         let fd = Fd(connection.socket.as_raw_fd());
         let Some(sending) = &mut connection.sending else { return true };
+        let is_large = sending.size - sending.done >= LOAN_BYTES_MIN;
+        let lends = is_large && self.zero_copy != ZeroCopy::Off && !connection.copies;
         let entry = match &sending.pieces[..] {
             [Piece::Shared(bytes)] => {
                 let rest = &bytes[sending.done..];
                 let size = rest.len().min(u32::MAX as usize) as u32;
-                opcode::Send::new(fd, rest.as_ptr(), size).flags(SEND_FLAGS).build()
+                if lends {
+                    opcode::SendZc::new(fd, rest.as_ptr(), size)
+                        .flags(SEND_FLAGS)
+                        .zc_flags(REPORT_USAGE)
+                        .build()
+                } else {
+                    opcode::Send::new(fd, rest.as_ptr(), size).flags(SEND_FLAGS).build()
+                }
             }
             pieces => {
                 let Some(message) = self.lists.message(pieces, sending.done) else { return false };
-                opcode::SendMsg::new(fd, message).flags(SEND_FLAGS as u32).build()
+                if lends {
+                    let entry = opcode::SendMsgZc::new(fd, message).flags(SEND_FLAGS as u32);
+                    entry.ioprio(REPORT_USAGE).build()
+                } else {
+                    opcode::SendMsg::new(fd, message).flags(SEND_FLAGS as u32).build()
+                }
             }
         };
         sending.is_under_way = true;
-        let entry = entry.user_data(Token::new(Kind::Send, key).pack());
-        // SAFETY: the pieces stay in the slot until the completion; the lists are cleared after a flush only.
+        let token = if lends {
+            core.stats.sends_lent += 1;
+            self.loans.lend(key, &sending.pieces)
+        } else {
+            Token::new(Kind::Send, key)
+        };
+        let entry = entry.user_data(token.pack());
+        // SAFETY: the pieces stay in the slot until the completion, and what is lent in its loan until the kernel has
+        // done with it; the lists are cleared after a flush only.
         unsafe { core.ring.push(entry) };
         true
     }
@@ -288,6 +317,34 @@ impl Connections {
             }
         }
         self.settle(core, key);
+    }
+
+    pub(super) fn handle_loan(&mut self, core: &mut Core, token: Token, completion: &cqueue::Entry) {
+        match self.loans.handle(token, completion) {
+            Some(News::Answered(key)) => self.handle_send(core, Token::new(Kind::Send, key), completion),
+            Some(News::Refused(key)) => {
+                let Some(connection) = self.slots.get_mut(key) else { return };
+                connection.copies = true;
+                if connection.phase == Phase::Closing {
+                    return self.handle_send(core, Token::new(Kind::Send, key), completion);
+                }
+                if let Some(sending) = &mut connection.sending {
+                    sending.is_under_way = false;
+                    self.to_send.push(key);
+                }
+            }
+            Some(News::Returned(key, is_copied)) => {
+                core.stats.loans_copied += u64::from(is_copied);
+                // A link that copies all the same does so every time: pinning the pages was for nothing.
+                if is_copied
+                    && self.zero_copy == ZeroCopy::Auto
+                    && let Some(connection) = self.slots.get_mut(key)
+                {
+                    connection.copies = true;
+                }
+            }
+            None => {}
+        }
     }
 
     pub(super) fn handle_receive(&mut self, core: &mut Core, token: Token, completion: &cqueue::Entry) {
@@ -371,6 +428,7 @@ impl Connection {
             is_wanted: true,
             is_armed: false,
             has_ended: false,
+            copies: false,
             sending: None,
         }
     }

@@ -29,6 +29,8 @@ pub(super) enum Kind {
     Wake,
     /// The connect of a connection.
     Connect,
+    /// A send on a connection that lends its bytes; the index names the loan.
+    Loan,
 }
 
 /// A completion's owner.
@@ -62,6 +64,7 @@ impl Token {
             6 => Kind::Writable,
             7 => Kind::Wake,
             8 => Kind::Connect,
+            9 => Kind::Loan,
             _ => Kind::Cancel,
         };
         Token { kind, generation: (bits >> 32) as u32 & GENERATION_MASK, index: bits as u32 }
@@ -84,6 +87,7 @@ mod tests {
             Kind::Writable,
             Kind::Wake,
             Kind::Connect,
+            Kind::Loan,
         ];
         for kind in kinds {
             let token = Token { kind, generation: GENERATION_MASK, index: u32::MAX };

@@ -1,5 +1,6 @@
 //! RTSP 1.0 messages (RFC 2326): bytes to checked types and back, without knowing what they lead to.
 
+pub mod auth;
 pub mod digest;
 mod head;
 pub mod headers;

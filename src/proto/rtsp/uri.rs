@@ -1,5 +1,6 @@
 //! Request URLs: which server, which path, which parameters, which track (RFC 2326 section 3.2).
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -205,6 +206,14 @@ impl Target {
     }
 }
 
+/// A URL for a log: what could be a user and a password is left out, however oddly it is written.
+pub fn redacted(uri: &str) -> Cow<'_, str> {
+    match (uri.split_once("://"), uri.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, place))) => Cow::Owned(format!("{scheme}://***@{place}")),
+        _ => Cow::Borrowed(uri),
+    }
+}
+
 /// A name as a path of a URL: all that could end the path, or stand for something else in it, is encoded.
 pub fn percent_encode(name: &str) -> String {
     utf8_percent_encode(name, NAME).to_string()
@@ -353,6 +362,18 @@ mod tests {
         assert_eq!(got.parameter("VE"), Some("H264"));
         let got = target("rtsp://h/x?a=%26%3D&flag&&=&b=1=2");
         assert_eq!(got.parameters, pairs(&[("a", "&="), ("flag", ""), ("", ""), ("b", "1=2")]));
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_not_for_the_log() {
+        for uri in
+            ["rtsp://u:secret@h/a", "rtsp://u:sec@ret@h/a", "rtsp://u:sec/ret@h/a", "rtsp://secret@h/a"]
+        {
+            assert_eq!(redacted(uri), "rtsp://***@h/a");
+        }
+        for uri in ["rtsp://h/a", "/a@b", "*"] {
+            assert_eq!(redacted(uri), uri);
+        }
     }
 
     #[test]

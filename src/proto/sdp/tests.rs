@@ -1,5 +1,6 @@
 //! What is written is read, and what real devices write too.
 
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -227,7 +228,15 @@ proptest! {
     #[test]
     fn tracks_are_read_as_they_were_written(
         tracks in vec(track(), 0..5), name in "[ -~é]{0,20}", seconds in option::of(0u32..100_000), v6: bool,
+        to in option::of((any::<[u8; 3]>(), 1u16..u16::MAX - 5)),
     ) {
+        let address = |[a, b, c]: [u8; 3], index| match v6 {
+            true => Ipv6Addr::new(0xff3e, 0, 0, 0, 0, a.into(), b.into(), u16::from(c) + index).into(),
+            false => IpAddr::from([232, a, b, c]),
+        };
+        let group = |index| to.map(|(bytes, port)| Group { address: address(bytes, index), port: port + index });
+        let groups: Vec<_> = (0..tracks.len()).filter_map(|index| group(index as u16)).collect();
+        let source = "2001:db8::1".parse().unwrap();
         let description = Description {
             origin_id: 1,
             origin_version: 1,
@@ -237,6 +246,7 @@ proptest! {
             live: seconds.is_none(),
             tracks: &tracks,
             backchannel: &[],
+            multicast: to.map(|_| Multicast { groups: &groups, ttl: 9, source }),
         };
         let session = parse(&description.write()).unwrap();
         let read: Vec<_> = session.media.iter().map(|media| media.track().unwrap().clone()).collect();
@@ -246,6 +256,9 @@ proptest! {
         for (index, media) in session.media.iter().enumerate() {
             let expected = format!("trackID={index}");
             prop_assert_eq!(media.control.as_deref(), Some(expected.as_str()));
+            let read = (media.address, media.port);
+            let sent = groups.get(index).map_or((None, 0), |group| (Some(group.address), group.port));
+            prop_assert_eq!(read, sent);
         }
     }
 

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::format;
+use super::group::Multicast;
 use crate::track::{Codec, Kind, Track};
 
 /// What one presentation says of itself (RFC 8866 section 5, RFC 2326 appendix C).
@@ -27,6 +28,8 @@ pub struct Description<'a> {
     /// What the track behind them takes from the viewer, the preferred format first; empty when there is none (ONVIF
     /// streaming specification section 5.3.1).
     pub backchannel: &'a [Track],
+    /// The groups that it is sent to; None when each viewer says where.
+    pub multicast: Option<Multicast<'a>>,
 }
 
 impl Description<'_> {
@@ -36,13 +39,14 @@ impl Description<'_> {
         // Writing to a string cannot fail.
         let _ = self.write_session(&mut out);
         for (index, track) in self.tracks.iter().enumerate() {
-            let _ = write_media(&mut out, index, std::slice::from_ref(track));
+            let multicast = self.multicast.as_ref();
+            let _ = write_media(&mut out, index, std::slice::from_ref(track), multicast);
             if !self.backchannel.is_empty() {
                 out.push_str("a=recvonly\r\n");
             }
         }
         if !self.backchannel.is_empty() {
-            let _ = write_media(&mut out, self.tracks.len(), self.backchannel);
+            let _ = write_media(&mut out, self.tracks.len(), self.backchannel, None);
             out.push_str("a=sendonly\r\n");
         }
         out
@@ -60,7 +64,12 @@ impl Description<'_> {
         )?;
         let name: String = self.name.chars().filter(|letter| !letter.is_control()).collect();
         write!(out, "s={}\r\n", if name.is_empty() { "-" } else { &name })?;
-        write!(out, "c=IN {family} {any}\r\nt=0 0\r\na=control:*\r\n")?;
+        // Some players look for a group here alone.
+        match self.multicast.and_then(|multicast| Some((multicast.groups.first()?, multicast.ttl))) {
+            Some((group, ttl)) => group.write_connection(out, ttl)?,
+            None => write!(out, "c=IN {family} {any}\r\n")?,
+        }
+        write!(out, "t=0 0\r\na=control:*\r\n")?;
         match self.duration {
             Some(duration) => write!(out, "a=range:npt=0-{:.3}\r\n", duration.as_secs_f64()),
             None if self.live => write!(out, "a=range:npt=now-\r\n"),
@@ -70,7 +79,13 @@ impl Description<'_> {
 }
 
 /// One section; what several formats say of packets and pictures is said of the first.
-fn write_media(out: &mut String, index: usize, formats: &[Track]) -> std::fmt::Result {
+fn write_media(
+    out: &mut String,
+    index: usize,
+    formats: &[Track],
+    multicast: Option<&Multicast<'_>>,
+) -> std::fmt::Result {
+    let group = multicast.and_then(|multicast| multicast.groups.get(index));
     let Some(track) = formats.first() else { return Ok(()) };
     let kind = match track.kind() {
         Kind::Video => "video",
@@ -78,11 +93,14 @@ fn write_media(out: &mut String, index: usize, formats: &[Track]) -> std::fmt::R
         Kind::Application => "application",
     };
     let payload_type = track.payload_type;
-    write!(out, "m={kind} 0 RTP/AVP")?;
+    write!(out, "m={kind} {} RTP/AVP", group.map_or(0, |group| group.port))?;
     for format in formats {
         write!(out, " {}", format.payload_type)?;
     }
     out.push_str("\r\n");
+    if let (Some(group), Some(multicast)) = (group, multicast) {
+        group.write_connection(out, multicast.ttl)?;
+    }
     if let Some(bits) = track.bitrate.filter(|&bits| bits > 0) {
         // RFC 8866 section 5.8: kilobits a second.
         write!(out, "b=AS:{}\r\n", bits.div_ceil(1_000))?;
@@ -104,6 +122,9 @@ fn write_media(out: &mut String, index: usize, formats: &[Track]) -> std::fmt::R
     if packets_are_20_ms(&track.codec) {
         write!(out, "a=ptime:20\r\n")?;
     }
+    if let (Some(group), Some(multicast)) = (group, multicast) {
+        group.write_source_filter(out, multicast.source)?;
+    }
     write!(out, "a=control:trackID={index}\r\n")
 }
 
@@ -121,6 +142,7 @@ fn packets_are_20_ms(codec: &Codec) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::group::Group;
     use super::*;
     use crate::track::{BitOrder, Framing, Law};
     use bytes::Bytes;
@@ -135,6 +157,7 @@ mod tests {
             live: false,
             tracks,
             backchannel: &[],
+            multicast: None,
         }
     }
 
@@ -192,6 +215,36 @@ mod tests {
         let formats: Vec<_> = read.media[2].formats.iter().map(|format| &format.codec).collect();
         assert_eq!(formats, [&backchannel[0].codec, &backchannel[1].codec]);
         assert!(!description(&tracks).write().contains("only"));
+    }
+
+    #[test]
+    fn a_presentation_for_groups_names_the_group_and_the_port_of_each_track() {
+        let tracks = [
+            Track::new(Codec::Jpeg, 0),
+            Track::new(Codec::G711 { law: Law::A, sample_rate: 8_000, channels: 1 }, 1),
+        ];
+        let group = |address: &str, port| Group { address: address.parse().unwrap(), port };
+        let of = |groups: &[Group], source: &str| {
+            let multicast = Multicast { groups, ttl: 16, source: source.parse().unwrap() };
+            Description { multicast: Some(multicast), live: true, ..description(&tracks) }.write()
+        };
+        let any = [group("239.1.2.3", 5_000), group("239.1.2.4", 5_002)];
+        let text = of(&any, "192.0.2.1");
+        let (session, media) = text.split_once("m=video").unwrap();
+        assert!(
+            session.contains("c=IN IP4 239.1.2.3/16\r\n") && !session.contains("source-filter"),
+            "{text}"
+        );
+        assert!(media.starts_with(" 5000 RTP/AVP 26\r\nc=IN IP4 239.1.2.3/16\r\n"), "{text}");
+        assert!(media.contains("m=audio 5002 RTP/AVP 8\r\nc=IN IP4 239.1.2.4/16\r\n"), "{text}");
+        let one = [group("ff3e::8000:1", 5_000), group("ff3e::8000:2", 5_002)];
+        let text = of(&one, "2001:db8::1");
+        let filters: Vec<_> = text.lines().filter(|line| line.starts_with("a=source-filter")).collect();
+        let filter = |group| format!("a=source-filter: incl IN IP6 {group} 2001:db8::1");
+        assert_eq!(filters, [filter("ff3e::8000:1"), filter("ff3e::8000:2")], "{text}");
+        assert!(text.contains("c=IN IP6 ff3e::8000:1\r\n"), "no time to live: {text}");
+        let read = crate::sdp::parse(&text).unwrap();
+        assert_eq!(read.media[1].port, 5_002);
     }
 
     #[test]

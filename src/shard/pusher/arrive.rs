@@ -23,6 +23,9 @@ impl Shard {
         span: Span,
         segment: u16,
     ) {
+        if !self.settings.visitors.admits(from.ip()) {
+            return self.suspects.turn_away(from);
+        }
         let at = self.arrival();
         let segment = usize::from(segment.max(1));
         if self.ports.driver.bytes(span).chunks(segment).any(is_media) {

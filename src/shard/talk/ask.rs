@@ -75,6 +75,10 @@ impl Shard {
         let mount = match &self.sessions[key].source {
             // A stream that is gone is refused for that.
             Source::Live(cursor) => self.live.get(cursor.stream).map(|stream| &stream.description),
+            Source::Member(member) => match &member.offer.mount {
+                Mount::Live(stream) => Some(stream),
+                Mount::File(_) => return require::has(&request.headers, BACKCHANNEL),
+            },
             Source::File(_) | Source::Ingest(_) => return require::has(&request.headers, BACKCHANNEL),
         };
         mount.is_some_and(|stream| self.lacks_backchannel(request, &Mount::Live(stream.clone())))

@@ -119,7 +119,8 @@ impl Shard {
     ) -> Result<SessionKey, Refusal> {
         let peer = self.may_begin_session(conn)?;
         let id = SessionId::new(self.index, self.ports.random.random());
-        Ok(self.make_session(conn, id, peer, target, mount, carrier))
+        let source = self.source_of(mount);
+        Ok(self.make_session(conn, id, peer, target, source, carrier))
     }
 }
 

@@ -10,6 +10,8 @@ use proto::rtcp::report::ReportBlock;
 use proto::rtcp::statistics::ReceiverView;
 use proto::rtcp::write;
 use proto::rtp::pushed::{BUFFERED_MAX, ByteOrder, Deframer, HEAD_BYTES, Pushed, head};
+use proto::rtsp::auth::{Account, Guard, Line, NonceKey, Verdict};
+use proto::rtsp::digest::Algorithm;
 use proto::rtsp::headers::authorization::Authorization;
 use proto::rtsp::headers::range::Range;
 use proto::rtsp::headers::rtp_info::RtpInfo;
@@ -18,7 +20,7 @@ use proto::rtsp::headers::session::Session;
 use proto::rtsp::headers::transport::{Pair, Transport};
 use proto::rtsp::headers::www_authenticate::Challenge;
 use proto::rtsp::headers::{cseq, require};
-use proto::rtsp::message::Headers;
+use proto::rtsp::message::{Headers, Method, Request};
 use proto::rtsp::parse::{Item, Limits, ParseError, Parser};
 use proto::rtsp::uri::{Target, percent_decode};
 use proto::time::{NtpTime, Time};
@@ -232,11 +234,28 @@ pub fn auth(data: &[u8]) {
     if let Some(authorization) = Authorization::parse(&text) {
         assert_eq!(Authorization::parse(&authorization.to_string()), Some(authorization));
     }
+    let verdict = guard().verify(
+        Time::ZERO,
+        &mut Line::new(1),
+        &Request::new(Method::Play, "rtsp://h/a").header("Authorization", &*text),
+    );
+    assert!(
+        matches!(verdict, Verdict::Absent | Verdict::Wrong { .. }),
+        "nobody knows the password: {verdict:?}"
+    );
     if let Ok(url) = Url::parse(&text) {
         let asked = url.request_uri();
         let again = Url::parse(&asked).expect("what is asked for is a URL");
         assert_eq!((again.host, again.port, again.path), (url.host, url.port, url.path), "{asked}");
     }
+}
+
+/// A guard of a server with one user, whose password stands nowhere.
+fn guard() -> Guard {
+    let algorithms = vec![Algorithm::MD5, Algorithm::SHA_256];
+    let secrets =
+        algorithms.iter().map(|algorithm| (*algorithm, algorithm.secret("u", "r", "Zk1-fuzz-72"))).collect();
+    Guard::new("r", algorithms, true, NonceKey::new([5; 64]), vec![Account { name: "u".into(), secrets }])
 }
 
 /// What a client does when its server sends pieces of that size: its events, and what it sends.

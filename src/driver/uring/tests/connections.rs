@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 
 use super::*;
+use crate::config::ZeroCopy;
 
 #[test]
 fn close_with_a_receive_armed_ends_the_connection() {
@@ -137,4 +138,92 @@ fn a_hundred_thousand_wakes_lose_no_message() {
         }
     }
     thread.join().unwrap();
+}
+
+/// Large enough to be lent.
+const LARGE: usize = 200_000;
+
+fn lending(zero_copy: ZeroCopy) -> Option<Rig> {
+    Rig::with(UringOptions { zero_copy, ..UringOptions::default() })
+}
+
+/// Reads so many bytes beside the driver.
+fn reading(mut client: TcpStream, size: usize) -> std::thread::JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut all = vec![0; size];
+        client.read_exact(&mut all).unwrap();
+        all
+    })
+}
+
+#[test]
+fn what_is_lent_arrives_and_is_given_back() {
+    let Some(mut rig) = lending(ZeroCopy::On) else { return };
+    let (client, conn) = rig.connect();
+    let (piece, packets) = spliced(&[1400; 100]);
+    let owner = std::sync::Arc::new(vec![7; LARGE]);
+    let shared = Bytes::from_owner(SharedOwner(owner.clone()));
+    let expected = [vec![7; LARGE], packets.concat(), vec![7; LARGE]].concat();
+    let reader = reading(client, expected.len());
+    for (count, pieces) in
+        (1..).zip([smallvec![Piece::Shared(shared.clone())], smallvec![piece, Piece::Shared(shared)]])
+    {
+        rig.driver.submit(Op::Send { conn, pieces });
+        rig.until("sent", |rig| (rig.sent() == count).then_some(()));
+    }
+    assert!(reader.join().unwrap() == expected);
+    assert_eq!(rig.driver.stats().sends_lent, 2);
+    rig.until("given back", |_| (std::sync::Arc::strong_count(&owner) == 1).then_some(()));
+}
+
+/// Lets a test see whether bytes are still held.
+struct SharedOwner(std::sync::Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for SharedOwner {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+#[test]
+fn a_link_that_copies_what_is_lent_is_lent_nothing_more() {
+    let Some(mut rig) = lending(ZeroCopy::Auto) else { return };
+    let (client, conn) = rig.connect();
+    let reader = reading(client, 4 * LARGE);
+    for count in 1..=4 {
+        rig.send(conn, vec![count as u8; LARGE]);
+        rig.until("sent", |rig| (rig.sent() == count).then_some(()));
+        // The loopback device always copies; it says so when the bytes were read.
+        let is_known = |rig: &mut Rig| (rig.driver.stats().loans_copied == 1).then_some(());
+        rig.until("said to be copied", is_known);
+    }
+    assert_eq!(rig.driver.stats().sends_lent, 1);
+    assert_eq!(reader.join().unwrap().len(), 4 * LARGE);
+}
+
+#[test]
+fn small_sends_and_those_of_whom_it_is_forbidden_are_copied() {
+    for (zero_copy, size) in [(ZeroCopy::On, 10_000), (ZeroCopy::Off, LARGE)] {
+        let Some(mut rig) = lending(zero_copy) else { return };
+        let (client, conn) = rig.connect();
+        let reader = reading(client, size);
+        rig.send(conn, vec![1; size]);
+        rig.until("sent", |rig| (rig.sent() == 1).then_some(()));
+        assert_eq!(rig.driver.stats().sends_lent, 0);
+        reader.join().unwrap();
+    }
+}
+
+#[test]
+fn a_connection_may_be_closed_while_its_bytes_are_lent() {
+    let Some(mut rig) = lending(ZeroCopy::On) else { return };
+    let (client, conn) = rig.connect();
+    let owner = std::sync::Arc::new(vec![7; 64 * LARGE]);
+    rig.send(conn, Bytes::from_owner(SharedOwner(owner.clone())));
+    // Nobody reads: the send stays under way, with a part of it on loan.
+    rig.turn(Duration::from_millis(50));
+    rig.driver.submit(Op::Close(conn));
+    rig.until("closed", |rig| rig.has(|event| matches!(event, Event::Closed { .. })));
+    drop(client);
+    rig.until("given back", |_| (std::sync::Arc::strong_count(&owner) == 1).then_some(()));
 }

@@ -1,0 +1,10 @@
+//! Who may come in, and what may they do here?
+
+mod access;
+mod ask;
+mod suspects;
+mod visitors;
+
+pub use access::{Access, Login};
+pub use suspects::{Subject, Suspects};
+pub use visitors::Visitors;

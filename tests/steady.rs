@@ -1,0 +1,145 @@
+//! What a viewer more costs the shards for each picture of a live stream: no allocation, no copy of a payload, and no
+//! word with the kernel but the sends.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::client::publisher::Publisher;
+use crate::client::viewer::{BOTH, Over, Viewer};
+use crate::server::{Backend, Server, on_both_backends, scratch};
+
+/// Viewers at first, and those that join them.
+const VIEWERS: [usize; 2] = [4, 44];
+
+/// Pictures over which is counted: two seconds.
+const PICTURES: u32 = 50;
+
+const PICTURE: Duration = Duration::from_millis(40);
+
+/// Pictures from keyframe to keyframe.
+const GOP: u32 = 25;
+
+/// Allocations and futex calls for each viewer and picture; reports, of which there is one in some seconds, may cost.
+const COST_MAX: f64 = 0.1;
+
+/// Packets of a picture and their payload in bytes, and what may be copied for each viewer: headers, and the server's
+/// own records of what it sends.
+const PAYLOAD: (usize, usize) = (16, 1_000);
+const COPIED_MAX: f64 = 10_000.0;
+
+/// Of all shards together.
+#[derive(Clone, Copy, Debug)]
+struct Counts {
+    allocations: u64,
+    futexes: u64,
+    copied_bytes: u64,
+}
+
+/// The library that counts, compiled once.
+fn library() -> &'static Path {
+    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
+    LIBRARY.get_or_init(|| {
+        let library = scratch("steady").join("count.so");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/steady/count.c");
+        let mut compiler = Command::new("gcc");
+        compiler.args(["-O2", "-Wall", "-Werror", "-shared", "-fPIC", "-o"]).arg(&library).arg(source);
+        assert!(compiler.status().unwrap().success());
+        library
+    })
+}
+
+/// Reads the table of `count.c`: thread, allocations, futex calls and copied bytes in each row.
+fn counts(server: &Server, table: &Path) -> Counts {
+    let bytes = fs::read(table).unwrap();
+    let numbers: Vec<_> =
+        bytes.chunks(8).map(|number| u64::from_ne_bytes(number.try_into().unwrap())).collect();
+    let mut counts = Counts { allocations: 0, futexes: 0, copied_bytes: 0 };
+    let mut shards = 0;
+    for row in numbers.chunks(4).filter(|row| row[0] != 0) {
+        let name = fs::read_to_string(format!("/proc/{}/task/{}/comm", server.pid(), row[0]));
+        if name.is_ok_and(|name| name.starts_with("shard")) {
+            shards += 1;
+            counts.allocations += row[1];
+            counts.futexes += row[2];
+            counts.copied_bytes += row[3];
+        }
+    }
+    assert_eq!(shards, 2, "the table knows both shards");
+    counts
+}
+
+/// Sends pictures at their pace while all viewers take them; what the shards did meanwhile.
+fn play(
+    server: &Server,
+    table: &Path,
+    publisher: &mut Publisher,
+    viewers: &mut [Viewer],
+    first: u32,
+) -> Counts {
+    let before = counts(server, table);
+    let began = Instant::now();
+    thread::scope(|scope| {
+        for viewer in viewers {
+            scope.spawn(|| viewer.receive(PICTURE * PICTURES));
+        }
+        for index in 0..PICTURES {
+            publisher.picture_of(first + index, (first + index).is_multiple_of(GOP), PAYLOAD.0, PAYLOAD.1);
+            thread::sleep((PICTURE * (index + 1)).saturating_sub(began.elapsed()));
+        }
+    });
+    let after = counts(server, table);
+    Counts {
+        allocations: after.allocations - before.allocations,
+        futexes: after.futexes - before.futexes,
+        copied_bytes: after.copied_bytes - before.copied_bytes,
+    }
+}
+
+fn a_viewer_more_costs_no_allocation_no_copy_and_no_futex_call_for_a_picture(backend: Backend) {
+    for over in BOTH {
+        let folder = scratch("steady");
+        let table = folder.join("counts");
+        let server = Server::with(backend)
+            .environment("LD_PRELOAD", library().to_str().unwrap())
+            .environment("COUNTS", table.to_str().unwrap())
+            .start();
+        let url = server.url("/live");
+        let mut publisher = Publisher::start(server.address(), &url, Over::Tcp);
+        let mut viewers = Vec::new();
+        let mut first = 0;
+        let costs = VIEWERS.map(|count| {
+            while viewers.len() < count {
+                let mut viewer = Viewer::open(server.address(), &url, over);
+                viewer.play(&[]);
+                viewers.push(viewer);
+            }
+            // They come to the present, and buffers to their size.
+            play(&server, &table, &mut publisher, &mut viewers, first);
+            let counts = play(&server, &table, &mut publisher, &mut viewers, first + PICTURES);
+            first += 2 * PICTURES;
+            counts
+        });
+        for viewer in &viewers[..VIEWERS[0]] {
+            let packets = viewer.tracks[0].packets.len();
+            assert!(packets > 3 * PAYLOAD.0 * PICTURES as usize, "{packets} packets have come");
+        }
+        let shares = f64::from(PICTURES) * (VIEWERS[1] - VIEWERS[0]) as f64;
+        let share = |few: u64, many: u64| (many as f64 - few as f64) / shares;
+        let allocations = share(costs[0].allocations, costs[1].allocations);
+        let futexes = share(costs[0].futexes, costs[1].futexes);
+        let copied = share(costs[0].copied_bytes, costs[1].copied_bytes);
+        println!(
+            "{over:?}: {allocations:.3} allocations, {futexes:.3} futex calls, {copied:.0} bytes copied"
+        );
+        assert!(allocations < COST_MAX, "{over:?}: {allocations} allocations a viewer and picture");
+        assert!(futexes < COST_MAX, "{over:?}: {futexes} futex calls a viewer and picture");
+        assert!(copied < COPIED_MAX, "{over:?}: {copied} bytes copied for a viewer and picture");
+        let _ = fs::remove_dir_all(folder);
+    }
+}
+
+on_both_backends!(a_viewer_more_costs_no_allocation_no_copy_and_no_futex_call_for_a_picture);
