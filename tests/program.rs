@@ -163,6 +163,21 @@ fn a_port_that_is_named_and_taken_ends_the_program_with_the_settings_name() {
 }
 
 #[test]
+fn a_port_that_is_given_free_a_moment_later_is_waited_for() {
+    let folder = Folder::new();
+    let port = free_ports();
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+    folder.configure(&doors(port));
+    let owner = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(300));
+        drop(taken);
+    });
+    let output = folder.run(&["--daemon"]);
+    owner.join().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output.stderr));
+}
+
+#[test]
 fn a_daemon_serves_says_so_and_ends_when_it_is_told() {
     let folder = Folder::new();
     let port = free_ports();

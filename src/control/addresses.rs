@@ -2,10 +2,15 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
 use crate::config::{Host, Settings};
+
+/// How long the port of a server that has just been killed may stay in use.
+const FREED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why there is nowhere to listen.
 #[derive(Debug, thiserror::Error)]
@@ -140,9 +145,23 @@ pub fn exact_port(
     claim(hosts, port, kind).map(|_| ()).map_err(refuse)
 }
 
+/// Tries a port on all addresses, for a moment: of a server that was killed the kernel gives the ports free a little
+/// later, io_uring's last of all.
+fn claim(hosts: &[IpAddr], port: u16, kind: Type) -> Result<u16, (SocketAddr, io::Error)> {
+    let until = Instant::now() + FREED_WITHIN;
+    loop {
+        match claim_now(hosts, port, kind) {
+            Err((_, error)) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < until => {
+                thread::sleep(FREED_WITHIN / 40);
+            }
+            result => return result,
+        }
+    }
+}
+
 /// Tries a port on all addresses. The shards' own sockets share their address; these do not, so that another program
 /// on the port is seen. They never listen: a client that came now would be turned away.
-fn claim(hosts: &[IpAddr], port: u16, kind: Type) -> Result<u16, (SocketAddr, io::Error)> {
+fn claim_now(hosts: &[IpAddr], port: u16, kind: Type) -> Result<u16, (SocketAddr, io::Error)> {
     let mut port = port;
     let mut held = Vec::new();
     for host in hosts {
