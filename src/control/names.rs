@@ -1,6 +1,6 @@
 //! Looks up the names of other servers, each on a thread of its own: the system may take many seconds for one.
 
-use std::net::ToSocketAddrs;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -18,6 +18,9 @@ pub struct SystemNames {
 
 impl Names for SystemNames {
     fn look_up(&self, host: &str, port: u16, reply: AddressesReply) {
+        if let Some(addresses) = own_machine(host, port) {
+            return reply(Ok(addresses));
+        }
         if self.under_way.fetch_add(1, Ordering::Relaxed) >= LOOK_UPS_MAX {
             self.under_way.fetch_sub(1, Ordering::Relaxed);
             return reply(Err(format!("{host}: too many names are being looked up")));
@@ -37,6 +40,30 @@ impl Names for SystemNames {
             // The attempt ends by its time limit.
             self.under_way.fetch_sub(1, Ordering::Relaxed);
             tracing::error!(%error, "no thread to look up a name");
+        }
+    }
+}
+
+/// The addresses of a name that always means this machine (RFC 6761 section 6.3): systems without a file of hosts do
+/// not know it.
+fn own_machine(host: &str, port: u16) -> Option<Vec<SocketAddr>> {
+    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    let is_own = host == "localhost" || host.ends_with(".localhost");
+    is_own.then(|| vec![(Ipv6Addr::LOCALHOST, port).into(), (Ipv4Addr::LOCALHOST, port).into()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn localhost_means_this_machine_without_being_looked_up() {
+        for name in ["localhost", "LOCALHOST.", "gate.localhost"] {
+            let addresses = own_machine(name, 554).expect(name);
+            assert!(addresses.iter().all(|address| address.ip().is_loopback() && address.port() == 554));
+        }
+        for name in ["localhost.example", "nolocalhost", ""] {
+            assert_eq!(own_machine(name, 554), None, "{name}");
         }
     }
 }
