@@ -1,6 +1,6 @@
 //! Sources behind TLS.
 
-use super::{describe, lines, pulling, see, watch};
+use super::{PATIENCE, describe, pulling, see, watch};
 use crate::client::viewer::BOTH;
 use crate::mjpeg;
 use crate::server::{Backend, Server, on_both_backends};
@@ -54,7 +54,7 @@ fn a_source_that_speaks_no_tls_is_refused_at_once(backend: Backend) {
     // It answers what it does not understand and closes; that may be all that is left to see.
     let reasons = ["TLS", "reset"];
     assert!(reasons.iter().any(|reason| answer.text().contains(reason)), "{}", answer.text());
-    assert!(lines(&server, "source not available") >= 1);
+    server.wait_for_log("source not available", PATIENCE);
 }
 
 fn motion_jpeg_behind_tls_is_pulled(backend: Backend) {
