@@ -102,11 +102,26 @@ fn message(panic: &(dyn Any + Send)) -> String {
     text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic").to_owned()
 }
 
+/// Arguments of a player or publisher, with FFmpeg's own UDP ports where the kernel takes a client's from. FFmpeg takes
+/// them anywhere from 5000 to 65000: a server that starts could find its port taken.
+pub(crate) fn beside_servers<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut beside = Vec::new();
+    let mut arguments = arguments.into_iter();
+    while let Some(argument) = arguments.next() {
+        beside.push(argument);
+        if argument == "-rtsp_transport" {
+            beside.extend(arguments.next());
+            beside.extend(["-min_port", "33000", "-max_port", "60000"]);
+        }
+    }
+    beside
+}
+
 /// Runs a program that must end by itself, successfully, within `patience`.
 pub(crate) fn run(program: &str, arguments: &[String], patience: Duration) -> Result<Output, String> {
     let seconds = patience.as_secs().to_string();
     let mut command = Command::new("timeout");
-    command.args(["-k", "1", &seconds, program]).args(arguments);
+    command.args(["-k", "1", &seconds, program]).args(beside_servers(arguments.iter().map(String::as_str)));
     let output = command.output().map_err(|error| format!("{program}: {error}"))?;
     if output.status.success() {
         return Ok(output);

@@ -47,7 +47,7 @@ impl Drop for Publishing {
 pub(crate) fn spawn(program: &str, arguments: &str) -> Publishing {
     let mut command = Command::new(program);
     command
-        .args(arguments.split_whitespace())
+        .args(judge::beside_servers(arguments.split_whitespace()))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());

@@ -9,6 +9,7 @@ use super::wiretap::Wiretap;
 use super::{all, check, server};
 use crate::client::viewer::Over;
 use crate::corpus::{Recipe, Video};
+use crate::judge::beside_servers;
 use crate::judge::elementary::{Unit, file_pictures, picture_pieces};
 use crate::server::{Backend, Server, on_both_backends};
 
@@ -40,7 +41,9 @@ impl Player {
         ffmpeg::log::set_level(ffmpeg::log::Level::Fatal);
         let tap = Wiretap::before(server.address());
         let mut options = ffmpeg::Dictionary::new();
-        options.set("rtsp_transport", over.name());
+        for pair in beside_servers(["-rtsp_transport", over.name()]).chunks(2) {
+            options.set(pair[0].trim_start_matches('-'), pair[1]);
+        }
         let end = Instant::now() + PATIENCE;
         let url = tap.url(&format!("/{FILE}"));
         let is_late = move || Instant::now() > end;
