@@ -33,6 +33,7 @@ mod resolve;
 mod session;
 pub mod settings;
 mod setup;
+mod step;
 mod talk;
 mod teardown;
 pub mod tls;
