@@ -44,6 +44,15 @@ pub(super) enum Scenario {
 }
 
 impl Cell {
+    /// The command line of what comes before, where memory is the point: what the first clients need once, a file that
+    /// is opened say, is not what each of them costs.
+    pub(super) fn warm_up(&self, server: &Running) -> Option<Vec<String>> {
+        let (url, transport) = (server.static_url(), self.transport.name());
+        let words = ["churn", "--viewers", "64", "--duration", "1", "--transport", transport, "--url", &url];
+        let is_wanted = matches!(self.scenario, Scenario::Churn | Scenario::Idle);
+        is_wanted.then(|| words.map(str::to_owned).to_vec())
+    }
+
     /// The command line that measures it.
     pub(super) fn arguments(&self, server: &Running, suite: &Suite) -> Vec<String> {
         let mut words: Vec<String> = Vec::new();
