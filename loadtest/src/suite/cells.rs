@@ -33,8 +33,8 @@ pub(super) struct Cell {
 /// What viewers do.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Scenario {
-    /// Play what one publisher sends; so many of them stop reading.
-    Live { stalled: usize },
+    /// Play what one publisher sends; so many of them stop reading, so many come all at once in the middle.
+    Live { stalled: usize, burst: usize },
     /// Play a file, each so many seconds further than the one before.
     File { name: &'static str, spread_s: f64 },
     /// Come and go.
@@ -61,8 +61,8 @@ impl Cell {
         match &self.scenario {
             // A bare loop makes its own pictures.
             Scenario::Live { .. } if is_bare => add(&["play"]),
-            Scenario::Live { stalled } => {
-                add(&["fanout", "--stalled", &stalled.to_string()]);
+            Scenario::Live { stalled, burst } => {
+                add(&["fanout", "--stalled", &stalled.to_string(), "--burst", &burst.to_string()]);
                 if let Some(address) = server.rtp {
                     add(&["--rtp", &address.to_string()]);
                 }

@@ -2,10 +2,8 @@
 
 use std::ffi::{c_int, c_void};
 use std::fs::File;
-use std::io::{ErrorKind, Seek, SeekFrom};
-#[cfg(not(unix))]
-use std::ptr;
-use std::ptr::NonNull;
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::ptr::{self, NonNull};
 
 use ffmpeg_next::ffi;
 
@@ -16,34 +14,9 @@ const BUFFER_BYTES: usize = 64 * 1024;
 struct Source {
     file: File,
     failure: Option<ErrorKind>,
-}
-
-impl Source {
-    /// Reads what is next in the file; zero at its end. No slice is made of the buffer: it may be uninitialized.
-    ///
-    /// # Safety
-    /// `size` bytes at `buffer` may be written.
-    #[cfg(unix)]
-    unsafe fn read_into(&mut self, buffer: *mut u8, size: usize) -> std::io::Result<usize> {
-        use std::os::fd::AsRawFd;
-        // SAFETY: the caller vouches for the buffer; the descriptor is open as long as the file is.
-        let count = unsafe { libc::read(self.file.as_raw_fd(), buffer.cast(), size) };
-        usize::try_from(count).map_err(|_| std::io::Error::last_os_error())
-    }
-
-    /// Reads what is next in the file; zero at its end.
-    ///
-    /// # Safety
-    /// `size` bytes at `buffer` may be written.
-    #[cfg(not(unix))]
-    unsafe fn read_into(&mut self, buffer: *mut u8, size: usize) -> std::io::Result<usize> {
-        use std::io::Read;
-        let mut staging = vec![0; size];
-        let count = self.file.read(&mut staging)?;
-        // SAFETY: the caller vouches for the buffer, `count` is no more than `size`, and they do not overlap.
-        unsafe { ptr::copy_nonoverlapping(staging.as_ptr(), buffer, count) };
-        Ok(count)
-    }
+    // What was read stands here first: FFmpeg's buffer may be uninitialized, and it may hold bytes that are still
+    // wanted when nothing more can be read.
+    staging: Vec<u8>,
 }
 
 /// An `AVIOContext` on a file.
@@ -60,7 +33,7 @@ impl FileIo {
         if buffer.is_null() {
             return None;
         }
-        let source = NonNull::from(Box::leak(Box::new(Source { file, failure: None })));
+        let source = NonNull::from(Box::leak(Box::new(Source { file, failure: None, staging: Vec::new() })));
         // SAFETY: the buffer was allocated by FFmpeg with this size and belongs to the context from here on; the
         // callbacks take the pointer to the source, which lives until this value is dropped.
         let context = unsafe {
@@ -125,14 +98,22 @@ unsafe extern "C" fn read(opaque: *mut c_void, buffer: *mut u8, size: c_int) -> 
     }
     // SAFETY: FFmpeg passes the pointer that `FileIo::new` gave it, one call at a time.
     let source = unsafe { &mut *opaque.cast::<Source>() };
+    let Source { file, failure, staging } = source;
+    if staging.len() < size as usize {
+        staging.resize(size as usize, 0);
+    }
     loop {
-        // SAFETY: FFmpeg's buffer has room for `size` bytes, and nobody else uses it meanwhile.
-        match unsafe { source.read_into(buffer, size as usize) } {
+        match file.read(&mut staging[..size as usize]) {
             Ok(0) => return ffi::AVERROR_EOF,
-            Ok(count) => return count as c_int,
+            Ok(count) => {
+                // SAFETY: FFmpeg's buffer has room for `size` bytes and `count` is no more; they do not overlap with
+                // ours.
+                unsafe { ptr::copy_nonoverlapping(staging.as_ptr(), buffer, count) };
+                return count as c_int;
+            }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => {
-                source.failure = Some(error.kind());
+                *failure = Some(error.kind());
                 return ffi::AVERROR(ffi::EIO);
             }
         }
