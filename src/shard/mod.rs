@@ -26,6 +26,7 @@ pub mod proxy;
 mod publications;
 mod pump;
 pub mod pusher;
+mod ready;
 mod record;
 mod reports;
 mod request;

@@ -308,6 +308,8 @@ impl Shard {
         }
         grant_pace(&mut response, asked, 1.0, 1.0);
         self.live.join(stream, key);
+        // There may be a past to begin with.
+        self.sessions[key].is_behind = true;
         self.begin_tracks(key);
         self.begin_talk(key);
         self.make_ready(key);

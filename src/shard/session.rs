@@ -145,6 +145,8 @@ pub struct Session {
     pub seen: Time,
     /// Whether it waits in the shard's list of sessions that may send.
     pub is_ready: bool,
+    /// Whether it has a backlog to catch up with: others come first.
+    pub is_behind: bool,
     /// When it is to be looked at again; None when nothing is scheduled.
     pub wake_at: Option<Time>,
     /// What it sent, and what its reports say.
@@ -189,6 +191,7 @@ impl Session {
             began: now,
             seen: now,
             is_ready: false,
+            is_behind: false,
             wake_at: None,
             numbers: Numbers::default(),
             trains_sent: 0,

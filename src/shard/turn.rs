@@ -1,7 +1,7 @@
 //! The shard itself, and one turn of it: let the driver work, act on what it reports, send what is ready.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use super::ports::Ports;
 use super::proxy::{Proxies, ProxyKey};
 use super::publications::Publications;
 use super::pusher::{PusherKey, Pushers};
+use super::ready::{self, Ready};
 use super::session::{Session, SessionId, SessionKey};
 use super::settings::Settings;
 use crate::egress::heads::Heads;
@@ -31,10 +32,6 @@ use crate::stream::groups::Groups;
 
 /// How often time-outs are looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
-
-/// Sessions served before completions and requests are looked at again: 1,000 viewers of one keyframe would
-/// otherwise hold the shard for 30 ms.
-const PUMPS_A_TURN: usize = 256;
 
 /// One thread's worth of server.
 #[derive(Debug)]
@@ -58,7 +55,7 @@ pub struct Shard {
     pub(super) stop: Option<Time>,
     listeners: Vec<Listener>,
     last_ticket: Ticket,
-    ready: VecDeque<SessionKey>,
+    ready: Ready,
     alarms: BinaryHeap<Reverse<(Time, Alarm)>>,
     housekeeping_at: Time,
     events: Vec<Event>,
@@ -129,7 +126,7 @@ impl Shard {
             stop: None,
             listeners,
             last_ticket: 0,
-            ready: VecDeque::new(),
+            ready: Ready::default(),
             alarms: BinaryHeap::new(),
             housekeeping_at: now + HOUSEKEEPING,
             events: Vec::new(),
@@ -158,8 +155,8 @@ impl Shard {
             self.housekeeping_at = self.now + HOUSEKEEPING;
             self.keep_house();
         }
-        for _ in 0..PUMPS_A_TURN {
-            let Some(key) = self.ready.pop_front() else { break };
+        let mut served = ready::Turn::default();
+        while let Some(key) = self.ready.next(&mut served) {
             if let Some(session) = self.sessions.get_mut(key) {
                 session.is_ready = false;
                 self.pump(key);
@@ -175,11 +172,8 @@ impl Shard {
 
     /// Puts a session on the list of those that may have something to send.
     pub(super) fn make_ready(&mut self, key: SessionKey) {
-        if let Some(session) = self.sessions.get_mut(key)
-            && !session.is_ready
-        {
-            session.is_ready = true;
-            self.ready.push_back(key);
+        if let Some(session) = self.sessions.get_mut(key) {
+            self.ready.add(key, session);
         }
     }
 
