@@ -18,6 +18,7 @@ gst-launch-1.0:gstreamer1.0-tools
 timeout:coreutils
 kill:procps
 ip:iproute2
+haproxy:haproxy
 sha256sum:coreutils
 "
 # What GStreamer must be able to do, by package.

@@ -2,6 +2,7 @@
 
 mod access;
 mod addresses;
+mod hooks;
 mod multicast;
 mod names;
 mod proxies;

@@ -21,6 +21,9 @@ impl Shard {
             }
             match connection.parser.poll() {
                 Ok(None) => break,
+                Ok(Some(Item::Request(request))) if connection.is_surplus() => {
+                    self.refuse_surplus(conn, &request);
+                }
                 Ok(Some(Item::Request(request))) => {
                     connection.served = self.now;
                     self.serve(conn, request);
@@ -82,6 +85,15 @@ impl Shard {
         }
     }
 
+    /// Serves the pending request as if it had just come: what let it wait has let it pass.
+    pub(super) fn serve_pending(&mut self, conn: Conn) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        if let Some(request) = connection.pending.take() {
+            self.serve(conn, *request);
+            self.advance(conn);
+        }
+    }
+
     /// Sends what waits on a connection that carries no media at the moment, and carries out its fate.
     pub(super) fn flush(&mut self, conn: Conn) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
@@ -131,7 +143,9 @@ impl Shard {
         if matches!(connection.fate, Fate::Closing | Fate::Gone) {
             return;
         }
-        connection.parser.handle_bytes(self.ports.driver.bytes(span));
+        let Some(start) = self.past_preface(conn, span) else { return };
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        connection.parser.handle_bytes(&self.ports.driver.bytes(span)[start..]);
         self.advance(conn);
     }
 
@@ -218,6 +232,9 @@ impl Shard {
             peer: connection.peer,
             local: connection.local,
             login: connection.login,
+            forwarder: connection.forwarder,
+            visit: connection.visit,
+            place: connection.place,
             unread: unread.freeze(),
         };
         match self.ports.shards.get(usize::from(shard)) {
@@ -231,6 +248,9 @@ impl Shard {
             Ok(conn) => {
                 let mut connection = Connection::new(conn, moved.peer, moved.local, self.now);
                 connection.login = moved.login;
+                connection.forwarder = moved.forwarder;
+                connection.visit = moved.visit;
+                connection.place = moved.place;
                 connection.parser.handle_bytes(&moved.unread);
                 self.connections.insert(connection);
                 self.advance(conn);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::connection::Fate;
 use super::session::{Carrier, Source};
 use super::turn::Shard;
+use super::welcome::WELCOME_MAX;
 
 /// A connection without a session is closed when it has not asked anything in full for this long: slow or half-sent
 /// requests cannot pile up.
@@ -45,7 +46,10 @@ impl Shard {
             .filter(|connection| {
                 let silence = self.now.since(connection.served);
                 let is_leaving = connection.fate == Fate::Closing && silence > FAREWELL_MAX;
-                is_leaving || (connection.sessions.is_empty() && silence > SILENCE_MAX)
+                let is_unwelcome = connection.preface.is_some() || connection.is_surplus();
+                is_leaving
+                    || (is_unwelcome && silence > WELCOME_MAX)
+                    || (connection.sessions.is_empty() && silence > SILENCE_MAX)
             })
             .map(|connection| connection.conn)
             .collect();
@@ -53,6 +57,7 @@ impl Shard {
             self.close(conn);
         }
         self.keep_gate();
+        self.keep_limits();
         self.keep_publications();
         self.keep_proxies();
         self.keep_pushers();

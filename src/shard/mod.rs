@@ -1,6 +1,7 @@
 //! One thread: its listeners, connections, sessions and driver. [`Shard::turn`] is the unit of work.
 
 mod announce;
+mod bandwidth;
 mod catch_up;
 mod census;
 mod client_ports;
@@ -10,6 +11,7 @@ mod describe;
 mod dialogue;
 mod file;
 pub mod gate;
+pub mod hooks;
 mod housekeeping;
 pub mod inbox;
 mod inflow;
@@ -39,6 +41,7 @@ mod talk;
 mod teardown;
 pub mod tls;
 mod turn;
+mod welcome;
 
 pub use census::Census;
 pub use client_ports::ClientPorts;

@@ -12,10 +12,12 @@ use proto::time::Time;
 use slotmap::SlotMap;
 use smallvec::SmallVec;
 
-use super::connection::{Connection, Connections};
+use super::bandwidth::Sent;
+use super::connection::Connections;
 use super::datagrams::UdpPairs;
 use super::gate::Suspects;
 use super::inbox::Message;
+use super::limits::Refused;
 use super::live::{self, LiveStreams};
 use super::multicast::Transmissions;
 use super::ports::Ports;
@@ -49,6 +51,8 @@ pub struct Shard {
     pub(super) pushers: Pushers,
     pub(super) udp: UdpPairs,
     pub(super) suspects: Suspects,
+    pub(super) refused: Refused,
+    pub(super) sent: Sent,
     pub(super) transmissions: Transmissions,
     pub(super) heads: Heads,
     pub(super) waiting: HashMap<Ticket, Asker>,
@@ -120,6 +124,8 @@ impl Shard {
             pushers,
             udp,
             suspects: Suspects::default(),
+            refused: Refused::default(),
+            sent: Sent::default(),
             transmissions: Transmissions::new(groups),
             heads: Heads::default(),
             waiting: HashMap::new(),
@@ -214,14 +220,13 @@ impl Shard {
 
     fn handle_event(&mut self, event: Event) {
         match event {
-            Event::Accepted { conn, peer, .. } if !self.admits(peer) => self.turn_away(conn, peer),
             Event::Accepted { listener, conn, peer, .. } if self.pushers.has_door(listener) => {
-                self.pusher_connected(listener, conn, peer);
+                match self.admits(peer) {
+                    true => self.pusher_connected(listener, conn, peer),
+                    false => self.turn_away(conn, peer),
+                }
             }
-            Event::Accepted { conn, peer, local, .. } => {
-                self.connections.insert(Connection::new(conn, peer, local, self.now));
-                tracing::debug!(%peer, "connection");
-            }
+            Event::Accepted { conn, peer, local, .. } => self.welcome(conn, peer, local),
             Event::Connected { conn, local } => self.proxy_connected(conn, local),
             Event::AcceptRefused { error, .. } => {
                 tracing::warn!(%error, "connections wait: raise the limit of open files (ulimit -n)");
@@ -286,6 +291,7 @@ impl Shard {
             Message::Moved(moved) => self.take_over(moved),
             Message::LogInFailed(subject) => self.count_failure(subject),
             Message::Banned(subject, until) => self.obey_ban(subject, until),
+            Message::ServiceAnswered(ticket, answer) => self.service_answered(ticket, answer),
             Message::Overtaken(address, holder) => self.give_way(address, holder),
             Message::Shutdown => self.shut_down(),
         }
