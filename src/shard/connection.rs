@@ -17,6 +17,7 @@ use super::announce::Announced;
 use super::gate::Login;
 use super::multicast;
 use super::session::SessionKey;
+use super::settings::PortKind;
 use super::talk::Asked;
 use crate::media::library::{FileInfo, Ticket};
 use crate::stream::catalog::{Description, ShardIndex};
@@ -39,6 +40,8 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// The address it connected to: datagrams of its sessions leave from there.
     pub local: SocketAddr,
+    /// Which of our ports that is.
+    pub port: PortKind,
     /// Reads requests and `$` frames.
     pub parser: Parser,
     /// The request that waits for an answer from elsewhere.
@@ -137,11 +140,12 @@ impl Refusal {
 
 impl Connection {
     /// A fresh connection.
-    pub fn new(conn: Conn, peer: SocketAddr, local: SocketAddr, now: Time) -> Connection {
+    pub fn new(conn: Conn, peer: SocketAddr, local: SocketAddr, port: PortKind, now: Time) -> Connection {
         Connection {
             conn,
             peer,
             local,
+            port,
             parser: Parser::new(Limits::default()),
             pending: None,
             withheld: None,

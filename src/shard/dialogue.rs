@@ -1,6 +1,6 @@
 //! One connection's dialogue: requests served in step, replies that leave between media, and how it is closed or moved.
 
-use proto::io::{Conn, Op, Span};
+use proto::io::{Conn, Op};
 use proto::rtsp::message::Response;
 use proto::rtsp::parse::Item;
 use proto::rtsp::status::Status;
@@ -91,9 +91,7 @@ impl Shard {
         let mut pieces = Default::default();
         connection.take_out(&mut pieces);
         if !pieces.is_empty() {
-            connection.is_sending = true;
-            self.ports.driver.submit(Op::Send { conn, pieces });
-            return;
+            return self.transmit(conn, pieces);
         }
         match connection.fate {
             Fate::Closing => self.close(conn),
@@ -124,15 +122,6 @@ impl Shard {
                 self.flush(conn);
             }
         }
-    }
-
-    pub(super) fn handle_received(&mut self, conn: Conn, span: Span) {
-        let Some(connection) = self.connections.get_mut(conn) else { return };
-        if matches!(connection.fate, Fate::Closing | Fate::Gone) {
-            return;
-        }
-        connection.parser.handle_bytes(self.ports.driver.bytes(span));
-        self.advance(conn);
     }
 
     /// The client has closed its side. Where media flows that means that it is gone; else it may still read replies.
@@ -217,6 +206,7 @@ impl Shard {
             socket,
             peer: connection.peer,
             local: connection.local,
+            port: connection.port,
             login: connection.login,
             unread: unread.freeze(),
         };
@@ -229,7 +219,7 @@ impl Shard {
     pub(super) fn take_over(&mut self, moved: Moved) {
         match self.ports.driver.attach(moved.socket) {
             Ok(conn) => {
-                let mut connection = Connection::new(conn, moved.peer, moved.local, self.now);
+                let mut connection = Connection::new(conn, moved.peer, moved.local, moved.port, self.now);
                 connection.login = moved.login;
                 connection.parser.handle_bytes(&moved.unread);
                 self.connections.insert(connection);

@@ -13,6 +13,7 @@ use super::client_ports::Holder;
 use super::gate::{Login, Subject};
 use super::multicast::{FromHome, ToHome};
 use super::names::AddressesReply;
+use super::settings::PortKind;
 use super::talk::{FromSink, SinkAddress, ToSink};
 use crate::media::library::{Answer, ReplyTo, Ticket};
 use crate::stream::catalog::{Notice, ShardIndex, Subscriber};
@@ -59,6 +60,8 @@ pub struct Moved {
     pub peer: SocketAddr,
     /// Our address.
     pub local: SocketAddr,
+    /// Which of our ports that is.
+    pub port: PortKind,
     /// What it has proven.
     pub login: Option<Box<Login>>,
     /// What was received and not yet answered, the request that names this shard's session first.
