@@ -14,3 +14,4 @@ pub mod rtsp;
 pub mod sdp;
 pub mod time;
 pub mod track;
+pub mod tunnel;

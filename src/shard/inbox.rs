@@ -10,6 +10,7 @@ use proto::io::Detached;
 use proto::time::Time;
 
 use super::client_ports::Holder;
+use super::door::Door;
 use super::gate::{Login, Subject};
 use super::multicast::{FromHome, ToHome};
 use super::names::AddressesReply;
@@ -62,6 +63,8 @@ pub struct Moved {
     pub local: SocketAddr,
     /// Which of our ports that is.
     pub port: PortKind,
+    /// How RTSP travels on it.
+    pub door: Door,
     /// What it has proven.
     pub login: Option<Box<Login>>,
     /// What was received and not yet answered, the request that names this shard's session first.

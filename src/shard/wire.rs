@@ -3,24 +3,21 @@
 
 use proto::io::{Conn, Op, Pieces, Span};
 
-use super::connection::Fate;
+use super::door;
 use super::turn::Shard;
 
 impl Shard {
     /// Takes what has come on a connection: bytes to the door, from there to the parser.
     pub(super) fn handle_received(&mut self, conn: Conn, span: Span) {
-        let Some(connection) = self.connections.get_mut(conn) else { return };
-        if matches!(connection.fate, Fate::Closing | Fate::Gone) {
-            return;
-        }
-        connection.parser.handle_bytes(self.ports.driver.bytes(span));
-        self.advance(conn);
+        let taken = door::take_in(&mut self.connections, conn, self.ports.driver.bytes(span));
+        self.act_on(taken);
     }
 
     /// Sends the next bytes of a connection, which must not have a send under way.
-    pub(super) fn transmit(&mut self, conn: Conn, pieces: Pieces) {
+    pub(super) fn transmit(&mut self, conn: Conn, mut pieces: Pieces) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         connection.is_sending = true;
+        connection.door.wrap(&mut pieces, &mut self.heads);
         self.ports.driver.submit(Op::Send { conn, pieces });
     }
 }
