@@ -59,6 +59,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rustls_native_certs", &["src/shard"]),
     ("serde", &["loadtest"]),
     ("serde_json", &["loadtest"]),
+    ("sha1", &["src/proto"]),
     ("sha2", &["src/proto"]),
     ("signal_hook", &["src/control"]),
     ("slotmap", &["src/shard"]),

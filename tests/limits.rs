@@ -1,5 +1,7 @@
 //! Bounds of connections and of what is sent (`max_connections`, `max_bitrate_mbps`).
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -34,6 +36,12 @@ fn connections_beyond_the_bound_are_refused_until_one_ends(backend: Backend) {
         assert!(answer.text().contains("max_connections is reached"), "{answer:?}");
         assert!(client.is_closed_within(PATIENCE));
     }
+    let mut browser = TcpStream::connect(server.address()).unwrap();
+    browser.set_read_timeout(Some(PATIENCE)).unwrap();
+    browser.write_all(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    browser.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     // Those who are there are served, and one that leaves makes room; whatever it did before.
     let mut viewer = Viewer::describe_on(held.remove(0), &server.url(FILE), Over::Tcp).set_up();
     viewer.play(&[]);

@@ -121,6 +121,30 @@ pub fn port(
     })
 }
 
+/// Finds the port of a door that may stay closed: the one that is set, or None with a line in the log where that is only
+/// a default and cannot be had, also when one of `taken` is the same.
+pub fn port_or_closed(
+    hosts: &[IpAddr],
+    key: &str,
+    port: u16,
+    settings: &Settings,
+    taken: &[u16],
+) -> Result<Option<u16>, AddressError> {
+    if settings.is_named(key) {
+        let error = |(address, error)| AddressError::Port { address, setting: settings.cite(key), error };
+        return claim(hosts, port, Type::STREAM).map(Some).map_err(error);
+    }
+    let result = match taken.contains(&port) {
+        true => Err(io::ErrorKind::AddrInUse.into()),
+        // Nothing waits for a door that nobody asked for.
+        false => claim_now(hosts, port, Type::STREAM).map_err(|(_, error)| error),
+    };
+    let Err(error) = result else { return Ok(Some(port)) };
+    let reason = reason(&error, port);
+    tracing::warn!("port {port} cannot be had ({reason}) and stays closed: set {key} to choose another");
+    Ok(None)
+}
+
 /// How the tracks of a pusher come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {

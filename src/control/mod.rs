@@ -2,6 +2,7 @@
 
 mod access;
 mod addresses;
+mod doors;
 mod hooks;
 mod multicast;
 mod names;

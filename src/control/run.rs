@@ -1,7 +1,7 @@
 //! The life of the program: everything is started, signals are obeyed, everything ends in order.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::thread;
@@ -12,6 +12,7 @@ use proto::rtsp::uri::percent_encode;
 
 use super::access::access;
 use super::addresses::{self, AddressError};
+use super::doors;
 use super::hooks::WebHooks;
 use super::multicast::multicast;
 use super::names::SystemNames;
@@ -30,7 +31,7 @@ use crate::media::source::Source;
 use crate::shard::gate::Visitors;
 use crate::shard::hooks::Hooks;
 use crate::shard::limits::Limits;
-use crate::shard::settings::{MayPublish, Settings as ShardSettings};
+use crate::shard::settings::{Listen, MayPublish, PortKind, Settings as ShardSettings};
 use crate::stream::refragment::PacketSizes;
 use crate::stream::registry::OnRepublish;
 use crate::stream::relay::LiveLimits;
@@ -66,6 +67,8 @@ pub struct Started {
     pub urls: Vec<String>,
     /// How many more files there are.
     pub more: usize,
+    /// URLs of the page and of WebSocket; none where that door is closed.
+    pub tunnels: Vec<String>,
 }
 
 /// What the operating system tells the program.
@@ -77,15 +80,14 @@ enum Signal {
 /// Runs the server until it is told to stop; `ready` is called once clients can connect.
 pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), RunError> {
     let hosts = addresses::hosts(&settings)?;
-    let port = addresses::port(&hosts, "serverport", settings.server_port, &settings, 8554)?;
-    let listen: Vec<_> = hosts.iter().map(|host| SocketAddr::new(*host, port)).collect();
+    let listen = doors::listen(&settings, &hosts)?;
     let backend = Backend::choose(settings.backend).map_err(RunError::Backend)?;
     let signals = signals()?;
     let mtu_bytes = usize::from(settings.mtu);
     let count = settings.shards.unwrap_or_else(shards_by_default);
     let multicast = multicast(&settings, backend, count)?;
     let proxies = proxies::proxies(&settings, count);
-    let pushers = pushers::pushers(&settings, &listen, count)?;
+    let pushers = pushers::pushers(&settings, &hosts, &listen, count)?;
     let mut reserved = proxies::reserved(&proxies);
     reserved.extend(pushers::reserved(&pushers));
     let (cache, republish) = (cache_limits(&settings), on_republish(&settings));
@@ -100,7 +102,7 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
             proxies,
             pushers,
             hooks: hooks.clone().map(|hooks| hooks as Arc<dyn Hooks>),
-            ..shard_settings(&settings, &listen)
+            ..shard_settings(&settings, &hosts)
         }),
         library: Arc::new(
             Pool::start(&pool_settings(&settings), pool::opener())
@@ -109,10 +111,11 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
         names: Arc::new(SystemNames::default()),
         catalog: Arc::new(streams.map_err(|error| RunError::System("no thread for the streams", error))?),
     };
-    warn_of_few_ports(&settings, usize::from(count) * listen.len());
+    warn_of_few_ports(&settings, usize::from(count) * hosts.len());
     let shards = Shards::start(count, &common)?;
-    tracing::info!(backend = backend.name(), shards = count, listen = ?listen, "serving");
-    let is_reached = listen.iter().any(|address| !address.ip().is_loopback()) && settings.allow.is_empty();
+    let addresses: Vec<_> = listen.iter().map(|door| door.address).collect();
+    tracing::info!(backend = backend.name(), shards = count, listen = ?addresses, "serving");
+    let is_reached = hosts.iter().any(|host| !host.is_loopback()) && settings.allow.is_empty();
     if settings.may_publish() == Publish::On && is_reached {
         tracing::warn!(
             "anyone who reaches this server can publish streams to it: set publish to auth, local or off"
@@ -159,19 +162,10 @@ fn wait(signals: &Receiver<Signal>, shards: &Shards) -> Result<(), RunError> {
 }
 
 /// The URLs of everything that can be played, by the address that other machines are most likely to reach.
-fn started(settings: &Settings, listen: &[SocketAddr]) -> Started {
-    let reachable = listen.iter().find(|address| !address.ip().is_loopback() && address.is_ipv4());
-    let Some(address) = reachable.or(listen.first()) else { return Started { urls: Vec::new(), more: 0 } };
-    let host = match address.ip() {
-        ip if ip.is_unspecified() => addresses::routed_host().unwrap_or(ip),
-        ip => ip,
-    };
-    let address = SocketAddr::new(host, address.port());
-    let base = if address.port() == 554 {
-        format!("rtsp://{}", bracketed(host))
-    } else {
-        format!("rtsp://{address}")
-    };
+fn started(settings: &Settings, listen: &[Listen]) -> Started {
+    let base = doors::base(listen, PortKind::Rtsp, "rtsp", 554).unwrap_or_default();
+    let page = doors::base(listen, PortKind::Http, "http", 80).map(|base| base + "/");
+    let websocket = doors::base(listen, PortKind::Http, "ws", 80).map(|base| base + "/websocket");
     let folder = Folder::new(settings.media_dir.clone(), settings.follow_symlinks);
     let (files, more) = folder.list(FILES_LISTED_MAX).unwrap_or_else(|error| {
         let folder = settings.media_dir.display();
@@ -183,7 +177,8 @@ fn started(settings: &Settings, listen: &[SocketAddr]) -> Started {
     let pushers = settings.pushers.iter().map(|pusher| percent_encode(&pusher.suffix));
     let paths =
         test.into_iter().chain(proxies).chain(pushers).chain(files.iter().map(|name| percent_encode(name)));
-    Started { urls: paths.map(|path| format!("{base}/{path}")).collect(), more }
+    let urls = paths.map(|path| format!("{base}/{path}")).collect();
+    Started { urls, more, tunnels: page.into_iter().chain(websocket).collect() }
 }
 
 fn pool_settings(settings: &Settings) -> PoolSettings {
@@ -197,16 +192,9 @@ fn pool_settings(settings: &Settings) -> PoolSettings {
     }
 }
 
-fn bracketed(host: IpAddr) -> String {
-    match host {
-        IpAddr::V4(host) => host.to_string(),
-        IpAddr::V6(host) => format!("[{host}]"),
-    }
-}
-
-/// What the shards obey, but for the streams that come to them; they will listen on these addresses.
-fn shard_settings(settings: &Settings, listen: &[SocketAddr]) -> ShardSettings {
-    let has_ipv6 = listen.iter().any(|address| address.is_ipv6() && !address.ip().is_loopback())
+/// What the shards obey, but for the streams that come to them; they will listen at these addresses.
+fn shard_settings(settings: &Settings, hosts: &[IpAddr]) -> ShardSettings {
+    let has_ipv6 = hosts.iter().any(|host| host.is_ipv6() && !host.is_loopback())
         || (settings.multicast && settings.multicast_ip_min.is_ipv6());
     ShardSettings {
         session_timeout: Duration::from_secs(settings.session_timeout_s.into()),
@@ -225,6 +213,7 @@ fn shard_settings(settings: &Settings, listen: &[SocketAddr]) -> ShardSettings {
             packets: PacketSizes::new(settings.mtu.into(), has_ipv6),
             cache: cache_limits(settings),
         },
+        doors: doors::doors(settings),
         visitors: Visitors { allow: settings.allow.clone(), deny: settings.deny.clone() },
         access: access(settings, std::array::from_fn(|_| rand::random())),
         may_publish: match settings.may_publish() {

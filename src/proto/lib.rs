@@ -15,3 +15,4 @@ pub mod rtsp;
 pub mod sdp;
 pub mod time;
 pub mod track;
+pub mod tunnel;

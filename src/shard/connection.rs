@@ -15,11 +15,13 @@ use smallvec::SmallVec;
 use std::sync::Arc;
 
 use super::announce::Announced;
+use super::door::Door;
 use super::gate::Login;
 use super::hooks::Visit;
 use super::limits::Place;
 use super::multicast;
 use super::session::SessionKey;
+use super::settings::PortKind;
 use super::talk::Asked;
 use crate::media::library::{FileInfo, Ticket};
 use crate::stream::catalog::{Description, ShardIndex};
@@ -50,8 +52,14 @@ pub struct Connection {
     pub visit: Option<Box<Visit>>,
     /// The address it connected to: datagrams of its sessions leave from there.
     pub local: SocketAddr,
+    /// Which of our ports that is.
+    pub port: PortKind,
+    /// How RTSP travels on it.
+    pub door: Door,
     /// Reads requests and `$` frames.
     pub parser: Parser,
+    /// Whether anything of RTSP has come: HTTP is told by the first bytes of a connection, and by no others.
+    pub is_rtsp: bool,
     /// The request that waits for an answer from elsewhere.
     pub pending: Option<Box<Request>>,
     /// The answer that is kept back, the last on this connection.
@@ -148,7 +156,7 @@ impl Refusal {
 
 impl Connection {
     /// A fresh connection.
-    pub fn new(conn: Conn, peer: SocketAddr, local: SocketAddr, now: Time) -> Connection {
+    pub fn new(conn: Conn, peer: SocketAddr, local: SocketAddr, port: PortKind, now: Time) -> Connection {
         Connection {
             conn,
             peer,
@@ -157,7 +165,10 @@ impl Connection {
             place: None,
             visit: None,
             local,
+            port,
+            door: Door::Plain,
             parser: Parser::new(Limits::default()),
+            is_rtsp: false,
             pending: None,
             withheld: None,
             login: None,

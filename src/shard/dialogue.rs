@@ -1,11 +1,12 @@
 //! One connection's dialogue: requests served in step, replies that leave between media, and how it is closed or moved.
 
-use proto::io::{Conn, Op, Span};
+use proto::io::{Conn, Op};
 use proto::rtsp::message::Response;
 use proto::rtsp::parse::Item;
 use proto::rtsp::status::Status;
 
 use super::connection::{Connection, Fate, PENDING_BYTES_MAX, Withheld};
+use super::door::Door;
 use super::inbox::{Message, Moved};
 use super::request::Outcome;
 use super::session::{Carrier, Source};
@@ -19,7 +20,9 @@ impl Shard {
             if connection.is_waiting() || connection.fate != Fate::Open || connection.is_clogged() {
                 break;
             }
-            match connection.parser.poll() {
+            let polled = connection.parser.poll();
+            connection.is_rtsp |= !matches!(polled, Ok(None | Some(Item::Http(_))));
+            match polled {
                 Ok(None) => break,
                 Ok(Some(Item::Request(request))) if connection.is_surplus() => {
                     self.refuse_surplus(conn, &request);
@@ -40,10 +43,7 @@ impl Shard {
                     }
                     self.reply(conn, response);
                 }
-                Ok(Some(Item::Http(_))) => {
-                    self.reply(conn, Response::new(Status::BAD_REQUEST));
-                    self.close_when_flushed(conn);
-                }
+                Ok(Some(Item::Http(head))) => return self.open_door(conn, head),
                 Err(error) => {
                     tracing::debug!(peer = %connection.peer, %error, "not RTSP");
                     self.reply(conn, Response::new(error.status()));
@@ -102,10 +102,9 @@ impl Shard {
         }
         let mut pieces = Default::default();
         connection.take_out(&mut pieces);
-        if !pieces.is_empty() {
-            connection.is_sending = true;
-            self.ports.driver.submit(Op::Send { conn, pieces });
-            return;
+        let is_leaving = connection.fate == Fate::Closing && pieces.is_empty();
+        if !pieces.is_empty() || connection.door.has_own() || is_leaving && connection.door.take_leave() {
+            return self.transmit(conn, pieces);
         }
         match connection.fate {
             Fate::Closing => self.close(conn),
@@ -138,20 +137,12 @@ impl Shard {
         }
     }
 
-    pub(super) fn handle_received(&mut self, conn: Conn, span: Span) {
-        let Some(connection) = self.connections.get_mut(conn) else { return };
-        if matches!(connection.fate, Fate::Closing | Fate::Gone) {
-            return;
-        }
-        let Some(start) = self.past_preface(conn, span) else { return };
-        let Some(connection) = self.connections.get_mut(conn) else { return };
-        connection.parser.handle_bytes(&self.ports.driver.bytes(span)[start..]);
-        self.advance(conn);
-    }
-
     /// The client has closed its side. Where media flows that means that it is gone; else it may still read replies.
     pub(super) fn handle_end(&mut self, conn: Conn) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
+        if matches!(connection.door, Door::Out(_) | Door::In(_)) {
+            return self.close(conn);
+        }
         connection.is_ended = true;
         let carries_media = connection.sessions.iter().any(|key| {
             self.sessions.get(*key).is_some_and(|session| session.carrier == Carrier::Interleaved)
@@ -189,12 +180,13 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let is_full = connection.parser.buffered() > PENDING_BYTES_MAX
             && (connection.is_waiting() || connection.is_clogged());
+        let Some(source) = connection.door.source(conn) else { return };
         if is_full && !connection.is_stopped {
             connection.is_stopped = true;
-            self.ports.driver.submit(Op::Stop(conn));
+            self.ports.driver.submit(Op::Stop(source));
         } else if !is_full && connection.is_stopped {
             connection.is_stopped = false;
-            self.ports.driver.submit(Op::Resume(conn));
+            self.ports.driver.submit(Op::Resume(source));
         }
     }
 
@@ -211,6 +203,7 @@ impl Shard {
             self.connection_lost(key, conn);
         }
         self.forget_announcement(conn);
+        self.leave_door(conn);
     }
 
     pub(super) fn forget(&mut self, conn: Conn) {
@@ -231,6 +224,8 @@ impl Shard {
             socket,
             peer: connection.peer,
             local: connection.local,
+            port: connection.port,
+            door: connection.door,
             login: connection.login,
             forwarder: connection.forwarder,
             visit: connection.visit,
@@ -246,14 +241,25 @@ impl Shard {
     pub(super) fn take_over(&mut self, moved: Moved) {
         match self.ports.driver.attach(moved.socket) {
             Ok(conn) => {
-                let mut connection = Connection::new(conn, moved.peer, moved.local, self.now);
+                let mut connection = Connection::new(conn, moved.peer, moved.local, moved.port, self.now);
                 connection.login = moved.login;
                 connection.forwarder = moved.forwarder;
                 connection.visit = moved.visit;
                 connection.place = moved.place;
                 connection.parser.handle_bytes(&moved.unread);
+                let head = match moved.door {
+                    Door::Leaving(head) => Some(head),
+                    door => {
+                        connection.is_rtsp = true;
+                        connection.door = door;
+                        None
+                    }
+                };
                 self.connections.insert(connection);
-                self.advance(conn);
+                match head {
+                    Some(head) => self.open_door(conn, *head),
+                    None => self.advance(conn),
+                }
             }
             Err(error) => tracing::warn!(peer = %moved.peer, %error, "a moved connection was lost"),
         }

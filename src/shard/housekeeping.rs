@@ -47,15 +47,15 @@ impl Shard {
                 let silence = self.now.since(connection.served);
                 let is_leaving = connection.fate == Fate::Closing && silence > FAREWELL_MAX;
                 let is_unwelcome = connection.preface.is_some() || connection.is_surplus();
-                is_leaving
-                    || (is_unwelcome && silence > WELCOME_MAX)
-                    || (connection.sessions.is_empty() && silence > SILENCE_MAX)
+                let is_alone = connection.sessions.is_empty() && !connection.door.is_led_by_another();
+                is_leaving || (is_unwelcome && silence > WELCOME_MAX) || (is_alone && silence > SILENCE_MAX)
             })
             .map(|connection| connection.conn)
             .collect();
         for conn in idle {
             self.close(conn);
         }
+        self.drop_orphans();
         self.keep_gate();
         self.keep_limits();
         self.keep_publications();

@@ -10,11 +10,13 @@ use proto::io::Detached;
 use proto::time::Time;
 
 use super::client_ports::Holder;
+use super::door::Door;
 use super::gate::{Login, Subject};
 use super::hooks::{Answer as ServiceAnswer, Visit};
 use super::limits::Place;
 use super::multicast::{FromHome, ToHome};
 use super::names::AddressesReply;
+use super::settings::PortKind;
 use super::talk::{FromSink, SinkAddress, ToSink};
 use crate::media::library::{Answer, ReplyTo, Ticket};
 use crate::stream::catalog::{Notice, ShardIndex, Subscriber};
@@ -63,6 +65,10 @@ pub struct Moved {
     pub peer: SocketAddr,
     /// Our address.
     pub local: SocketAddr,
+    /// Which of our ports that is.
+    pub port: PortKind,
+    /// How RTSP travels on it.
+    pub door: Door,
     /// What it has proven.
     pub login: Option<Box<Login>>,
     /// The proxy that it came by; None when the client itself connected.

@@ -9,6 +9,7 @@ mod connection;
 mod datagrams;
 mod describe;
 mod dialogue;
+mod door;
 mod file;
 pub mod gate;
 pub mod hooks;
@@ -42,6 +43,7 @@ mod teardown;
 pub mod tls;
 mod turn;
 mod welcome;
+mod wire;
 
 pub use census::Census;
 pub use client_ports::ClientPorts;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use proto::io::{Op, Pieces};
+use proto::io::Pieces;
 use proto::rtp::batch::Batch;
 use proto::time::Time;
 
@@ -154,10 +154,9 @@ impl Shard {
             }
         };
         session.numbers.bytes += bytes as u64;
-        if !pieces.is_empty() {
-            connection.is_sending = true;
+        if !pieces.is_empty() || connection.door.has_own() {
             let conn = connection.conn;
-            self.ports.driver.submit(Op::Send { conn, pieces });
+            self.transmit(conn, pieces);
         }
         stop
     }

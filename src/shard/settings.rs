@@ -5,6 +5,9 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use proto::rtsp::message::Headers;
+use proto::tunnel::http::Answer;
+
 use super::gate::{Access, Visitors};
 use super::hooks::Hooks;
 use super::limits::Limits;
@@ -17,8 +20,10 @@ use crate::stream::relay::LiveLimits;
 /// The part of the configuration that shards obey.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where RTSP connections are accepted.
-    pub listen: Vec<SocketAddr>,
+    /// Where connections are accepted.
+    pub listen: Vec<Listen>,
+    /// Who may come in by HTTP and WebSocket.
+    pub doors: Doors,
     /// Which addresses may connect.
     pub visitors: Visitors,
     /// The users and what is asked of them. None where nobody is asked.
@@ -68,6 +73,83 @@ pub struct Settings {
     pub shutdown: Duration,
 }
 
+/// One address that clients connect to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// Which of our ports that is.
+    pub kind: PortKind,
+}
+
+impl Listen {
+    /// The port of RTSP at an address.
+    pub fn rtsp(address: SocketAddr) -> Listen {
+        Listen { address, kind: PortKind::Rtsp }
+    }
+}
+
+/// Which of our ports a client came to. All of them tell what it speaks by its first bytes; the names are those of
+/// the settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortKind {
+    /// `serverport`.
+    Rtsp,
+    /// `http_port`.
+    Http,
+    /// `rtsps_port`.
+    Rtsps,
+    /// `https_port`.
+    Https,
+}
+
+impl PortKind {
+    /// Whether everything on it is inside TLS.
+    pub fn is_tls(self) -> bool {
+        matches!(self, PortKind::Rtsps | PortKind::Https)
+    }
+}
+
+/// Whether RTSP may come inside of HTTP and WebSocket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doors {
+    /// On ports without TLS.
+    pub http: bool,
+    /// On ports with TLS.
+    pub https: bool,
+    /// The origins whose pages may; all when empty. Programs that are no browser name none and may always.
+    pub origins: Vec<String>,
+}
+
+impl Default for Doors {
+    fn default() -> Doors {
+        Doors { http: true, https: true, origins: Vec::new() }
+    }
+}
+
+impl Doors {
+    /// Whether that port takes it.
+    pub fn is_open(&self, port: PortKind) -> bool {
+        if port.is_tls() { self.https } else { self.http }
+    }
+
+    /// Whether a request comes from a page that may (RFC 6454).
+    pub fn admits_origin(&self, headers: &Headers) -> bool {
+        let admits = |origin: &str| self.origins.iter().any(|other| other.eq_ignore_ascii_case(origin));
+        self.origins.is_empty() || headers.get_all("Origin").all(admits)
+    }
+
+    /// Lets the page that asks read the answer, if it may.
+    pub fn share(&self, answer: Answer, headers: &Headers) -> Answer {
+        match headers.get("Origin") {
+            Some(origin) if self.admits_origin(headers) => {
+                answer.header("Access-Control-Allow-Origin", origin).header("Vary", "Origin")
+            }
+            _ => answer,
+        }
+    }
+}
+
 /// How presentations are sent to groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Multicast {
@@ -107,6 +189,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             listen: Vec::new(),
+            doors: Doors::default(),
             visitors: Visitors::default(),
             access: None,
             forwarders: Vec::new(),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use proto::io::{Conn, Event, Listener, Op};
 use proto::time::Time;
+use proto::tunnel::pairing::Pairing;
 use slotmap::SlotMap;
 use smallvec::SmallVec;
 
@@ -26,7 +27,7 @@ use super::publications::Publications;
 use super::pusher::{PusherKey, Pushers};
 use super::ready::{self, Ready};
 use super::session::{Session, SessionId, SessionKey};
-use super::settings::Settings;
+use super::settings::{Listen, PortKind, Settings};
 use crate::egress::heads::Heads;
 use crate::media::library::{Answer, ReplyTo, Ticket};
 use crate::stream::catalog::{Notice, ShardIndex};
@@ -54,10 +55,11 @@ pub struct Shard {
     pub(super) refused: Refused,
     pub(super) sent: Sent,
     pub(super) transmissions: Transmissions,
+    pub(super) tunnels: Pairing<Conn>,
     pub(super) heads: Heads,
     pub(super) waiting: HashMap<Ticket, Asker>,
     pub(super) stop: Option<Time>,
-    listeners: Vec<Listener>,
+    listeners: Vec<(Listener, PortKind)>,
     last_ticket: Ticket,
     ready: Ready,
     alarms: BinaryHeap<Reverse<(Time, Alarm)>>,
@@ -100,9 +102,9 @@ impl Shard {
     ) -> Result<Shard, (SocketAddr, io::Error)> {
         ports.catalog.attend(ports.shards[usize::from(index)].subscriber());
         let mut listeners = Vec::new();
-        for address in &settings.listen {
+        for Listen { address, kind } in &settings.listen {
             let (listener, _) = ports.driver.listen(*address).map_err(|error| (*address, error))?;
-            listeners.push(listener);
+            listeners.push((listener, *kind));
         }
         let mut udp = UdpPairs::default();
         let pushers = Pushers::open(index, &settings.pushers, &mut *ports.driver, &mut udp)?;
@@ -127,6 +129,7 @@ impl Shard {
             refused: Refused::default(),
             sent: Sent::default(),
             transmissions: Transmissions::new(groups),
+            tunnels: Pairing::default(),
             heads: Heads::default(),
             waiting: HashMap::new(),
             stop: None,
@@ -226,7 +229,12 @@ impl Shard {
                     false => self.turn_away(conn, peer),
                 }
             }
-            Event::Accepted { conn, peer, local, .. } => self.welcome(conn, peer, local),
+            Event::Accepted { listener, conn, peer, local } => {
+                let port = self.listeners.iter().find(|(other, _)| *other == listener);
+                // Of a listener that is being closed nothing is wanted any more.
+                let Some((_, port)) = port.copied() else { return self.turn_away(conn, peer) };
+                self.welcome(conn, peer, local, port);
+            }
             Event::Connected { conn, local } => self.proxy_connected(conn, local),
             Event::AcceptRefused { error, .. } => {
                 tracing::warn!(%error, "connections wait: raise the limit of open files (ulimit -n)");
@@ -332,7 +340,7 @@ impl Shard {
 
     fn shut_down(&mut self) {
         self.stop = Some(self.now + self.settings.shutdown);
-        for listener in self.listeners.drain(..) {
+        for (listener, _) in self.listeners.drain(..) {
             self.ports.driver.submit(Op::CloseListener(listener));
         }
         let keys: Vec<_> = self.sessions.keys().collect();

@@ -7,8 +7,9 @@ use proto::io::{Conn, Op, Span};
 use proto::proxy_protocol::Progress;
 use proto::rtsp::message::Request;
 
-use super::connection::Connection;
+use super::connection::{Connection, Fate};
 use super::limits::LimitReached;
+use super::settings::PortKind;
 use super::turn::Shard;
 
 /// How long a proxy may take to say for whom it connects, and a client that is only to be refused to ask for something.
@@ -16,7 +17,7 @@ pub(super) const WELCOME_MAX: Duration = Duration::from_secs(5);
 
 impl Shard {
     /// Takes an accepted connection in, or closes it.
-    pub(super) fn welcome(&mut self, conn: Conn, peer: SocketAddr, local: SocketAddr) {
+    pub(super) fn welcome(&mut self, conn: Conn, peer: SocketAddr, local: SocketAddr, port: PortKind) {
         // The lists are about clients: a proxy is judged by the one that it names.
         let is_forwarder = self.is_forwarder(peer);
         if !is_forwarder && !self.admits(peer) {
@@ -26,17 +27,20 @@ impl Shard {
             self.refused.note(LimitReached::Connections, peer);
             return self.ports.driver.submit(Op::Close(conn));
         };
-        let mut connection = Connection::new(conn, peer, local, self.now);
+        let mut connection = Connection::new(conn, peer, local, port, self.now);
         connection.place = Some(place);
         connection.preface = is_forwarder.then(Box::default);
         self.connections.insert(connection);
-        tracing::debug!(%peer, "connection");
+        tracing::debug!(%peer, ?port, "connection");
     }
 
     /// How many of the bytes that came are a proxy's own words; None when all of them are, or when the connection is
     /// closed because of them.
     pub(super) fn past_preface(&mut self, conn: Conn, span: Span) -> Option<usize> {
         let connection = self.connections.get_mut(conn)?;
+        if matches!(connection.fate, Fate::Closing | Fate::Gone) {
+            return None;
+        }
         let Some(preface) = &mut connection.preface else { return Some(0) };
         let proxy = connection.peer;
         match preface.handle_bytes(self.ports.driver.bytes(span)) {
