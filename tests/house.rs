@@ -50,6 +50,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("quick_xml", &["src/config"]),
     ("quinn_udp", &["fallback"]),
     ("rand", &["src/control", "src/media", "src/shard", "src/stream"]),
+    ("rcgen", &["src/control"]),
+    ("ring", &["src/shard"]),
     ("rustix", &["src/cli", "src/control", "fallback", "loadtest"]),
     ("rustls", &["src/shard"]),
     ("rustls_native_certs", &["src/shard"]),

@@ -2,6 +2,7 @@
 
 mod access;
 mod addresses;
+mod certificate;
 mod multicast;
 mod names;
 mod proxies;
@@ -11,5 +12,6 @@ mod shards;
 mod streams;
 mod threads;
 
+pub use certificate::Certificate;
 pub use multicast::{Outlet, outlet};
 pub use run::{RunError, Started, run};

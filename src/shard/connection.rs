@@ -16,6 +16,7 @@ use std::sync::Arc;
 use super::announce::Announced;
 use super::gate::Login;
 use super::multicast;
+use super::secure::Secure;
 use super::session::SessionKey;
 use super::talk::Asked;
 use crate::media::library::{FileInfo, Ticket};
@@ -39,6 +40,8 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// The address it connected to: datagrams of its sessions leave from there.
     pub local: SocketAddr,
+    /// Its keys; None on a plain port.
+    pub(super) secure: Option<Box<Secure>>,
     /// Reads requests and `$` frames.
     pub parser: Parser,
     /// The request that waits for an answer from elsewhere.
@@ -142,6 +145,7 @@ impl Connection {
             conn,
             peer,
             local,
+            secure: None,
             parser: Parser::new(Limits::default()),
             pending: None,
             withheld: None,

@@ -1,6 +1,6 @@
 //! One connection's dialogue: requests served in step, replies that leave between media, and how it is closed or moved.
 
-use proto::io::{Conn, Op, Span};
+use proto::io::{Conn, Op, Pieces, Span};
 use proto::rtsp::message::Response;
 use proto::rtsp::parse::Item;
 use proto::rtsp::status::Status;
@@ -9,6 +9,7 @@ use super::connection::{Connection, Fate, PENDING_BYTES_MAX, Withheld};
 use super::inbox::{Message, Moved};
 use super::request::Outcome;
 use super::session::{Carrier, Source};
+use super::tls::HANDSHAKE_RECORD;
 use super::turn::{Alarm, Shard};
 
 impl Shard {
@@ -90,16 +91,35 @@ impl Shard {
         }
         let mut pieces = Default::default();
         connection.take_out(&mut pieces);
+        if let Some(secure) = &mut connection.secure {
+            if pieces.is_empty() && connection.fate == Fate::Closing {
+                secure.say_goodbye();
+            }
+            if secure.has_waiting() || !pieces.is_empty() {
+                return self.transmit(conn, pieces);
+            }
+        }
         if !pieces.is_empty() {
-            connection.is_sending = true;
-            self.ports.driver.submit(Op::Send { conn, pieces });
-            return;
+            return self.transmit(conn, pieces);
         }
         match connection.fate {
             Fate::Closing => self.close(conn),
             Fate::Moving(_) => self.ports.driver.submit(Op::Detach(conn)),
             Fate::Open | Fate::Gone => {}
         }
+    }
+
+    /// Sends pieces on a connection that has no send under way.
+    pub(super) fn transmit(&mut self, conn: Conn, mut pieces: Pieces) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        if let Some(secure) = &mut connection.secure
+            && !self.sealing.seal(secure, &mut pieces)
+        {
+            tracing::info!(peer = %connection.peer, "closed: TLS 1.2 has no way to renew keys that are used up");
+            return self.close(conn);
+        }
+        connection.is_sending = true;
+        self.ports.driver.submit(Op::Send { conn, pieces });
     }
 
     fn serve(&mut self, conn: Conn, request: proto::rtsp::message::Request) {
@@ -131,13 +151,33 @@ impl Shard {
         if matches!(connection.fate, Fate::Closing | Fate::Gone) {
             return;
         }
-        connection.parser.handle_bytes(self.ports.driver.bytes(span));
+        if connection.secure.is_some() {
+            return self.receive_sealed(conn, span);
+        }
+        let bytes = self.ports.driver.bytes(span);
+        if bytes.first() == Some(&HANDSHAKE_RECORD) && connection.parser.buffered() == 0 {
+            tracing::debug!(peer = %connection.peer, "closed: TLS on a port without it");
+            return self.close(conn);
+        }
+        connection.parser.handle_bytes(bytes);
+        self.advance(conn);
+    }
+
+    /// Takes what was opened.
+    pub(super) fn receive_plain(&mut self, conn: Conn, bytes: &[u8]) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        connection.parser.handle_bytes(bytes);
         self.advance(conn);
     }
 
     /// The client has closed its side. Where media flows that means that it is gone; else it may still read replies.
     pub(super) fn handle_end(&mut self, conn: Conn) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
+        let is_cut_off = connection.secure.as_ref().is_some_and(|secure| !secure.is_ended());
+        if is_cut_off && !connection.is_ended {
+            let sessions = connection.sessions.len();
+            tracing::info!(peer = %connection.peer, sessions, "TLS was cut off without a goodbye");
+        }
         connection.is_ended = true;
         let carries_media = connection.sessions.iter().any(|key| {
             self.sessions.get(*key).is_some_and(|session| session.carrier == Carrier::Interleaved)
@@ -148,6 +188,9 @@ impl Shard {
     pub(super) fn handle_sent(&mut self, conn: Conn) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         connection.is_sending = false;
+        if let Some(secure) = &mut connection.secure {
+            self.sealing.reclaim(secure);
+        }
         let sessions =
             if connection.fate == Fate::Open { connection.sessions.clone() } else { Default::default() };
         for key in &sessions {
@@ -200,7 +243,9 @@ impl Shard {
     }
 
     pub(super) fn forget(&mut self, conn: Conn) {
-        self.connections.remove(conn);
+        if let Some(connection) = self.connections.remove(conn) {
+            self.forget_handshake(&connection);
+        }
     }
 
     pub(super) fn hand_over(&mut self, conn: Conn, socket: proto::io::Detached) {
@@ -218,6 +263,7 @@ impl Shard {
             peer: connection.peer,
             local: connection.local,
             login: connection.login,
+            secure: connection.secure,
             unread: unread.freeze(),
         };
         match self.ports.shards.get(usize::from(shard)) {
@@ -231,6 +277,7 @@ impl Shard {
             Ok(conn) => {
                 let mut connection = Connection::new(conn, moved.peer, moved.local, self.now);
                 connection.login = moved.login;
+                connection.secure = moved.secure;
                 connection.parser.handle_bytes(&moved.unread);
                 self.connections.insert(connection);
                 self.advance(conn);

@@ -45,7 +45,9 @@ impl Shard {
             .filter(|connection| {
                 let silence = self.now.since(connection.served);
                 let is_leaving = connection.fate == Fate::Closing && silence > FAREWELL_MAX;
-                is_leaving || (connection.sessions.is_empty() && silence > SILENCE_MAX)
+                is_leaving
+                    || connection.is_shaking_too_long(self.now)
+                    || (connection.sessions.is_empty() && silence > SILENCE_MAX)
             })
             .map(|connection| connection.conn)
             .collect();

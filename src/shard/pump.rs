@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use proto::io::{Op, Pieces};
+use proto::io::Pieces;
 use proto::rtp::batch::Batch;
 use proto::time::Time;
 
@@ -147,9 +147,8 @@ impl Shard {
         };
         session.numbers.bytes += bytes as u64;
         if !pieces.is_empty() {
-            connection.is_sending = true;
             let conn = connection.conn;
-            self.ports.driver.submit(Op::Send { conn, pieces });
+            self.transmit(conn, pieces);
         }
         stop
     }

@@ -9,6 +9,7 @@ use super::gate::{Access, Visitors};
 use super::limits::Limits;
 use super::proxy::ProxySpec;
 use super::pusher::PusherSpec;
+use super::tls::TlsServer;
 use crate::config::GopCache;
 use crate::stream::groups::GroupRange;
 use crate::stream::relay::LiveLimits;
@@ -18,6 +19,8 @@ use crate::stream::relay::LiveLimits;
 pub struct Settings {
     /// Where RTSP connections are accepted.
     pub listen: Vec<SocketAddr>,
+    /// What clients on ports for TLS shake hands with; None where there are none.
+    pub tls: Option<TlsServer>,
     /// Which addresses may connect.
     pub visitors: Visitors,
     /// The users and what is asked of them. None where nobody is asked.
@@ -100,6 +103,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             listen: Vec::new(),
+            tls: None,
             visitors: Visitors::default(),
             access: None,
             session_timeout: Duration::from_secs(60),

@@ -22,6 +22,7 @@ use super::ports::Ports;
 use super::proxy::{Proxies, ProxyKey};
 use super::publications::Publications;
 use super::pusher::{PusherKey, Pushers};
+use super::secure::Sealing;
 use super::session::{Session, SessionId, SessionKey};
 use super::settings::Settings;
 use crate::egress::heads::Heads;
@@ -54,6 +55,7 @@ pub struct Shard {
     pub(super) suspects: Suspects,
     pub(super) transmissions: Transmissions,
     pub(super) heads: Heads,
+    pub(super) sealing: Sealing,
     pub(super) waiting: HashMap<Ticket, Asker>,
     pub(super) stop: Option<Time>,
     listeners: Vec<Listener>,
@@ -125,6 +127,7 @@ impl Shard {
             suspects: Suspects::default(),
             transmissions: Transmissions::new(groups),
             heads: Heads::default(),
+            sealing: Sealing::default(),
             waiting: HashMap::new(),
             stop: None,
             listeners,
@@ -290,6 +293,7 @@ impl Shard {
             Message::ToHome(what) => self.hear_member(what),
             Message::FromHome(what) => self.hear_home(what),
             Message::Moved(moved) => self.take_over(moved),
+            Message::Handshaken(conn, output, step) => self.handshaken(conn, &output, step),
             Message::LogInFailed(subject) => self.count_failure(subject),
             Message::Banned(subject, until) => self.obey_ban(subject, until),
             Message::Overtaken(address, holder) => self.give_way(address, holder),
