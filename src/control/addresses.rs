@@ -121,6 +121,44 @@ pub fn port(
     })
 }
 
+/// Finds the port of a door that the server can do without: as [`port`], but one that is only a default and cannot be had,
+/// nor the one that takes its place, leaves the door closed. `taken` are ports of other doors.
+pub fn port_if_any(
+    hosts: &[IpAddr],
+    key: &str,
+    port: u16,
+    settings: &Settings,
+    instead: u16,
+    taken: &[u16],
+) -> Result<Option<u16>, AddressError> {
+    if settings.is_named(key) {
+        return self::port(hosts, key, port, settings, instead).map(Some);
+    }
+    let try_port = |port: u16| match taken.contains(&port) {
+        true => Err("another door has it".to_owned()),
+        false => claim(hosts, port, Type::STREAM).map_err(|(_, error)| reason(&error, port)),
+    };
+    let error = match try_port(port) {
+        Ok(port) => return Ok(Some(port)),
+        Err(error) => error,
+    };
+    match try_port(instead) {
+        Ok(instead) => {
+            tracing::warn!(
+                "port {port} cannot be had ({error}); {instead} takes its place: set {key} to choose"
+            );
+            Ok(Some(instead))
+        }
+        Err(also) => {
+            tracing::warn!(
+                "neither port {port} can be had ({error}) nor {instead} ({also}), that door stays closed: set {key} to \
+                 choose"
+            );
+            Ok(None)
+        }
+    }
+}
+
 /// How the tracks of a pusher come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {

@@ -8,6 +8,7 @@ mod names;
 mod proxies;
 mod pushers;
 mod run;
+mod secure;
 mod shards;
 mod streams;
 mod threads;

@@ -12,16 +12,18 @@ use super::addresses::{self, AddressError, Transport};
 use super::proxies::{FIRST_TENURE, home};
 use crate::config::{AudioCodec, Pusher, PusherAudio, PusherMode, Settings, VideoCodec};
 use crate::shard::pusher::{Mode, PushedTrack, PusherSpec};
+use crate::shard::settings::Listen;
 use crate::stream::catalog::Reserved;
 
 /// Behind the tenures of all proxies.
 const FIRST_PUSHER: u64 = FIRST_TENURE + (1 << 32);
 
-/// What each `<pusher>` takes and where, and the shard that it comes to. `listen` is where RTSP is spoken. An error when
-/// somebody else has one of the ports.
+/// What each `<pusher>` takes and where, and the shard that it comes to; without an address of its own at all of `hosts`.
+/// `listen` is where we listen ourselves. An error when somebody else has one of the ports.
 pub fn pushers(
     settings: &Settings,
-    listen: &[SocketAddr],
+    hosts: &[IpAddr],
+    listen: &[Listen],
     shards: u16,
 ) -> Result<Vec<Arc<PusherSpec>>, AddressError> {
     let specs = settings.pushers.iter().enumerate().map(|(index, pusher)| {
@@ -35,7 +37,7 @@ pub fn pushers(
             tenure: FIRST_PUSHER + index as u64,
             home: home(&pusher.suffix, shards),
             mode,
-            tracks: if mode == Mode::Rtsp { Vec::new() } else { tracks(pusher, listen)? },
+            tracks: if mode == Mode::Rtsp { Vec::new() } else { tracks(pusher, hosts, listen)? },
         }))
     });
     specs.collect()
@@ -51,14 +53,14 @@ pub fn reserved(pushers: &[Arc<PusherSpec>]) -> impl Iterator<Item = Reserved> {
     })
 }
 
-fn tracks(pusher: &Pusher, listen: &[SocketAddr]) -> Result<Vec<PushedTrack>, AddressError> {
+fn tracks(pusher: &Pusher, hosts: &[IpAddr], listen: &[Listen]) -> Result<Vec<PushedTrack>, AddressError> {
     let cite = |name: &str| {
         let (file, line) = (pusher.place.file.display(), pusher.place.line);
         format!("{name} of the pusher \"{}\" ({file}:{line})", pusher.suffix)
     };
     let hosts: Vec<IpAddr> = match &pusher.ip {
         Some(host) => addresses::resolve(&cite("ip"), host)?,
-        None => listen.iter().map(|address| address.ip()).collect(),
+        None => hosts.to_vec(),
     };
     let transport = if pusher.mode == PusherMode::Tcp { Transport::Tcp } else { Transport::Udp };
     let mut tracks = Vec::new();
@@ -66,7 +68,8 @@ fn tracks(pusher: &Pusher, listen: &[SocketAddr]) -> Result<Vec<PushedTrack>, Ad
         let setting = cite(name);
         let addresses: Vec<_> = hosts.iter().map(|host| SocketAddr::new(*host, port)).collect();
         if transport == Transport::Tcp
-            && let Some(address) = addresses.iter().find(|address| listen.contains(address))
+            && let Some(address) =
+                addresses.iter().find(|address| listen.iter().any(|door| door.address == **address))
         {
             let error = io::ErrorKind::AddrInUse.into();
             return Err(AddressError::Port { address: *address, setting, error });

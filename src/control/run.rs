@@ -7,15 +7,17 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, select, unbounded};
+use crossbeam_channel::{Receiver, never, select, tick, unbounded};
 use proto::rtsp::uri::percent_encode;
 
 use super::access::access;
 use super::addresses::{self, AddressError};
+use super::certificate::{Certificate, CertificateError};
 use super::multicast::multicast;
 use super::names::SystemNames;
 use super::proxies;
 use super::pushers;
+use super::secure::secure_ports;
 use super::shards::{Common, ShardError, Shards};
 use super::streams::{MakeSource, Streams};
 use super::threads;
@@ -26,7 +28,7 @@ use crate::media::folder::Folder;
 use crate::media::pool::{self, Pool, PoolSettings};
 use crate::shard::gate::Visitors;
 use crate::shard::limits::Limits;
-use crate::shard::settings::{MayPublish, Settings as ShardSettings};
+use crate::shard::settings::{Listen, MayPublish, PortKind, Settings as ShardSettings};
 use crate::stream::refragment::PacketSizes;
 use crate::stream::registry::OnRepublish;
 use crate::stream::relay::LiveLimits;
@@ -35,12 +37,18 @@ use crate::stream::window::WindowLimits;
 /// Files whose URLs are printed at start.
 const FILES_LISTED_MAX: usize = 20;
 
+/// How often it is looked whether files have changed that may be read again.
+const LOOK_AT_FILES_EVERY: Duration = Duration::from_secs(1);
+
 /// Why the program ends with an error.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// There is nowhere to listen.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// There is nothing to show to clients in TLS.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// The backend that was asked for cannot be had.
     #[error("{0}")]
     Backend(String),
@@ -71,14 +79,17 @@ enum Signal {
 pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), RunError> {
     let hosts = addresses::hosts(&settings)?;
     let port = addresses::port(&hosts, "serverport", settings.server_port, &settings, 8554)?;
-    let listen: Vec<_> = hosts.iter().map(|host| SocketAddr::new(*host, port)).collect();
+    let mut ports = vec![(port, PortKind::Rtsp)];
+    let (secure, certificate) = secure_ports(&settings, &hosts, &[port])?;
+    ports.extend(secure);
+    let listen = doors(&hosts, &ports);
     let backend = Backend::choose(settings.backend).map_err(RunError::Backend)?;
     let signals = signals()?;
     let mtu_bytes = usize::from(settings.mtu);
     let count = settings.shards.unwrap_or_else(shards_by_default);
     let multicast = multicast(&settings, backend, count)?;
     let proxies = proxies::proxies(&settings, count);
-    let pushers = pushers::pushers(&settings, &listen, count)?;
+    let pushers = pushers::pushers(&settings, &hosts, &listen, count)?;
     let mut reserved = proxies::reserved(&proxies);
     reserved.extend(pushers::reserved(&pushers));
     let (cache, republish) = (cache_limits(&settings), on_republish(&settings));
@@ -88,10 +99,11 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
         zero_copy: settings.zero_copy,
         settings: Arc::new(ShardSettings {
             listen: listen.clone(),
+            tls: certificate.as_ref().map(Certificate::server),
             multicast,
             proxies,
             pushers,
-            ..shard_settings(&settings, &listen)
+            ..shard_settings(&settings, &hosts)
         }),
         library: Arc::new(
             Pool::start(&pool_settings(&settings), pool::opener())
@@ -100,17 +112,18 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
         names: Arc::new(SystemNames::default()),
         catalog: Arc::new(streams.map_err(|error| RunError::System("no thread for the streams", error))?),
     };
-    warn_of_few_ports(&settings, usize::from(count) * listen.len());
+    warn_of_few_ports(&settings, usize::from(count) * hosts.len());
     let shards = Shards::start(count, &common)?;
-    tracing::info!(backend = backend.name(), shards = count, listen = ?listen, "serving");
-    let is_reached = listen.iter().any(|address| !address.ip().is_loopback()) && settings.allow.is_empty();
+    let addresses: Vec<_> = listen.iter().map(|door| door.address).collect();
+    tracing::info!(backend = backend.name(), shards = count, listen = ?addresses, "serving");
+    let is_reached = hosts.iter().any(|host| !host.is_loopback()) && settings.allow.is_empty();
     if settings.may_publish() == Publish::On && is_reached {
         tracing::warn!(
             "anyone who reaches this server can publish streams to it: set publish to auth, local or off"
         );
     }
     ready(&started(&settings, &listen));
-    let result = wait(&signals, &shards);
+    let result = wait(&signals, &shards, certificate);
     tracing::info!("stopping");
     shards.stop();
     result
@@ -127,7 +140,12 @@ fn warn_of_few_ports(settings: &Settings, needed: usize) {
     }
 }
 
-fn wait(signals: &Receiver<Signal>, shards: &Shards) -> Result<(), RunError> {
+fn wait(
+    signals: &Receiver<Signal>,
+    shards: &Shards,
+    mut certificate: Option<Certificate>,
+) -> Result<(), RunError> {
+    let look = certificate.as_ref().map_or_else(never, |_| tick(LOOK_AT_FILES_EVERY));
     loop {
         select! {
             recv(signals) -> signal => match signal {
@@ -136,6 +154,11 @@ fn wait(signals: &Receiver<Signal>, shards: &Shards) -> Result<(), RunError> {
                 }
                 Ok(Signal::Stop) | Err(_) => return Ok(()),
             },
+            recv(look) -> _ => {
+                if let Some(certificate) = &mut certificate {
+                    certificate.look();
+                }
+            }
             recv(shards.ended()) -> ended => return match ended {
                 Ok(Err(error)) => Err(error.into()),
                 Ok(Ok(())) | Err(_) => Ok(()),
@@ -145,9 +168,10 @@ fn wait(signals: &Receiver<Signal>, shards: &Shards) -> Result<(), RunError> {
 }
 
 /// The URLs of everything that can be played, by the address that other machines are most likely to reach.
-fn started(settings: &Settings, listen: &[SocketAddr]) -> Started {
-    let reachable = listen.iter().find(|address| !address.ip().is_loopback() && address.is_ipv4());
-    let Some(address) = reachable.or(listen.first()) else { return Started { urls: Vec::new(), more: 0 } };
+fn started(settings: &Settings, listen: &[Listen]) -> Started {
+    let rtsp = || listen.iter().filter(|door| door.kind == PortKind::Rtsp).map(|door| door.address);
+    let reachable = rtsp().find(|address| !address.ip().is_loopback() && address.is_ipv4());
+    let Some(address) = reachable.or(rtsp().next()) else { return Started { urls: Vec::new(), more: 0 } };
     let host = match address.ip() {
         ip if ip.is_unspecified() => addresses::routed_host().unwrap_or(ip),
         ip => ip,
@@ -190,9 +214,16 @@ fn bracketed(host: IpAddr) -> String {
     }
 }
 
-/// What the shards obey, but for the streams that come to them; they will listen on these addresses.
-fn shard_settings(settings: &Settings, listen: &[SocketAddr]) -> ShardSettings {
-    let has_ipv6 = listen.iter().any(|address| address.is_ipv6() && !address.ip().is_loopback())
+/// Every port at every address.
+fn doors(hosts: &[IpAddr], ports: &[(u16, PortKind)]) -> Vec<Listen> {
+    let at =
+        |port, kind| hosts.iter().map(move |host| Listen { address: SocketAddr::new(*host, port), kind });
+    ports.iter().flat_map(|(port, kind)| at(*port, *kind)).collect()
+}
+
+/// What the shards obey, but for the streams that come to them; they will listen at these addresses.
+fn shard_settings(settings: &Settings, hosts: &[IpAddr]) -> ShardSettings {
+    let has_ipv6 = hosts.iter().any(|host| host.is_ipv6() && !host.is_loopback())
         || (settings.multicast && settings.multicast_ip_min.is_ipv6());
     ShardSettings {
         session_timeout: Duration::from_secs(settings.session_timeout_s.into()),

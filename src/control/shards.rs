@@ -198,6 +198,7 @@ mod tests {
     use crate::media::library::{FileInfo, ReplyTo, Ticket, Wanted};
     use crate::media::memory::{MemoryLibrary, Presentation};
     use crate::shard::SessionId;
+    use crate::shard::settings::Listen;
     use crate::stream::catalog::{Claim, Grant, StreamId, Subscriber};
 
     /// A library that has a fault, which strikes the shard that asks for it.
@@ -274,7 +275,7 @@ mod tests {
         let common = Common {
             zero_copy: ZeroCopy::Auto,
             backend: Backend::choose(BackendChoice::Fallback).unwrap(),
-            settings: Arc::new(Settings { listen: vec![place], ..Settings::default() }),
+            settings: Arc::new(Settings { listen: vec![Listen::rtsp(place)], ..Settings::default() }),
             library: Arc::new(Faulty(library)),
             catalog: Arc::new(NoStreams),
             names: Arc::new(SystemNames::default()),

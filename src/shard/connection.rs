@@ -18,6 +18,7 @@ use super::gate::Login;
 use super::multicast;
 use super::secure::Secure;
 use super::session::SessionKey;
+use super::settings::PortKind;
 use super::talk::Asked;
 use crate::media::library::{FileInfo, Ticket};
 use crate::stream::catalog::{Description, ShardIndex};
@@ -40,6 +41,8 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// The address it connected to: datagrams of its sessions leave from there.
     pub local: SocketAddr,
+    /// Which of our ports that is.
+    pub port: PortKind,
     /// Its keys; None on a plain port.
     pub(super) secure: Option<Box<Secure>>,
     /// Reads requests and `$` frames.
@@ -140,11 +143,12 @@ impl Refusal {
 
 impl Connection {
     /// A fresh connection.
-    pub fn new(conn: Conn, peer: SocketAddr, local: SocketAddr, now: Time) -> Connection {
+    pub fn new(conn: Conn, peer: SocketAddr, local: SocketAddr, port: PortKind, now: Time) -> Connection {
         Connection {
             conn,
             peer,
             local,
+            port,
             secure: None,
             parser: Parser::new(Limits::default()),
             pending: None,

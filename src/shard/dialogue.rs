@@ -1,6 +1,6 @@
 //! One connection's dialogue: requests served in step, replies that leave between media, and how it is closed or moved.
 
-use proto::io::{Conn, Op, Pieces, Span};
+use proto::io::{Conn, Op};
 use proto::rtsp::message::Response;
 use proto::rtsp::parse::Item;
 use proto::rtsp::status::Status;
@@ -9,7 +9,6 @@ use super::connection::{Connection, Fate, PENDING_BYTES_MAX, Withheld};
 use super::inbox::{Message, Moved};
 use super::request::Outcome;
 use super::session::{Carrier, Source};
-use super::tls::HANDSHAKE_RECORD;
 use super::turn::{Alarm, Shard};
 
 impl Shard {
@@ -109,19 +108,6 @@ impl Shard {
         }
     }
 
-    /// Sends pieces on a connection that has no send under way.
-    pub(super) fn transmit(&mut self, conn: Conn, mut pieces: Pieces) {
-        let Some(connection) = self.connections.get_mut(conn) else { return };
-        if let Some(secure) = &mut connection.secure
-            && !self.sealing.seal(secure, &mut pieces)
-        {
-            tracing::info!(peer = %connection.peer, "closed: TLS 1.2 has no way to renew keys that are used up");
-            return self.close(conn);
-        }
-        connection.is_sending = true;
-        self.ports.driver.submit(Op::Send { conn, pieces });
-    }
-
     fn serve(&mut self, conn: Conn, request: proto::rtsp::message::Request) {
         match self.answer(conn, &request) {
             Outcome::Reply(response) => self.reply_to_request(conn, &request, response),
@@ -144,30 +130,6 @@ impl Shard {
                 self.flush(conn);
             }
         }
-    }
-
-    pub(super) fn handle_received(&mut self, conn: Conn, span: Span) {
-        let Some(connection) = self.connections.get_mut(conn) else { return };
-        if matches!(connection.fate, Fate::Closing | Fate::Gone) {
-            return;
-        }
-        if connection.secure.is_some() {
-            return self.receive_sealed(conn, span);
-        }
-        let bytes = self.ports.driver.bytes(span);
-        if bytes.first() == Some(&HANDSHAKE_RECORD) && connection.parser.buffered() == 0 {
-            tracing::debug!(peer = %connection.peer, "closed: TLS on a port without it");
-            return self.close(conn);
-        }
-        connection.parser.handle_bytes(bytes);
-        self.advance(conn);
-    }
-
-    /// Takes what was opened.
-    pub(super) fn receive_plain(&mut self, conn: Conn, bytes: &[u8]) {
-        let Some(connection) = self.connections.get_mut(conn) else { return };
-        connection.parser.handle_bytes(bytes);
-        self.advance(conn);
     }
 
     /// The client has closed its side. Where media flows that means that it is gone; else it may still read replies.
@@ -262,6 +224,7 @@ impl Shard {
             socket,
             peer: connection.peer,
             local: connection.local,
+            port: connection.port,
             login: connection.login,
             secure: connection.secure,
             unread: unread.freeze(),
@@ -275,7 +238,7 @@ impl Shard {
     pub(super) fn take_over(&mut self, moved: Moved) {
         match self.ports.driver.attach(moved.socket) {
             Ok(conn) => {
-                let mut connection = Connection::new(conn, moved.peer, moved.local, self.now);
+                let mut connection = Connection::new(conn, moved.peer, moved.local, moved.port, self.now);
                 connection.login = moved.login;
                 connection.secure = moved.secure;
                 connection.parser.handle_bytes(&moved.unread);

@@ -14,6 +14,7 @@ use super::gate::{Login, Subject};
 use super::multicast::{FromHome, ToHome};
 use super::names::AddressesReply;
 use super::secure::Secure;
+use super::settings::PortKind;
 use super::talk::{FromSink, SinkAddress, ToSink};
 use super::tls::Step;
 use crate::media::library::{Answer, ReplyTo, Ticket};
@@ -63,6 +64,8 @@ pub struct Moved {
     pub peer: SocketAddr,
     /// Our address.
     pub local: SocketAddr,
+    /// Which of our ports that is.
+    pub port: PortKind,
     /// What it has proven.
     pub login: Option<Box<Login>>,
     /// Its keys; None on a plain port.

@@ -38,6 +38,7 @@ mod talk;
 mod teardown;
 pub mod tls;
 mod turn;
+mod wire;
 
 pub use census::Census;
 pub use client_ports::ClientPorts;

@@ -20,6 +20,10 @@ use crate::stream::window::Window;
 /// Bytes of media in one send on a connection: what a stalled viewer holds beyond its queue.
 const SEND_BYTES_MAX: usize = 256 * 1024;
 
+/// Bytes of the first send to a viewer: most of the past that it begins with leaves when it has shown that it takes
+/// more, for many only look whether something is there.
+const FIRST_SEND_BYTES_MAX: u64 = 32 * 1024;
+
 /// Pieces of one send on a connection.
 const SEND_PIECES_MAX: usize = 64;
 
@@ -131,10 +135,12 @@ impl Shard {
         if let Source::File(file) = &mut session.source {
             file.wait_for_reader(self.now, self.settings.slow_reader);
         }
+        // As much again as it has taken.
+        let most = (session.numbers.bytes.max(FIRST_SEND_BYTES_MAX) as usize).min(SEND_BYTES_MAX);
         let mut bytes = 0;
         let stop = loop {
             // The reply to PLAY comes before what it promises, however many replies wait before it.
-            if connection.has_waiting() || bytes > SEND_BYTES_MAX || pieces.len() >= SEND_PIECES_MAX {
+            if connection.has_waiting() || bytes >= most || pieces.len() >= SEND_PIECES_MAX {
                 break None;
             }
             match next(session, &self.live, self.now, self.settings.slow_reader) {

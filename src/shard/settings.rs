@@ -17,8 +17,8 @@ use crate::stream::relay::LiveLimits;
 /// The part of the configuration that shards obey.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where RTSP connections are accepted.
-    pub listen: Vec<SocketAddr>,
+    /// Where connections are accepted.
+    pub listen: Vec<Listen>,
     /// What clients on ports for TLS shake hands with; None where there are none.
     pub tls: Option<TlsServer>,
     /// Which addresses may connect.
@@ -62,6 +62,43 @@ pub struct Settings {
     pub pushers: Vec<Arc<PusherSpec>>,
     /// How long viewers are given to see their BYE when the program ends.
     pub shutdown: Duration,
+}
+
+/// One address that clients connect to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// Which of our ports that is.
+    pub kind: PortKind,
+}
+
+impl Listen {
+    /// The port of RTSP at an address.
+    pub fn rtsp(address: SocketAddr) -> Listen {
+        Listen { address, kind: PortKind::Rtsp }
+    }
+}
+
+/// Which of our ports a client came to. All of them tell what it speaks by its first bytes; the names are those of
+/// the settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortKind {
+    /// `serverport`.
+    Rtsp,
+    /// `http_port`.
+    Http,
+    /// `rtsps_port`.
+    Rtsps,
+    /// `https_port`.
+    Https,
+}
+
+impl PortKind {
+    /// Whether everything on it is inside TLS.
+    pub fn is_tls(self) -> bool {
+        matches!(self, PortKind::Rtsps | PortKind::Https)
+    }
 }
 
 /// How presentations are sent to groups.

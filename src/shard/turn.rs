@@ -24,7 +24,7 @@ use super::publications::Publications;
 use super::pusher::{PusherKey, Pushers};
 use super::secure::Sealing;
 use super::session::{Session, SessionId, SessionKey};
-use super::settings::Settings;
+use super::settings::{Listen, PortKind, Settings};
 use crate::egress::heads::Heads;
 use crate::media::library::{Answer, ReplyTo, Ticket};
 use crate::stream::catalog::{Notice, ShardIndex};
@@ -58,7 +58,7 @@ pub struct Shard {
     pub(super) sealing: Sealing,
     pub(super) waiting: HashMap<Ticket, Asker>,
     pub(super) stop: Option<Time>,
-    listeners: Vec<Listener>,
+    listeners: Vec<(Listener, PortKind)>,
     last_ticket: Ticket,
     ready: VecDeque<SessionKey>,
     alarms: BinaryHeap<Reverse<(Time, Alarm)>>,
@@ -101,9 +101,9 @@ impl Shard {
     ) -> Result<Shard, (SocketAddr, io::Error)> {
         ports.catalog.attend(ports.shards[usize::from(index)].subscriber());
         let mut listeners = Vec::new();
-        for address in &settings.listen {
+        for Listen { address, kind } in &settings.listen {
             let (listener, _) = ports.driver.listen(*address).map_err(|error| (*address, error))?;
-            listeners.push(listener);
+            listeners.push((listener, *kind));
         }
         let mut udp = UdpPairs::default();
         let pushers = Pushers::open(index, &settings.pushers, &mut *ports.driver, &mut udp)?;
@@ -227,9 +227,15 @@ impl Shard {
             Event::Accepted { listener, conn, peer, .. } if self.pushers.has_door(listener) => {
                 self.pusher_connected(listener, conn, peer);
             }
-            Event::Accepted { conn, peer, local, .. } => {
-                self.connections.insert(Connection::new(conn, peer, local, self.now));
-                tracing::debug!(%peer, "connection");
+            Event::Accepted { listener, conn, peer, local } => {
+                let port = self.listeners.iter().find(|(other, _)| *other == listener);
+                // Of a listener that is being closed nothing is wanted any more.
+                let Some((_, port)) = port.copied() else { return self.turn_away(conn, peer) };
+                self.connections.insert(Connection::new(conn, peer, local, port, self.now));
+                tracing::debug!(%peer, ?port, "connection");
+                if port.is_tls() {
+                    self.await_handshake(conn);
+                }
             }
             Event::Connected { conn, local } => self.proxy_connected(conn, local),
             Event::AcceptRefused { error, .. } => {
@@ -336,7 +342,7 @@ impl Shard {
 
     fn shut_down(&mut self) {
         self.stop = Some(self.now + self.settings.shutdown);
-        for listener in self.listeners.drain(..) {
+        for (listener, _) in self.listeners.drain(..) {
             self.ports.driver.submit(Op::CloseListener(listener));
         }
         let keys: Vec<_> = self.sessions.keys().collect();

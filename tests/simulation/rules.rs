@@ -9,7 +9,7 @@ use proto::time::{NtpTime, Time};
 use ringcaster::driver::sim::{Random, Weather};
 use ringcaster::media::memory::Presentation;
 use ringcaster::shard::limits::Limits;
-use ringcaster::shard::settings::Settings;
+use ringcaster::shard::settings::{Listen, Settings};
 
 use super::content::Content;
 use super::session::Over;
@@ -105,7 +105,7 @@ impl Rules {
     }
 
     pub fn server(&self) -> SocketAddr {
-        self.settings.listen[0]
+        self.settings.listen[0].address
     }
 
     pub fn content(&self, name: &str) -> Option<&Content> {
@@ -126,7 +126,7 @@ fn segment(content: &Content) -> Duration {
 
 fn settings(random: &mut Random) -> Settings {
     Settings {
-        listen: vec!["192.0.2.1:554".parse().unwrap()],
+        listen: vec![Listen::rtsp("192.0.2.1:554".parse().unwrap())],
         session_timeout: Duration::from_secs(random.within(4..20) as u64),
         slow_reader: MS(random.within(500..2_000) as u64),
         loops: *random.pick(&[Some(1), Some(1), Some(2), Some(3), None]),

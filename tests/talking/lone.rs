@@ -17,7 +17,7 @@ use ringcaster::media::memory::MemoryLibrary;
 use ringcaster::shard::inbox::{Inbox, Message, Outside};
 use ringcaster::shard::names::{AddressesReply, Names};
 use ringcaster::shard::proxy::ProxySpec;
-use ringcaster::shard::settings::Settings;
+use ringcaster::shard::settings::{Listen, Settings};
 use ringcaster::shard::tls::TlsConfig;
 use ringcaster::shard::{ClientPorts, Ports, Shard};
 use ringcaster::stream::catalog::{
@@ -137,7 +137,7 @@ fn shard(backend: Backend, port: u16, url: Url) -> (Shard, Outside) {
         tls: TlsConfig::new(false),
     };
     let settings = Settings {
-        listen: vec![(Ipv4Addr::LOCALHOST, port).into()],
+        listen: vec![Listen::rtsp((Ipv4Addr::LOCALHOST, port).into())],
         proxies: vec![Arc::new(proxy)],
         ..Settings::default()
     };

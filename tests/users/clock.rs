@@ -18,7 +18,7 @@ use ringcaster::media::memory::{MemoryLibrary, Presentation};
 use ringcaster::shard::gate::Access;
 use ringcaster::shard::inbox::Inbox;
 use ringcaster::shard::names::{AddressesReply, Names};
-use ringcaster::shard::settings::Settings;
+use ringcaster::shard::settings::{Listen, Settings};
 use ringcaster::shard::{ClientPorts, Ports, Shard};
 use ringcaster::stream::catalog::{Catalog, Claim, Grant, ShardIndex, StreamId, Subscriber};
 
@@ -50,7 +50,7 @@ impl World {
         library.add("film", Presentation::default());
         let (library, client_ports) = (Arc::new(library), Arc::new(ClientPorts::default()));
         let settings = Arc::new(Settings {
-            listen: vec![SERVER.parse().unwrap()],
+            listen: vec![Listen::rtsp(SERVER.parse().unwrap())],
             access: Some(Arc::new(access())),
             ..Settings::default()
         });

@@ -1,7 +1,9 @@
 //! Large sends of which the network takes the pages in place of a copy (SEND_ZC): they are the kernel's until it says
 //! that it has done with them, which may be long after the send is over and its connection is gone.
 
+use std::collections::HashSet;
 use std::io;
+use std::net::IpAddr;
 
 use io_uring::cqueue;
 use proto::io::Pieces;
@@ -19,11 +21,19 @@ pub(super) const REPORT_USAGE: u16 = 1 << 3;
 /// That word (IORING_NOTIF_USAGE_ZC_COPIED).
 const COPIED: u32 = 1 << 31;
 
+/// Peers that are remembered.
+const COPYING_MAX: usize = 1_024;
+
 /// All loans.
-pub(super) struct Loans(Slots<Loan>);
+pub(super) struct Loans {
+    slots: Slots<Loan>,
+    /// Peers on whose way the kernel copies: their further connections need not find out.
+    copying: HashSet<IpAddr>,
+}
 
 struct Loan {
     connection: Key,
+    peer: IpAddr,
     /// Kept for the kernel, which reads them.
     _pieces: Pieces,
 }
@@ -39,26 +49,44 @@ pub(super) enum News {
 }
 
 impl Loans {
-    pub(super) const fn new() -> Loans {
-        Loans(Slots::new())
+    pub(super) fn new() -> Loans {
+        Loans { slots: Slots::new(), copying: HashSet::new() }
     }
 
-    /// Keeps what a send of `connection` is about to lend; the name of its completions.
-    pub(super) fn lend(&mut self, connection: Key, pieces: &Pieces) -> Token {
-        Token::new(Kind::Loan, self.0.insert(Loan { connection, _pieces: pieces.clone() }))
+    /// Remembers that the kernel copies what a peer is sent.
+    fn note_copying(&mut self, peer: IpAddr) {
+        if self.copying.len() >= COPYING_MAX {
+            self.copying.clear();
+        }
+        self.copying.insert(peer);
+    }
+
+    /// Whether the kernel was seen to copy what a peer is sent.
+    pub(super) fn is_copying(&self, peer: IpAddr) -> bool {
+        self.copying.contains(&peer)
+    }
+
+    /// Keeps what a send of `connection` to `peer` is about to lend; the name of its completions.
+    pub(super) fn lend(&mut self, connection: Key, peer: IpAddr, pieces: &Pieces) -> Token {
+        Token::new(Kind::Loan, self.slots.insert(Loan { connection, peer, _pieces: pieces.clone() }))
     }
 
     /// Understands a completion. There are two: the answer, and the notification that follows where the answer says so.
     pub(super) fn handle(&mut self, token: Token, completion: &cqueue::Entry) -> Option<News> {
         let key = Key { index: token.index, generation: token.generation };
-        let connection = self.0.get(key)?.connection;
+        let Loan { connection, peer, .. } = *self.slots.get(key)?;
         let flags = completion.flags();
         if cqueue::notif(flags) {
-            self.0.remove(key);
-            return Some(News::Returned(connection, completion.result() as u32 & COPIED != 0));
+            self.slots.remove(key);
+            let is_copied = completion.result() as u32 & COPIED != 0;
+            // The connection may be gone by now, but the next from there finds it known.
+            if is_copied {
+                self.note_copying(peer);
+            }
+            return Some(News::Returned(connection, is_copied));
         }
         if !cqueue::more(flags) {
-            self.0.remove(key);
+            self.slots.remove(key);
         }
         let is_refused = error_of(completion).is_some_and(|error| refuses(&error));
         Some(if is_refused { News::Refused(connection) } else { News::Answered(connection) })

@@ -1,7 +1,7 @@
 //! Connections: accepted or opened, received into shared buffers, at most one send under way, closed when nothing is.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use io_uring::types::{CancelBuilder, Fd};
@@ -43,8 +43,7 @@ struct Connection {
     is_armed: bool,
     /// Whether the peer has closed its side.
     has_ended: bool,
-    /// Whether its sends are to be copied, for lending does not pay or is refused.
-    copies: bool,
+    lending: Lending,
     sending: Option<Sending>,
 }
 
@@ -57,6 +56,32 @@ enum Phase {
     Detaching,
     /// Is closed when nothing is under way.
     Closing,
+}
+
+/// Whether a connection's large sends lend their bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lending {
+    /// Nothing large was sent yet.
+    Unasked,
+    /// As long as the kernel does not copy what this peer is sent.
+    May(IpAddr),
+    /// It does not pay or is refused.
+    No,
+}
+
+impl Lending {
+    /// The peer, if a large send to it lends its bytes.
+    fn ask(&mut self, socket: &OwnedFd, loans: &Loans, zero_copy: ZeroCopy) -> Option<IpAddr> {
+        if *self == Lending::Unasked {
+            let peer = socket::peer_address(socket.as_raw_fd()).ok().map(|address| address.ip());
+            let peer = peer.filter(|peer| zero_copy == ZeroCopy::On || !loans.is_copying(*peer));
+            *self = peer.map_or(Lending::No, Lending::May);
+        }
+        match self {
+            Lending::May(peer) => Some(*peer),
+            Lending::Unasked | Lending::No => None,
+        }
+    }
 }
 
 struct Destination {
@@ -219,12 +244,15 @@ impl Connections {
         let fd = Fd(connection.socket.as_raw_fd());
         let Some(sending) = &mut connection.sending else { return true };
         let is_large = sending.size - sending.done >= LOAN_BYTES_MIN;
-        let lends = is_large && self.zero_copy != ZeroCopy::Off && !connection.copies;
+        let lender = match is_large && self.zero_copy != ZeroCopy::Off {
+            true => connection.lending.ask(&connection.socket, &self.loans, self.zero_copy),
+            false => None,
+        };
         let entry = match &sending.pieces[..] {
             [Piece::Shared(bytes)] => {
                 let rest = &bytes[sending.done..];
                 let size = rest.len().min(u32::MAX as usize) as u32;
-                if lends {
+                if lender.is_some() {
                     opcode::SendZc::new(fd, rest.as_ptr(), size)
                         .flags(SEND_FLAGS)
                         .zc_flags(REPORT_USAGE)
@@ -235,7 +263,7 @@ impl Connections {
             }
             pieces => {
                 let Some(message) = self.lists.message(pieces, sending.done) else { return false };
-                if lends {
+                if lender.is_some() {
                     let entry = opcode::SendMsgZc::new(fd, message).flags(SEND_FLAGS as u32);
                     entry.ioprio(REPORT_USAGE).build()
                 } else {
@@ -244,11 +272,12 @@ impl Connections {
             }
         };
         sending.is_under_way = true;
-        let token = if lends {
-            core.stats.sends_lent += 1;
-            self.loans.lend(key, &sending.pieces)
-        } else {
-            Token::new(Kind::Send, key)
+        let token = match lender {
+            Some(peer) => {
+                core.stats.sends_lent += 1;
+                self.loans.lend(key, peer, &sending.pieces)
+            }
+            None => Token::new(Kind::Send, key),
         };
         let entry = entry.user_data(token.pack());
         // SAFETY: the pieces stay in the slot until the completion, and what is lent in its loan until the kernel has
@@ -324,7 +353,7 @@ impl Connections {
             Some(News::Answered(key)) => self.handle_send(core, Token::new(Kind::Send, key), completion),
             Some(News::Refused(key)) => {
                 let Some(connection) = self.slots.get_mut(key) else { return };
-                connection.copies = true;
+                connection.lending = Lending::No;
                 if connection.phase == Phase::Closing {
                     return self.handle_send(core, Token::new(Kind::Send, key), completion);
                 }
@@ -340,7 +369,7 @@ impl Connections {
                     && self.zero_copy == ZeroCopy::Auto
                     && let Some(connection) = self.slots.get_mut(key)
                 {
-                    connection.copies = true;
+                    connection.lending = Lending::No;
                 }
             }
             None => {}
@@ -428,7 +457,7 @@ impl Connection {
             is_wanted: true,
             is_armed: false,
             has_ended: false,
-            copies: false,
+            lending: Lending::Unasked,
             sending: None,
         }
     }

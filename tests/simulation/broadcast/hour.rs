@@ -7,7 +7,7 @@ use std::time::Duration;
 use proto::time::Time;
 use ringcaster::config::GopCache;
 use ringcaster::driver::sim::{Random, Weather};
-use ringcaster::shard::settings::Settings;
+use ringcaster::shard::settings::{Listen, Settings};
 use ringcaster::stream::registry::OnRepublish;
 
 use super::super::streams::Temper;
@@ -24,7 +24,7 @@ fn rules() -> Rules {
         viewers: 3,
         paths: 1,
         settings: Arc::new(Settings {
-            listen: vec!["192.0.2.1:554".parse().unwrap()],
+            listen: vec![Listen::rtsp("192.0.2.1:554".parse().unwrap())],
             gop_cache: GopCache::TrueTimes,
             udp_ports: 20_000..=20_199,
             ..Settings::default()

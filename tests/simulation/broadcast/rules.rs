@@ -7,7 +7,7 @@ use std::time::Duration;
 use proto::time::{NtpTime, Time};
 use ringcaster::config::GopCache;
 use ringcaster::driver::sim::{Random, Weather};
-use ringcaster::shard::settings::Settings;
+use ringcaster::shard::settings::{Listen, Settings};
 use ringcaster::stream::registry::OnRepublish;
 
 use super::super::streams;
@@ -83,13 +83,13 @@ impl Rules {
     }
 
     pub fn server(&self) -> SocketAddr {
-        self.settings.listen[0]
+        self.settings.listen[0].address
     }
 }
 
 fn settings(random: &mut Random) -> Settings {
     Settings {
-        listen: vec!["192.0.2.1:554".parse().unwrap()],
+        listen: vec![Listen::rtsp("192.0.2.1:554".parse().unwrap())],
         session_timeout: Duration::from_secs(random.within(4..8) as u64),
         slow_reader: MS(random.within(500..2_000) as u64),
         udp_ports: 20_000..=20_199,

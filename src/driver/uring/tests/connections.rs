@@ -199,6 +199,13 @@ fn a_link_that_copies_what_is_lent_is_lent_nothing_more() {
     }
     assert_eq!(rig.driver.stats().sends_lent, 1);
     assert_eq!(reader.join().unwrap().len(), 4 * LARGE);
+    // Further connections from there need not find out.
+    let (client, conn) = rig.connect();
+    let reader = reading(client, LARGE);
+    rig.send(conn, vec![5; LARGE]);
+    rig.until("sent", |rig| (rig.sent() == 5).then_some(()));
+    assert_eq!(rig.driver.stats().sends_lent, 1);
+    assert_eq!(reader.join().unwrap().len(), LARGE);
 }
 
 #[test]

@@ -1,0 +1,48 @@
+//! Between a connection and its driver: the one place where bytes of a connection that a client opened come in, and
+//! where they leave.
+
+use proto::io::{Conn, Op, Pieces, Span};
+
+use super::connection::Fate;
+use super::tls::HANDSHAKE_RECORD;
+use super::turn::Shard;
+
+impl Shard {
+    /// Takes what has come on a connection: opened where it is sealed, then to the door, from there to the parser.
+    pub(super) fn handle_received(&mut self, conn: Conn, span: Span) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        if matches!(connection.fate, Fate::Closing | Fate::Gone) {
+            return;
+        }
+        if connection.secure.is_some() {
+            return self.receive_sealed(conn, span);
+        }
+        let bytes = self.ports.driver.bytes(span);
+        if bytes.first() == Some(&HANDSHAKE_RECORD) && connection.parser.buffered() == 0 {
+            tracing::debug!(peer = %connection.peer, "closed: TLS on a port without it");
+            return self.close(conn);
+        }
+        connection.parser.handle_bytes(bytes);
+        self.advance(conn);
+    }
+
+    /// Takes what was opened.
+    pub(super) fn receive_plain(&mut self, conn: Conn, bytes: &[u8]) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        connection.parser.handle_bytes(bytes);
+        self.advance(conn);
+    }
+
+    /// Sends the next bytes of a connection, which must not have a send under way.
+    pub(super) fn transmit(&mut self, conn: Conn, mut pieces: Pieces) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        if let Some(secure) = &mut connection.secure
+            && !self.sealing.seal(secure, &mut pieces)
+        {
+            tracing::info!(peer = %connection.peer, "closed: TLS 1.2 has no way to renew keys that are used up");
+            return self.close(conn);
+        }
+        connection.is_sending = true;
+        self.ports.driver.submit(Op::Send { conn, pieces });
+    }
+}
