@@ -51,7 +51,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("quinn_udp", &["fallback"]),
     ("rand", &["src/control", "src/media", "src/shard", "src/stream"]),
     ("rcgen", &["src/control"]),
-    ("ring", &["src/shard"]),
+    // The load test has a file of that name.
+    ("ring", &["src/shard", "loadtest"]),
     ("rustix", &["src/cli", "src/control", "fallback", "loadtest"]),
     ("rustls", &["src/shard"]),
     ("rustls_native_certs", &["src/shard"]),

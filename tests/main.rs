@@ -39,5 +39,6 @@ mod soak;
 mod stalls;
 mod steady;
 mod talking;
+mod tls;
 mod upstream;
 mod users;

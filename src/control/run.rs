@@ -17,7 +17,7 @@ use super::multicast::multicast;
 use super::names::SystemNames;
 use super::proxies;
 use super::pushers;
-use super::secure::secure_ports;
+use super::secure::{SecurePorts, secure_ports};
 use super::shards::{Common, ShardError, Shards};
 use super::streams::{MakeSource, Streams};
 use super::threads;
@@ -80,7 +80,7 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
     let hosts = addresses::hosts(&settings)?;
     let port = addresses::port(&hosts, "serverport", settings.server_port, &settings, 8554)?;
     let mut ports = vec![(port, PortKind::Rtsp)];
-    let (secure, certificate) = secure_ports(&settings, &hosts, &[port])?;
+    let SecurePorts { ports: secure, certificate } = secure_ports(&settings, &hosts, &[port])?;
     ports.extend(secure);
     let listen = doors(&hosts, &ports);
     let backend = Backend::choose(settings.backend).map_err(RunError::Backend)?;

@@ -8,13 +8,17 @@ use super::run::RunError;
 use crate::config::Settings;
 use crate::shard::settings::PortKind;
 
-/// The ports for TLS that are open, and the certificate that is shown there; None where there are none. `taken` are the
-/// ports of other doors.
-pub fn secure_ports(
-    settings: &Settings,
-    hosts: &[IpAddr],
-    taken: &[u16],
-) -> Result<(Vec<(u16, PortKind)>, Option<Certificate>), RunError> {
+/// The ports for TLS that are open, and the certificate that is shown there.
+#[derive(Debug, Default)]
+pub struct SecurePorts {
+    /// Which; none in a build without TLS.
+    pub ports: Vec<(u16, PortKind)>,
+    /// None where there are none.
+    pub certificate: Option<Certificate>,
+}
+
+/// Finds the ports for TLS and opens the certificate. `taken` are the ports of other doors.
+pub fn secure_ports(settings: &Settings, hosts: &[IpAddr], taken: &[u16]) -> Result<SecurePorts, RunError> {
     let wanted = [
         (settings.rtsps_port, "rtsps_port", 8322, PortKind::Rtsps),
         (settings.rtsp_over_https.then_some(settings.https_port), "https_port", 8443, PortKind::Https),
@@ -23,11 +27,11 @@ pub fn secure_ports(
         wanted.into_iter().filter_map(|(port, key, instead, kind)| Some((port?, key, instead, kind)));
     let wanted: Vec<_> = wanted.collect();
     if wanted.is_empty() {
-        return Ok((Vec::new(), None));
+        return Ok(SecurePorts::default());
     }
     let Some(certificate) = Certificate::open(settings, hosts)? else {
         tracing::warn!("this build has no TLS: rtsps_port and https_port stay closed");
-        return Ok((Vec::new(), None));
+        return Ok(SecurePorts::default());
     };
     let mut taken = taken.to_vec();
     let mut ports = Vec::new();
@@ -37,5 +41,5 @@ pub fn secure_ports(
             ports.push((port, kind));
         }
     }
-    Ok((ports, Some(certificate)))
+    Ok(SecurePorts { ports, certificate: Some(certificate) })
 }

@@ -1,10 +1,11 @@
 //! Between a connection and its driver: the one place where bytes of a connection that a client opened come in, and
 //! where they leave.
 
+use bytes::Bytes;
 use proto::io::{Conn, Op, Pieces, Span};
 
 use super::connection::Fate;
-use super::tls::HANDSHAKE_RECORD;
+use super::tls::{HANDSHAKE_FAILURE, HANDSHAKE_RECORD};
 use super::turn::Shard;
 
 impl Shard {
@@ -20,7 +21,8 @@ impl Shard {
         let bytes = self.ports.driver.bytes(span);
         if bytes.first() == Some(&HANDSHAKE_RECORD) && connection.parser.buffered() == 0 {
             tracing::debug!(peer = %connection.peer, "closed: TLS on a port without it");
-            return self.close(conn);
+            connection.push(Bytes::from_static(HANDSHAKE_FAILURE));
+            return self.close_when_flushed(conn);
         }
         connection.parser.handle_bytes(bytes);
         self.advance(conn);

@@ -7,7 +7,8 @@ mod absent;
 mod files;
 #[cfg(feature = "tls")]
 mod own;
-#[cfg(all(test, feature = "tls"))]
+#[cfg(feature = "tls")]
+#[cfg(test)]
 mod tests;
 #[cfg(feature = "tls")]
 mod threads;
@@ -51,4 +52,11 @@ pub enum CertificateError {
     /// No thread that shakes hands.
     #[error("no thread for handshakes: {0}")]
     Thread(io::Error),
+}
+
+impl CertificateError {
+    /// Whether it is for the configuration to be put right.
+    pub fn is_of_configuration(&self) -> bool {
+        matches!(self, CertificateError::Unreadable { .. } | CertificateError::Unusable { .. })
+    }
 }

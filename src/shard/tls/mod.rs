@@ -15,7 +15,8 @@ mod record;
 mod server;
 #[cfg(feature = "tls")]
 mod session;
-#[cfg(all(test, feature = "tls"))]
+#[cfg(feature = "tls")]
+#[cfg(test)]
 mod tests;
 #[cfg(feature = "tls")]
 mod trust;
@@ -35,6 +36,9 @@ pub use session::TlsSession;
 
 /// First byte of a handshake record (RFC 8446 section 5.1): no request of RTSP or HTTP begins with it.
 pub const HANDSHAKE_RECORD: u8 = 22;
+
+/// The alert by which a handshake is refused (RFC 8446 section 6.2), for those who come to a port without TLS.
+pub const HANDSHAKE_FAILURE: &[u8] = &[21, 3, 3, 0, 2, 2, 40];
 
 /// What received bytes came to.
 #[derive(Debug, Default)]
