@@ -59,6 +59,12 @@ fn announce(started: &control::Started, settings: &config::Settings) {
     if started.more > 0 {
         text.push_str(&format!("and {} more\n", started.more));
     }
+    if let Some(base) = &started.secure {
+        text.push_str(&format!("in TLS: {base}NAME\n"));
+    }
+    if !started.tunnels.is_empty() {
+        text.push_str(&format!("where only HTTP passes: {}\n", started.tunnels.join(", ")));
+    }
     text.push_str(&overview::pushed(settings));
     say(&text);
 }

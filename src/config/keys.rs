@@ -30,7 +30,7 @@ pub fn keys() -> impl Iterator<Item = &'static Key> {
 
 /// Whether a setting is a list, whose element may be repeated.
 pub(super) fn is_list(name: &str) -> bool {
-    ["serverip", "allow", "deny"].contains(&name)
+    ["serverip", "ws_origin", "allow", "deny"].contains(&name)
 }
 
 /// The setting called `name`.
@@ -81,6 +81,13 @@ const NETWORK: &[Key] = &[
         allowed: "1 to 65535",
         set: |s, v| put(&mut s.http_port, values::port(v)),
         show: |s| s.http_port.to_string(),
+    },
+    Key {
+        name: "ws_origin",
+        noun: "a list of origins",
+        allowed: "http:// or https:// with a host and no path, null for pages without an origin",
+        set: |s, v| put(&mut s.ws_origins, values::origins(v)),
+        show: |s| shown(&s.ws_origins),
     },
     Key {
         name: "rtsp_over_https",

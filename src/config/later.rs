@@ -54,7 +54,6 @@ type Asked = fn(&Settings) -> bool;
 
 /// Root settings that are read, with what makes them ask for a missing feature.
 const KEYS: &[(&str, Asked)] = &[
-    ("rtsp_over_http", |s| s.rtsp_over_http),
     ("metadata", |s| s.metadata),
     ("on_connect", |_| true),
     ("on_play", |_| true),

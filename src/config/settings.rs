@@ -27,6 +27,8 @@ pub struct Settings {
     pub rtsp_over_http: bool,
     /// `http_port`.
     pub http_port: u16,
+    /// `ws_origin`: pages that may tunnel; empty means all.
+    pub ws_origins: Vec<String>,
     /// `rtsp_over_https`: whether the HTTPS port is open and tunnels in TLS and `wss` are let in.
     pub rtsp_over_https: bool,
     /// `https_port`.
@@ -450,6 +452,7 @@ impl Default for Settings {
             rtsps_port: Some(322),
             rtsp_over_http: true,
             http_port: 8080,
+            ws_origins: Vec::new(),
             rtsp_over_https: true,
             https_port: 443,
             cert_file: None,

@@ -76,6 +76,16 @@ pub(super) fn ranges(text: &str) -> Option<Vec<AddressRange>> {
         .collect()
 }
 
+/// Origins of pages (RFC 6454 section 6.1) with commas or spaces between them.
+pub(super) fn origins(text: &str) -> Option<Vec<String>> {
+    let origin = |text: &str| {
+        let has_host_alone = |url: String| url.split('/').count() == 3 && !url.contains(['@', '?', '#']);
+        let is_origin = text == "null" || url(text, &["http", "https"]).is_some_and(has_host_alone);
+        is_origin.then(|| text.to_ascii_lowercase())
+    };
+    text.split([',', ' ', '\t', '\r', '\n']).filter(|part| !part.is_empty()).map(origin).collect()
+}
+
 /// MD5, SHA-256 or both; never none, and none of them twice.
 pub(super) fn algorithms(text: &str) -> Option<Vec<Algorithm>> {
     let known = [Algorithm::MD5, Algorithm::SHA_256];

@@ -121,42 +121,41 @@ pub fn port(
     })
 }
 
-/// Finds the port of a door that the server can do without: as [`port`], but one that is only a default and cannot be had,
-/// nor the one that takes its place, leaves the door closed. `taken` are ports of other doors.
-pub fn port_if_any(
+/// Finds the port of a door that may stay closed: the one that is set or, where that is only a default and cannot be had,
+/// `instead`; None with a line in the log where there is none. What another door has, one of `taken`, cannot be had.
+pub fn port_or_closed(
     hosts: &[IpAddr],
     key: &str,
     port: u16,
     settings: &Settings,
-    instead: u16,
+    instead: Option<u16>,
     taken: &[u16],
 ) -> Result<Option<u16>, AddressError> {
     if settings.is_named(key) {
-        return self::port(hosts, key, port, settings, instead).map(Some);
+        let error = |(address, error)| AddressError::Port { address, setting: settings.cite(key), error };
+        return claim(hosts, port, Type::STREAM).map(Some).map_err(error);
     }
+    // Nothing waits for a door that nobody asked for.
     let try_port = |port: u16| match taken.contains(&port) {
         true => Err("another door has it".to_owned()),
-        false => claim(hosts, port, Type::STREAM).map_err(|(_, error)| reason(&error, port)),
+        false => claim_now(hosts, port, Type::STREAM).map_err(|(_, error)| reason(&error, port)),
     };
-    let error = match try_port(port) {
-        Ok(port) => return Ok(Some(port)),
-        Err(error) => error,
-    };
-    match try_port(instead) {
-        Ok(instead) => {
-            tracing::warn!(
-                "port {port} cannot be had ({error}); {instead} takes its place: set {key} to choose"
-            );
-            Ok(Some(instead))
+    let Err(why) = try_port(port) else { return Ok(Some(port)) };
+    match instead.map(|instead| (instead, try_port(instead))) {
+        None => {
+            tracing::warn!("port {port} cannot be had ({why}) and stays closed: set {key} to choose another")
         }
-        Err(also) => {
+        Some((instead, Ok(_))) => {
             tracing::warn!(
-                "neither port {port} can be had ({error}) nor {instead} ({also}), that door stays closed: set {key} to \
-                 choose"
+                "port {port} cannot be had ({why}); {instead} takes its place: set {key} to choose"
             );
-            Ok(None)
+            return Ok(Some(instead));
         }
+        Some((instead, Err(also))) => tracing::warn!(
+            "ports {port} ({why}) and {instead} ({also}) cannot be had and stay closed: set {key} to choose another"
+        ),
     }
+    Ok(None)
 }
 
 /// How the tracks of a pusher come.

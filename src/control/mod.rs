@@ -3,12 +3,12 @@
 mod access;
 mod addresses;
 mod certificate;
+mod doors;
 mod multicast;
 mod names;
 mod proxies;
 mod pushers;
 mod run;
-mod secure;
 mod shards;
 mod streams;
 mod threads;

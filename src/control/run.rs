@@ -1,7 +1,7 @@
 //! The life of the program: everything is started, signals are obeyed, everything ends in order.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::thread;
@@ -13,11 +13,11 @@ use proto::rtsp::uri::percent_encode;
 use super::access::access;
 use super::addresses::{self, AddressError};
 use super::certificate::{Certificate, CertificateError};
+use super::doors::{self, Opened};
 use super::multicast::multicast;
 use super::names::SystemNames;
 use super::proxies;
 use super::pushers;
-use super::secure::{SecurePorts, secure_ports};
 use super::shards::{Common, ShardError, Shards};
 use super::streams::{MakeSource, Streams};
 use super::threads;
@@ -67,6 +67,10 @@ pub struct Started {
     pub urls: Vec<String>,
     /// How many more files there are.
     pub more: usize,
+    /// URLs of the page and of WebSocket; none where that door is closed.
+    pub tunnels: Vec<String>,
+    /// What URLs in TLS begin with; None where that port is closed.
+    pub secure: Option<String>,
 }
 
 /// What the operating system tells the program.
@@ -78,11 +82,7 @@ enum Signal {
 /// Runs the server until it is told to stop; `ready` is called once clients can connect.
 pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), RunError> {
     let hosts = addresses::hosts(&settings)?;
-    let port = addresses::port(&hosts, "serverport", settings.server_port, &settings, 8554)?;
-    let mut ports = vec![(port, PortKind::Rtsp)];
-    let SecurePorts { ports: secure, certificate } = secure_ports(&settings, &hosts, &[port])?;
-    ports.extend(secure);
-    let listen = doors(&hosts, &ports);
+    let Opened { listen, certificate } = doors::open(&settings, &hosts)?;
     let backend = Backend::choose(settings.backend).map_err(RunError::Backend)?;
     let signals = signals()?;
     let mtu_bytes = usize::from(settings.mtu);
@@ -169,19 +169,15 @@ fn wait(
 
 /// The URLs of everything that can be played, by the address that other machines are most likely to reach.
 fn started(settings: &Settings, listen: &[Listen]) -> Started {
-    let rtsp = || listen.iter().filter(|door| door.kind == PortKind::Rtsp).map(|door| door.address);
-    let reachable = rtsp().find(|address| !address.ip().is_loopback() && address.is_ipv4());
-    let Some(address) = reachable.or(rtsp().next()) else { return Started { urls: Vec::new(), more: 0 } };
-    let host = match address.ip() {
-        ip if ip.is_unspecified() => addresses::routed_host().unwrap_or(ip),
-        ip => ip,
-    };
-    let address = SocketAddr::new(host, address.port());
-    let base = if address.port() == 554 {
-        format!("rtsp://{}", bracketed(host))
-    } else {
-        format!("rtsp://{address}")
-    };
+    let base = doors::base(listen, PortKind::Rtsp, "rtsp", 554).unwrap_or_default();
+    let at = |kind, scheme, port, path| doors::base(listen, kind, scheme, port).map(|base| base + path);
+    let tunnels = [
+        at(PortKind::Http, "http", 80, "/"),
+        at(PortKind::Http, "ws", 80, "/websocket"),
+        at(PortKind::Https, "https", 443, "/"),
+        at(PortKind::Https, "wss", 443, "/websocket"),
+    ];
+    let secure = at(PortKind::Rtsps, "rtsps", 322, "/");
     let folder = Folder::new(settings.media_dir.clone(), settings.follow_symlinks);
     let (files, more) = folder.list(FILES_LISTED_MAX).unwrap_or_else(|error| {
         let folder = settings.media_dir.display();
@@ -193,7 +189,8 @@ fn started(settings: &Settings, listen: &[Listen]) -> Started {
     let pushers = settings.pushers.iter().map(|pusher| percent_encode(&pusher.suffix));
     let paths =
         test.into_iter().chain(proxies).chain(pushers).chain(files.iter().map(|name| percent_encode(name)));
-    Started { urls: paths.map(|path| format!("{base}/{path}")).collect(), more }
+    let urls = paths.map(|path| format!("{base}/{path}")).collect();
+    Started { urls, more, tunnels: tunnels.into_iter().flatten().collect(), secure }
 }
 
 fn pool_settings(settings: &Settings) -> PoolSettings {
@@ -205,20 +202,6 @@ fn pool_settings(settings: &Settings) -> PoolSettings {
         threads: Pool::threads_by_default(),
         at_thread_start: threads::step_back,
     }
-}
-
-fn bracketed(host: IpAddr) -> String {
-    match host {
-        IpAddr::V4(host) => host.to_string(),
-        IpAddr::V6(host) => format!("[{host}]"),
-    }
-}
-
-/// Every port at every address.
-fn doors(hosts: &[IpAddr], ports: &[(u16, PortKind)]) -> Vec<Listen> {
-    let at =
-        |port, kind| hosts.iter().map(move |host| Listen { address: SocketAddr::new(*host, port), kind });
-    ports.iter().flat_map(|(port, kind)| at(*port, *kind)).collect()
 }
 
 /// What the shards obey, but for the streams that come to them; they will listen at these addresses.
@@ -243,6 +226,7 @@ fn shard_settings(settings: &Settings, hosts: &[IpAddr]) -> ShardSettings {
             packets: PacketSizes::new(settings.mtu.into(), has_ipv6),
             cache: cache_limits(settings),
         },
+        doors: doors::doors(settings),
         visitors: Visitors { allow: settings.allow.clone(), deny: settings.deny.clone() },
         access: access(settings, std::array::from_fn(|_| rand::random())),
         may_publish: match settings.may_publish() {

@@ -16,3 +16,4 @@ pub mod sdp;
 pub mod srtp;
 pub mod time;
 pub mod track;
+pub mod tunnel;

@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 use std::sync::Arc;
 
 use super::announce::Announced;
+use super::door::Door;
 use super::gate::Login;
 use super::multicast;
 use super::secure::Secure;
@@ -43,10 +44,14 @@ pub struct Connection {
     pub local: SocketAddr,
     /// Which of our ports that is.
     pub port: PortKind,
+    /// How RTSP travels on it.
+    pub door: Door,
     /// Its keys; None on a plain port.
     pub(super) secure: Option<Box<Secure>>,
     /// Reads requests and `$` frames.
     pub parser: Parser,
+    /// Whether anything of RTSP has come: HTTP is told by the first bytes of a connection, and by no others.
+    pub is_rtsp: bool,
     /// The request that waits for an answer from elsewhere.
     pub pending: Option<Box<Request>>,
     /// The answer that is kept back, the last on this connection.
@@ -149,8 +154,10 @@ impl Connection {
             peer,
             local,
             port,
+            door: Door::Plain,
             secure: None,
             parser: Parser::new(Limits::default()),
+            is_rtsp: false,
             pending: None,
             withheld: None,
             login: None,

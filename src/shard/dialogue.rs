@@ -6,6 +6,7 @@ use proto::rtsp::parse::Item;
 use proto::rtsp::status::Status;
 
 use super::connection::{Connection, Fate, PENDING_BYTES_MAX, Withheld};
+use super::door::Door;
 use super::inbox::{Message, Moved};
 use super::request::Outcome;
 use super::session::{Carrier, Source};
@@ -19,7 +20,9 @@ impl Shard {
             if connection.is_waiting() || connection.fate != Fate::Open || connection.is_clogged() {
                 break;
             }
-            match connection.parser.poll() {
+            let polled = connection.parser.poll();
+            connection.is_rtsp |= !matches!(polled, Ok(None | Some(Item::Http(_))));
+            match polled {
                 Ok(None) => break,
                 Ok(Some(Item::Request(request))) => {
                     connection.served = self.now;
@@ -37,10 +40,7 @@ impl Shard {
                     }
                     self.reply(conn, response);
                 }
-                Ok(Some(Item::Http(_))) => {
-                    self.reply(conn, Response::new(Status::BAD_REQUEST));
-                    self.close_when_flushed(conn);
-                }
+                Ok(Some(Item::Http(head))) => return self.open_door(conn, head),
                 Err(error) => {
                     tracing::debug!(peer = %connection.peer, %error, "not RTSP");
                     self.reply(conn, Response::new(error.status()));
@@ -90,15 +90,13 @@ impl Shard {
         }
         let mut pieces = Default::default();
         connection.take_out(&mut pieces);
-        if let Some(secure) = &mut connection.secure {
-            if pieces.is_empty() && connection.fate == Fate::Closing {
-                secure.say_goodbye();
-            }
-            if secure.has_waiting() || !pieces.is_empty() {
-                return self.transmit(conn, pieces);
-            }
+        let is_leaving = connection.fate == Fate::Closing && pieces.is_empty();
+        // A WebSocket says goodbye inside TLS, and then TLS does.
+        let has_more = connection.door.has_own() || is_leaving && connection.door.take_leave();
+        if is_leaving && !has_more {
+            connection.say_goodbye();
         }
-        if !pieces.is_empty() {
+        if !pieces.is_empty() || has_more || connection.has_words_of_tls() {
             return self.transmit(conn, pieces);
         }
         match connection.fate {
@@ -140,6 +138,9 @@ impl Shard {
             let sessions = connection.sessions.len();
             tracing::info!(peer = %connection.peer, sessions, "TLS was cut off without a goodbye");
         }
+        if matches!(connection.door, Door::Out(_) | Door::In(_)) {
+            return self.close(conn);
+        }
         connection.is_ended = true;
         let carries_media = connection.sessions.iter().any(|key| {
             self.sessions.get(*key).is_some_and(|session| session.carrier == Carrier::Interleaved)
@@ -180,12 +181,13 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let is_full = connection.parser.buffered() > PENDING_BYTES_MAX
             && (connection.is_waiting() || connection.is_clogged());
+        let Some(source) = connection.door.source(conn) else { return };
         if is_full && !connection.is_stopped {
             connection.is_stopped = true;
-            self.ports.driver.submit(Op::Stop(conn));
+            self.ports.driver.submit(Op::Stop(source));
         } else if !is_full && connection.is_stopped {
             connection.is_stopped = false;
-            self.ports.driver.submit(Op::Resume(conn));
+            self.ports.driver.submit(Op::Resume(source));
         }
     }
 
@@ -202,6 +204,7 @@ impl Shard {
             self.connection_lost(key, conn);
         }
         self.forget_announcement(conn);
+        self.leave_door(conn);
     }
 
     pub(super) fn forget(&mut self, conn: Conn) {
@@ -225,6 +228,7 @@ impl Shard {
             peer: connection.peer,
             local: connection.local,
             port: connection.port,
+            door: connection.door,
             login: connection.login,
             secure: connection.secure,
             unread: unread.freeze(),
@@ -242,8 +246,19 @@ impl Shard {
                 connection.login = moved.login;
                 connection.secure = moved.secure;
                 connection.parser.handle_bytes(&moved.unread);
+                let head = match moved.door {
+                    Door::Leaving(head) => Some(head),
+                    door => {
+                        connection.is_rtsp = true;
+                        connection.door = door;
+                        None
+                    }
+                };
                 self.connections.insert(connection);
-                self.advance(conn);
+                match head {
+                    Some(head) => self.open_door(conn, *head),
+                    None => self.advance(conn),
+                }
             }
             Err(error) => tracing::warn!(peer = %moved.peer, %error, "a moved connection was lost"),
         }

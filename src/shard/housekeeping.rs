@@ -45,15 +45,15 @@ impl Shard {
             .filter(|connection| {
                 let silence = self.now.since(connection.served);
                 let is_leaving = connection.fate == Fate::Closing && silence > FAREWELL_MAX;
-                is_leaving
-                    || connection.is_shaking_too_long(self.now)
-                    || (connection.sessions.is_empty() && silence > SILENCE_MAX)
+                let is_alone = connection.sessions.is_empty() && !connection.door.is_led_by_another();
+                is_leaving || connection.is_shaking_too_long(self.now) || (is_alone && silence > SILENCE_MAX)
             })
             .map(|connection| connection.conn)
             .collect();
         for conn in idle {
             self.close(conn);
         }
+        self.drop_orphans();
         self.keep_gate();
         self.keep_publications();
         self.keep_proxies();

@@ -10,6 +10,7 @@ use proto::io::{Conn, Detached};
 use proto::time::Time;
 
 use super::client_ports::Holder;
+use super::door::Door;
 use super::gate::{Login, Subject};
 use super::multicast::{FromHome, ToHome};
 use super::names::AddressesReply;
@@ -66,6 +67,8 @@ pub struct Moved {
     pub local: SocketAddr,
     /// Which of our ports that is.
     pub port: PortKind,
+    /// How RTSP travels on it.
+    pub door: Door,
     /// What it has proven.
     pub login: Option<Box<Login>>,
     /// Its keys; None on a plain port.

@@ -8,6 +8,7 @@ mod connection;
 mod datagrams;
 mod describe;
 mod dialogue;
+mod door;
 mod file;
 pub mod gate;
 mod housekeeping;

@@ -152,7 +152,7 @@ impl Shard {
             }
         };
         session.numbers.bytes += bytes as u64;
-        if !pieces.is_empty() {
+        if !pieces.is_empty() || connection.door.has_own() {
             let conn = connection.conn;
             self.transmit(conn, pieces);
         }

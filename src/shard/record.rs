@@ -177,10 +177,12 @@ impl Shard {
         mode: Mode,
     ) -> Result<Granted, Refusal> {
         let carrier = session.map(|key| self.sessions[key].carrier);
+        let is_tunnel = self.connections.get(conn).is_some_and(|connection| connection.door.is_tunnel());
         for offer in Transport::parse_list(&request.headers) {
             let is_possible = !offer.profile.is_secure()
                 && offer.mode.is_none_or(|asked| asked == mode)
                 && offer.effective_delivery() == Delivery::Unicast;
+            let is_possible = is_possible && !(is_tunnel && offer.lower == Lower::Udp);
             let offered = match offer.lower {
                 Lower::Tcp => Carrier::Interleaved,
                 Lower::Udp => Carrier::Unicast,

@@ -12,6 +12,7 @@ use proto::time::Time;
 
 use super::client_ports::Holder;
 use super::connection::Refusal;
+use super::door::Door;
 use super::session::{SessionId, SessionKey};
 use super::turn::Shard;
 use crate::stream::catalog::ShardIndex;
@@ -24,7 +25,7 @@ const PUBLIC: &str = "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, TEARDOWN, GET_PARAM
 const KNOWN_TAGS: &[&str] = &["play.basic", "play.scale", "play.speed", BACKCHANNEL];
 
 /// What the `Server` header says.
-const SERVER: &str = concat!("Ringcaster/", env!("CARGO_PKG_VERSION"));
+pub(super) const SERVER: &str = concat!("Ringcaster/", env!("CARGO_PKG_VERSION"));
 
 /// What becomes of a request.
 #[derive(Debug)]
@@ -130,15 +131,13 @@ impl Shard {
         let unknown = || Outcome::from(Refusal::new(Status::SESSION_NOT_FOUND, ""));
         let id = SessionHeader::parse(value).and_then(|header| SessionId::parse(&header.id));
         let id = id.ok_or_else(unknown)?;
-        let owns_a_session =
-            self.connections.get(conn).is_some_and(|connection| !connection.sessions.is_empty());
+        // A tunnel's halves have met here already.
+        let stays = self.connections.get(conn).is_none_or(|connection| {
+            !connection.sessions.is_empty() || matches!(connection.door, Door::Out(_))
+        });
         if id.shard() != self.index {
             let is_known_shard = usize::from(id.shard()) < self.ports.shards.len();
-            return Err(if is_known_shard && !owns_a_session {
-                Outcome::Move(id.shard())
-            } else {
-                unknown()
-            });
+            return Err(if is_known_shard && !stays { Outcome::Move(id.shard()) } else { unknown() });
         }
         let key = *self.by_id.get(&id).ok_or_else(unknown)?;
         // Media on a connection belongs to that connection: nobody else can speak for it.

@@ -74,13 +74,8 @@ impl Secure {
         matches!(self.state, State::Shaking { .. })
     }
 
-    /// Whether something of its own is to be sent.
-    pub fn has_waiting(&self) -> bool {
-        !self.out.is_empty()
-    }
-
     /// Says once that nothing more will be sent, where that can be said.
-    pub fn say_goodbye(&mut self) {
+    fn say_goodbye(&mut self) {
         if let State::Open(session) = &mut self.state
             && !session.has_said_goodbye()
         {
@@ -134,6 +129,18 @@ impl Sealing {
 }
 
 impl Connection {
+    /// Whether TLS has words of its own to send.
+    pub(super) fn has_words_of_tls(&self) -> bool {
+        self.secure.as_ref().is_some_and(|secure| !secure.out.is_empty())
+    }
+
+    /// Says once in TLS that nothing more will be sent.
+    pub(super) fn say_goodbye(&mut self) {
+        if let Some(secure) = &mut self.secure {
+            secure.say_goodbye();
+        }
+    }
+
     /// Whether its handshake is not complete.
     pub(super) fn is_shaking(&self) -> bool {
         self.secure.as_ref().is_some_and(|secure| secure.is_shaking())
@@ -169,6 +176,9 @@ impl Shard {
     /// Opens what has come on a connection in TLS and passes it on.
     pub(super) fn receive_sealed(&mut self, conn: Conn, span: proto::io::Span) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
+        if matches!(connection.fate, Fate::Closing | Fate::Gone) {
+            return;
+        }
         let Some(secure) = &mut connection.secure else { return };
         let bytes = self.ports.driver.bytes(span);
         match &mut secure.state {

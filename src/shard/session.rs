@@ -119,6 +119,8 @@ pub struct Session {
     pub tracks: SmallVec<[TrackOut; 2]>,
     /// The track that its viewer sends; None when it was not set up.
     pub talk: Option<Box<TalkIn>>,
+    /// How its media travels, by its name in the log.
+    pub transport: &'static str,
     /// The connection that last spoke for it; None while none is there (datagrams only).
     pub conn: Option<Conn>,
     /// The client.
@@ -174,6 +176,7 @@ impl Session {
             state: State::Ready,
             source,
             carrier,
+            transport: carrier.name(),
             tracks: SmallVec::new(),
             talk: None,
             conn: None,

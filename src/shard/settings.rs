@@ -5,6 +5,9 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use proto::rtsp::message::Headers;
+use proto::tunnel::http::Answer;
+
 use super::gate::{Access, Visitors};
 use super::limits::Limits;
 use super::proxy::ProxySpec;
@@ -21,6 +24,8 @@ pub struct Settings {
     pub listen: Vec<Listen>,
     /// What clients on ports for TLS shake hands with; None where there are none.
     pub tls: Option<TlsServer>,
+    /// Who may come in by HTTP and WebSocket.
+    pub doors: Doors,
     /// Which addresses may connect.
     pub visitors: Visitors,
     /// The users and what is asked of them. None where nobody is asked.
@@ -101,6 +106,46 @@ impl PortKind {
     }
 }
 
+/// Whether RTSP may come inside of HTTP and WebSocket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doors {
+    /// On ports without TLS.
+    pub http: bool,
+    /// On ports with TLS.
+    pub https: bool,
+    /// The origins whose pages may; all when empty. Programs that are no browser name none and may always.
+    pub origins: Vec<String>,
+}
+
+impl Default for Doors {
+    fn default() -> Doors {
+        Doors { http: true, https: true, origins: Vec::new() }
+    }
+}
+
+impl Doors {
+    /// Whether that port takes it.
+    pub fn is_open(&self, port: PortKind) -> bool {
+        if port.is_tls() { self.https } else { self.http }
+    }
+
+    /// Whether a request comes from a page that may (RFC 6454).
+    pub fn admits_origin(&self, headers: &Headers) -> bool {
+        let admits = |origin: &str| self.origins.iter().any(|other| other.eq_ignore_ascii_case(origin));
+        self.origins.is_empty() || headers.get_all("Origin").all(admits)
+    }
+
+    /// Lets the page that asks read the answer, if it may.
+    pub fn share(&self, answer: Answer, headers: &Headers) -> Answer {
+        match headers.get("Origin") {
+            Some(origin) if self.admits_origin(headers) => {
+                answer.header("Access-Control-Allow-Origin", origin).header("Vary", "Origin")
+            }
+            _ => answer,
+        }
+    }
+}
+
 /// How presentations are sent to groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Multicast {
@@ -141,6 +186,7 @@ impl Default for Settings {
         Settings {
             listen: Vec::new(),
             tls: None,
+            doors: Doors::default(),
             visitors: Visitors::default(),
             access: None,
             session_timeout: Duration::from_secs(60),

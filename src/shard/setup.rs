@@ -147,12 +147,15 @@ impl Shard {
             return Err(Refusal::new(Status::BAD_REQUEST, "Transport is missing"));
         }
         let carrier = session.and_then(|key| self.sessions.get(key)).map(|session| session.carrier);
+        // Whoever came through a tunnel is behind a wall that datagrams do not pass.
+        let is_tunnel = self.connections.get(conn).is_some_and(|connection| connection.door.is_tunnel());
         let (mut ways, mut is_other_carrier) = (Ways::new(), false);
         for offer in offers {
             if offer.profile.is_secure() || offer.mode == Some(Mode::Record) {
                 continue;
             }
             let way = match (offer.effective_delivery(), offer.lower) {
+                (_, Lower::Udp) if is_tunnel => None,
                 (Delivery::Unicast, Lower::Tcp) => {
                     Some(Way::Interleaved(self.channels(conn, offer.interleaved)))
                 }
@@ -178,6 +181,7 @@ impl Shard {
             return Err(Refusal::new(Status::BAD_REQUEST, "all tracks of a session take the same transport"));
         }
         let reason = match self.settings.multicast {
+            _ if is_tunnel => "RTP/AVP/TCP is offered here",
             Some(_) => "RTP/AVP unicast over UDP or TCP and multicast are offered",
             None => "RTP/AVP unicast over UDP or TCP is offered",
         };
@@ -441,9 +445,14 @@ impl Shard {
         carrier: Carrier,
     ) -> SessionKey {
         let user = self.user(conn);
+        let transport = match (carrier, self.connections.get(conn)) {
+            (Carrier::Interleaved, Some(connection)) => connection.door.name(),
+            _ => carrier.name(),
+        };
         let key = self.sessions.insert(Session {
             conn: Some(conn),
             user,
+            transport,
             url: target.content_base().trim_end_matches('/').to_owned(),
             path: target.path.clone(),
             ..Session::new(id, source, carrier, peer, self.now)
@@ -454,7 +463,6 @@ impl Shard {
         }
         let session = &self.sessions[key];
         let user = self.user_name(user);
-        let transport = carrier.name();
         tracing::info!(session = %id, %peer, user, url = %session.url, transport, "session begins");
         key
     }

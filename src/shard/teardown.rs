@@ -188,7 +188,7 @@ impl Shard {
 
 fn log_end(session: &Session, duration: std::time::Duration, reason: &str) {
     let numbers = &session.numbers;
-    let transport = session.carrier.name();
+    let transport = session.transport;
     tracing::info!(
         session = %session.id,
         peer = %session.peer,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use proto::io::{Conn, Event, Listener, Op};
 use proto::time::Time;
+use proto::tunnel::pairing::Pairing;
 use slotmap::SlotMap;
 use smallvec::SmallVec;
 
@@ -54,6 +55,7 @@ pub struct Shard {
     pub(super) udp: UdpPairs,
     pub(super) suspects: Suspects,
     pub(super) transmissions: Transmissions,
+    pub(super) tunnels: Pairing<Conn>,
     pub(super) heads: Heads,
     pub(super) sealing: Sealing,
     pub(super) waiting: HashMap<Ticket, Asker>,
@@ -126,6 +128,7 @@ impl Shard {
             udp,
             suspects: Suspects::default(),
             transmissions: Transmissions::new(groups),
+            tunnels: Pairing::default(),
             heads: Heads::default(),
             sealing: Sealing::default(),
             waiting: HashMap::new(),

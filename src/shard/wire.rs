@@ -5,6 +5,7 @@ use bytes::Bytes;
 use proto::io::{Conn, Op, Pieces, Span};
 
 use super::connection::Fate;
+use super::door::{self, Door};
 use super::tls::{HANDSHAKE_FAILURE, HANDSHAKE_RECORD};
 use super::turn::Shard;
 
@@ -12,32 +13,30 @@ impl Shard {
     /// Takes what has come on a connection: opened where it is sealed, then to the door, from there to the parser.
     pub(super) fn handle_received(&mut self, conn: Conn, span: Span) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
-        if matches!(connection.fate, Fate::Closing | Fate::Gone) {
-            return;
-        }
         if connection.secure.is_some() {
             return self.receive_sealed(conn, span);
         }
         let bytes = self.ports.driver.bytes(span);
-        if bytes.first() == Some(&HANDSHAKE_RECORD) && connection.parser.buffered() == 0 {
+        let is_first = matches!(connection.door, Door::Plain) && connection.parser.buffered() == 0;
+        if is_first && bytes.first() == Some(&HANDSHAKE_RECORD) && connection.fate == Fate::Open {
             tracing::debug!(peer = %connection.peer, "closed: TLS on a port without it");
             connection.push(Bytes::from_static(HANDSHAKE_FAILURE));
             return self.close_when_flushed(conn);
         }
-        connection.parser.handle_bytes(bytes);
-        self.advance(conn);
+        let taken = door::take_in(&mut self.connections, conn, bytes);
+        self.act_on(taken);
     }
 
     /// Takes what was opened.
     pub(super) fn receive_plain(&mut self, conn: Conn, bytes: &[u8]) {
-        let Some(connection) = self.connections.get_mut(conn) else { return };
-        connection.parser.handle_bytes(bytes);
-        self.advance(conn);
+        let taken = door::take_in(&mut self.connections, conn, bytes);
+        self.act_on(taken);
     }
 
     /// Sends the next bytes of a connection, which must not have a send under way.
     pub(super) fn transmit(&mut self, conn: Conn, mut pieces: Pieces) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
+        connection.door.wrap(&mut pieces, &mut self.heads);
         if let Some(secure) = &mut connection.secure
             && !self.sealing.seal(secure, &mut pieces)
         {

@@ -78,6 +78,7 @@ pub enum Item {
 /// A reply.
 #[derive(Clone, Debug)]
 pub struct Response {
+    pub is_http: bool,
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
@@ -133,23 +134,26 @@ fn item(bytes: &[u8]) -> Result<Option<(Item, usize)>, Fault> {
             Ok(whole.map(|packet| (Item::Frame(*channel, Bytes::copy_from_slice(packet)), 4 + size)))
         }
         [b'$', ..] => Ok(None),
-        [b'R', ..] => response(bytes),
+        [b'R', ..] => response(bytes, "RTSP/1.0 "),
+        // What is asked in HTTP is answered in HTTP.
+        [b'H', ..] => response(bytes, "HTTP/1.1 "),
         [other, ..] => Err(format!("byte {other:#04x} where a reply or a frame begins")),
     }
 }
 
-fn response(bytes: &[u8]) -> Result<Option<(Item, usize)>, Fault> {
+fn response(bytes: &[u8], version: &str) -> Result<Option<(Item, usize)>, Fault> {
     let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
     let head = std::str::from_utf8(&bytes[..end]).map_err(|_| "a reply is not text")?;
     let mut lines = head.split("\r\n");
-    let status = lines.next().and_then(|line| line.strip_prefix("RTSP/1.0 "));
+    let status = lines.next().and_then(|line| line.strip_prefix(version));
     let status = status.and_then(|rest| rest.get(..3)?.parse().ok()).ok_or("no status line")?;
     let mut headers = Vec::new();
     for line in lines {
         let (name, value) = line.split_once(':').ok_or_else(|| format!("not a header: {line:?}"))?;
         headers.push((name.to_owned(), value.trim().to_owned()));
     }
-    let mut response = Response { status, headers, body: Vec::new() };
+    let is_http = version.starts_with("HTTP");
+    let mut response = Response { is_http, status, headers, body: Vec::new() };
     let size = response.header("Content-Length").map_or(Ok(0), str::parse::<usize>);
     let size = size.map_err(|_| "Content-Length is no number")?;
     let Some(body) = bytes.get(end + 4..end + 4 + size) else { return Ok(None) };

@@ -117,6 +117,11 @@ impl Player {
         let cseq = response.header("CSeq");
         let is_next = |asked: &Asked| cseq.is_some_and(|cseq| cseq == asked.cseq.to_string());
         let state = &mut self.lines[line];
+        if response.is_http {
+            // Only the first words of a connection are taken for HTTP.
+            let is_first = state.is_faulty && state.asked.is_empty();
+            return if is_first { Ok(()) } else { Err(format!("HTTP in place of a reply: {response:?}")) };
+        }
         if state.is_faulty && !state.asked.front().is_some_and(is_next) && response.status >= 400 {
             // What followed garbage may be part of it.
             return Ok(());

@@ -206,6 +206,12 @@ impl Parser {
         }
     }
 
+    /// Takes bytes that `write` appends to the buffer, which must change nothing else. None behind an error, where
+    /// nothing is taken any more.
+    pub fn handle_with<R>(&mut self, write: impl FnOnce(&mut BytesMut) -> R) -> Option<R> {
+        if matches!(self.state, State::Failed(_)) { None } else { Some(write(&mut self.buffer)) }
+    }
+
     /// The next complete item; None when more bytes are needed or after [`Item::Http`]. An error is final: the same
     /// again on every later call.
     pub fn poll(&mut self) -> Result<Option<Item>, ParseError> {

@@ -114,6 +114,8 @@ impl Shard {
                 connection.sessions.is_empty() && Subject::of(connection.peer.ip()) == subject
             })
             .filter(|connection| connection.login.as_ref().is_none_or(|login| login.user.is_none()))
+            // The POST of a tunnel goes or stays with its GET.
+            .filter(|connection| !connection.door.is_led_by_another())
             // Who waits for an answer is told.
             .filter(|connection| connection.withheld.is_none())
             .map(|connection| connection.conn)
