@@ -130,6 +130,11 @@ impl Server {
         (Ipv4Addr::LOCALHOST, self.port + RTSPS).into()
     }
 
+    /// The address of HTTP in TLS.
+    pub(crate) fn https_address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port + HTTPS).into()
+    }
+
     /// The URL in TLS of a path that begins with a slash.
     pub(crate) fn secure_url(&self, path: &str) -> String {
         format!("rtsps://{}{path}", self.secure_address())
@@ -186,14 +191,17 @@ impl Builder {
         self
     }
 
-    /// Opens the port of RTSP in TLS and shows a certificate of `tests/data/tls`, by the name of its files.
+    /// Opens the ports of RTSP and HTTP in TLS and shows a certificate of `tests/data/tls`, by the name of its files.
     pub(crate) fn tls(self, certificate: &str, key: &str) -> Builder {
-        let port = self.port + RTSPS;
+        let (rtsps, https) = (self.port + RTSPS, self.port + HTTPS);
         let file = |name: &str| format!("{}/tests/data/tls/{name}", env!("CARGO_MANIFEST_DIR"));
         let files = [("cert_file", file(certificate)), ("key_file", file(key))];
         files
             .into_iter()
-            .fold(self.setting("rtsps_port", port), |builder, (name, file)| builder.setting(name, file))
+            .fold(self, |builder, (name, file)| builder.setting(name, file))
+            .setting("rtsps_port", rtsps)
+            .setting("rtsp_over_https", 1)
+            .setting("https_port", https)
     }
 
     /// The folder that is served.
@@ -343,8 +351,9 @@ impl Builder {
     }
 }
 
-/// From the RTSP port to that of RTSP in TLS.
-const RTSPS: u16 = 1;
+/// From the RTSP port to those of RTSP and HTTP in TLS.
+const RTSPS: u16 = 2;
+const HTTPS: u16 = 3;
 
 /// Debian's user `nobody`.
 const NOBODY: u32 = 65_534;

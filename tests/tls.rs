@@ -4,6 +4,8 @@ mod certificates;
 mod hostile;
 pub(crate) mod opener;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use opener::Opener;
@@ -164,7 +166,61 @@ fn the_server_says_goodbye(backend: Backend) {
     }
 }
 
+fn ffmpeg_plays_through_https(backend: Backend) {
+    let server = server(backend);
+    let recipe = Recipe::named("h264_1080p.mp4");
+    // Any port for TLS will do.
+    for address in [server.https_address(), server.secure_address()] {
+        let url = format!("rtsp://{address}/{}", recipe.name);
+        let input = ["-copyts", "-rtsp_transport", "https", "-i", &url];
+        let _turn = Turn::wait();
+        let seen = judge::ffmpeg::see(&input, recipe, Duration::from_secs(30)).unwrap();
+        assert_eq!(judge::ffmpeg::compare(&judge::ffmpeg::source(recipe), &seen, recipe), Ok(()));
+    }
+    server.wait_for_log("transport=\"http\"", PATIENCE);
+}
+
+fn gstreamer_plays_through_https(backend: Backend) {
+    let server = server(backend);
+    let recipe = Recipe::named("h264_ip_aac.mp4");
+    let _turn = Turn::wait();
+    let url = format!("rtspsh://{}/{}", server.https_address(), recipe.name);
+    assert_eq!(judge::gstreamer::judge(&url, Over::Tcp, recipe), Ok(()));
+}
+
+fn pages_and_websockets_are_there_in_tls(backend: Backend) {
+    let ask = |server: &Server, request: &str| {
+        let opener = Opener::before(server.https_address(), &[]);
+        let mut stream = TcpStream::connect(opener.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let (mut answer, mut byte) = (Vec::new(), [0]);
+        while !answer.ends_with(b"\r\n\r\n") && stream.read_exact(&mut byte).is_ok() {
+            answer.push(byte[0]);
+        }
+        String::from_utf8(answer).unwrap()
+    };
+    let upgrade = "GET /websocket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Sec-WebSocket-Protocol: rtsp.onvif.org\r\n\r\n";
+    let open = server(backend);
+    assert!(ask(&open, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").starts_with("HTTP/1.1 200 "));
+    assert!(ask(&open, upgrade).starts_with("HTTP/1.1 101 "));
+    // Where the port is closed, the way in is closed on the other port for TLS as well.
+    let closed = builder(backend).setting("rtsp_over_https", 0).start();
+    assert!(TcpStream::connect(closed.https_address()).is_err());
+    let opener = Opener::before(closed.secure_address(), &[]);
+    let mut stream = TcpStream::connect(opener.address).unwrap();
+    stream.write_all(upgrade.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+}
+
 on_both_backends!(
+    ffmpeg_plays_through_https,
+    gstreamer_plays_through_https,
+    pages_and_websockets_are_there_in_tls,
     ffmpeg_plays_files_in_tls,
     gstreamer_plays_files_that_it_asked_for_in_tls,
     every_byte_comes_by_both_versions_and_all_ciphers,

@@ -57,7 +57,7 @@ fn a_certificate_that_changes_is_shown_to_the_next_client(backend: Backend) {
 fn without_a_certificate_one_is_made_and_kept(backend: Backend) {
     let port = free_ports();
     let start = |arguments: &[&str]| {
-        let builder = Server::with(backend).port(port).media(folder()).setting("rtsps_port", port + 1);
+        let builder = Server::with(backend).port(port).media(folder()).setting("rtsps_port", port + 2);
         arguments.iter().fold(builder, |builder, argument| builder.argument(argument)).start()
     };
     let server = start(&[]);
@@ -79,7 +79,7 @@ fn without_a_certificate_one_is_made_and_kept(backend: Backend) {
     let nodes = format!(
         "<serverip>127.0.0.1</serverip><serverport>{port}</serverport><rtsps_port>{}</rtsps_port>\
          <rtsp_over_http>0</rtsp_over_http><rtsp_over_https>0</rtsp_over_https><media_dir>{}</media_dir>",
-        port + 1,
+        port + 2,
         media.display()
     );
     fs::write(&configuration, format!("<config>{nodes}</config>")).unwrap();
@@ -91,7 +91,7 @@ fn without_a_certificate_one_is_made_and_kept(backend: Backend) {
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    let found = await_fingerprint((std::net::Ipv4Addr::LOCALHOST, port + 1).into());
+    let found = await_fingerprint((std::net::Ipv4Addr::LOCALHOST, port + 2).into());
     again.kill().unwrap();
     again.wait().unwrap();
     assert_eq!(found, shown);
@@ -108,7 +108,7 @@ fn a_certificate_that_cannot_be_kept_is_made_for_one_run(backend: Backend) {
     let server = Server::with(backend)
         .port(port)
         .media(folder())
-        .setting("rtsps_port", port + 1)
+        .setting("rtsps_port", port + 2)
         .unprivileged()
         .start();
     server.wait_for_log("made for this run alone", PATIENCE);
