@@ -43,5 +43,6 @@ mod soak;
 mod stalls;
 mod steady;
 mod talking;
+mod tls;
 mod upstream;
 mod users;

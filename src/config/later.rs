@@ -53,10 +53,6 @@ type Asked = fn(&Settings) -> bool;
 
 /// Root settings that are read, with what makes them ask for a missing feature.
 const KEYS: &[(&str, Asked)] = &[
-    ("rtsps_port", |s| s.rtsps_port.is_some()),
-    ("rtsp_over_https", |s| s.rtsp_over_https),
-    ("cert_file", |_| true),
-    ("key_file", |_| true),
     ("metadata", |s| s.metadata),
 ];
 

@@ -39,6 +39,9 @@ pub struct Settings {
     /// `key_file`: private key, PEM. None means the one made with the self-signed certificate.
     pub key_file: Option<PathBuf>,
 
+    /// The folder of the configuration file, or an empty path for the working folder: what the program makes itself is
+    /// kept there.
+    pub folder: PathBuf,
     /// `media_dir`: the folder whose files are served.
     pub media_dir: PathBuf,
     /// `follow_symlinks`: whether links in `media_dir` may lead out of it.
@@ -475,6 +478,7 @@ impl Default for Settings {
             https_port: 443,
             cert_file: None,
             key_file: None,
+            folder: PathBuf::new(),
             media_dir: PathBuf::from("media"),
             follow_symlinks: false,
             loops: Loops::Times(1),

@@ -2,6 +2,7 @@
 
 mod access;
 mod addresses;
+mod certificate;
 mod doors;
 mod hooks;
 mod multicast;
@@ -13,5 +14,6 @@ mod shards;
 mod streams;
 mod threads;
 
+pub use certificate::Certificate;
 pub use multicast::{Outlet, outlet};
 pub use run::{RunError, Started, run};

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, select, unbounded};
+use crossbeam_channel::{Receiver, never, select, tick, unbounded};
 use proto::rtsp::uri::percent_encode;
 
 use super::access::access;
 use super::addresses::{self, AddressError};
-use super::doors;
+use super::certificate::{Certificate, CertificateError};
+use super::doors::{self, Opened};
 use super::hooks::WebHooks;
 use super::multicast::multicast;
 use super::names::SystemNames;
@@ -40,12 +41,18 @@ use crate::stream::window::WindowLimits;
 /// Files whose URLs are printed at start.
 const FILES_LISTED_MAX: usize = 20;
 
+/// How often it is looked whether files have changed that may be read again.
+const LOOK_AT_FILES_EVERY: Duration = Duration::from_secs(1);
+
 /// Why the program ends with an error.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// There is nowhere to listen.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// There is nothing to show to clients in TLS.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// The backend that was asked for cannot be had.
     #[error("{0}")]
     Backend(String),
@@ -69,6 +76,8 @@ pub struct Started {
     pub more: usize,
     /// URLs of the page and of WebSocket; none where that door is closed.
     pub tunnels: Vec<String>,
+    /// What URLs in TLS begin with; None where that port is closed.
+    pub secure: Option<String>,
 }
 
 /// What the operating system tells the program.
@@ -80,7 +89,7 @@ enum Signal {
 /// Runs the server until it is told to stop; `ready` is called once clients can connect.
 pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), RunError> {
     let hosts = addresses::hosts(&settings)?;
-    let listen = doors::listen(&settings, &hosts)?;
+    let Opened { listen, certificate } = doors::open(&settings, &hosts)?;
     let backend = Backend::choose(settings.backend).map_err(RunError::Backend)?;
     let signals = signals()?;
     let mtu_bytes = usize::from(settings.mtu);
@@ -98,6 +107,7 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
         zero_copy: settings.zero_copy,
         settings: Arc::new(ShardSettings {
             listen: listen.clone(),
+            tls: certificate.as_ref().map(Certificate::server),
             multicast,
             proxies,
             pushers,
@@ -122,7 +132,7 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
         );
     }
     ready(&started(&settings, &listen));
-    let result = wait(&signals, &shards);
+    let result = wait(&signals, &shards, certificate);
     tracing::info!("stopping");
     let until = Instant::now() + Duration::from_secs(settings.shutdown_s.into());
     shards.stop();
@@ -144,7 +154,12 @@ fn warn_of_few_ports(settings: &Settings, needed: usize) {
     }
 }
 
-fn wait(signals: &Receiver<Signal>, shards: &Shards) -> Result<(), RunError> {
+fn wait(
+    signals: &Receiver<Signal>,
+    shards: &Shards,
+    mut certificate: Option<Certificate>,
+) -> Result<(), RunError> {
+    let look = certificate.as_ref().map_or_else(never, |_| tick(LOOK_AT_FILES_EVERY));
     loop {
         select! {
             recv(signals) -> signal => match signal {
@@ -153,6 +168,11 @@ fn wait(signals: &Receiver<Signal>, shards: &Shards) -> Result<(), RunError> {
                 }
                 Ok(Signal::Stop) | Err(_) => return Ok(()),
             },
+            recv(look) -> _ => {
+                if let Some(certificate) = &mut certificate {
+                    certificate.look();
+                }
+            }
             recv(shards.ended()) -> ended => return match ended {
                 Ok(Err(error)) => Err(error.into()),
                 Ok(Ok(())) | Err(_) => Ok(()),
@@ -164,8 +184,14 @@ fn wait(signals: &Receiver<Signal>, shards: &Shards) -> Result<(), RunError> {
 /// The URLs of everything that can be played, by the address that other machines are most likely to reach.
 fn started(settings: &Settings, listen: &[Listen]) -> Started {
     let base = doors::base(listen, PortKind::Rtsp, "rtsp", 554).unwrap_or_default();
-    let page = doors::base(listen, PortKind::Http, "http", 80).map(|base| base + "/");
-    let websocket = doors::base(listen, PortKind::Http, "ws", 80).map(|base| base + "/websocket");
+    let at = |kind, scheme, port, path| doors::base(listen, kind, scheme, port).map(|base| base + path);
+    let tunnels = [
+        at(PortKind::Http, "http", 80, "/"),
+        at(PortKind::Http, "ws", 80, "/websocket"),
+        at(PortKind::Https, "https", 443, "/"),
+        at(PortKind::Https, "wss", 443, "/websocket"),
+    ];
+    let secure = at(PortKind::Rtsps, "rtsps", 322, "/");
     let folder = Folder::new(settings.media_dir.clone(), settings.follow_symlinks);
     let (files, more) = folder.list(FILES_LISTED_MAX).unwrap_or_else(|error| {
         let folder = settings.media_dir.display();
@@ -178,7 +204,7 @@ fn started(settings: &Settings, listen: &[Listen]) -> Started {
     let paths =
         test.into_iter().chain(proxies).chain(pushers).chain(files.iter().map(|name| percent_encode(name)));
     let urls = paths.map(|path| format!("{base}/{path}")).collect();
-    Started { urls, more, tunnels: page.into_iter().chain(websocket).collect() }
+    Started { urls, more, tunnels: tunnels.into_iter().flatten().collect(), secure }
 }
 
 fn pool_settings(settings: &Settings) -> PoolSettings {

@@ -84,11 +84,11 @@ impl Shard {
             Some(promise) => promise.raise(needed),
             none => limits.promise(needed).map(|promise| *none = Some(Box::new(promise))),
         };
-        promised.map_err(|reached| self.refuse(reached, peer))
+        promised.map_err(|reached| self.over_limit(reached, peer))
     }
 
     /// Counts a client that a bound keeps out; what it is told.
-    pub(super) fn refuse(&mut self, reached: LimitReached, peer: std::net::SocketAddr) -> Refusal {
+    pub(super) fn over_limit(&mut self, reached: LimitReached, peer: std::net::SocketAddr) -> Refusal {
         self.refused.note(reached, peer);
         let status = match reached {
             LimitReached::Connections => Status::SERVICE_UNAVAILABLE,

@@ -20,6 +20,7 @@ use super::gate::Login;
 use super::hooks::Visit;
 use super::limits::Place;
 use super::multicast;
+use super::secure::Secure;
 use super::session::SessionKey;
 use super::settings::PortKind;
 use super::talk::Asked;
@@ -56,6 +57,8 @@ pub struct Connection {
     pub port: PortKind,
     /// How RTSP travels on it.
     pub door: Door,
+    /// Its keys; None on a plain port.
+    pub(super) secure: Option<Box<Secure>>,
     /// Reads requests and `$` frames.
     pub parser: Parser,
     /// Whether anything of RTSP has come: HTTP is told by the first bytes of a connection, and by no others.
@@ -167,6 +170,7 @@ impl Connection {
             local,
             port,
             door: Door::Plain,
+            secure: None,
             parser: Parser::new(Limits::default()),
             is_rtsp: false,
             pending: None,

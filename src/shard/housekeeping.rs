@@ -48,7 +48,10 @@ impl Shard {
                 let is_leaving = connection.fate == Fate::Closing && silence > FAREWELL_MAX;
                 let is_unwelcome = connection.preface.is_some() || connection.is_surplus();
                 let is_alone = connection.sessions.is_empty() && !connection.door.is_led_by_another();
-                is_leaving || (is_unwelcome && silence > WELCOME_MAX) || (is_alone && silence > SILENCE_MAX)
+                is_leaving
+                    || (is_unwelcome && silence > WELCOME_MAX)
+                    || connection.is_shaking_too_long(self.now)
+                    || (is_alone && silence > SILENCE_MAX)
             })
             .map(|connection| connection.conn)
             .collect();

@@ -34,6 +34,7 @@ mod record;
 mod reports;
 mod request;
 mod resolve;
+mod secure;
 mod session;
 pub mod settings;
 mod setup;

@@ -13,6 +13,7 @@ use super::hooks::Hooks;
 use super::limits::Limits;
 use super::proxy::ProxySpec;
 use super::pusher::PusherSpec;
+use super::tls::TlsServer;
 use crate::config::{AddressRange, GopCache, Output};
 use crate::stream::groups::GroupRange;
 use crate::stream::relay::LiveLimits;
@@ -22,6 +23,8 @@ use crate::stream::relay::LiveLimits;
 pub struct Settings {
     /// Where connections are accepted.
     pub listen: Vec<Listen>,
+    /// What clients on ports for TLS shake hands with; None where there are none.
+    pub tls: Option<TlsServer>,
     /// Who may come in by HTTP and WebSocket.
     pub doors: Doors,
     /// Which addresses may connect.
@@ -189,6 +192,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             listen: Vec::new(),
+            tls: None,
             doors: Doors::default(),
             visitors: Visitors::default(),
             access: None,

@@ -424,7 +424,7 @@ impl Shard {
         let peer = connection.peer;
         match self.settings.limits.begin(peer.ip()) {
             Ok(()) => Ok(peer),
-            Err(reached) => Err(self.refuse(reached, peer)),
+            Err(reached) => Err(self.over_limit(reached, peer)),
         }
     }
 

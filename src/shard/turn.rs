@@ -26,6 +26,7 @@ use super::proxy::{Proxies, ProxyKey};
 use super::publications::Publications;
 use super::pusher::{PusherKey, Pushers};
 use super::ready::{self, Ready};
+use super::secure::Sealing;
 use super::session::{Session, SessionId, SessionKey};
 use super::settings::{Listen, PortKind, Settings};
 use crate::egress::heads::Heads;
@@ -57,6 +58,7 @@ pub struct Shard {
     pub(super) transmissions: Transmissions,
     pub(super) tunnels: Pairing<Conn>,
     pub(super) heads: Heads,
+    pub(super) sealing: Sealing,
     pub(super) waiting: HashMap<Ticket, Asker>,
     pub(super) stop: Option<Time>,
     listeners: Vec<(Listener, PortKind)>,
@@ -131,6 +133,7 @@ impl Shard {
             transmissions: Transmissions::new(groups),
             tunnels: Pairing::default(),
             heads: Heads::default(),
+            sealing: Sealing::default(),
             waiting: HashMap::new(),
             stop: None,
             listeners,
@@ -297,6 +300,7 @@ impl Shard {
             Message::ToHome(what) => self.hear_member(what),
             Message::FromHome(what) => self.hear_home(what),
             Message::Moved(moved) => self.take_over(moved),
+            Message::Handshaken(conn, output, step) => self.handshaken(conn, &output, step),
             Message::LogInFailed(subject) => self.count_failure(subject),
             Message::Banned(subject, until) => self.obey_ban(subject, until),
             Message::ServiceAnswered(ticket, answer) => self.service_answered(ticket, answer),

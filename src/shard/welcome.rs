@@ -32,6 +32,9 @@ impl Shard {
         connection.preface = is_forwarder.then(Box::default);
         self.connections.insert(connection);
         tracing::debug!(%peer, ?port, "connection");
+        if port.is_tls() {
+            self.await_handshake(conn);
+        }
     }
 
     /// How many of the bytes that came are a proxy's own words; None when all of them are, or when the connection is
@@ -70,7 +73,7 @@ impl Shard {
     /// Answers the first request of a connection that has no place, the last on it.
     pub(super) fn refuse_surplus(&mut self, conn: Conn, request: &Request) {
         let Some(peer) = self.connections.get(conn).map(|connection| connection.peer) else { return };
-        let refusal = self.refuse(LimitReached::Connections, peer);
+        let refusal = self.over_limit(LimitReached::Connections, peer);
         self.reply_to_request(conn, request, refusal.into());
         self.close_when_flushed(conn);
     }

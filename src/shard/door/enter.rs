@@ -25,7 +25,7 @@ impl Shard {
         }
         let (peer, port) = (connection.peer, connection.port);
         if connection.is_surplus() {
-            let refusal = self.refuse(LimitReached::Connections, peer);
+            let refusal = self.over_limit(LimitReached::Connections, peer);
             return self.refuse_http(conn, &head, Code::Unavailable, &refusal.reason);
         }
         let ask = Ask::of(&head);

@@ -198,9 +198,11 @@ impl Shard {
             let refusal = Refusal::new(Status::FORBIDDEN, "too many wrong passwords came from this address");
             return Err(Outcome::Withhold(now, refusal.into()));
         }
+        let is_private = connection.secure.is_some();
+        let line = if is_private { Line::private } else { Line::new };
         let login = connection
             .login
-            .get_or_insert_with(|| Box::new(Login { line: Line::new(random.random()), user: None }));
+            .get_or_insert_with(|| Box::new(Login { line: line(random.random()), user: None }));
         let verdict = access.guard.verify(now, &mut login.line, request);
         let challenge = |stale| {
             let mut response = Response::new(Status::UNAUTHORIZED);
