@@ -19,6 +19,7 @@ timeout:coreutils
 kill:procps
 ip:iproute2
 haproxy:haproxy
+openssl:openssl
 sha256sum:coreutils
 "
 # What GStreamer must be able to do, by package.
