@@ -52,9 +52,7 @@ pub(super) fn notes(settings: &Settings) -> Vec<Problem> {
 type Asked = fn(&Settings) -> bool;
 
 /// Root settings that are read, with what makes them ask for a missing feature.
-const KEYS: &[(&str, Asked)] = &[
-    ("metadata", |s| s.metadata),
-];
+const KEYS: &[(&str, Asked)] = &[("metadata", |s| s.metadata)];
 
 /// Elements that are not read.
 const ELEMENTS: &[&str] = &[
