@@ -39,5 +39,6 @@ mod soak;
 mod stalls;
 mod steady;
 mod talking;
+mod tunnels;
 mod upstream;
 mod users;

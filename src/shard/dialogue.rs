@@ -50,7 +50,7 @@ impl Shard {
         }
         match self.connections.get_mut(conn) {
             Some(connection)
-                if connection.is_ended && !connection.is_waiting() && !connection.is_clogged() =>
+                if connection.has_said_all() && !connection.is_waiting() && !connection.is_clogged() =>
             {
                 self.close_when_flushed(conn)
             }
@@ -128,10 +128,24 @@ impl Shard {
     /// The client has closed its side. Where media flows that means that it is gone; else it may still read replies.
     pub(super) fn handle_end(&mut self, conn: Conn) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
-        if matches!(connection.door, Door::Out(_) | Door::In(_)) {
-            return self.close(conn);
+        match &connection.door {
+            Door::In(way) => {
+                let out = way.out;
+                self.close(conn);
+                // Of a client that has closed both the last words may come behind the end of its GET.
+                return match out {
+                    Some(out) if self.connections.get(out).is_some_and(|out| out.is_ended) => {
+                        self.handle_end(out)
+                    }
+                    _ => {}
+                };
+            }
+            Door::Out(way) if way.into.is_some() => {
+                connection.is_ended = true;
+                return;
+            }
+            _ => connection.is_ended = true,
         }
-        connection.is_ended = true;
         let carries_media = connection.sessions.iter().any(|key| {
             self.sessions.get(*key).is_some_and(|session| session.carrier == Carrier::Interleaved)
         });
