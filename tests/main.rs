@@ -44,5 +44,6 @@ mod stalls;
 mod steady;
 mod talking;
 mod tls;
+mod tunnels;
 mod upstream;
 mod users;
