@@ -31,7 +31,7 @@ pub use problem::{ConfigError, Problem};
 pub use running::{Loaded, Overrides, find_file, load};
 pub use settings::{
     Backchannel, BackendChoice, GopCache, Host, HttpNotify, LogFormat, LogLevel, Loops, NotifyMethod,
-    OnRepublish, Proxy, Publish, Pusher, PusherAudio, PusherMode, PusherVideo, Secret, Settings, Transfer,
-    ZeroCopy,
+    OnRepublish, Proxy, Publish, Pusher, PusherAudio, PusherMode, PusherVideo, Secret, Settings, Srtp,
+    Transfer, ZeroCopy,
 };
 pub use user::{Action, Password, Permission, User};

@@ -17,6 +17,7 @@ use super::announce::Announced;
 use super::door::Door;
 use super::gate::Login;
 use super::multicast;
+use super::protect::ToldKeys;
 use super::secure::Secure;
 use super::session::SessionKey;
 use super::settings::PortKind;
@@ -48,6 +49,8 @@ pub struct Connection {
     pub door: Door,
     /// Its keys; None on a plain port.
     pub(super) secure: Option<Box<Secure>>,
+    /// The keys of SRTP that it was told.
+    pub keys: Option<Box<ToldKeys>>,
     /// Reads requests and `$` frames.
     pub parser: Parser,
     /// Whether anything of RTSP has come: HTTP is told by the first bytes of a connection, and by no others.
@@ -156,6 +159,7 @@ impl Connection {
             port,
             door: Door::Plain,
             secure: None,
+            keys: None,
             parser: Parser::new(Limits::default()),
             is_rtsp: false,
             pending: None,
