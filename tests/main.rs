@@ -40,5 +40,6 @@ mod stalls;
 mod steady;
 mod talking;
 mod tls;
+mod tunnels;
 mod upstream;
 mod users;

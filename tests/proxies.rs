@@ -4,7 +4,7 @@ mod described;
 mod lost;
 mod motion_jpeg;
 mod passwords;
-mod servers;
+pub(crate) mod servers;
 mod tls;
 mod wanted;
 mod ways;

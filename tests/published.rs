@@ -104,24 +104,29 @@ pub(crate) fn once_more(over: Over, judge: impl Fn() -> Verdict) -> Verdict {
 
 /// Watches `url` and compares what comes with the rest of the file, from some keyframe on.
 pub(crate) fn watch(url: &str, over: Over, recipe: &'static Recipe) -> Verdict {
-    watch_as(EXACT, PACKET_BYTES, url, over, recipe)
+    watch_by(url, over.name(), recipe)
+}
+
+/// The same by a transport of FFmpeg's.
+pub(crate) fn watch_by(url: &str, transport: &str, recipe: &'static Recipe) -> Verdict {
+    watch_as(EXACT, PACKET_BYTES, url, transport, recipe)
 }
 
 /// The same with sound that may be moved against the pictures by so many seconds.
 pub(crate) fn watch_within(lips_s: f64, url: &str, over: Over, recipe: &'static Recipe) -> Verdict {
-    watch_as(Accuracy { lips_s, ..EXACT }, PACKET_BYTES, url, over, recipe)
+    watch_as(Accuracy { lips_s, ..EXACT }, PACKET_BYTES, url, over.name(), recipe)
 }
 
 fn watch_as(
     accuracy: Accuracy,
     packet_bytes: usize,
     url: &str,
-    over: Over,
+    transport: &str,
     recipe: &'static Recipe,
 ) -> Verdict {
     let folder = Scratch(scratch("published"));
     let heard = folder.file("sound");
-    let mut input = vec!["-copyts", "-rtsp_transport", over.name(), "-buffer_size", "4000000", "-i", url];
+    let mut input = vec!["-copyts", "-rtsp_transport", transport, "-buffer_size", "4000000", "-i", url];
     let is_sampled = recipe.audio.is_some_and(|(audio, _)| audio.is_sampled());
     if is_sampled {
         // As it comes: a decoder that begins in the middle gives other samples.
@@ -207,13 +212,13 @@ fn by_ffmpeg(backend: Backend, Manner { over, packet_bytes }: Manner) {
         once_more(over, || {
             let _publishing = spawn("ffmpeg", &arguments);
             await_stream(&server, &url)?;
-            watch_as(EXACT, packet_bytes.unwrap_or(PACKET_BYTES), &url, over, recipe)
+            watch_as(EXACT, packet_bytes.unwrap_or(PACKET_BYTES), &url, over.name(), recipe)
         })
     });
 }
 
 /// Arguments with which FFmpeg sends a file as it lies.
-fn sending(recipe: &Recipe, over: Over, url: &str) -> String {
+pub(crate) fn sending(recipe: &Recipe, over: Over, url: &str) -> String {
     let (file, way, loops) = (folder().join(recipe.name), over.name(), plays(recipe) - 1);
     let input = format!("-re -stream_loop {loops} -i {}", file.display());
     format!("-v error {input} -c copy -strict experimental -f rtsp -rtsp_transport {way} {url}")

@@ -102,6 +102,15 @@ impl Server {
         self.port
     }
 
+    /// The port of HTTP, which is open after [`Builder::http`].
+    pub(crate) fn http_port(&self) -> u16 {
+        self.port + 1
+    }
+
+    pub(crate) fn http_address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.http_port()).into()
+    }
+
     /// What it was started with.
     pub(crate) fn configuration_file(&self) -> PathBuf {
         self.folder.join("rtspserver.xml")
@@ -202,6 +211,12 @@ impl Builder {
             .setting("rtsps_port", rtsps)
             .setting("rtsp_over_https", 1)
             .setting("https_port", https)
+    }
+
+    /// Opens the HTTP port, and lets tunnels and WebSocket in.
+    pub(crate) fn http(self) -> Builder {
+        let port = self.port + 1;
+        self.setting("rtsp_over_http", 1).setting("http_port", port)
     }
 
     /// The folder that is served.

@@ -9,8 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::client::publisher::Publisher;
-use crate::client::viewer::{BOTH, Over, Viewer};
+use crate::client::viewer::{Over, Viewer};
 use crate::server::{Backend, Server, on_both_backends, scratch};
+use crate::tunnels::bridge::{Door, connect};
 
 /// Viewers at first, and those that join them.
 const VIEWERS: [usize; 2] = [4, 44];
@@ -100,11 +101,33 @@ fn play(
     }
 }
 
+/// How a viewer watches.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Plain(Over),
+    Through(Door),
+}
+
+const WAYS: [Way; 4] =
+    [Way::Plain(Over::Udp), Way::Plain(Over::Tcp), Way::Through(Door::Http), Way::Through(Door::WebSocket)];
+
+impl Way {
+    fn open(self, server: &Server, url: &str) -> Viewer {
+        match self {
+            Way::Plain(over) => Viewer::open(server.address(), url, over),
+            Way::Through(door) => {
+                Viewer::describe_on(connect(server.http_address(), door), url, Over::Tcp).set_up()
+            }
+        }
+    }
+}
+
 fn a_viewer_more_costs_no_allocation_no_copy_and_no_futex_call_for_a_picture(backend: Backend) {
-    for over in BOTH {
+    for way in WAYS {
         let folder = scratch("steady");
         let table = folder.join("counts");
         let server = Server::with(backend)
+            .http()
             .environment("LD_PRELOAD", library().to_str().unwrap())
             .environment("COUNTS", table.to_str().unwrap())
             .start();
@@ -114,7 +137,7 @@ fn a_viewer_more_costs_no_allocation_no_copy_and_no_futex_call_for_a_picture(bac
         let mut first = 0;
         let costs = VIEWERS.map(|count| {
             while viewers.len() < count {
-                let mut viewer = Viewer::open(server.address(), &url, over);
+                let mut viewer = way.open(&server, &url);
                 viewer.play(&[]);
                 viewers.push(viewer);
             }
@@ -133,12 +156,10 @@ fn a_viewer_more_costs_no_allocation_no_copy_and_no_futex_call_for_a_picture(bac
         let allocations = share(costs[0].allocations, costs[1].allocations);
         let futexes = share(costs[0].futexes, costs[1].futexes);
         let copied = share(costs[0].copied_bytes, costs[1].copied_bytes);
-        println!(
-            "{over:?}: {allocations:.3} allocations, {futexes:.3} futex calls, {copied:.0} bytes copied"
-        );
-        assert!(allocations < COST_MAX, "{over:?}: {allocations} allocations a viewer and picture");
-        assert!(futexes < COST_MAX, "{over:?}: {futexes} futex calls a viewer and picture");
-        assert!(copied < COPIED_MAX, "{over:?}: {copied} bytes copied for a viewer and picture");
+        println!("{way:?}: {allocations:.3} allocations, {futexes:.3} futex calls, {copied:.0} bytes copied");
+        assert!(allocations < COST_MAX, "{way:?}: {allocations} allocations a viewer and picture");
+        assert!(futexes < COST_MAX, "{way:?}: {futexes} futex calls a viewer and picture");
+        assert!(copied < COPIED_MAX, "{way:?}: {copied} bytes copied for a viewer and picture");
         let _ = fs::remove_dir_all(folder);
     }
 }

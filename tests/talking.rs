@@ -17,6 +17,7 @@ use crate::client::viewer::{BOTH, Over, Viewer};
 use crate::client::{Client, Message, Response};
 use crate::judge::run;
 use crate::server::{Backend, Server, on_both_backends, scratch};
+use crate::tunnels::bridge::{DOORS, connect};
 use door::{DOCUMENT, Door, Ear};
 
 /// What a client asks for that wants to talk.
@@ -24,6 +25,7 @@ pub(crate) const TAG: &str = "www.onvif.org/ver20/backchannel";
 
 on_both_backends!(
     what_a_viewer_says_comes_to_the_source,
+    what_a_viewer_says_comes_through_every_door,
     viewers_on_every_shard_can_talk_one_after_the_other,
     a_session_may_consist_of_talk_alone,
     a_second_talker_is_refused_and_let_in_when_the_first_pauses_or_ends,
@@ -144,6 +146,25 @@ fn what_a_viewer_says_comes_to_the_source(backend: Backend) {
         viewer.teardown();
         // Nobody talks: the source has its talker's place back, and shows pictures while somebody watches.
         door.wait_for_asked("TEARDOWN", "", 1);
+    }
+}
+
+fn what_a_viewer_says_comes_through_every_door(backend: Backend) {
+    for way in DOORS {
+        let door = Door::start(Ear::Tcp);
+        let proxy = format!("<proxy><suffix>door</suffix><url>{}</url></proxy>", door.url());
+        let server = Server::with(backend).http().xml(&proxy).start();
+        let mut client = connect(server.http_address(), way);
+        client.require = Some(TAG);
+        let mut viewer = Viewer::describe_on(client, &server.url("/door"), Over::Tcp).set_up();
+        viewer.play(&[]);
+        say(&mut viewer, 2, 5, 0..50);
+        let heard = door.wait_for_sound(50);
+        let numbers: Vec<_> = heard.iter().map(|packet| packet.payload[0]).collect();
+        assert_eq!(numbers, (0..50).collect::<Vec<u8>>(), "{way:?}");
+        let is_whole =
+            viewer.receive_until(Duration::from_secs(10), |viewer| viewer.tracks[0].packets.len() >= 20);
+        assert!(is_whole, "{way:?}");
     }
 }
 

@@ -222,6 +222,11 @@ impl Connection {
         self.parser.buffered() > 0 || self.is_stopped || self.is_ended
     }
 
+    /// Whether no more requests come: of a tunnel its POST has them.
+    pub fn has_said_all(&self) -> bool {
+        self.is_ended && !matches!(&self.door, Door::Out(way) if way.into.is_some())
+    }
+
     /// Whether the client does not read its replies.
     pub fn is_clogged(&self) -> bool {
         self.out_bytes > OUT_BYTES_MAX

@@ -50,7 +50,7 @@ impl Shard {
         }
         match self.connections.get_mut(conn) {
             Some(connection)
-                if connection.is_ended && !connection.is_waiting() && !connection.is_clogged() =>
+                if connection.has_said_all() && !connection.is_waiting() && !connection.is_clogged() =>
             {
                 self.close_when_flushed(conn)
             }
@@ -138,10 +138,24 @@ impl Shard {
             let sessions = connection.sessions.len();
             tracing::info!(peer = %connection.peer, sessions, "TLS was cut off without a goodbye");
         }
-        if matches!(connection.door, Door::Out(_) | Door::In(_)) {
-            return self.close(conn);
+        match &connection.door {
+            Door::In(way) => {
+                let out = way.out;
+                self.close(conn);
+                // Of a client that has closed both the last words may come behind the end of its GET.
+                return match out {
+                    Some(out) if self.connections.get(out).is_some_and(|out| out.is_ended) => {
+                        self.handle_end(out)
+                    }
+                    _ => {}
+                };
+            }
+            Door::Out(way) if way.into.is_some() => {
+                connection.is_ended = true;
+                return;
+            }
+            _ => connection.is_ended = true,
         }
-        connection.is_ended = true;
         let carries_media = connection.sessions.iter().any(|key| {
             self.sessions.get(*key).is_some_and(|session| session.carrier == Carrier::Interleaved)
         });

@@ -38,8 +38,13 @@ const TICKS: f64 = 2.0;
 
 /// Plays `url` and compares with the file; FFmpeg must end by itself.
 pub(crate) fn judge(url: &str, over: Over, recipe: &'static Recipe) -> Verdict {
+    judge_by(url, over.name(), recipe)
+}
+
+/// The same by a transport of FFmpeg's.
+pub(crate) fn judge_by(url: &str, transport: &str, recipe: &'static Recipe) -> Verdict {
     // Times as they come: else FFmpeg counts from the first packet that it knows a time of, which need not be shown first.
-    let input = ["-copyts", "-rtsp_transport", over.name(), "-buffer_size", "4000000", "-i", url];
+    let input = ["-copyts", "-rtsp_transport", transport, "-buffer_size", "4000000", "-i", url];
     let patience = Duration::from_secs(u64::from(SECONDS) + 22);
     let played = match recipe.video {
         // A busy machine does not decode these in time, and FFmpeg does not read while it decodes.

@@ -15,9 +15,14 @@ use crate::server::scratch;
 /// rtspsrc 1.22 has a race of its own when two streams begin at once: the first packet of one reaches a pad that is not
 /// linked, because the other is not there yet, and this stream is over for it. That run says nothing of the server.
 pub(crate) fn judge(url: &str, over: Over, recipe: &'static Recipe) -> Verdict {
+    judge_by(url, over.name(), recipe)
+}
+
+/// The same by some of GStreamer's protocols.
+pub(crate) fn judge_by(url: &str, protocols: &str, recipe: &'static Recipe) -> Verdict {
     let mut verdict = Err(format!("GStreamer has lost its race {RUNS_MAX} times"));
     for _ in 0..RUNS_MAX {
-        match play(url, over, recipe) {
+        match play(url, protocols, recipe) {
             Ok(Run::Whole(folder)) => match compare(&folder, recipe) {
                 Ok(()) => return Ok(()),
                 // On a busy machine its jitter buffer drops what came late. What the server loses, the raw client misses
@@ -28,7 +33,7 @@ pub(crate) fn judge(url: &str, over: Over, recipe: &'static Recipe) -> Verdict {
             // Losing the race may also leave it waiting for ever.
             Err(problem) => verdict = Err(problem),
         }
-        println!("{} over {}, once more: {verdict:?}", recipe.name, over.name());
+        println!("{} over {protocols}, once more: {verdict:?}", recipe.name);
     }
     verdict
 }
@@ -70,7 +75,7 @@ pub(crate) fn content(recipe: &'static Recipe) -> Result<Content, String> {
 
 /// Plays `url` to its end. None when GStreamer has lost its race.
 pub(crate) fn played(url: &str, over: Over, recipe: &'static Recipe) -> Result<Option<Content>, String> {
-    let Run::Whole(folder) = play(url, over, recipe)? else { return Ok(None) };
+    let Run::Whole(folder) = play(url, over.name(), recipe)? else { return Ok(None) };
     let mut content = Content::default();
     match recipe.video {
         Some((video, _)) if has_other_headers(video) => {
@@ -110,7 +115,7 @@ enum Run {
     LostRace,
 }
 
-fn play(url: &str, over: Over, recipe: &'static Recipe) -> Result<Run, String> {
+fn play(url: &str, protocols: &str, recipe: &'static Recipe) -> Result<Run, String> {
     let folder = Scratch(scratch("gstreamer"));
     let log = folder.file("log");
     let mut arguments = words("GST_DEBUG=rtspsrc:5 GST_DEBUG_NO_COLOR=1");
@@ -118,7 +123,7 @@ fn play(url: &str, over: Over, recipe: &'static Recipe) -> Result<Run, String> {
     arguments.extend(words("gst-launch-1.0 -q rtspsrc name=s latency=200 drop-on-latency=false"));
     // Servers of tests show certificates that nobody vouches for.
     arguments.extend(words("udp-buffer-size=4000000 tls-validation-flags=0"));
-    arguments.push(format!("protocols={}", over.name()));
+    arguments.push(format!("protocols={protocols}"));
     arguments.push(format!("location={url}"));
     if let Some((video, _)) = recipe.video {
         arguments.extend(words("s. ! application/x-rtp,media=video ! queue max-size-buffers=0 !"));

@@ -25,9 +25,13 @@ const FIRST_REPORT_S: f64 = 0.13;
 
 /// Watches with FFmpeg and compares with the beginning of the file, which the source begins again at its end.
 fn watch_beginning(url: &str, over: Over, recipe: &'static Recipe) -> Verdict {
+    watch_beginning_by(url, over.name(), recipe)
+}
+
+/// The same by a transport of FFmpeg's.
+pub(crate) fn watch_beginning_by(url: &str, transport: &str, recipe: &'static Recipe) -> Verdict {
     let _turn = Turn::wait();
-    let input =
-        ["-copyts", "-rtsp_transport", over.name(), "-buffer_size", "4000000", "-t", "2.4", "-i", url];
+    let input = ["-copyts", "-rtsp_transport", transport, "-buffer_size", "4000000", "-t", "2.4", "-i", url];
     let played = see(&input, recipe, Duration::from_secs(25))?;
     let source = source(recipe);
     let pictures = begins("pictures", &source.pictures.sums, &played.pictures.sums, 0)?;

@@ -135,7 +135,7 @@ fn by_gstreamer(backend: Backend, over: Over) {
         once_more(over, || {
             let _publishing = spawn("timeout", &arguments);
             await_stream(&server, &url)?;
-            watch_as(BY_ARRIVAL, PACKET_BYTES, &url, over, recipe)
+            watch_as(BY_ARRIVAL, PACKET_BYTES, &url, over.name(), recipe)
         })
     });
 }

@@ -11,7 +11,7 @@ use proto::rtsp::message::Request;
 
 pub(super) use self::tunnel::{WayIn, WayOut};
 pub(super) use self::websocket::Frames;
-use super::connection::{Connections, Fate};
+use super::connection::{Connections, Fate, PENDING_BYTES_MAX};
 use super::turn::Shard;
 use crate::egress::heads::Heads;
 
@@ -86,7 +86,7 @@ pub(super) enum Taken {
     Input(Conn),
     /// No base64: the tunnel of that GET is of no use any more.
     NotBase64(Conn, u8),
-    /// Behind a GET, where nothing may be.
+    /// Behind a GET, where nothing may be, or more before it than a client has to say.
     Misplaced(Conn),
     /// The end of a WebSocket, or its breach.
     Leave(Conn),
@@ -107,9 +107,10 @@ pub(super) fn take_in(connections: &mut Connections, conn: Conn, bytes: &[u8]) -
         Door::Out(_) => Taken::Misplaced(conn),
         Door::In(into) => {
             let Some(out) = into.out else {
-                // Receiving is stopped meanwhile: this is what was on its way.
+                // Receiving is stopped meanwhile: this is what was on its way. Clients wait for the answer to their GET.
                 into.unread.extend_from_slice(bytes);
-                return Taken::Nothing;
+                let is_too_much = into.unread.len() > PENDING_BYTES_MAX;
+                return if is_too_much { Taken::Misplaced(conn) } else { Taken::Nothing };
             };
             let mut reader = into.reader;
             let Some(target) = connections.get_mut(out) else { return Taken::Nothing };
@@ -148,7 +149,7 @@ impl Shard {
             }
             Taken::Misplaced(conn) => {
                 if let Some(connection) = self.connections.get(conn) {
-                    tracing::debug!(peer = %connection.peer, "more than a GET on the way out of a tunnel");
+                    tracing::debug!(peer = %connection.peer, "bytes on one half of a tunnel that no other half can take");
                 }
                 self.close_when_flushed(conn);
             }

@@ -24,6 +24,10 @@ use proto::rtsp::message::{Headers, Method, Request};
 use proto::rtsp::parse::{Item, Limits, ParseError, Parser};
 use proto::rtsp::uri::{Target, percent_decode};
 use proto::time::{NtpTime, Time};
+use proto::tunnel::base64::{Base64Reader, NotBase64};
+use proto::tunnel::http::Ask;
+use proto::tunnel::websocket::frame::put_binary_head;
+use proto::tunnel::websocket::reader::{Control, Reader, Violation};
 
 /// A connection gives the same items however it is split, and what was read can be written and read again.
 pub fn rtsp(data: &[u8]) {
@@ -36,6 +40,56 @@ pub fn rtsp(data: &[u8]) {
         assert_eq!(read([&data[..at], &data[at..]]), expected, "split at {at}");
     }
     expected.0.iter().for_each(read_and_write_again);
+}
+
+/// The same comes out of base64 however it is split, and no more than three bytes of four letters.
+pub fn base64(data: &[u8]) {
+    let (out, end) = decode([data]);
+    assert!(out.len() <= data.len() / 4 * 3);
+    assert_eq!(decode(data.chunks(1)), (out.clone(), end), "byte by byte");
+    let piece_bytes = data.first().map_or(1, |&first| 1 + usize::from(first) % 31);
+    assert_eq!(decode(data.chunks(piece_bytes)), (out, end));
+}
+
+fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (BytesMut, Result<(), NotBase64>) {
+    let (mut reader, mut out) = (Base64Reader::default(), BytesMut::new());
+    let end = pieces.into_iter().try_for_each(|piece| reader.read(piece, &mut out));
+    (out, end)
+}
+
+/// Frames give the same however they are split, and never more than they hold; what is put into frames comes out again.
+pub fn websocket(data: &[u8]) {
+    let whole = unframe([data]);
+    assert!(whole.0.len() + 6 * whole.1.len() <= data.len());
+    assert_eq!(unframe(data.chunks(1)), whole, "byte by byte");
+    let piece_bytes = data.first().map_or(1, |&first| 1 + usize::from(first) % 31);
+    assert_eq!(unframe(data.chunks(piece_bytes)), whole);
+
+    let mut framed = BytesMut::new();
+    for payload in data.chunks(piece_bytes * 9) {
+        let at = framed.len();
+        put_binary_head(&mut framed, payload.len());
+        framed[at + 1] |= 0x80;
+        let mask = [payload[0], 1, 2, 3];
+        framed.extend_from_slice(&mask);
+        framed.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
+    }
+    let (out, controls, end) = unframe(framed.chunks(piece_bytes));
+    assert_eq!((&out[..], controls.len(), end), (data, 0, None));
+}
+
+fn unframe<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (BytesMut, Vec<Control>, Option<Violation>) {
+    let (mut reader, mut out, mut controls) = (Reader::default(), BytesMut::new(), Vec::new());
+    for mut piece in pieces {
+        loop {
+            match reader.read(&mut piece, &mut out) {
+                Ok(Some(control)) => controls.push(control),
+                Ok(None) => break,
+                Err(violation) => return (out, controls, Some(violation)),
+            }
+        }
+    }
+    (out, controls, None)
 }
 
 /// Frames come out as they went in, whatever stands between and behind them.
@@ -396,6 +450,10 @@ fn read_and_write_again(item: &Item) {
         Item::Response(response) => {
             response.write(&mut out);
             &response.headers
+        }
+        Item::Http(head) => {
+            Ask::of(head);
+            return;
         }
         _ => return,
     };

@@ -1,0 +1,101 @@
+//! A browser on any port, and whatever else speaks HTTP.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use super::server;
+use crate::client::{Client, PATIENCE};
+use crate::judge::run;
+use crate::server::{Backend, Server, on_both_backends};
+
+/// Sends text in pieces of that size; what comes until the server closes.
+fn exchange(server: SocketAddr, text: &str, piece: usize) -> String {
+    let mut stream = TcpStream::connect(server).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    for part in text.as_bytes().chunks(piece) {
+        stream.write_all(part).unwrap();
+        if piece < text.len() {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn a_browser_gets_a_page_on_every_port(backend: Backend) {
+    let server = server(backend).start();
+    let (rtsp, http) = (server.port(), server.http_port());
+    for address in [server.address(), server.http_address()] {
+        for piece in [1, 1_000] {
+            let page = exchange(address, "GET / HTTP/1.1\r\nHost: media.example:99\r\n\r\n", piece);
+            let (head, body) = page.split_once("\r\n\r\n").unwrap();
+            assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+            assert!(head.contains("\r\nContent-Type: text/html; charset=utf-8"), "{head}");
+            assert!(head.contains(&format!("\r\nContent-Length: {}", body.len())), "{head}");
+            assert!(body.contains("<title>Ringcaster/"), "{body}");
+            assert!(body.contains(&format!("rtsp://media.example:{rtsp}/NAME")), "{body}");
+            let here = address.port();
+            assert!(body.contains(&format!("ws://media.example:{here}/websocket")), "{body}");
+        }
+        let head = exchange(address, "HEAD / HTTP/1.0\r\n\r\n", 1_000);
+        assert!(head.starts_with("HTTP/1.0 200 OK\r\n") && head.ends_with("\r\n\r\n"), "{head}");
+        assert!(head.contains("\r\nContent-Length: "), "{head}");
+        assert!(
+            exchange(address, "GET /a HTTP/1.1\r\n\r\n", 1_000).starts_with("HTTP/1.1 404 Not Found\r\n")
+        );
+        assert!(exchange(address, "PUT / HTTP/1.1\r\n\r\n", 1_000).starts_with("HTTP/1.1 405 "));
+        let asked = "OPTIONS /a HTTP/1.1\r\nOrigin: https://a\r\nAccess-Control-Request-Method: POST\r\n\r\n";
+        let preflight = exchange(address, asked, 1_000);
+        assert!(preflight.starts_with("HTTP/1.1 204 No Content\r\n"), "{preflight}");
+        assert!(preflight.contains("\r\nAccess-Control-Allow-Origin: https://a\r\n"), "{preflight}");
+        assert!(preflight.contains("x-sessioncookie"), "{preflight}");
+    }
+    // Text of a client's goes into no page.
+    let page = exchange(server.http_address(), "GET / HTTP/1.1\r\nHost: <script>\r\n\r\n", 1_000);
+    assert!(page.contains("rtsp://127.0.0.1:") && !page.contains("script"), "{page}");
+    // By another hand.
+    let url = format!("http://127.0.0.1:{http}/");
+    let arguments = ["-sS", "--fail", "-o", "/dev/null", "-w", "%{http_code} %{content_type}", &url];
+    let output = run("curl", &arguments.map(str::to_owned), PATIENCE).unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "200 text/html; charset=utf-8");
+}
+
+fn rtsp_is_spoken_on_the_http_port(backend: Backend) {
+    let server = server(backend).start();
+    let mut client = Client::connect(server.http_address());
+    client.request("OPTIONS", "*", &[]).expect(200);
+    // Behind it, HTTP is no door any more.
+    client.send(b"GET / HTTP/1.1\r\nx-sessioncookie: a\r\n\r\n");
+    client.response().expect(400);
+    assert!(client.is_closed_within(PATIENCE));
+}
+
+on_both_backends!(a_browser_gets_a_page_on_every_port, rtsp_is_spoken_on_the_http_port);
+
+#[test]
+fn a_port_that_is_named_must_be_had() {
+    let first = server(Backend::Fallback).start();
+    let taken = first.http_port();
+    first.wait_for_log(&format!("where only HTTP passes: http://127.0.0.1:{taken}/, ws://"), PATIENCE);
+    let second = Server::with(Backend::Fallback).setting("rtsp_over_http", 1).setting("http_port", taken);
+    let ended = second.run_to_end(Duration::from_secs(10));
+    assert_eq!(ended.status.code(), Some(1));
+    let said = format!("cannot listen on 127.0.0.1:{taken}: port {taken} is in use; change http_port");
+    assert!(ended.output.contains(&said), "{}", ended.output);
+}
+
+#[test]
+fn a_port_that_is_only_a_default_stays_closed_when_it_cannot_be_had() {
+    // Whoever else has it, it is taken.
+    let _holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 8080));
+    let server = Server::with(Backend::Fallback).setting("rtsp_over_http", 1).start();
+    server.wait_for_log("port 8080 cannot be had (port 8080 is in use) and stays closed", PATIENCE);
+    assert!(!server.log().contains("where only HTTP passes"));
+    // The others take tunnels all the same.
+    let page = exchange(server.address(), "GET / HTTP/1.1\r\n\r\n", 1_000);
+    assert!(page.contains("/websocket"), "{page}");
+}
