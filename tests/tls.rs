@@ -3,6 +3,7 @@
 mod certificates;
 mod hostile;
 pub(crate) mod opener;
+mod played;
 mod srtp;
 
 use std::io::{Read, Write};
