@@ -1,7 +1,7 @@
 //! What real publishers send comes to a real player as it lies in the file, from a keyframe to the last frame.
 
 mod av1;
-mod gstreamer;
+pub(crate) mod gstreamer;
 
 use std::fs;
 use std::process::{Child, Command, Stdio};

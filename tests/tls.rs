@@ -3,6 +3,8 @@
 mod certificates;
 mod hostile;
 pub(crate) mod opener;
+mod played;
+mod srtp;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -43,9 +45,9 @@ fn ffmpeg_plays_files_in_tls(backend: Backend) {
     });
 }
 
-fn gstreamer_plays_files_that_it_asked_for_in_tls(backend: Backend) {
-    let server = server(backend);
-    let recipes = ["h264_ip_aac.mp4", "h265_ip_aac.mp4"].map(Recipe::named);
+/// Has GStreamer play files that it asks for in TLS.
+fn gstreamer_plays(server: &Server, files: &[&str]) {
+    let recipes: Vec<_> = files.iter().map(|name| Recipe::named(name)).collect();
     judge::all(&recipes, |recipe| {
         for over in BOTH {
             judge::gstreamer::judge(&server.secure_url(&format!("/{}", recipe.name)), over, recipe)
@@ -53,6 +55,12 @@ fn gstreamer_plays_files_that_it_asked_for_in_tls(backend: Backend) {
         }
         Ok(())
     });
+}
+
+fn gstreamer_plays_files_that_it_asked_for_in_tls(backend: Backend) {
+    let server = builder(backend).setting("srtp", "off").start();
+    gstreamer_plays(&server, &["h264_ip_aac.mp4", "h265_ip_aac.mp4"]);
+    assert!(!server.log().contains(" srtp "));
 }
 
 fn every_byte_comes_by_both_versions_and_all_ciphers(backend: Backend) {

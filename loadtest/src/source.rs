@@ -131,6 +131,7 @@ impl Source {
             duration,
             live: true,
             tracks,
+            keys: &[],
             backchannel: &[],
             multicast: None,
         };

@@ -8,7 +8,7 @@ use proto::client::Url;
 
 use super::settings::{
     BackendChoice, GopCache, Host, LogFormat, LogLevel, Loops, NotifyFail, NotifyMethod, OnRepublish,
-    Settings, ZeroCopy,
+    Settings, Srtp, ZeroCopy,
 };
 use super::values;
 
@@ -119,6 +119,17 @@ const NETWORK: &[Key] = &[
         allowed: "a PEM file",
         set: |s, v| put_some(&mut s.key_file, values::path(v)),
         show: |s| path(&s.key_file),
+    },
+    Key {
+        name: "srtp",
+        noun: "a way to encrypt media",
+        allowed: "aes_cm, aes_gcm, off",
+        set: |s, v| put(&mut s.srtp, values::srtp(v)),
+        show: |s| match s.srtp {
+            Srtp::AesCm => "aes_cm".to_string(),
+            Srtp::AesGcm => "aes_gcm".to_string(),
+            Srtp::Off => "off".to_string(),
+        },
     },
 ];
 

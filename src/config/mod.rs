@@ -32,6 +32,6 @@ pub use running::{Loaded, Overrides, find_file, load};
 pub use settings::{
     Backchannel, BackendChoice, GopCache, Host, HttpNotify, LogFormat, LogLevel, Loops, NotifyFail,
     NotifyMethod, OnRepublish, Proxy, Publish, Pusher, PusherAudio, PusherMode, PusherVideo, Secret,
-    Settings, Transfer, ZeroCopy,
+    Settings, Srtp, Transfer, ZeroCopy,
 };
 pub use user::{Action, Password, Permission, User};

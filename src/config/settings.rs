@@ -38,6 +38,8 @@ pub struct Settings {
     pub cert_file: Option<PathBuf>,
     /// `key_file`: private key, PEM. None means the one made with the self-signed certificate.
     pub key_file: Option<PathBuf>,
+    /// `srtp`: how media is encrypted for viewers in TLS.
+    pub srtp: Srtp,
 
     /// The folder of the configuration file, or an empty path for the working folder: what the program makes itself is
     /// kept there.
@@ -199,6 +201,17 @@ pub enum ZeroCopy {
     /// Always.
     On,
     /// Never.
+    Off,
+}
+
+/// How media is encrypted for viewers in TLS who can take it so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Srtp {
+    /// AES in counter mode, authenticated by HMAC-SHA-1.
+    AesCm,
+    /// AES-GCM.
+    AesGcm,
+    /// Not beyond TLS: datagrams leave in the clear.
     Off,
 }
 
@@ -478,6 +491,8 @@ impl Default for Settings {
             https_port: 443,
             cert_file: None,
             key_file: None,
+            // Everybody who knows SRTP knows this.
+            srtp: Srtp::AesCm,
             folder: PathBuf::new(),
             media_dir: PathBuf::from("media"),
             follow_symlinks: false,

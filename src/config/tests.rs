@@ -52,8 +52,12 @@ fn the_documented_file_is_the_defaults() {
         let is_empty = (key.show)(&defaults).is_empty();
         assert_eq!(loaded.settings.is_named(key.name), !is_empty, "{}", key.name);
     }
-    let plain =
-        Settings { media_dir: defaults.media_dir.clone(), origins: Default::default(), ..loaded.settings };
+    let plain = Settings {
+        folder: PathBuf::new(),
+        media_dir: defaults.media_dir.clone(),
+        origins: Default::default(),
+        ..loaded.settings
+    };
     assert_eq!(plain, defaults);
 }
 
@@ -77,7 +81,9 @@ fn an_empty_configuration_is_the_defaults() {
         // Where no folder of media lies beside it.
         let file = Path::new("config/rtspserver.xml");
         let loaded = running::load_bytes(xml.as_bytes(), file, &Overrides::default()).unwrap();
-        assert_eq!(loaded.settings, Settings { media_dir: PathBuf::from("config"), ..Settings::default() });
+        let folder = PathBuf::from("config");
+        let defaults = Settings { media_dir: folder.clone(), folder, ..Settings::default() };
+        assert_eq!(loaded.settings, defaults);
         assert_eq!(loaded.warnings, []);
     }
 }

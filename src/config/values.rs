@@ -11,7 +11,7 @@ use proto::rtsp::digest::Algorithm;
 use super::network::AddressRange;
 use super::settings::{
     BackendChoice, GopCache, Host, LogFormat, LogLevel, Loops, NotifyFail, NotifyMethod, OnRepublish,
-    Publish, ZeroCopy,
+    Publish, Srtp, ZeroCopy,
 };
 
 /// 0 or 1, and the words for them.
@@ -175,6 +175,15 @@ pub(super) fn zero_copy(text: &str) -> Option<ZeroCopy> {
         "auto" => Some(ZeroCopy::Auto),
         "on" => Some(ZeroCopy::On),
         "off" => Some(ZeroCopy::Off),
+        _ => None,
+    }
+}
+
+pub(super) fn srtp(text: &str) -> Option<Srtp> {
+    match text.to_ascii_lowercase().as_str() {
+        "aes_cm" => Some(Srtp::AesCm),
+        "aes_gcm" => Some(Srtp::AesGcm),
+        "off" => Some(Srtp::Off),
         _ => None,
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, never, select, tick, unbounded};
 use proto::rtsp::uri::percent_encode;
+use proto::srtp::Suite;
 
 use super::access::access;
 use super::addresses::{self, AddressError};
@@ -22,7 +23,7 @@ use super::pushers;
 use super::shards::{Common, ShardError, Shards};
 use super::streams::{MakeChannel, MakeSource, Sources, Streams};
 use super::threads;
-use crate::config::{self, Loops, Publish, Settings};
+use crate::config::{self, Loops, Publish, Settings, Srtp};
 use crate::driver::Backend;
 use crate::media;
 use crate::media::channel::Channel;
@@ -223,6 +224,11 @@ fn shard_settings(settings: &Settings, hosts: &[IpAddr]) -> ShardSettings {
     let has_ipv6 = hosts.iter().any(|host| host.is_ipv6() && !host.is_loopback())
         || (settings.multicast && settings.multicast_ip_min.is_ipv6());
     ShardSettings {
+        srtp: match settings.srtp {
+            Srtp::AesCm => Some(Suite::AesCm128HmacSha1),
+            Srtp::AesGcm => Some(Suite::AeadAes128Gcm),
+            Srtp::Off => None,
+        },
         session_timeout: Duration::from_secs(settings.session_timeout_s.into()),
         slow_reader: Duration::from_millis(settings.slow_reader_ms.into()),
         loops: match settings.loops {

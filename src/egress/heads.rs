@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use proto::io::Piece;
-use proto::rtp::batch::{Batch, INTERLEAVED_HEAD_BYTES, Packet, Train, interleaved_head};
+use proto::rtp::batch::{Batch, INTERLEAVED_HEAD_BYTES, Train, interleaved_head};
 use proto::rtp::header::{HEADER_BYTES, Header};
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ impl Heads {
         let packets = &batch.packets()[first..first + train.count as usize];
         self.reserve(packets.len() * HEADER_BYTES);
         for packet in packets {
-            self.slab.put_slice(&renumbered(batch, packet, numbering));
+            self.slab.put_slice(&renumbered(batch.packet(packet), numbering));
         }
         let heads = self.slab.split().freeze();
         Piece::Spliced { heads, batch: batch.clone(), first: train.first, count: train.count }
@@ -42,7 +42,7 @@ impl Heads {
         self.reserve(packets.len() * (INTERLEAVED_HEAD_BYTES + HEADER_BYTES));
         for packet in packets {
             self.slab.put_slice(&interleaved_head(channel, packet.size));
-            self.slab.put_slice(&renumbered(batch, packet, numbering));
+            self.slab.put_slice(&renumbered(batch.packet(packet), numbering));
         }
         let heads = self.slab.split().freeze();
         Piece::Spliced { heads, batch: batch.clone(), first: 0, count: packets.len() as u32 }
@@ -63,8 +63,7 @@ impl Heads {
 }
 
 /// A packet's header with one viewer's numbers.
-fn renumbered(batch: &Batch, packet: &Packet, numbering: &Numbering) -> [u8; HEADER_BYTES] {
-    let bytes = batch.packet(packet);
+pub(super) fn renumbered(bytes: &[u8], numbering: &Numbering) -> [u8; HEADER_BYTES] {
     let header = Header {
         marker: bytes[1] & 0x80 != 0,
         payload_type: bytes[1] & 0x7f,

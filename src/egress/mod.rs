@@ -2,4 +2,5 @@
 
 pub mod heads;
 pub mod numbering;
+pub mod protection;
 pub mod track;

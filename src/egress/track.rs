@@ -11,6 +11,7 @@ use proto::time::Time;
 
 use super::heads::Heads;
 use super::numbering::Numbering;
+use super::protection::Protection;
 
 /// Where a track goes.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,7 +62,7 @@ pub struct Unicast {
 }
 
 /// One track of one viewer.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct TrackOut {
     /// Index of the track in its presentation.
     pub track: u8,
@@ -73,6 +74,8 @@ pub struct TrackOut {
     pub route: Route,
     /// From the shared numbers to this viewer's.
     pub numbering: Numbering,
+    /// SRTP; None where packets leave as they are.
+    pub protection: Option<Box<Protection>>,
     /// Sequence number of the next packet; None until the first one decides it.
     pub next_sequence: Option<u16>,
     /// What a sender report states.
@@ -114,6 +117,7 @@ impl TrackOut {
             url,
             route,
             numbering: Numbering::identity(ssrc),
+            protection: None,
             next_sequence: None,
             sent: Sent::default(),
             heard: ReceiverView::default(),
@@ -124,10 +128,19 @@ impl TrackOut {
         }
     }
 
+    /// A batch as it is to leave: protected under the viewer's numbers where there is SRTP.
+    pub fn protected(&self, batch: Arc<Batch>) -> Arc<Batch> {
+        match &self.protection {
+            Some(protection) => protection.protector.borrow_mut().protect(&batch, &self.numbering),
+            None => batch,
+        }
+    }
+
     /// Adds a batch to what leaves next on the session's connection.
     pub fn gather(&mut self, batch: &Arc<Batch>, channel: u8, heads: &mut Heads, pieces: &mut Pieces) {
-        pieces.push(heads.interleaved(batch, channel, &self.numbering));
-        self.count(batch.packets().len() as u32, batch.payload_octets());
+        pieces.push(heads.interleaved(batch, channel, &self.numbering_of(batch)));
+        let packets = batch.packets().len() as u32;
+        self.count(packets, batch.payload_octets() - packets * self.overhead_octets());
     }
 
     /// The send of one train.
@@ -138,8 +151,8 @@ impl TrackOut {
         train: &Train,
         heads: &mut Heads,
     ) -> Op {
-        let piece = heads.datagrams(batch, train, &self.numbering);
-        self.count(train.count, train.bytes - 12 * train.count);
+        let piece = heads.datagrams(batch, train, &self.numbering_of(batch));
+        self.count(train.count, train.bytes - (12 + self.overhead_octets()) * train.count);
         Op::SendTo { udp: to.udp, to: to.address, piece, segment: train.segment }
     }
 
@@ -168,6 +181,19 @@ impl TrackOut {
             Route::Groups(groups) => Some(Destination { udp: groups.rtcp, address: groups.rtcp_to }),
             Route::Interleaved { .. } | Route::Elsewhere => None,
         }
+    }
+
+    /// What is protected has the viewer's numbers already.
+    fn numbering_of(&self, batch: &Batch) -> Numbering {
+        match self.protection {
+            Some(_) => Numbering::identity(batch.ssrc()),
+            None => self.numbering,
+        }
+    }
+
+    /// Octets of a packet that are no payload.
+    fn overhead_octets(&self) -> u32 {
+        self.protection.as_ref().map_or(0, |it| it.protector.borrow().overhead_bytes() as u32)
     }
 
     fn count(&mut self, packets: u32, octets: u32) {

@@ -20,6 +20,7 @@ use super::gate::Login;
 use super::hooks::Visit;
 use super::limits::Place;
 use super::multicast;
+use super::protect::ToldKeys;
 use super::secure::Secure;
 use super::session::SessionKey;
 use super::settings::PortKind;
@@ -59,6 +60,8 @@ pub struct Connection {
     pub door: Door,
     /// Its keys; None on a plain port.
     pub(super) secure: Option<Box<Secure>>,
+    /// The keys of SRTP that it was told.
+    pub keys: Option<Box<ToldKeys>>,
     /// Reads requests and `$` frames.
     pub parser: Parser,
     /// Whether anything of RTSP has come: HTTP is told by the first bytes of a connection, and by no others.
@@ -171,6 +174,7 @@ impl Connection {
             port,
             door: Door::Plain,
             secure: None,
+            keys: None,
             parser: Parser::new(Limits::default()),
             is_rtsp: false,
             pending: None,

@@ -43,6 +43,7 @@ impl Shard {
             Ok(formats) => formats,
             Err(outcome) => return outcome,
         };
+        let keys = if offer.is_none() { self.tell_keys(conn, &mount) } else { Vec::new() };
         let Some(connection) = self.connections.get(conn) else { return Outcome::Wait };
         let (name, tracks, duration, id) = match &mount {
             Mount::File(file) => (file.name.as_str(), &file.tracks, file.duration, file.id),
@@ -56,6 +57,7 @@ impl Shard {
             duration: duration.filter(|_| offer.is_none()),
             live: offer.is_some() || matches!(mount, Mount::Live(_)),
             tracks,
+            keys: &keys,
             backchannel: &backchannel,
             multicast: offer.as_ref().and_then(|offer| self.described_groups(offer)),
         };

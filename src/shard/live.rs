@@ -1,16 +1,19 @@
 //! The live streams that this shard receives, and who watches them here.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use proto::io::Conn;
 use proto::rtp::batch::Batch;
+use proto::srtp::MasterKey;
 use proto::time::{MediaTime, Time};
 
 use super::bandwidth::Meter;
 use super::catch_up::CatchUp;
 use super::session::SessionKey;
+use crate::egress::protection::{Protector, SharedProtector};
 use crate::stream::catalog::{Description, Snapshot, StreamError, StreamId};
 use crate::stream::window::{Window, WindowLimits};
 
@@ -55,6 +58,10 @@ pub struct LiveStream {
     /// When the last of it came, and why it ended; None while it goes on.
     pub finished: Option<(Time, String)>,
     first_viewer: usize,
+    /// For each track the sequence number of its latest batch.
+    sequences: Vec<u16>,
+    /// Keys of SRTP, one a track, the latest last; the others are those of viewers who came before.
+    keys: Vec<Vec<SharedProtector>>,
     /// When its source was last asked for a keyframe.
     keyframe_asked: Option<Time>,
     /// Sessions that may play it at any time: those that are set up or paused as well.
@@ -139,6 +146,8 @@ impl LiveStreams {
             meter: Meter::default(),
             finished: None,
             first_viewer: 0,
+            sequences: vec![0; description.tracks.len()],
+            keys: Vec::new(),
             keyframe_asked: None,
             sessions: 0,
             idle_since: Some(now),
@@ -200,6 +209,27 @@ impl LiveStreams {
         }
         stream.keyframe_asked = Some(now);
         Some(stream.description.clone())
+    }
+
+    /// Keys for somebody who will watch a stream: those of others, or new ones where these have been in use for too long.
+    pub fn protectors(
+        &mut self,
+        description: &Description,
+        mut key: impl FnMut() -> MasterKey,
+    ) -> Vec<SharedProtector> {
+        let mut fresh = || description.tracks.iter().map(|_| Protector::shared(key())).collect::<Vec<_>>();
+        let Some(stream) = self.streams.get_mut(&description.id) else { return fresh() };
+        let are_joinable = |keys: &Vec<SharedProtector>| {
+            keys.iter().zip(&stream.sequences).all(|(key, at)| key.borrow().may_be_joined(*at))
+        };
+        if let Some(latest) = stream.keys.last().filter(|keys| are_joinable(keys)) {
+            return latest.clone();
+        }
+        // Keys that nobody has any more.
+        stream.keys.retain(|keys| keys.iter().any(|key| Rc::strong_count(key) > 1));
+        let keys = fresh();
+        stream.keys.push(keys.clone());
+        keys
     }
 
     /// A stream that is received here.
@@ -279,6 +309,12 @@ impl LiveStream {
             *clock = (batch.timestamp(), meta.pts);
         }
         self.meter.count(batch.rtp().len(), meta.dts);
+        if let Some(sequence) = self.sequences.get_mut(usize::from(meta.track)) {
+            *sequence = batch.sequence();
+        }
+        for key in self.keys.iter().filter_map(|keys| keys.get(usize::from(meta.track))) {
+            key.borrow_mut().note(&batch);
+        }
         let is_leading_keyframe = meta.keyframe && meta.track == self.description.leading();
         self.window.push(now, batch, is_leading_keyframe);
     }

@@ -25,6 +25,7 @@ mod offer;
 mod parameters;
 mod play;
 mod ports;
+mod protect;
 pub mod proxy;
 mod publications;
 mod pump;

@@ -290,7 +290,10 @@ impl Shard {
             }
             // Whoever goes on where it was goes on as it did.
             if cursor.next != paused {
-                let first = cursor.next.filter(|_| self.settings.gop_cache == GopCache::CatchUp);
+                // What is protected once for all has the same times for all.
+                let is_shared = session.tracks.iter().any(|track| track.protection.is_some());
+                let catches_up = self.settings.gop_cache == GopCache::CatchUp && !is_shared;
+                let first = cursor.next.filter(|_| catches_up);
                 cursor.catch_up = first.and_then(|first| CatchUp::new(stream, first));
                 session
                     .tracks

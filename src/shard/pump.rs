@@ -24,6 +24,9 @@ const SEND_BYTES_MAX: usize = 256 * 1024;
 /// more, for many only look whether something is there.
 const FIRST_SEND_BYTES_MAX: u64 = 32 * 1024;
 
+/// The same on a connection in TLS, where no other viewer shares the bytes.
+const SEALED_BYTES_MAX: usize = 64 * 1024;
+
 /// Pieces of one send on a connection.
 const SEND_PIECES_MAX: usize = 64;
 
@@ -136,7 +139,9 @@ impl Shard {
             file.wait_for_reader(self.now, self.settings.slow_reader);
         }
         // As much again as it has taken.
-        let most = (session.numbers.bytes.max(FIRST_SEND_BYTES_MAX) as usize).min(SEND_BYTES_MAX);
+        // What is sealed is the viewer's own, and waits in memory for as long as it does not read.
+        let bound = if connection.secure.is_some() { SEALED_BYTES_MAX } else { SEND_BYTES_MAX };
+        let most = (session.numbers.bytes.max(FIRST_SEND_BYTES_MAX) as usize).min(bound);
         let mut bytes = 0;
         session.is_behind = false;
         let stop = loop {
@@ -182,6 +187,7 @@ impl Shard {
                 continue;
             };
             let Some(to) = session.tracks[slot].media_to() else { return Stop::Awaits };
+            let batch = session.tracks[slot].protected(batch);
             let pending = &batch.trains()[session.trains_sent.min(batch.trains().len())..];
             let now_sent = if batch.is_paced() { pending.len().min(1) } else { pending.len() };
             for train in &pending[..now_sent] {
@@ -209,6 +215,7 @@ impl Shard {
         let slot = if session.trains_sent == 0 { None } else { renumber(session, &batch) };
         let Some(slot) = slot else { return };
         let Some(to) = session.tracks[slot].media_to() else { return };
+        let batch = session.tracks[slot].protected(batch);
         for train in &batch.trains()[session.trains_sent.min(batch.trains().len())..] {
             let op = session.tracks[slot].datagrams(&to, &batch, train, &mut self.heads);
             session.numbers.bytes += u64::from(train.bytes);
@@ -327,6 +334,7 @@ fn gather(session: &mut Session, batch: &Arc<Batch>, heads: &mut Heads, pieces: 
     let Some(slot) = renumber(session, batch) else { return 0 };
     let track = &mut session.tracks[slot];
     let crate::egress::track::Route::Interleaved { rtp, .. } = track.route else { return 0 };
+    let batch = &track.protected(batch.clone());
     track.gather(batch, rtp, heads, pieces);
     batch.rtp().len()
 }

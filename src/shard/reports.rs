@@ -66,6 +66,16 @@ impl Shard {
         let wall = self.ports.driver.wall();
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.seen = self.now;
+        let protection = session.tracks.iter_mut().find(|out| out.track == track);
+        let plain = protection.and_then(|out| out.protection.as_mut()).map(|it| it.open_rtcp(bytes));
+        let bytes = match &plain {
+            Some(Ok(plain)) => plain,
+            Some(Err(_)) => {
+                session.numbers.malformed += u64::from(is_rtcp(bytes));
+                return;
+            }
+            None => bytes,
+        };
         let Ok(compound) = Compound::parse(bytes) else {
             // Players open their routers with RTP of no meaning; that is no report, and no fault.
             session.numbers.malformed += u64::from(is_rtcp(bytes));
@@ -128,9 +138,15 @@ impl Shard {
             packets: track.sent.packets,
             octets: track.sent.octets,
         };
-        let compose = |out: &mut bytes::BytesMut| match kind {
-            Kind::Report => write::sender_report(out, &info, CNAME),
-            Kind::Bye => write::bye(out, &info, CNAME, ""),
+        let compose = |out: &mut bytes::BytesMut| {
+            let start = out.len();
+            match kind {
+                Kind::Report => write::sender_report(out, &info, CNAME),
+                Kind::Bye => write::bye(out, &info, CNAME, ""),
+            }
+            if let Some(protection) = &track.protection {
+                protection.protector.borrow_mut().protect_rtcp(out, start);
+            }
         };
         match &track.route {
             Route::Interleaved { rtcp, .. } => {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::rtsp::message::Headers;
+use proto::srtp::Suite;
 use proto::tunnel::http::Answer;
 
 use super::gate::{Access, Visitors};
@@ -27,6 +28,8 @@ pub struct Settings {
     pub tls: Option<TlsServer>,
     /// Who may come in by HTTP and WebSocket.
     pub doors: Doors,
+    /// How media is encrypted for viewers in TLS who ask for it; None where it is not offered.
+    pub srtp: Option<Suite>,
     /// Which addresses may connect.
     pub visitors: Visitors,
     /// The users and what is asked of them. None where nobody is asked.
@@ -193,6 +196,7 @@ impl Default for Settings {
         Settings {
             listen: Vec::new(),
             tls: None,
+            srtp: None,
             doors: Doors::default(),
             visitors: Visitors::default(),
             access: None,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use proto::io::{Conn, UdpOptions};
 use proto::rtcp::interval::{Interval, Members, Minimum};
-use proto::rtsp::headers::transport::{Delivery, Lower, Mode, Pair, Transport};
+use proto::rtsp::headers::transport::{Delivery, Lower, Mode, Pair, Profile, Transport};
 use proto::rtsp::message::{Request, Response};
 use proto::rtsp::status::Status;
 use proto::rtsp::uri::Target;
@@ -152,19 +152,22 @@ impl Shard {
         let is_tunnel = self.connections.get(conn).is_some_and(|connection| connection.door.is_tunnel());
         let (mut ways, mut is_other_carrier) = (Ways::new(), false);
         for offer in offers {
-            if offer.profile.is_secure() || offer.mode == Some(Mode::Record) {
+            if offer.mode == Some(Mode::Record) || offer.profile.is_secure() && !self.describes_keys(conn) {
                 continue;
             }
+            let profile = offer.profile;
             let way = match (offer.effective_delivery(), offer.lower) {
                 (_, Lower::Udp) if is_tunnel => None,
                 (Delivery::Unicast, Lower::Tcp) => {
-                    Some(Way::Interleaved(self.channels(conn, offer.interleaved)))
+                    Some(Way::Interleaved(self.channels(conn, offer.interleaved), profile))
                 }
                 (Delivery::Unicast, Lower::Udp) => offer
                     .client_port
                     .filter(|ports| ports.rtp != 0 && ports.rtcp != Some(0) && !is_forwarded)
-                    .map(Way::Unicast),
-                (Delivery::Multicast, Lower::Udp) if self.settings.multicast.is_some() => {
+                    .map(|ports| Way::Unicast(ports, profile)),
+                (Delivery::Multicast, Lower::Udp)
+                    if self.settings.multicast.is_some() && !profile.is_secure() =>
+                {
                     Some(Way::Groups(GroupWish { destination: offer.destination, ttl: offer.ttl }))
                 }
                 (Delivery::Multicast, _) => None,
@@ -252,8 +255,26 @@ impl Shard {
         let (clock_rate, ssrc) = (mount.clock_rate(track), mount.ssrc(track));
         // RFC 2326 section 12.39: for unicast alone.
         granted.ssrc = offer.is_none().then_some(ssrc);
+        let mut told = None;
+        let mut protection = None;
+        if granted.profile.is_secure() {
+            match self.protected(conn, request, id, mount, track) {
+                Ok(protected) => {
+                    told = protected.told;
+                    protection = Some(Box::new(protected.protection));
+                }
+                Err(refusal) => {
+                    self.give_back(id, &route);
+                    if session.is_none() {
+                        self.settings.limits.end(peer.ip());
+                    }
+                    return Err(refusal);
+                }
+            }
+        }
         let interval = self.interval();
-        let track_out = TrackOut::new(track, clock_rate, request.uri.clone(), route, ssrc, interval);
+        let mut track_out = TrackOut::new(track, clock_rate, request.uri.clone(), route, ssrc, interval);
+        track_out.protection = protection;
         let key = session.unwrap_or_else(|| {
             let source = match &offer {
                 Some(offer) => Source::Member(Box::new(Member::new(offer.clone()))),
@@ -269,7 +290,23 @@ impl Shard {
         let session = &mut self.sessions[key];
         session.tracks.push(track_out);
         let id = self.session_header(key);
-        Ok(Response::new(Status::OK).header("Session", id).header("Transport", granted.to_string()))
+        let response = Response::new(Status::OK).header("Session", id);
+        let response = response.header("Transport", granted.to_string());
+        Ok(match told {
+            Some(told) => response.header("KeyMgmt", told.to_string()),
+            None => response,
+        })
+    }
+
+    /// Gives the addresses of a way back that leads nowhere.
+    fn give_back(&mut self, id: SessionId, route: &Route) {
+        if let Route::Unicast(unicast) = route {
+            let holder = Holder::of(id);
+            self.ports.client_ports.release(unicast.rtp_to, holder);
+            if let Some(address) = unicast.rtcp_to {
+                self.ports.client_ports.release(address, holder);
+            }
+        }
     }
 
     /// Takes the first way that can be had.
@@ -285,12 +322,15 @@ impl Shard {
         let mut refused = None;
         for way in &choice.ways {
             let taken = match way {
-                Way::Interleaved((rtp, rtcp)) => Ok(interleaved_way(*rtp, *rtcp)),
-                Way::Unicast(client) => self.unicast_way(conn, id, *client, peer, local),
+                Way::Interleaved((rtp, rtcp), _) => Ok(interleaved_way(*rtp, *rtcp)),
+                Way::Unicast(client, _) => self.unicast_way(conn, id, *client, peer, local),
                 Way::Groups(wish) => self.group_way(choice.offer.as_ref(), track, wish),
             };
             match taken {
-                Ok((route, granted)) => return Ok((way.carrier(), route, granted)),
+                Ok((route, granted)) => {
+                    let granted = Transport { profile: way.profile(), ..granted };
+                    return Ok((way.carrier(), route, granted));
+                }
                 Err(refusal) => refused = refused.or(Some(refusal)),
             }
         }
@@ -484,9 +524,9 @@ struct Choice {
 #[derive(Clone, Debug)]
 pub(super) enum Way {
     /// Channels for RTP and RTCP.
-    Interleaved((u8, u8)),
+    Interleaved((u8, u8), Profile),
     /// The client's ports.
-    Unicast(Pair<u16>),
+    Unicast(Pair<u16>, Profile),
     /// By groups, if they are as the client wants them.
     Groups(GroupWish),
 }
@@ -494,9 +534,16 @@ pub(super) enum Way {
 impl Way {
     fn carrier(&self) -> Carrier {
         match self {
-            Way::Interleaved(_) => Carrier::Interleaved,
-            Way::Unicast(_) => Carrier::Unicast,
+            Way::Interleaved(..) => Carrier::Interleaved,
+            Way::Unicast(..) => Carrier::Unicast,
             Way::Groups(_) => Carrier::Multicast,
+        }
+    }
+
+    fn profile(&self) -> Profile {
+        match self {
+            Way::Interleaved(_, profile) | Way::Unicast(_, profile) => *profile,
+            Way::Groups(_) => Profile::Avp,
         }
     }
 }
@@ -527,6 +574,14 @@ impl Mount {
             (Mount::File(file), Mount::File(other)) => file.id == other.id,
             (Mount::Live(stream), Mount::Live(other)) => stream.id == other.id,
             _ => false,
+        }
+    }
+
+    /// The name of the stream's run, or of the file's version.
+    pub(super) fn id(&self) -> u64 {
+        match self {
+            Mount::File(file) => file.id,
+            Mount::Live(stream) => stream.id,
         }
     }
 

@@ -66,7 +66,7 @@ fn to_gstreamer(backend: Backend, over: Over) {
     });
 }
 
-fn is_rest_of(recipe: &'static Recipe, played: &Content) -> Verdict {
+pub(crate) fn is_rest_of(recipe: &'static Recipe, played: &Content) -> Verdict {
     let source = gstreamer::content(recipe)?;
     rest_of("pictures", &source.pictures, &played.pictures, HELD_PICTURES_MAX)?;
     rest_of("packets of sound", &source.packets, &played.packets, HELD_PACKETS_MAX)?;

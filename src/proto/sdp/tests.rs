@@ -245,6 +245,7 @@ proptest! {
             duration: seconds.map(|seconds| Duration::from_secs(seconds.into())),
             live: seconds.is_none(),
             tracks: &tracks,
+            keys: &[],
             backchannel: &[],
             multicast: to.map(|_| Multicast { groups: &groups, ttl: 9, source }),
         };

@@ -25,6 +25,8 @@ pub struct Description<'a> {
     pub live: bool,
     /// The tracks in the order of their control URLs `trackID=0`, `trackID=1` and so on.
     pub tracks: &'a [Track],
+    /// Value of `key-mgmt` for each track (RFC 4567); empty where packets leave as they are.
+    pub keys: &'a [String],
     /// What the track behind them takes from the viewer, the preferred format first; empty when there is none (ONVIF
     /// streaming specification section 5.3.1).
     pub backchannel: &'a [Track],
@@ -40,13 +42,14 @@ impl Description<'_> {
         let _ = self.write_session(&mut out);
         for (index, track) in self.tracks.iter().enumerate() {
             let multicast = self.multicast.as_ref();
-            let _ = write_media(&mut out, index, std::slice::from_ref(track), multicast);
+            let key = self.keys.get(index).map(String::as_str);
+            let _ = write_media(&mut out, index, std::slice::from_ref(track), multicast, key);
             if !self.backchannel.is_empty() {
                 out.push_str("a=recvonly\r\n");
             }
         }
         if !self.backchannel.is_empty() {
-            let _ = write_media(&mut out, self.tracks.len(), self.backchannel, None);
+            let _ = write_media(&mut out, self.tracks.len(), self.backchannel, None, None);
             out.push_str("a=sendonly\r\n");
         }
         out
@@ -84,6 +87,7 @@ fn write_media(
     index: usize,
     formats: &[Track],
     multicast: Option<&Multicast<'_>>,
+    key: Option<&str>,
 ) -> std::fmt::Result {
     let group = multicast.and_then(|multicast| multicast.groups.get(index));
     let Some(track) = formats.first() else { return Ok(()) };
@@ -93,7 +97,8 @@ fn write_media(
         Kind::Application => "application",
     };
     let payload_type = track.payload_type;
-    write!(out, "m={kind} {} RTP/AVP", group.map_or(0, |group| group.port))?;
+    let profile = if key.is_some() { "RTP/SAVP" } else { "RTP/AVP" };
+    write!(out, "m={kind} {} {profile}", group.map_or(0, |group| group.port))?;
     for format in formats {
         write!(out, " {}", format.payload_type)?;
     }
@@ -124,6 +129,9 @@ fn write_media(
     }
     if let (Some(group), Some(multicast)) = (group, multicast) {
         group.write_source_filter(out, multicast.source)?;
+    }
+    if let Some(key) = key {
+        write!(out, "a=key-mgmt:{key}\r\n")?;
     }
     write!(out, "a=control:trackID={index}\r\n")
 }
@@ -156,6 +164,7 @@ mod tests {
             duration: Some(Duration::from_millis(34_400)),
             live: false,
             tracks,
+            keys: &[],
             backchannel: &[],
             multicast: None,
         }

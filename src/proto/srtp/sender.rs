@@ -30,6 +30,16 @@ impl Sender {
         &self.master
     }
 
+    /// Behind the latest sequence number; None before the first.
+    pub fn next_sequence(&self) -> Option<u16> {
+        self.next.map(|next| next as u16)
+    }
+
+    /// Bytes that each packet becomes longer by.
+    pub fn overhead_bytes(&self) -> usize {
+        self.keys.overhead_bytes()
+    }
+
     /// Whether sequence numbers have come round: who joins knows nothing of that unless it is told.
     pub fn has_come_round(&self) -> bool {
         self.next.is_some_and(|next| next >> 16 != 0)

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use proto::client::mjpeg::{MjpegClient, MjpegConfig, MjpegEvent};
 use proto::client::{Client, Config, Event, Transfer, Url};
+use proto::mikey::Message;
 use proto::proxy_protocol::{HeaderReader, Progress};
 use proto::rtcp::parse::{Compound, Packet};
 use proto::rtcp::report::ReportBlock;
@@ -14,6 +15,7 @@ use proto::rtp::pushed::{BUFFERED_MAX, ByteOrder, Deframer, HEAD_BYTES, Pushed, 
 use proto::rtsp::auth::{Account, Guard, Line, NonceKey, Verdict};
 use proto::rtsp::digest::Algorithm;
 use proto::rtsp::headers::authorization::Authorization;
+use proto::rtsp::headers::key_mgmt::KeyMgmt;
 use proto::rtsp::headers::range::Range;
 use proto::rtsp::headers::rtp_info::RtpInfo;
 use proto::rtsp::headers::scale::{Scale, Speed};
@@ -24,11 +26,37 @@ use proto::rtsp::headers::{cseq, require};
 use proto::rtsp::message::{Headers, Method, Request};
 use proto::rtsp::parse::{Item, Limits, ParseError, Parser};
 use proto::rtsp::uri::{Target, percent_decode};
+use proto::srtp::{Receiver, Sender};
 use proto::time::{NtpTime, Time};
 use proto::tunnel::base64::{Base64Reader, NotBase64};
 use proto::tunnel::http::Ask;
 use proto::tunnel::websocket::frame::put_binary_head;
 use proto::tunnel::websocket::reader::{Control, Reader, Violation};
+
+/// A message of MIKEY that is understood is written and read again, and keys are none to packets of noise.
+pub fn mikey(data: &[u8]) {
+    let attribute = std::str::from_utf8(data).ok();
+    let carried = attribute.and_then(|text| {
+        KeyMgmt::parse(text).map(|read| read.mikey).or_else(|| KeyMgmt::parse_attribute(text))
+    });
+    for bytes in [Some(data), carried.as_deref()].into_iter().flatten() {
+        let Ok(read) = Message::parse(bytes) else { continue };
+        let again = Message::parse(&read.write(NtpTime::default(), [3; 16]));
+        assert_eq!(again.as_ref(), Ok(&read));
+        let mut receiver = Receiver::new(&read.master);
+        let mut plain = Vec::new();
+        let taken = [receiver.handle_rtp(data, &mut plain), receiver.handle_rtcp(data, &mut plain)];
+        assert!(taken.iter().all(Result::is_err) && plain.is_empty());
+        let mut sender = Sender::new(read.master);
+        let mut out = BytesMut::from(data);
+        sender.protect_rtcp(&mut out, 0);
+        if out.is_empty() {
+            continue;
+        }
+        assert_eq!(receiver.handle_rtcp(&out, &mut plain), Ok(()));
+        assert_eq!(plain, data);
+    }
+}
 
 /// A connection gives the same items however it is split, and what was read can be written and read again.
 pub fn rtsp(data: &[u8]) {

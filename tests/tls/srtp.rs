@@ -1,0 +1,234 @@
+//! Media that is encrypted beside TLS, by GStreamer and by a client of our own.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use proto::mikey::{Message, Source};
+use proto::rtsp::headers::key_mgmt::KeyMgmt;
+use proto::srtp::{Keys, MasterKey, Receiver, Suite};
+use proto::time::NtpTime;
+use smallvec::smallvec;
+
+use super::opener::Opener;
+use super::{FILE, PATIENCE, builder, gstreamer_plays};
+use crate::client::viewer::{BOTH, Over, Viewer};
+use crate::client::{Client, Message as Came};
+use crate::corpus::{Recipe, folder};
+use crate::judge::{Turn, gstreamer};
+use crate::published::gstreamer::is_rest_of;
+use crate::published::{await_stream, once_more, spawn};
+use crate::server::{Backend, Server, on_both_backends};
+
+/// The lines of the log that hold `what`.
+fn lines(server: &Server, what: &str) -> Vec<String> {
+    server.log().lines().filter(|line| line.contains(what)).map(str::to_owned).collect()
+}
+
+/// Whether every session that GStreamer had was encrypted both ways, and what it reported was understood.
+#[track_caller]
+fn assert_both_ways(server: &Server, suite: &str) {
+    let setups = lines(server, " srtp ");
+    assert!(!setups.is_empty());
+    for line in setups {
+        assert!(line.contains(suite) && line.contains("is_brought=true"), "{line}");
+    }
+    for line in lines(server, "session ended").iter().filter(|line| line.contains("rtsps://")) {
+        assert!(line.contains("malformed=0"), "{line}");
+    }
+}
+
+fn gstreamer_plays_files_in_srtp(backend: Backend) {
+    for (setting, suite) in [("aes_cm", "AesCm128HmacSha1"), ("aes_gcm", "AeadAes128Gcm")] {
+        let server = builder(backend).setting("srtp", setting).start();
+        gstreamer_plays(&server, &["h264_ip_aac.mp4", "jpeg_pcmu.mov"]);
+        assert_both_ways(&server, suite);
+    }
+}
+
+fn gstreamer_plays_live_streams_in_srtp(backend: Backend) {
+    let recipe = Recipe::named("h264_ip_aac.mp4");
+    for (setting, suite) in [("aes_cm", "AesCm128HmacSha1"), ("aes_gcm", "AeadAes128Gcm")] {
+        // Where viewers without SRTP would catch up, others see it at its own pace.
+        let server = builder(backend).setting("srtp", setting).setting("gop_cache", 1).start();
+        for over in BOTH {
+            let _turn = Turn::wait();
+            let verdict = once_more(Over::Udp, || {
+                let path = format!("/live/{}", over.name());
+                let file = folder().join(recipe.name);
+                let to = server.url(&path);
+                let sending =
+                    format!("-v error -re -i {} -c copy -f rtsp -rtsp_transport tcp {to}", file.display());
+                let _publishing = spawn("ffmpeg", &sending);
+                await_stream(&server, &to)?;
+                match gstreamer::played(&server.secure_url(&path), over, recipe)? {
+                    Some(content) => is_rest_of(recipe, &content),
+                    None => Err("GStreamer has lost its race".to_owned()),
+                }
+            });
+            assert_eq!(verdict, Ok(()), "{setting} {over:?}");
+        }
+        assert_both_ways(&server, suite);
+    }
+}
+
+/// A description in TLS with the keys that it tells, one a track, and the URLs of the tracks.
+fn described(client: &mut Client, url: &str) -> Vec<(String, Message)> {
+    let answer = client.request("DESCRIBE", url, &[]).expect(200);
+    let base = answer.header("Content-Base").unwrap().to_owned();
+    let text = answer.text();
+    let sections = text.split("m=").skip(1).map(|section| {
+        assert!(section.contains(" RTP/SAVP "), "{section}");
+        let value = |name: &str| {
+            let line = section.lines().find_map(|line| line.strip_prefix(name));
+            line.unwrap_or_else(|| panic!("no {name} in {section}")).to_owned()
+        };
+        let mikey = KeyMgmt::parse_attribute(&value("a=key-mgmt:")).unwrap();
+        let control = value("a=control:");
+        (format!("{base}{control}"), Message::parse(&mikey).unwrap())
+    });
+    sections.collect()
+}
+
+const TRANSPORT: (&str, &str) = ("Transport", "RTP/SAVP/TCP;unicast;interleaved=0-1");
+
+/// The packets of channel 0, and those of channel 1 as they come.
+fn packets(client: &mut Client, count: usize) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    let (mut media, mut reports) = (Vec::new(), Vec::new());
+    while media.len() < count || reports.is_empty() {
+        let frame = client.frames.pop_front();
+        let frame = frame.or_else(|| match client.next(PATIENCE) {
+            Some(Came::Frame { channel, data }) => Some((channel, data)),
+            other => panic!("{other:?}"),
+        });
+        match frame {
+            Some((0, data)) => media.push(data),
+            Some((_, data)) => reports.push(data),
+            None => {}
+        }
+    }
+    (media, reports)
+}
+
+/// The first packets that a viewer gets, and the key that it was told for them.
+fn watched(opener: &Opener, url: &str) -> (Vec<Vec<u8>>, MasterKey) {
+    let mut client = Client::connect(opener.address);
+    let (track, key) = described(&mut client, url).swap_remove(0);
+    let setup = client.request("SETUP", &track, &[TRANSPORT]).expect(200);
+    assert!(setup.header("Transport").unwrap().starts_with("RTP/SAVP/TCP;"), "{setup:?}");
+    client.session = setup.session().map(str::to_owned);
+    client.request("PLAY", url, &[]).expect(200);
+    let (media, reports) = packets(&mut client, 60);
+    let mut receiver = Receiver::new(&key.master);
+    let mut plain = Vec::new();
+    for packet in &media {
+        plain.clear();
+        receiver.handle_rtp(packet, &mut plain).unwrap();
+        assert_eq!(plain[..12], packet[..12]);
+        assert_eq!(plain.len() + 10, packet.len());
+    }
+    plain.clear();
+    receiver.handle_rtcp(&reports[0], &mut plain).unwrap();
+    assert_eq!(plain[1], 200, "a sender report");
+    (media, key.master)
+}
+
+/// How many packets two viewers of a path both get; None when they have keys of their own.
+fn shared(server: &Server, path: &str) -> Option<usize> {
+    let opener = Opener::before(server.secure_address(), &[]);
+    let url = server.secure_url(path);
+    let ((first, key), (second, other)) = (watched(&opener, &url), watched(&opener, &url));
+    (key == other).then(|| first.iter().filter(|packet| second.contains(packet)).count())
+}
+
+fn viewers_of_a_stream_share_bytes_and_those_of_a_file_do_not(backend: Backend) {
+    // A stream whose sequence numbers are about to come round shares nothing: one in sixteen begins so.
+    let stream = (0..4).find_map(|_| shared(&builder(backend).shards(1).start(), "/test"));
+    assert!(stream.is_some_and(|common| common > 10), "{stream:?}");
+    assert_eq!(shared(&builder(backend).start(), FILE), None);
+}
+
+fn reports_are_taken_under_the_key_that_was_brought(backend: Backend) {
+    let server = builder(backend).setting("loop_nums", -1).start();
+    let opener = Opener::before(server.secure_address(), &[]);
+    let url = server.secure_url(FILE);
+    let brought = MasterKey::new(Suite::AeadAes128Gcm, [7; 30], b"mki");
+    let wrong = MasterKey::new(Suite::AeadAes128Gcm, [8; 30], b"mki");
+    for (key, malformed) in [(&brought, "malformed=0"), (&wrong, "malformed=3")] {
+        let mut client = Client::connect(opener.address);
+        let (track, _) = described(&mut client, &url).swap_remove(0);
+        let mikey =
+            Message { bundle: 1, sources: smallvec![Source { ssrc: 5, roc: 0 }], master: brought.clone() };
+        let mikey = mikey.write(NtpTime::default(), [1; 16]);
+        let header = KeyMgmt { uri: track.clone(), mikey }.to_string();
+        let setup = client.request("SETUP", &track, &[TRANSPORT, ("KeyMgmt", &header)]).expect(200);
+        client.session = setup.session().map(str::to_owned);
+        client.request("PLAY", &url, &[]).expect(200);
+        for index in 1..=3 {
+            // An empty receiver report (RFC 3550 section 6.4.2), and a name.
+            let mut report =
+                BytesMut::from(&b"\x80\xc9\0\x01\0\0\0\x05\x81\xca\0\x02\0\0\0\x05\x01\x01x\0"[..]);
+            Keys::new(key).protect_rtcp(&mut report, 0, index);
+            let [high, low] = (report.len() as u16).to_be_bytes();
+            client.send([&[b'$', 1, high, low], &report[..]].concat());
+        }
+        client.request("TEARDOWN", &url, &[]).expect(200);
+        server.wait_for_log(malformed, PATIENCE);
+    }
+}
+
+fn what_cannot_be_encrypted_is_refused(backend: Backend) {
+    let server = builder(backend).start();
+    let url = server.secure_url(FILE);
+    // Keys are told in TLS alone.
+    let mut plain = Client::connect(server.address());
+    let answer = plain.request("DESCRIBE", &server.url(FILE), &[]).expect(200);
+    assert!(!answer.text().contains("key-mgmt") && answer.text().contains(" RTP/AVP "));
+    let track = server.url(&format!("{FILE}/trackID=0"));
+    plain.request("SETUP", &track, &[TRANSPORT]).expect(461);
+    let opener = Opener::before(server.secure_address(), &[]);
+    let mut client = Client::connect(opener.address);
+    let track = described(&mut client, &url).swap_remove(0).0;
+    for value in [
+        "nonsense",
+        "prot=mikey;data=\"AAAA\"",
+        "prot=mikey;data=\"AQAFAAAAAAAAAA==\"",
+        "prot=other;data=\"x\"",
+    ] {
+        client.request("SETUP", &track, &[TRANSPORT, ("KeyMgmt", value)]).expect(463);
+    }
+    // Nothing is left of what was refused, and a viewer that wants no SRTP gets none.
+    let transport = [("Transport", "RTP/AVP/TCP;unicast;interleaved=0-1")];
+    let setup = client.request("SETUP", &track, &transport).expect(200);
+    assert!(setup.header("Transport").unwrap().starts_with("RTP/AVP/TCP;"), "{setup:?}");
+    // Who was told no key is told in the answer.
+    let mut other = Client::connect(opener.address);
+    let setup = other.request("SETUP", &track, &[TRANSPORT]).expect(200);
+    let told = KeyMgmt::parse(setup.header("KeyMgmt").unwrap()).unwrap();
+    assert!(told.uri == track && Message::parse(&told.mikey).is_ok());
+    // Two sessions of one connection never share a file's key.
+    let again = other.request("SETUP", &track, &[TRANSPORT]).expect(200);
+    let told_again = KeyMgmt::parse(again.header("KeyMgmt").unwrap()).unwrap();
+    let key = |told: &KeyMgmt| Message::parse(&told.mikey).unwrap().master;
+    assert!(key(&told) != key(&told_again));
+}
+
+fn a_viewer_without_srtp_plays_what_was_described_with_keys(backend: Backend) {
+    let server = builder(backend).start();
+    let opener = Opener::before(server.secure_address(), &[]);
+    for over in BOTH {
+        let mut viewer = Viewer::open(opener.address, &server.secure_url(FILE), over);
+        viewer.play(&[]);
+        assert!(viewer.receive_until(Duration::from_secs(5), |viewer| viewer.tracks[0].packets.len() > 10));
+        viewer.teardown();
+    }
+    assert!(lines(&server, " srtp ").is_empty());
+}
+
+on_both_backends!(
+    gstreamer_plays_files_in_srtp,
+    gstreamer_plays_live_streams_in_srtp,
+    viewers_of_a_stream_share_bytes_and_those_of_a_file_do_not,
+    reports_are_taken_under_the_key_that_was_brought,
+    what_cannot_be_encrypted_is_refused,
+    a_viewer_without_srtp_plays_what_was_described_with_keys,
+);
