@@ -31,7 +31,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("smallvec", &[]),
     ("thiserror", &[]),
     ("tracing", &[]),
-    ("base64", &["src/proto", "src/config"]),
+    ("base64", &["src/proto", "src/config", "loadtest"]),
     ("clap", &["src/cli", "loadtest"]),
     ("crossbeam_channel", &["src/shard", "src/media", "src/control", "src/driver/uring/tests"]),
     ("ffmpeg_next", &["src/media/ffmpeg"]),
