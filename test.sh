@@ -18,6 +18,8 @@ gst-launch-1.0:gstreamer1.0-tools
 timeout:coreutils
 kill:procps
 ip:iproute2
+haproxy:haproxy
+openssl:openssl
 sha256sum:coreutils
 curl:curl
 chromium:chromium

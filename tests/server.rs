@@ -134,6 +134,21 @@ impl Server {
         }
     }
 
+    /// The address of RTSP in TLS; see [`Builder::tls`].
+    pub(crate) fn secure_address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port + RTSPS).into()
+    }
+
+    /// The address of HTTP in TLS.
+    pub(crate) fn https_address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port + HTTPS).into()
+    }
+
+    /// The URL in TLS of a path that begins with a slash.
+    pub(crate) fn secure_url(&self, path: &str) -> String {
+        format!("rtsps://{}{path}", self.secure_address())
+    }
+
     /// Sends a signal by its name, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.pid().to_string();
@@ -183,6 +198,19 @@ impl Builder {
     pub(crate) fn setting(mut self, name: &str, value: impl ToString) -> Builder {
         self.settings.push((name.into(), value.to_string()));
         self
+    }
+
+    /// Opens the ports of RTSP and HTTP in TLS and shows a certificate of `tests/data/tls`, by the name of its files.
+    pub(crate) fn tls(self, certificate: &str, key: &str) -> Builder {
+        let (rtsps, https) = (self.port + RTSPS, self.port + HTTPS);
+        let file = |name: &str| format!("{}/tests/data/tls/{name}", env!("CARGO_MANIFEST_DIR"));
+        let files = [("cert_file", file(certificate)), ("key_file", file(key))];
+        files
+            .into_iter()
+            .fold(self, |builder, (name, file)| builder.setting(name, file))
+            .setting("rtsps_port", rtsps)
+            .setting("rtsp_over_https", 1)
+            .setting("https_port", https)
     }
 
     /// Opens the HTTP port, and lets tunnels and WebSocket in.
@@ -337,6 +365,10 @@ impl Builder {
         xml + &self.raw + "\n</config>\n"
     }
 }
+
+/// From the RTSP port to those of RTSP and HTTP in TLS.
+const RTSPS: u16 = 2;
+const HTTPS: u16 = 3;
 
 /// Debian's user `nobody`.
 const NOBODY: u32 = 65_534;

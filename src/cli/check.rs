@@ -20,6 +20,9 @@ pub(super) fn check(args: &Check) -> Result<(), Failure> {
         );
         text.push_str(&(outlet + "\n"));
     }
+    if let Err(error) = control::Certificate::check(&loaded.settings) {
+        text.push_str(&format!("warning: {error}\n"));
+    }
     if let Some(url) = &args.url {
         text.push_str(&overview::rule_for(&loaded.settings, &path_of(url)?));
         text.push('\n');

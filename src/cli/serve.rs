@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::args::Serve;
 use super::pid_file::PidFile;
 use super::{Failure, daemon, logging, overview, platform, say};
-use crate::config;
-use crate::control;
+use crate::config::{self, Problem};
+use crate::control::{self, RunError};
 
 /// Serves until stopped.
 pub(super) fn serve(args: &Serve) -> Result<(), Failure> {
@@ -36,7 +36,12 @@ pub(super) fn serve(args: &Serve) -> Result<(), Failure> {
     ended.map_err(|error| {
         let sentence = error.to_string();
         logging::fatal(&settings, &sentence);
-        Failure::Other(sentence)
+        match error {
+            RunError::Certificate(error) if error.is_of_configuration() => {
+                Failure::Configuration(Problem { place: None, subject: None, text: sentence }.into())
+            }
+            _ => Failure::Other(sentence),
+        }
     })
 }
 
@@ -53,6 +58,9 @@ fn announce(started: &control::Started, settings: &config::Settings) {
     let mut text: String = started.urls.iter().map(|url| format!("{url}\n")).collect();
     if started.more > 0 {
         text.push_str(&format!("and {} more\n", started.more));
+    }
+    if let Some(base) = &started.secure {
+        text.push_str(&format!("in TLS: {base}NAME\n"));
     }
     if !started.tunnels.is_empty() {
         text.push_str(&format!("where only HTTP passes: {}\n", started.tunnels.join(", ")));

@@ -131,14 +131,15 @@ impl Merge {
     }
 
     /// `media` beside the file if it exists, else the file's folder.
-    fn default_media_dir(&mut self, folder: &Path) {
+    fn default_media_dir(&mut self) {
+        let folder = &self.settings.folder;
         if self.origins.contains_key("media_dir") {
             return;
         }
         let media = folder.join("media");
         self.settings.media_dir = match (media.is_dir(), folder.as_os_str().is_empty()) {
             (true, _) => media,
-            (false, false) => folder.to_path_buf(),
+            (false, false) => folder.clone(),
             (false, true) => PathBuf::from("."),
         };
     }
@@ -146,7 +147,8 @@ impl Merge {
     fn finish(mut self, file: Option<PathBuf>, overrides: &Overrides) -> Result<Loaded, ConfigError> {
         self.environment(&overrides.environment);
         self.command_line(&overrides.command_line);
-        self.default_media_dir(file.as_deref().map_or(Path::new(""), folder_of));
+        self.settings.folder = file.as_deref().map_or(Path::new(""), folder_of).to_path_buf();
+        self.default_media_dir();
         self.settings.origins = self.origins;
         self.errors.extend(contradictions(&self.settings));
         if !self.errors.is_empty() {

@@ -121,27 +121,40 @@ pub fn port(
     })
 }
 
-/// Finds the port of a door that may stay closed: the one that is set, or None with a line in the log where that is only
-/// a default and cannot be had, also when one of `taken` is the same.
+/// Finds the port of a door that may stay closed: the one that is set or, where that is only a default and cannot be had,
+/// `instead`; None with a line in the log where there is none. What another door has, one of `taken`, cannot be had.
 pub fn port_or_closed(
     hosts: &[IpAddr],
     key: &str,
     port: u16,
     settings: &Settings,
+    instead: Option<u16>,
     taken: &[u16],
 ) -> Result<Option<u16>, AddressError> {
     if settings.is_named(key) {
         let error = |(address, error)| AddressError::Port { address, setting: settings.cite(key), error };
         return claim(hosts, port, Type::STREAM).map(Some).map_err(error);
     }
-    let result = match taken.contains(&port) {
-        true => Err(io::ErrorKind::AddrInUse.into()),
-        // Nothing waits for a door that nobody asked for.
-        false => claim_now(hosts, port, Type::STREAM).map_err(|(_, error)| error),
+    // Nothing waits for a door that nobody asked for.
+    let try_port = |port: u16| match taken.contains(&port) {
+        true => Err("another door has it".to_owned()),
+        false => claim_now(hosts, port, Type::STREAM).map_err(|(_, error)| reason(&error, port)),
     };
-    let Err(error) = result else { return Ok(Some(port)) };
-    let reason = reason(&error, port);
-    tracing::warn!("port {port} cannot be had ({reason}) and stays closed: set {key} to choose another");
+    let Err(why) = try_port(port) else { return Ok(Some(port)) };
+    match instead.map(|instead| (instead, try_port(instead))) {
+        None => {
+            tracing::warn!("port {port} cannot be had ({why}) and stays closed: set {key} to choose another")
+        }
+        Some((instead, Ok(_))) => {
+            tracing::warn!(
+                "port {port} cannot be had ({why}); {instead} takes its place: set {key} to choose"
+            );
+            return Ok(Some(instead));
+        }
+        Some((instead, Err(also))) => tracing::warn!(
+            "ports {port} ({why}) and {instead} ({also}) cannot be had and stay closed: set {key} to choose another"
+        ),
+    }
     Ok(None)
 }
 

@@ -2,21 +2,48 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::addresses::{self, AddressError};
+use super::addresses;
+use super::certificate::Certificate;
+use super::run::RunError;
 use crate::config::Settings;
 use crate::shard::settings::{Doors, Listen, PortKind};
 
-/// Every port at every address.
-pub fn listen(settings: &Settings, hosts: &[IpAddr]) -> Result<Vec<Listen>, AddressError> {
+/// What is open.
+#[derive(Debug)]
+pub struct Opened {
+    /// Every port at every address.
+    pub listen: Vec<Listen>,
+    /// What is shown on ports for TLS; None where there are none.
+    pub certificate: Option<Certificate>,
+}
+
+/// Finds the ports, and the certificate where one is needed.
+pub fn open(settings: &Settings, hosts: &[IpAddr]) -> Result<Opened, RunError> {
     let rtsp = addresses::port(hosts, "serverport", settings.server_port, settings, 8554)?;
     let mut ports = vec![(rtsp, PortKind::Rtsp)];
-    if settings.rtsp_over_http {
-        let http = addresses::port_or_closed(hosts, "http_port", settings.http_port, settings, &[rtsp])?;
-        ports.extend(http.map(|port| (port, PortKind::Http)));
+    let (http, https) = (settings.rtsp_over_http, settings.rtsp_over_https);
+    let others = [
+        (http.then_some(settings.http_port), "http_port", None, PortKind::Http),
+        (settings.rtsps_port, "rtsps_port", Some(8322), PortKind::Rtsps),
+        (https.then_some(settings.https_port), "https_port", Some(8443), PortKind::Https),
+    ];
+    let mut certificate = None;
+    for (port, key, instead, kind) in others {
+        let Some(port) = port else { continue };
+        if kind.is_tls() && certificate.is_none() {
+            certificate = Certificate::open(settings, hosts)?;
+            if certificate.is_none() {
+                tracing::warn!("this build has no TLS: rtsps_port and https_port stay closed");
+                break;
+            }
+        }
+        let taken: Vec<_> = ports.iter().map(|(port, _)| *port).collect();
+        let port = addresses::port_or_closed(hosts, key, port, settings, instead, &taken)?;
+        ports.extend(port.map(|port| (port, kind)));
     }
     let at =
         |(port, kind)| hosts.iter().map(move |host| Listen { address: SocketAddr::new(*host, port), kind });
-    Ok(ports.into_iter().flat_map(at).collect())
+    Ok(Opened { listen: ports.into_iter().flat_map(at).collect(), certificate })
 }
 
 /// Whether HTTP and WebSocket are let in, and from which pages.

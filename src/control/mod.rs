@@ -2,7 +2,9 @@
 
 mod access;
 mod addresses;
+mod certificate;
 mod doors;
+mod hooks;
 mod multicast;
 mod names;
 mod proxies;
@@ -12,5 +14,6 @@ mod shards;
 mod streams;
 mod threads;
 
+pub use certificate::Certificate;
 pub use multicast::{Outlet, outlet};
 pub use run::{RunError, Started, run};

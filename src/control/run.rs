@@ -5,27 +5,32 @@ use std::net::IpAddr;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, select, unbounded};
+use crossbeam_channel::{Receiver, never, select, tick, unbounded};
 use proto::rtsp::uri::percent_encode;
 
 use super::access::access;
 use super::addresses::{self, AddressError};
-use super::doors;
+use super::certificate::{Certificate, CertificateError};
+use super::doors::{self, Opened};
+use super::hooks::WebHooks;
 use super::multicast::multicast;
 use super::names::SystemNames;
 use super::proxies;
 use super::pushers;
 use super::shards::{Common, ShardError, Shards};
-use super::streams::{MakeSource, Streams};
+use super::streams::{MakeChannel, MakeSource, Sources, Streams};
 use super::threads;
 use crate::config::{self, Loops, Publish, Settings};
 use crate::driver::Backend;
 use crate::media;
+use crate::media::channel::Channel;
 use crate::media::folder::Folder;
 use crate::media::pool::{self, Pool, PoolSettings};
+use crate::media::source::Source;
 use crate::shard::gate::Visitors;
+use crate::shard::hooks::Hooks;
 use crate::shard::limits::Limits;
 use crate::shard::settings::{Listen, MayPublish, PortKind, Settings as ShardSettings};
 use crate::stream::refragment::PacketSizes;
@@ -36,18 +41,27 @@ use crate::stream::window::WindowLimits;
 /// Files whose URLs are printed at start.
 const FILES_LISTED_MAX: usize = 20;
 
+/// How often it is looked whether files have changed that may be read again.
+const LOOK_AT_FILES_EVERY: Duration = Duration::from_secs(1);
+
 /// Why the program ends with an error.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// There is nowhere to listen.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// There is nothing to show to clients in TLS.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// The backend that was asked for cannot be had.
     #[error("{0}")]
     Backend(String),
     /// A shard could not start, or failed.
     #[error(transparent)]
     Shard(#[from] ShardError),
+    /// Web services cannot be called.
+    #[error("{0}")]
+    Hooks(String),
     /// The system refused something else.
     #[error("{0}: {1}")]
     System(&'static str, std::io::Error),
@@ -62,6 +76,8 @@ pub struct Started {
     pub more: usize,
     /// URLs of the page and of WebSocket; none where that door is closed.
     pub tunnels: Vec<String>,
+    /// What URLs in TLS begin with; None where that port is closed.
+    pub secure: Option<String>,
 }
 
 /// What the operating system tells the program.
@@ -73,7 +89,7 @@ enum Signal {
 /// Runs the server until it is told to stop; `ready` is called once clients can connect.
 pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), RunError> {
     let hosts = addresses::hosts(&settings)?;
-    let listen = doors::listen(&settings, &hosts)?;
+    let Opened { listen, certificate } = doors::open(&settings, &hosts)?;
     let backend = Backend::choose(settings.backend).map_err(RunError::Backend)?;
     let signals = signals()?;
     let mtu_bytes = usize::from(settings.mtu);
@@ -85,14 +101,17 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
     reserved.extend(pushers::reserved(&pushers));
     let (cache, republish) = (cache_limits(&settings), on_republish(&settings));
     let streams = Streams::start(sources(&settings), mtu_bytes, cache, republish, reserved);
+    let hooks = WebHooks::start(&settings.http_notify).map_err(RunError::Hooks)?;
     let common = Common {
         backend,
         zero_copy: settings.zero_copy,
         settings: Arc::new(ShardSettings {
             listen: listen.clone(),
+            tls: certificate.as_ref().map(Certificate::server),
             multicast,
             proxies,
             pushers,
+            hooks: hooks.clone().map(|hooks| hooks as Arc<dyn Hooks>),
             ..shard_settings(&settings, &hosts)
         }),
         library: Arc::new(
@@ -113,9 +132,14 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
         );
     }
     ready(&started(&settings, &listen));
-    let result = wait(&signals, &shards);
+    let result = wait(&signals, &shards, certificate);
     tracing::info!("stopping");
+    let until = Instant::now() + Duration::from_secs(settings.shutdown_s.into());
     shards.stop();
+    if let Some(hooks) = hooks {
+        // What ended with the shards is still told.
+        hooks.finish(until);
+    }
     result
 }
 
@@ -130,7 +154,12 @@ fn warn_of_few_ports(settings: &Settings, needed: usize) {
     }
 }
 
-fn wait(signals: &Receiver<Signal>, shards: &Shards) -> Result<(), RunError> {
+fn wait(
+    signals: &Receiver<Signal>,
+    shards: &Shards,
+    mut certificate: Option<Certificate>,
+) -> Result<(), RunError> {
+    let look = certificate.as_ref().map_or_else(never, |_| tick(LOOK_AT_FILES_EVERY));
     loop {
         select! {
             recv(signals) -> signal => match signal {
@@ -139,6 +168,11 @@ fn wait(signals: &Receiver<Signal>, shards: &Shards) -> Result<(), RunError> {
                 }
                 Ok(Signal::Stop) | Err(_) => return Ok(()),
             },
+            recv(look) -> _ => {
+                if let Some(certificate) = &mut certificate {
+                    certificate.look();
+                }
+            }
             recv(shards.ended()) -> ended => return match ended {
                 Ok(Err(error)) => Err(error.into()),
                 Ok(Ok(())) | Err(_) => Ok(()),
@@ -150,8 +184,14 @@ fn wait(signals: &Receiver<Signal>, shards: &Shards) -> Result<(), RunError> {
 /// The URLs of everything that can be played, by the address that other machines are most likely to reach.
 fn started(settings: &Settings, listen: &[Listen]) -> Started {
     let base = doors::base(listen, PortKind::Rtsp, "rtsp", 554).unwrap_or_default();
-    let page = doors::base(listen, PortKind::Http, "http", 80).map(|base| base + "/");
-    let websocket = doors::base(listen, PortKind::Http, "ws", 80).map(|base| base + "/websocket");
+    let at = |kind, scheme, port, path| doors::base(listen, kind, scheme, port).map(|base| base + path);
+    let tunnels = [
+        at(PortKind::Http, "http", 80, "/"),
+        at(PortKind::Http, "ws", 80, "/websocket"),
+        at(PortKind::Https, "https", 443, "/"),
+        at(PortKind::Https, "wss", 443, "/websocket"),
+    ];
+    let secure = at(PortKind::Rtsps, "rtsps", 322, "/");
     let folder = Folder::new(settings.media_dir.clone(), settings.follow_symlinks);
     let (files, more) = folder.list(FILES_LISTED_MAX).unwrap_or_else(|error| {
         let folder = settings.media_dir.display();
@@ -164,7 +204,7 @@ fn started(settings: &Settings, listen: &[Listen]) -> Started {
     let paths =
         test.into_iter().chain(proxies).chain(pushers).chain(files.iter().map(|name| percent_encode(name)));
     let urls = paths.map(|path| format!("{base}/{path}")).collect();
-    Started { urls, more, tunnels: page.into_iter().chain(websocket).collect() }
+    Started { urls, more, tunnels: tunnels.into_iter().flatten().collect(), secure }
 }
 
 fn pool_settings(settings: &Settings) -> PoolSettings {
@@ -191,10 +231,9 @@ fn shard_settings(settings: &Settings, hosts: &[IpAddr]) -> ShardSettings {
         },
         udp_ports: settings.udp_port_min..=settings.udp_port_max,
         multicast_ttl: settings.multicast_ttl,
-        limits: Arc::new(Limits::new(
-            NonZero::new(settings.max_sessions as usize).map(NonZero::get),
-            NonZero::new(settings.max_sessions_per_ip).map(NonZero::get),
-        )),
+        limits: Arc::new(limits(settings)),
+        forwarders: settings.proxy_protocol.clone(),
+        outputs: settings.outputs.clone().into(),
         gop_cache: settings.gop_cache,
         live: LiveLimits {
             packets: PacketSizes::new(settings.mtu.into(), has_ipv6),
@@ -220,6 +259,15 @@ fn shard_settings(settings: &Settings, hosts: &[IpAddr]) -> ShardSettings {
     }
 }
 
+/// The bounds of all shards together; 0 means none.
+fn limits(settings: &Settings) -> Limits {
+    let count = |setting: u32| Some(setting as usize).filter(|max| *max > 0);
+    let bits_per_second = Some(u64::from(settings.max_bitrate_mbps) * 1_000_000).filter(|max| *max > 0);
+    Limits::new(count(settings.max_sessions), NonZero::new(settings.max_sessions_per_ip).map(NonZero::get))
+        .with_connections(count(settings.max_connections))
+        .with_bitrate(bits_per_second)
+}
+
 fn cache_limits(settings: &Settings) -> WindowLimits {
     WindowLimits {
         age: Duration::from_secs(settings.gop_cache_s.into()),
@@ -236,12 +284,23 @@ fn on_republish(settings: &Settings) -> OnRepublish {
     }
 }
 
-fn sources(settings: &Settings) -> HashMap<String, MakeSource> {
-    let mut sources: HashMap<String, MakeSource> = HashMap::new();
+fn sources(settings: &Settings) -> Sources {
+    let mut built_in: HashMap<String, MakeSource> = HashMap::new();
     if settings.test {
-        sources.insert("test".to_owned(), Box::new(media::synthetic::source));
+        built_in.insert("test".to_owned(), Box::new(media::synthetic::source));
     }
-    sources
+    let channels = settings.outputs.iter().any(|output| output.live).then(|| channels(settings));
+    Sources { built_in, channels }
+}
+
+/// The files that are live channels.
+fn channels(settings: &Settings) -> MakeChannel {
+    let folder = Folder::new(settings.media_dir.clone(), settings.follow_symlinks);
+    let (outputs, opener) = (settings.outputs.clone(), Arc::from(pool::opener()));
+    Box::new(move |name| {
+        let is_live = config::is_live_file(&outputs, name);
+        is_live.then(|| Box::new(Channel::new(folder.clone(), name, Arc::clone(&opener))) as Box<dyn Source>)
+    })
 }
 
 fn shards_by_default() -> u16 {

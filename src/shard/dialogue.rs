@@ -24,6 +24,9 @@ impl Shard {
             connection.is_rtsp |= !matches!(polled, Ok(None | Some(Item::Http(_))));
             match polled {
                 Ok(None) => break,
+                Ok(Some(Item::Request(request))) if connection.is_surplus() => {
+                    self.refuse_surplus(conn, &request);
+                }
                 Ok(Some(Item::Request(request))) => {
                     connection.served = self.now;
                     self.serve(conn, request);
@@ -82,6 +85,15 @@ impl Shard {
         }
     }
 
+    /// Serves the pending request as if it had just come: what let it wait has let it pass.
+    pub(super) fn serve_pending(&mut self, conn: Conn) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        if let Some(request) = connection.pending.take() {
+            self.serve(conn, *request);
+            self.advance(conn);
+        }
+    }
+
     /// Sends what waits on a connection that carries no media at the moment, and carries out its fate.
     pub(super) fn flush(&mut self, conn: Conn) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
@@ -91,7 +103,12 @@ impl Shard {
         let mut pieces = Default::default();
         connection.take_out(&mut pieces);
         let is_leaving = connection.fate == Fate::Closing && pieces.is_empty();
-        if !pieces.is_empty() || connection.door.has_own() || is_leaving && connection.door.take_leave() {
+        // A WebSocket says goodbye inside TLS, and then TLS does.
+        let has_more = connection.door.has_own() || is_leaving && connection.door.take_leave();
+        if is_leaving && !has_more {
+            connection.say_goodbye();
+        }
+        if !pieces.is_empty() || has_more || connection.has_words_of_tls() {
             return self.transmit(conn, pieces);
         }
         match connection.fate {
@@ -128,6 +145,11 @@ impl Shard {
     /// The client has closed its side. Where media flows that means that it is gone; else it may still read replies.
     pub(super) fn handle_end(&mut self, conn: Conn) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
+        let is_cut_off = connection.secure.as_ref().is_some_and(|secure| !secure.is_ended());
+        if is_cut_off && !connection.is_ended {
+            let sessions = connection.sessions.len();
+            tracing::info!(peer = %connection.peer, sessions, "TLS was cut off without a goodbye");
+        }
         match &connection.door {
             Door::In(way) => {
                 let out = way.out;
@@ -155,6 +177,9 @@ impl Shard {
     pub(super) fn handle_sent(&mut self, conn: Conn) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         connection.is_sending = false;
+        if let Some(secure) = &mut connection.secure {
+            self.sealing.reclaim(secure);
+        }
         let sessions =
             if connection.fate == Fate::Open { connection.sessions.clone() } else { Default::default() };
         for key in &sessions {
@@ -209,7 +234,9 @@ impl Shard {
     }
 
     pub(super) fn forget(&mut self, conn: Conn) {
-        self.connections.remove(conn);
+        if let Some(connection) = self.connections.remove(conn) {
+            self.forget_handshake(&connection);
+        }
     }
 
     pub(super) fn hand_over(&mut self, conn: Conn, socket: proto::io::Detached) {
@@ -229,6 +256,10 @@ impl Shard {
             port: connection.port,
             door: connection.door,
             login: connection.login,
+            forwarder: connection.forwarder,
+            visit: connection.visit,
+            place: connection.place,
+            secure: connection.secure,
             unread: unread.freeze(),
         };
         match self.ports.shards.get(usize::from(shard)) {
@@ -242,6 +273,10 @@ impl Shard {
             Ok(conn) => {
                 let mut connection = Connection::new(conn, moved.peer, moved.local, moved.port, self.now);
                 connection.login = moved.login;
+                connection.forwarder = moved.forwarder;
+                connection.visit = moved.visit;
+                connection.place = moved.place;
+                connection.secure = moved.secure;
                 connection.parser.handle_bytes(&moved.unread);
                 let head = match moved.door {
                     Door::Leaving(head) => Some(head),

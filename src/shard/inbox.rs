@@ -6,16 +6,20 @@ use std::task::Waker;
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
-use proto::io::Detached;
+use proto::io::{Conn, Detached};
 use proto::time::Time;
 
 use super::client_ports::Holder;
 use super::door::Door;
 use super::gate::{Login, Subject};
+use super::hooks::{Answer as ServiceAnswer, Visit};
+use super::limits::Place;
 use super::multicast::{FromHome, ToHome};
 use super::names::AddressesReply;
+use super::secure::Secure;
 use super::settings::PortKind;
 use super::talk::{FromSink, SinkAddress, ToSink};
+use super::tls::Step;
 use crate::media::library::{Answer, ReplyTo, Ticket};
 use crate::stream::catalog::{Notice, ShardIndex, Subscriber};
 
@@ -42,12 +46,16 @@ pub enum Message {
     FromHome(FromHome),
     /// A connection that belongs here.
     Moved(Moved),
+    /// What a connection's client is told in its handshake, and how that stands.
+    Handshaken(Conn, Vec<u8>, Step),
     /// A session's UDP address has gone to a newcomer, because its own viewer has vanished.
     Overtaken(SocketAddr, Holder),
     /// A wrong password came from there, which the receiver counts for all shards.
     LogInFailed(Subject),
     /// Nobody from there may come in until then.
     Banned(Subject, Time),
+    /// What a web service has said to the question under that ticket.
+    ServiceAnswered(Ticket, ServiceAnswer),
     /// The program ends: BYE to viewers, then everything is closed.
     Shutdown,
 }
@@ -67,6 +75,14 @@ pub struct Moved {
     pub door: Door,
     /// What it has proven.
     pub login: Option<Box<Login>>,
+    /// The proxy that it came by; None when the client itself connected.
+    pub forwarder: Option<SocketAddr>,
+    /// What it is to the web services.
+    pub visit: Option<Box<Visit>>,
+    /// Its place among all connections.
+    pub place: Option<Place>,
+    /// Its keys; None on a plain port.
+    pub(super) secure: Option<Box<Secure>>,
     /// What was received and not yet answered, the request that names this shard's session first.
     pub unread: Bytes,
 }

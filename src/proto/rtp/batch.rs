@@ -112,6 +112,26 @@ impl Batch {
         self.meta.track * 2
     }
 
+    /// A batch of the same content whose packets are written anew, each up to `growth_bytes` longer.
+    pub fn map(&self, growth_bytes: usize, mut write: impl FnMut(&[u8], &mut BytesMut)) -> Batch {
+        let size = self.rtp.len() + growth_bytes * self.packets.len();
+        let mut buffer = BytesMut::with_capacity(size);
+        let packets = self.packets.iter().map(|packet| {
+            let offset = buffer.len();
+            write(self.packet(packet), &mut buffer);
+            Packet { offset: offset as u32, size: (buffer.len() - offset) as u16 }
+        });
+        let packets: Vec<_> = packets.collect();
+        Batch::of(buffer.freeze(), packets, self.meta)
+    }
+
+    fn of(rtp: Bytes, packets: Vec<Packet>, meta: Meta) -> Batch {
+        let segments_max =
+            if rtp.len() > UNPACED_BYTES_MAX { PACED_SEGMENTS_MAX } else { TRAIN_SEGMENTS_MAX };
+        let trains = trains(&packets, segments_max);
+        Batch { rtp, packets: packets.into(), trains, interleaved: OnceLock::new(), meta }
+    }
+
     /// The packets with their `$` heads on the canonical channel. Rendered by the first who asks, then shared.
     pub fn interleaved(&self) -> Bytes {
         self.interleaved
@@ -267,11 +287,7 @@ impl BatchWriter {
         if self.packets.is_empty() {
             return None;
         }
-        let rtp = self.buffer.freeze();
-        let segments_max =
-            if rtp.len() > UNPACED_BYTES_MAX { PACED_SEGMENTS_MAX } else { TRAIN_SEGMENTS_MAX };
-        let trains = trains(&self.packets, segments_max);
-        Some(Batch { rtp, packets: self.packets.into(), trains, interleaved: OnceLock::new(), meta })
+        Some(Batch::of(self.buffer.freeze(), self.packets, meta))
     }
 }
 

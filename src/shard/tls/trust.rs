@@ -10,14 +10,19 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, Signatur
 /// A configuration that checks certificates, or one that takes any.
 pub(super) fn config(is_verified: bool) -> ClientConfig {
     let provider = Arc::new(ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     // The provider has the suites of both versions.
     #[expect(clippy::expect_used, reason = "constant input")]
     let builder = builder.expect("both versions are there");
     if is_verified {
         return builder.with_root_certificates(roots()).with_no_client_auth();
     }
-    builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider))).with_no_client_auth()
+    builder.dangerous().with_custom_certificate_verifier(anyone()).with_no_client_auth()
+}
+
+/// Takes any certificate.
+pub(super) fn anyone() -> Arc<dyn ServerCertVerifier> {
+    Arc::new(Anyone(Arc::new(ring::default_provider())))
 }
 
 fn roots() -> RootCertStore {

@@ -39,6 +39,8 @@ pub struct Line {
     id: u64,
     /// When the latest nonce was given that requests were counted with, and the last count.
     used: (Time, u32),
+    /// Whether nobody on the way can read what is said on it.
+    is_private: bool,
 }
 
 /// What a request's `Authorization` proves.
@@ -58,8 +60,8 @@ pub enum Verdict {
 }
 
 impl Guard {
-    /// A guard who asks by these algorithms, in this order, and takes passwords as they are if `takes_basic`. Of two
-    /// accounts with one name the first counts.
+    /// A guard who asks by these algorithms, in this order, and takes passwords as they are on private connections, and
+    /// on all of them if `takes_basic`. Of two accounts with one name the first counts.
     pub fn new(
         realm: &str,
         algorithms: Vec<Algorithm>,
@@ -94,7 +96,8 @@ impl Guard {
                 userhash: false,
             })
         };
-        let basic = self.takes_basic.then(|| Challenge::Basic { realm: self.realm.clone() });
+        let takes_basic = self.takes_basic || line.is_private;
+        let basic = takes_basic.then(|| Challenge::Basic { realm: self.realm.clone() });
         self.algorithms.iter().map(digest).chain(basic).map(|challenge| challenge.to_string()).collect()
     }
 
@@ -104,7 +107,7 @@ impl Guard {
         for authorization in given {
             match authorization {
                 Authorization::Digest(digest) => return self.verify_digest(now, line, request, &digest),
-                Authorization::Basic { user, password } if self.takes_basic => {
+                Authorization::Basic { user, password } if self.takes_basic || line.is_private => {
                     return self.verify_basic(user, &password);
                 }
                 Authorization::Basic { .. } => {}
@@ -172,7 +175,12 @@ impl fmt::Debug for Guard {
 impl Line {
     /// A connection by an unpredictable name.
     pub fn new(id: u64) -> Line {
-        Line { id, used: (Time::ZERO, 0) }
+        Line { id, used: (Time::ZERO, 0), is_private: false }
+    }
+
+    /// A connection that nobody on the way can read.
+    pub fn private(id: u64) -> Line {
+        Line { is_private: true, ..Line::new(id) }
     }
 
     /// Counts a request with a nonce; false when that was counted before, or the nonce was given to another connection

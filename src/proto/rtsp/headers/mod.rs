@@ -4,6 +4,7 @@ mod auth_words;
 pub mod authorization;
 pub mod cseq;
 pub mod date;
+pub mod key_mgmt;
 pub mod range;
 pub mod require;
 pub mod rtp_info;
