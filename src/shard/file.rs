@@ -46,6 +46,9 @@ pub struct FilePlayback {
     leading: u8,
     /// How often something of the leading track is due; other tracks are sent so much early, with it.
     step: Duration,
+    /// How much earlier than its time everything is sent, to be in step with other viewers. The clock knows nothing of
+    /// it: reports tell players the true times.
+    lead: Duration,
     has_played: bool,
     sent_until: MediaTime,
     /// Content time at the last pause.
@@ -103,6 +106,7 @@ impl FilePlayback {
         FilePlayback {
             leading: leading(&info.tracks),
             step: Duration::ZERO,
+            lead: Duration::ZERO,
             info,
             asked: None,
             plays_left: plays.map(|plays| plays.saturating_sub(1)),
@@ -132,8 +136,9 @@ impl FilePlayback {
         let preroll = preroll(&segment, start).div_f64(pace.scale);
         let timeline = if self.has_played { self.sent_until + STRETCH_GAP + preroll } else { start };
         self.step = step(&segment, self.leading, pace);
+        self.lead = now.since(in_step(now, self.step));
         self.clock = Clock {
-            origin: in_step(now, self.step),
+            origin: now,
             content: first_due,
             stretch_content: start,
             stretch_timeline: timeline,
@@ -155,8 +160,8 @@ impl FilePlayback {
             self.clock.stretch_content = content;
         }
         self.step = self.current.as_ref().map_or(self.step, |current| step(current, self.leading, pace));
-        let origin = in_step(now, self.step);
-        self.clock = Clock { origin, content, scale: pace.scale, speed: pace.speed, ..self.clock };
+        self.lead = now.since(in_step(now, self.step));
+        self.clock = Clock { origin: now, content, scale: pace.scale, speed: pace.speed, ..self.clock };
         content.max(MediaTime::ZERO)
     }
 
@@ -204,7 +209,7 @@ impl FilePlayback {
                     self.index += 1;
                     continue;
                 }
-                let due = self.due(entry.due);
+                let due = self.due(entry.due) - self.lead;
                 let is_leading = entry.batch.meta().track == self.leading;
                 let early = if is_leading { TICK } else { TICK.max(self.step) };
                 return if due <= now + early { Next::Due(entry.batch.clone()) } else { Next::At(tick(due)) };
@@ -240,7 +245,8 @@ impl FilePlayback {
     pub fn wait_for_reader(&mut self, now: Time, patience: Duration) {
         let Some(content) = self.next_due() else { return };
         if now.since(self.due(content)) > patience {
-            self.clock.origin = in_step(now, self.step);
+            self.clock.origin = now;
+            self.lead = now.since(in_step(now, self.step));
             self.clock.content = content;
         }
     }

@@ -20,8 +20,12 @@ impl Shard {
             return self.receive_sealed(conn, span);
         }
         let bytes = self.ports.driver.bytes(span);
-        let is_first = matches!(connection.door, Door::Plain) && connection.parser.buffered() == 0;
-        if is_first && bytes.first() == Some(&HANDSHAKE_RECORD) && connection.fate == Fate::Open {
+        let is_first = !connection.is_rtsp && matches!(connection.door, Door::Plain);
+        if is_first
+            && connection.parser.buffered() == 0
+            && bytes.first() == Some(&HANDSHAKE_RECORD)
+            && connection.fate == Fate::Open
+        {
             tracing::debug!(peer = %connection.peer, "closed: TLS on a port without it");
             connection.push(Bytes::from_static(HANDSHAKE_FAILURE));
             return self.close_when_flushed(conn);

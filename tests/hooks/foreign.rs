@@ -93,7 +93,7 @@ fn with_ffmpeg(server: &Server, python: &Python, method: &str) {
 fn ffmpeg_plays_and_publishes_what_pythons_web_server_allows(backend: Backend) {
     for method in ["POST", "GET"] {
         let python = Python::start();
-        let url = format!("http://localhost:{}/hook", python.port);
+        let url = format!("http://127.0.0.1:{}/hook", python.port);
         let server = server(backend, &url, method).start();
         with_ffmpeg(&server, &python, method);
     }
