@@ -22,6 +22,9 @@ const TICK: Duration = Duration::from_millis(5);
 /// Datagrams that are later than this leave as a backlog does, in parts.
 const LATE: Duration = Duration::from_millis(100);
 
+/// Nothing leaves early for so long after the start: players tell times by reports that have come by then.
+const SETTLING: Duration = Duration::from_secs(1);
+
 /// Above this speed only keyframes are sent, and no sound.
 const SCALE_ALL_FRAMES_MAX: f64 = 2.0;
 
@@ -49,6 +52,8 @@ pub struct FilePlayback {
     /// How much earlier than its time everything is sent, to be in step with other viewers. The clock knows nothing of
     /// it: reports tell players the true times.
     lead: Duration,
+    /// From when on anything is sent early.
+    settles: Time,
     has_played: bool,
     sent_until: MediaTime,
     /// Content time at the last pause.
@@ -107,6 +112,7 @@ impl FilePlayback {
             leading: leading(&info.tracks),
             step: Duration::ZERO,
             lead: Duration::ZERO,
+            settles: Time::ZERO,
             info,
             asked: None,
             plays_left: plays.map(|plays| plays.saturating_sub(1)),
@@ -137,6 +143,7 @@ impl FilePlayback {
         let timeline = if self.has_played { self.sent_until + STRETCH_GAP + preroll } else { start };
         self.step = step(&segment, self.leading, pace);
         self.lead = now.since(in_step(now, self.step));
+        self.settles = now + SETTLING;
         self.clock = Clock {
             origin: now,
             content: first_due,
@@ -161,6 +168,7 @@ impl FilePlayback {
         }
         self.step = self.current.as_ref().map_or(self.step, |current| step(current, self.leading, pace));
         self.lead = now.since(in_step(now, self.step));
+        self.settles = now + SETTLING;
         self.clock = Clock { origin: now, content, scale: pace.scale, speed: pace.speed, ..self.clock };
         content.max(MediaTime::ZERO)
     }
@@ -209,9 +217,13 @@ impl FilePlayback {
                     self.index += 1;
                     continue;
                 }
-                let due = self.due(entry.due) - self.lead;
                 let is_leading = entry.batch.meta().track == self.leading;
-                let early = if is_leading { TICK } else { TICK.max(self.step) };
+                let (lead, early) = match now >= self.settles {
+                    true if is_leading => (self.lead, TICK),
+                    true => (self.lead, TICK.max(self.step)),
+                    false => (Duration::ZERO, TICK),
+                };
+                let due = self.due(entry.due) - lead;
                 return if due <= now + early { Next::Due(entry.batch.clone()) } else { Next::At(tick(due)) };
             }
             let end = current.end;

@@ -73,6 +73,8 @@ pub struct Line {
 pub enum Item {
     Response(Response),
     Frame(u8, Bytes),
+    /// TLS gives up (RFC 8446 section 6).
+    Alert,
 }
 
 /// A reply.
@@ -137,6 +139,9 @@ fn item(bytes: &[u8]) -> Result<Option<(Item, usize)>, Fault> {
         [b'R', ..] => response(bytes, "RTSP/1.0 "),
         // What is asked in HTTP is answered in HTTP.
         [b'H', ..] => response(bytes, "HTTP/1.1 "),
+        // So is what looks like TLS on a port without it.
+        [0x15, 3, 3, 0, 2, 2, 40, ..] => Ok(Some((Item::Alert, 7))),
+        [0x15, ..] if bytes.len() < 7 => Ok(None),
         [other, ..] => Err(format!("byte {other:#04x} where a reply or a frame begins")),
     }
 }

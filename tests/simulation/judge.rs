@@ -45,6 +45,8 @@ impl Player {
                     match item {
                         Item::Response(response) => self.take_reply(world, line, &response)?,
                         Item::Frame(channel, bytes) => self.take_frame(world, line, channel, &bytes)?,
+                        Item::Alert if self.lines[line].is_faulty => {}
+                        Item::Alert => return Err("an alert of TLS to who spoke none".into()),
                     }
                 }
                 Ok(())
@@ -118,9 +120,10 @@ impl Player {
         let is_next = |asked: &Asked| cseq.is_some_and(|cseq| cseq == asked.cseq.to_string());
         let state = &mut self.lines[line];
         if response.is_http {
-            // Only the first words of a connection are taken for HTTP.
-            let is_first = state.is_faulty && state.asked.is_empty();
-            return if is_first { Ok(()) } else { Err(format!("HTTP in place of a reply: {response:?}")) };
+            return match state.is_faulty {
+                true => Ok(()),
+                false => Err(format!("HTTP in place of a reply: {response:?}")),
+            };
         }
         if state.is_faulty && !state.asked.front().is_some_and(is_next) && response.status >= 400 {
             // What followed garbage may be part of it.

@@ -131,6 +131,7 @@ impl Viewer {
                             let (slot, is_report) = watch.slot_on(channel).ok_or("another channel")?;
                             watch.take(world, slot, is_report, &bytes, ledger, histories)?;
                         }
+                        Item::Alert => return Err("an alert of TLS to who spoke none".into()),
                     }
                 }
                 Ok(())
