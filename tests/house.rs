@@ -33,7 +33,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tracing", &[]),
     ("aes", &["src/proto"]),
     ("aes_gcm", &["src/proto"]),
-    ("base64", &["src/proto", "src/config"]),
+    ("base64", &["src/proto", "src/config", "loadtest"]),
     ("clap", &["src/cli", "loadtest"]),
     ("crossbeam_channel", &["src/shard", "src/media", "src/control", "src/driver/uring/tests"]),
     ("ctr", &["src/proto"]),

@@ -71,9 +71,9 @@ fn text(bytes: &[u8]) -> String {
 }
 
 fn every_picture_of_a_publisher_reaches_every_viewer(backend: Backend) {
-    let server = Server::with(backend).start();
+    let server = Server::with(backend).http().start();
     let (url, pid) = (server.url("/live/camera"), server.pid().to_string());
-    for transport in ["tcp", "udp", "mixed"] {
+    for transport in ["tcp", "udp", "http", "ws", "mixed"] {
         let arguments =
             ["fanout", "--url", &url, "--viewers", "4", "--duration", "1.5", "--server-pid", &pid];
         let report = Report::of(&[&arguments[..], &["--transport", transport]].concat());
@@ -88,9 +88,9 @@ fn every_picture_of_a_publisher_reaches_every_viewer(backend: Backend) {
 }
 
 fn several_publishers_send_to_the_end(backend: Backend) {
-    let server = Server::with(backend).start();
+    let server = Server::with(backend).http().start();
     let url = server.url("/live/{}");
-    for transport in ["tcp", "udp"] {
+    for transport in ["tcp", "udp", "http", "ws"] {
         let arguments = ["publish", "--url", &url, "--publishers", "3", "--duration", "1"];
         let report = Report::of(&[&arguments[..], &["--transport", transport]].concat());
         assert_eq!(report.number("to_the_end"), 3.0, "{transport}");
@@ -109,9 +109,9 @@ fn viewers_play_what_is_there_and_files_from_their_own_points(backend: Backend) 
 }
 
 fn sessions_come_and_go_and_are_held(backend: Backend) {
-    let server = Server::with(backend).start();
+    let server = Server::with(backend).http().start();
     let (url, pid) = (server.url("/test"), server.pid().to_string());
-    for transport in ["tcp", "udp"] {
+    for transport in ["tcp", "udp", "http", "ws"] {
         let arguments = ["churn", "--url", &url, "--viewers", "4", "--duration", "1", "--server-pid", &pid];
         let report = Report::of(&[&arguments[..], &["--transport", transport]].concat());
         assert!(report.number("sessions") >= 4.0, "{transport}");

@@ -56,7 +56,7 @@ async fn session(
     tally: &RefCell<Tally>,
 ) -> Result<(), DialogueError> {
     let began = Instant::now();
-    let mut connection = Connection::open(server, 0, Ending::Abrupt).await?;
+    let mut connection = Connection::open(server, plan.transport, 0, Ending::Abrupt).await?;
     let description = connection.describe(plan.url_of(number)).await?;
     let is_udp = plan.transport.is_udp(number);
     // One track: what one costs is what is asked for.

@@ -12,6 +12,8 @@ use proto::rtsp::message::{Method, Request, Response};
 use proto::rtsp::parse::{Item, Limits, ParseError, Parser};
 use tokio_uring::net::TcpStream;
 
+use crate::door::Door;
+use crate::plan::Transport;
 use crate::sdp::Description;
 use crate::sink;
 use crate::sockets::{self, Ending};
@@ -55,6 +57,7 @@ pub enum DialogueError {
 /// A connection with its dialogue.
 pub struct Connection {
     stream: TcpStream,
+    door: Door,
     parser: Parser,
     /// Room for the one byte that is waited for.
     first: Vec<u8>,
@@ -68,9 +71,10 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects; a `receive_buffer` of 0 keeps the system's.
+    /// Connects by the door of a transport; a `receive_buffer` of 0 keeps the system's.
     pub async fn open(
         server: SocketAddr,
+        transport: Transport,
         receive_buffer: usize,
         ending: Ending,
     ) -> Result<Connection, DialogueError> {
@@ -79,9 +83,13 @@ impl Connection {
         let connected = connected.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let stream = connected.map_err(|error| DialogueError::Connect { server, error })?;
         let local = stream.local_addr()?;
-        let (stream, parser) = (TcpStream::from_std(stream), Parser::new(Limits::default()));
+        let (stream, mut parser) = (TcpStream::from_std(stream), Parser::new(Limits::default()));
+        let opened = tokio::time::timeout(ANSWER_PATIENCE, Door::open(transport, server, &stream));
+        let (mut door, behind) =
+            opened.await.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))?;
+        door.read(&behind, |bytes| parser.handle_bytes(bytes));
         let (first, timeout) = (Vec::with_capacity(1), TIMEOUT_DEFAULT);
-        Ok(Connection { stream, parser, first, sequence: 0, session: None, timeout, local })
+        Ok(Connection { stream, door, parser, first, sequence: 0, session: None, timeout, local })
     }
 
     /// Sends a request and waits for its answer, which must be a success.
@@ -109,7 +117,7 @@ impl Connection {
 
     /// Sends bytes, all of them.
     pub async fn send(&mut self, bytes: Bytes) -> Result<(), DialogueError> {
-        Ok(self.stream.write_all(bytes).await.0?)
+        Ok(self.door.send(&self.stream, bytes).await?)
     }
 
     /// Asks for the description of what is behind a URL.
@@ -163,8 +171,8 @@ impl Connection {
         if result? == 0 {
             return Ok(false);
         }
-        take(&self.first);
-        sink::receive(&self.stream, most, take)?;
+        self.door.read(&self.first, &mut take);
+        sink::receive(&self.stream, most, |bytes| self.door.read(bytes, &mut take))?;
         Ok(true)
     }
 
@@ -194,7 +202,7 @@ impl Connection {
         if result? == 0 {
             return Err(DialogueError::Closed(method.clone()));
         }
-        self.parser.handle_bytes(&buffer);
+        self.door.read(&buffer, |bytes| self.parser.handle_bytes(bytes));
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod compare;
 pub mod connection;
 pub mod counter;
+pub mod door;
 pub mod interleaved;
 pub mod keyframe;
 pub mod limit;

@@ -11,7 +11,11 @@ pub enum Transport {
     Udp,
     /// Interleaved on the RTSP connection.
     Tcp,
-    /// Every other client the one, the rest the other.
+    /// Interleaved through an HTTP tunnel.
+    Http,
+    /// Interleaved in a WebSocket.
+    Ws,
+    /// Every other client by datagrams, the rest interleaved.
     Mixed,
 }
 
@@ -20,7 +24,7 @@ impl Transport {
     pub fn is_udp(self, number: usize) -> bool {
         match self {
             Transport::Udp => true,
-            Transport::Tcp => false,
+            Transport::Tcp | Transport::Http | Transport::Ws => false,
             Transport::Mixed => number.is_multiple_of(2),
         }
     }
@@ -30,6 +34,8 @@ impl Transport {
         match self {
             Transport::Udp => "udp",
             Transport::Tcp => "tcp",
+            Transport::Http => "http",
+            Transport::Ws => "ws",
             Transport::Mixed => "mixed",
         }
     }

@@ -94,7 +94,7 @@ async fn publish(
         }
         To::Rtsp(url) => url,
     };
-    let mut connection = Connection::open(server, 0, Ending::Orderly).await?;
+    let mut connection = Connection::open(server, plan.transport, 0, Ending::Orderly).await?;
     let description = source.description(connection.local.ip());
     let announce = Request::new(Method::Announce, url.clone()).body("application/sdp", description);
     connection.ask(announce).await?;

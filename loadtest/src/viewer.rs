@@ -46,7 +46,7 @@ impl Viewer {
         // Who does not read shall not have room for the whole run.
         let has_room = !is_udp && plan.act == Act::Plays && self.conduct == Conduct::Reads;
         let buffer = if has_room { plan.receive_buffer } else { 0 };
-        let mut connection = Connection::open(server, buffer, Ending::Orderly).await?;
+        let mut connection = Connection::open(server, plan.transport, buffer, Ending::Orderly).await?;
         let description = connection.describe(plan.url_of(self.number)).await?;
         let ports = set_up(&mut connection, &description, &plan, is_udp).await?;
         if plan.act == Act::Holds {

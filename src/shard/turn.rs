@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 use super::connection::{Connection, Connections};
 use super::datagrams::UdpPairs;
 use super::gate::Suspects;
-use super::inbox::Message;
+use super::inbox::{Message, Moved};
 use super::live::{self, LiveStreams};
 use super::multicast::Transmissions;
 use super::ports::Ports;
@@ -66,6 +66,7 @@ pub struct Shard {
     alarms: BinaryHeap<Reverse<(Time, Alarm)>>,
     housekeeping_at: Time,
     events: Vec<Event>,
+    arrived: Vec<Moved>,
 }
 
 /// Who awaits an answer of the library.
@@ -139,6 +140,7 @@ impl Shard {
             alarms: BinaryHeap::new(),
             housekeeping_at: now + HOUSEKEEPING,
             events: Vec::new(),
+            arrived: Vec::new(),
         };
         shard.start_proxies();
         Ok(shard)
@@ -159,6 +161,11 @@ impl Shard {
             self.handle_event(event);
         }
         self.events = events;
+        // Behind the events: until then a name that the driver gives anew may be that of a connection which leaves, and
+        // which is not handed over yet.
+        while let Some(moved) = self.arrived.pop() {
+            self.take_over(moved);
+        }
         self.heed_alarms();
         if self.now >= self.housekeeping_at {
             self.housekeeping_at = self.now + HOUSEKEEPING;
@@ -301,7 +308,7 @@ impl Shard {
             Message::FromSink(sink, ticket, what) => self.hear_sink(sink, ticket, what),
             Message::ToHome(what) => self.hear_member(what),
             Message::FromHome(what) => self.hear_home(what),
-            Message::Moved(moved) => self.take_over(moved),
+            Message::Moved(moved) => self.arrived.push(moved),
             Message::Handshaken(conn, output, step) => self.handshaken(conn, &output, step),
             Message::LogInFailed(subject) => self.count_failure(subject),
             Message::Banned(subject, until) => self.obey_ban(subject, until),

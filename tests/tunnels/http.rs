@@ -128,6 +128,21 @@ fn the_halves_meet_in_either_order_whatever_shards_they_come_to(backend: Backend
     }
 }
 
+fn tunnels_that_come_all_at_once_find_their_halves(backend: Backend) {
+    let server = server(backend).shards(2).start();
+    let address = server.address();
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(move || {
+                for _ in 0..600 {
+                    let mut tunnel = Tunnel::open(address, "1.1");
+                    tunnel.ask("OPTIONS", "*", "");
+                }
+            });
+        }
+    });
+}
+
 fn base64_comes_in_any_pieces_with_padding_between_requests(backend: Backend) {
     let server = server(backend).start();
     let mut tunnel = Tunnel::open(server.http_address(), "1.1");
@@ -300,6 +315,7 @@ fn half_a_tunnel_is_closed_in_time_and_a_whole_one_is_not(backend: Backend) {
 on_both_backends!(
     the_dialogue_of_the_manual_is_followed_on_every_port,
     the_halves_meet_in_either_order_whatever_shards_they_come_to,
+    tunnels_that_come_all_at_once_find_their_halves,
     base64_comes_in_any_pieces_with_padding_between_requests,
     the_way_in_may_be_opened_again_while_media_flows,
     what_is_asked_before_both_ways_are_closed_is_done,

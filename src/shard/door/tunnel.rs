@@ -71,7 +71,7 @@ impl Shard {
         tracing::debug!(%peer, ?side, uri = %head.uri, "tunnel");
         match side {
             Side::Out => self.open_way_out(conn, &head, cookie),
-            Side::In => self.open_way_in(conn, cookie, unread),
+            Side::In => self.open_way_in(conn, cookie, unread, joined == Joined::Waits),
         }
         match (joined, side) {
             (Joined::Pair { other, .. }, Side::Out) => self.pair(conn, other),
@@ -105,12 +105,14 @@ impl Shard {
         self.flush(conn);
     }
 
-    fn open_way_in(&mut self, conn: Conn, cookie: Cookie, unread: BytesMut) {
+    fn open_way_in(&mut self, conn: Conn, cookie: Cookie, unread: BytesMut, waits: bool) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let reader = Base64Reader::default();
         connection.door = Door::In(Box::new(WayIn { cookie, out: None, reader, unread }));
-        connection.is_stopped = true;
-        self.ports.driver.submit(Op::Stop(conn));
+        if waits {
+            connection.is_stopped = true;
+            self.ports.driver.submit(Op::Stop(conn));
+        }
     }
 
     /// Makes two halves one: what the POST has brought and will bring is served on the GET.
@@ -126,8 +128,9 @@ impl Shard {
         let Door::In(way) = &mut connection.door else { return };
         way.out = Some(out);
         let unread = std::mem::take(&mut way.unread);
-        connection.is_stopped = false;
-        self.ports.driver.submit(Op::Resume(into));
+        if std::mem::take(&mut connection.is_stopped) {
+            self.ports.driver.submit(Op::Resume(into));
+        }
         let taken = take_in(&mut self.connections, into, &unread);
         self.act_on(taken);
     }
