@@ -18,7 +18,12 @@ gst-launch-1.0:gstreamer1.0-tools
 timeout:coreutils
 kill:procps
 ip:iproute2
+haproxy:haproxy
+openssl:openssl
 sha256sum:coreutils
+curl:curl
+chromium:chromium
+npm:npm
 "
 # What GStreamer must be able to do, by package.
 ELEMENTS="
@@ -53,6 +58,15 @@ install_missing() {
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
 }
 
+# The player that runs in a browser's page, from the npm registry.
+BROWSER_PLAYER=media-stream-library@13.1.1
+install_browser_player() {
+    [ -f target/browser/node_modules/media-stream-library/package.json ] && return 0
+    say "installing $BROWSER_PLAYER"
+    mkdir -p target/browser
+    npm install --prefix target/browser --no-save --no-audit --no-fund --ignore-scripts --silent "$BROWSER_PLAYER"
+}
+
 # A whole 4K keyframe must fit the sockets of players that do not read all the time.
 widen_buffers() {
     now=$(sysctl -n net.core.rmem_max 2>/dev/null || echo 0)
@@ -66,6 +80,7 @@ if [ -x ./start.sh ]; then
     ./start.sh --install-only
 fi
 install_missing
+install_browser_player
 widen_buffers
 if [ -f "$HOME/.cargo/env" ]; then
     . "$HOME/.cargo/env"

@@ -131,6 +131,18 @@ fn who_stops_reading_is_counted_apart(backend: Backend) {
     assert_eq!((report.number("missing"), report.number("silent")), (0.0, 0.0));
 }
 
+fn those_who_come_at_once_are_measured_apart(backend: Backend) {
+    let server = Server::with(backend).start();
+    let url = server.url("/live/burst");
+    for transport in ["tcp", "udp"] {
+        let arguments = ["fanout", "--url", &url, "--viewers", "23", "--burst", "20", "--duration", "2"];
+        let report = Report::of(&[&arguments[..], &["--transport", transport]].concat());
+        let numbers = ["burst", "played", "missing", "silent"].map(|name| report.number(name));
+        assert_eq!(numbers, [20.0, 23.0, 0.0, 0.0], "{transport}");
+        assert_eq!(report.behind("count", "set_up_ms"), 20.0, "{transport}");
+    }
+}
+
 #[test]
 fn every_bare_loop_delivers() {
     for (transport, loops) in [("tcp", 2), ("udp", 3)] {
@@ -212,4 +224,5 @@ on_both_backends!(
     viewers_play_what_is_there_and_files_from_their_own_points,
     sessions_come_and_go_and_are_held,
     who_stops_reading_is_counted_apart,
+    those_who_come_at_once_are_measured_apart,
 );

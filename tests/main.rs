@@ -8,14 +8,17 @@
 
 mod announcing;
 mod bit_exact;
+mod channels;
 mod client;
 mod corpus;
 mod crowd;
 mod driver;
 mod files;
+mod hooks;
 mod house;
 mod joining;
 mod judge;
+mod limits;
 mod load;
 mod mjpeg;
 mod multicast;
@@ -23,6 +26,7 @@ mod players;
 mod playing;
 mod program;
 mod proxies;
+mod proxy_protocol;
 mod published;
 mod publishing;
 mod pushed;

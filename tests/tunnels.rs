@@ -2,6 +2,7 @@
 //! port tells by the first bytes what a client speaks.
 
 pub(crate) mod bridge;
+mod browser;
 mod hostile;
 mod http;
 mod page;

@@ -134,7 +134,7 @@ impl Counter {
         let mut tally = self.tally.borrow_mut();
         tally.packets += packets;
         tally.bytes += bytes;
-        if self.conduct == Conduct::Reads {
+        if matches!(self.conduct, Conduct::Reads | Conduct::Bursts) {
             Live::count(&self.shared.live.bytes, bytes);
         }
     }
@@ -203,6 +203,7 @@ mod tests {
             duration: Duration::from_secs(10),
             stalled: 0,
             slow: 0,
+            burst: 0,
             receive_buffer: 0,
             spread_s: None,
             depth: Depth::Heads,

@@ -71,6 +71,9 @@ pub struct Plan {
     pub stalled: usize,
     /// Count of viewers, those behind them, that read at a tenth of the rate from then on. Over TCP only, as stopping is.
     pub slow: usize,
+    /// Count of viewers, the last ones, that connect all at once in the middle of the measured time. Where there are any,
+    /// times of setting up are theirs, and all other times are those of the viewers that were there before.
+    pub burst: usize,
     /// Receive buffer of each socket for media, in bytes.
     pub receive_buffer: usize,
     /// Where each viewer begins, in seconds: viewer n at n times this; None begins where the server does.
@@ -88,6 +91,8 @@ pub enum Conduct {
     Stops,
     /// A tenth.
     Trickles,
+    /// Whatever comes, from the burst that it belongs to on.
+    Bursts,
 }
 
 impl Plan {
@@ -96,6 +101,7 @@ impl Plan {
         match number {
             _ if number < self.stalled => Conduct::Stops,
             _ if number < self.misbehaving() => Conduct::Trickles,
+            _ if number >= self.viewers - self.burst.min(self.viewers) => Conduct::Bursts,
             _ => Conduct::Reads,
         }
     }
@@ -107,7 +113,10 @@ impl Plan {
 
     /// When the viewer of that number connects, from the start of the run.
     pub fn start_of(&self, number: usize) -> Duration {
-        self.ramp.mul_f64(number as f64 / self.viewers.max(1) as f64)
+        if self.conduct_of(number) == Conduct::Bursts {
+            return self.steady() + self.duration / 2;
+        }
+        self.ramp.mul_f64(number as f64 / (self.viewers - self.burst.min(self.viewers)).max(1) as f64)
     }
 
     /// From the start of the run to the begin of what is measured.

@@ -44,7 +44,7 @@ impl Viewer {
         let plan = self.shared.plan.clone();
         let is_udp = plan.transport.is_udp(self.number);
         // Who does not read shall not have room for the whole run.
-        let has_room = !is_udp && plan.act == Act::Plays && self.conduct == Conduct::Reads;
+        let has_room = !is_udp && plan.act == Act::Plays && self.reads();
         let buffer = if has_room { plan.receive_buffer } else { 0 };
         let mut connection = Connection::open(server, plan.transport, buffer, Ending::Orderly).await?;
         let description = connection.describe(plan.url_of(self.number)).await?;
@@ -71,12 +71,19 @@ impl Viewer {
         Ok(())
     }
 
+    /// Whether it takes whatever comes.
+    fn reads(&self) -> bool {
+        matches!(self.conduct, Conduct::Reads | Conduct::Bursts)
+    }
+
     fn is_ready(&self, began: Instant) {
         let mut tally = self.tally.borrow_mut();
         let set_up = began.elapsed();
         tally.set_up = Some(set_up);
         tally.ready = Some(self.shared.began.elapsed());
-        record(&mut self.shared.meter.borrow_mut().set_ups, set_up);
+        if self.shared.plan.burst == 0 || self.conduct == Conduct::Bursts {
+            record(&mut self.shared.meter.borrow_mut().set_ups, set_up);
+        }
         Live::count(&self.shared.live.ready, 1);
     }
 
@@ -168,7 +175,7 @@ impl Viewer {
         let now = Instant::now();
         let begins = self.shared.began + self.shared.plan.steady();
         let left = self.shared.leave().saturating_duration_since(now);
-        if self.conduct == Conduct::Reads || now < begins || left.is_zero() {
+        if self.reads() || now < begins || left.is_zero() {
             return usize::MAX;
         }
         if self.conduct == Conduct::Stops {

@@ -202,4 +202,5 @@ fn root_names() -> Vec<&'static str> {
 /// Nodes of the root that have children.
 const NODES: [&str; 6] = ["user", "output", "proxy", "pusher", "backchannel", "http_notify"];
 /// Children of `<http_notify>`, which are taken directly under the root as well.
-const HOOKS: [&str; 5] = ["on_connect", "on_play", "on_publish", "on_done", "notify_method"];
+const HOOKS: [&str; 7] =
+    ["on_connect", "on_play", "on_publish", "on_done", "notify_method", "notify_timeout_ms", "notify_fail"];

@@ -4,9 +4,11 @@
 
 use std::path::PathBuf;
 
+use proto::client::Url;
+
 use super::settings::{
-    BackendChoice, GopCache, Host, LogFormat, LogLevel, Loops, NotifyMethod, OnRepublish, Settings, Srtp,
-    ZeroCopy,
+    BackendChoice, GopCache, Host, LogFormat, LogLevel, Loops, NotifyFail, NotifyMethod, OnRepublish,
+    Settings, Srtp, ZeroCopy,
 };
 use super::values;
 
@@ -31,7 +33,7 @@ pub fn keys() -> impl Iterator<Item = &'static Key> {
 
 /// Whether a setting is a list, whose element may be repeated.
 pub(super) fn is_list(name: &str) -> bool {
-    ["serverip", "ws_origin", "allow", "deny"].contains(&name)
+    ["serverip", "ws_origin", "allow", "deny", "proxy_protocol"].contains(&name)
 }
 
 /// The setting called `name`.
@@ -299,32 +301,39 @@ const ACCESS: &[Key] = &[
         show: |s| shown(&s.deny),
     },
     Key {
+        name: "proxy_protocol",
+        noun: "a list of addresses",
+        allowed: RANGES_ALLOWED,
+        set: |s, v| put(&mut s.proxy_protocol, values::ranges(v)),
+        show: |s| shown(&s.proxy_protocol),
+    },
+    Key {
         name: "on_connect",
         noun: "a URL",
         allowed: "http:// or https:// and a host",
-        set: |s, v| put_some(&mut s.http_notify.on_connect, hook(v)),
-        show: |s| s.http_notify.on_connect.clone().unwrap_or_default(),
+        set: |s, v| put_some(&mut s.http_notify.on_connect, values::hook(v)),
+        show: |s| hook(&s.http_notify.on_connect),
     },
     Key {
         name: "on_play",
         noun: "a URL",
         allowed: "http:// or https:// and a host",
-        set: |s, v| put_some(&mut s.http_notify.on_play, hook(v)),
-        show: |s| s.http_notify.on_play.clone().unwrap_or_default(),
+        set: |s, v| put_some(&mut s.http_notify.on_play, values::hook(v)),
+        show: |s| hook(&s.http_notify.on_play),
     },
     Key {
         name: "on_publish",
         noun: "a URL",
         allowed: "http:// or https:// and a host",
-        set: |s, v| put_some(&mut s.http_notify.on_publish, hook(v)),
-        show: |s| s.http_notify.on_publish.clone().unwrap_or_default(),
+        set: |s, v| put_some(&mut s.http_notify.on_publish, values::hook(v)),
+        show: |s| hook(&s.http_notify.on_publish),
     },
     Key {
         name: "on_done",
         noun: "a URL",
         allowed: "http:// or https:// and a host",
-        set: |s, v| put_some(&mut s.http_notify.on_done, hook(v)),
-        show: |s| s.http_notify.on_done.clone().unwrap_or_default(),
+        set: |s, v| put_some(&mut s.http_notify.on_done, values::hook(v)),
+        show: |s| hook(&s.http_notify.on_done),
     },
     Key {
         name: "notify_method",
@@ -334,6 +343,23 @@ const ACCESS: &[Key] = &[
         show: |s| match s.http_notify.method {
             NotifyMethod::Post => "POST".to_string(),
             NotifyMethod::Get => "GET".to_string(),
+        },
+    },
+    Key {
+        name: "notify_timeout_ms",
+        noun: "a time in milliseconds",
+        allowed: "100 to 60000",
+        set: |s, v| put(&mut s.http_notify.timeout_ms, values::number(v, 100, 60_000)),
+        show: |s| s.http_notify.timeout_ms.to_string(),
+    },
+    Key {
+        name: "notify_fail",
+        noun: "a word for what becomes of the client",
+        allowed: "deny, allow",
+        set: |s, v| put(&mut s.http_notify.fail, values::notify_fail(v)),
+        show: |s| match s.http_notify.fail {
+            NotifyFail::Deny => "deny".to_string(),
+            NotifyFail::Allow => "allow".to_string(),
         },
     },
 ];
@@ -360,6 +386,20 @@ const SESSIONS: &[Key] = &[
         allowed: "0 (no bound) to 1000000",
         set: |s, v| put(&mut s.max_sessions_per_ip, values::number(v, 0, 1_000_000)),
         show: |s| s.max_sessions_per_ip.to_string(),
+    },
+    Key {
+        name: "max_connections",
+        noun: "a number of connections",
+        allowed: "0 (no bound) to 1000000",
+        set: |s, v| put(&mut s.max_connections, values::number(v, 0, 1_000_000)),
+        show: |s| s.max_connections.to_string(),
+    },
+    Key {
+        name: "max_bitrate_mbps",
+        noun: "a rate in Mbit/s",
+        allowed: "0 (no bound) to 1000000",
+        set: |s, v| put(&mut s.max_bitrate_mbps, values::number(v, 0, 1_000_000)),
+        show: |s| s.max_bitrate_mbps.to_string(),
     },
     Key {
         name: "gop_cache",
@@ -548,8 +588,9 @@ fn path(path: &Option<PathBuf>) -> String {
     path.as_ref().map(|path| path.display().to_string()).unwrap_or_default()
 }
 
-fn hook(text: &str) -> Option<String> {
-    values::url(text, &["http", "https"])
+/// Without what it may hold of a secret.
+fn hook(url: &Option<Url>) -> String {
+    url.as_ref().map(values::hook_shown).unwrap_or_default()
 }
 
 fn level_number(level: LogLevel) -> u8 {

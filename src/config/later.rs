@@ -26,7 +26,6 @@ pub(super) fn notes(settings: &Settings) -> Vec<Problem> {
             "output",
             settings.outputs.iter().find(|output| output.asks_for_encoding()).map(|output| &output.place),
         ),
-        ("output/live", settings.outputs.iter().find(|output| output.live).map(|output| &output.place)),
         (
             "proxy/output",
             (settings.proxies.iter().filter_map(|proxy| proxy.output.as_ref()))
@@ -53,25 +52,13 @@ pub(super) fn notes(settings: &Settings) -> Vec<Problem> {
 type Asked = fn(&Settings) -> bool;
 
 /// Root settings that are read, with what makes them ask for a missing feature.
-const KEYS: &[(&str, Asked)] = &[
-    ("metadata", |s| s.metadata),
-    ("on_connect", |_| true),
-    ("on_play", |_| true),
-    ("on_publish", |_| true),
-    ("on_done", |_| true),
-];
+const KEYS: &[(&str, Asked)] = &[("metadata", |s| s.metadata)];
 
 /// Elements that are not read.
 const ELEMENTS: &[&str] = &[
     "backchannel/device",
-    "http_notify/notify_fail",
-    "http_notify/notify_timeout_ms",
     "hwaccel",
-    "max_bitrate_mbps",
-    "max_connections",
     "max_transcodes",
-    "notify_fail",
-    "notify_timeout_ms",
     "reload",
     "run_as",
     "transcode_threads",

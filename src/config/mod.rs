@@ -26,12 +26,12 @@ pub use codec::{AudioCodec, Choice, VideoCodec};
 pub use keys::{Key, keys};
 pub use network::AddressRange;
 pub use origin::{Origin, Place};
-pub use output::{AudioOutput, Output, Owner, VideoOutput, is_device};
+pub use output::{AudioOutput, Output, Owner, VideoOutput, is_device, is_live_file};
 pub use problem::{ConfigError, Problem};
 pub use running::{Loaded, Overrides, find_file, load};
 pub use settings::{
-    Backchannel, BackendChoice, GopCache, Host, HttpNotify, LogFormat, LogLevel, Loops, NotifyMethod,
-    OnRepublish, Proxy, Publish, Pusher, PusherAudio, PusherMode, PusherVideo, Secret, Settings, Srtp,
-    Transfer, ZeroCopy,
+    Backchannel, BackendChoice, GopCache, Host, HttpNotify, LogFormat, LogLevel, Loops, NotifyFail,
+    NotifyMethod, OnRepublish, Proxy, Publish, Pusher, PusherAudio, PusherMode, PusherVideo, Secret,
+    Settings, Srtp, Transfer, ZeroCopy,
 };
 pub use user::{Action, Password, Permission, User};

@@ -132,6 +132,11 @@ impl Settings {
     }
 }
 
+/// Whether the first of these rules that is for a file makes it a live channel.
+pub fn is_live_file(outputs: &[Output], name: &str) -> bool {
+    outputs.iter().find(|output| output.matches(name, Owner::File)).is_some_and(|output| output.live)
+}
+
 /// Whether `path` is a device or a combination of devices.
 pub fn is_device(path: &str) -> bool {
     fold(path).split('+').all(|part| device(part).is_some())

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use proto::client::Url;
 use proto::rtsp::digest::Algorithm;
 use proto::track::BitOrder;
 
@@ -91,6 +92,8 @@ pub struct Settings {
     pub allow: Vec<AddressRange>,
     /// `deny`: who may not.
     pub deny: Vec<AddressRange>,
+    /// `proxy_protocol`: whose connections begin with the address that they stand for; empty means nobody's.
+    pub proxy_protocol: Vec<AddressRange>,
     /// `<http_notify>`: requests that ask or tell a web service.
     pub http_notify: HttpNotify,
 
@@ -100,6 +103,10 @@ pub struct Settings {
     pub max_sessions: u32,
     /// `max_sessions_per_ip`: sessions of one address at once; 0 means no bound of its own.
     pub max_sessions_per_ip: u32,
+    /// `max_connections`: connections of clients held at once; 0 means no bound but descriptors.
+    pub max_connections: u32,
+    /// `max_bitrate_mbps`: Mbit/s that are sent to all viewers together; 0 means no bound.
+    pub max_bitrate_mbps: u32,
     /// `gop_cache`: how a new viewer of a live stream starts.
     pub gop_cache: GopCache,
     /// `gop_cache_s`: age in seconds of the oldest keyframe that a new viewer starts at.
@@ -237,18 +244,22 @@ pub enum OnRepublish {
 pub struct Secret(String);
 
 /// URLs called when something happens.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpNotify {
     /// A client connects.
-    pub on_connect: Option<String>,
+    pub on_connect: Option<Url>,
     /// A viewer wants to play.
-    pub on_play: Option<String>,
+    pub on_play: Option<Url>,
     /// A publisher wants to publish.
-    pub on_publish: Option<String>,
+    pub on_publish: Option<Url>,
     /// A session has ended.
-    pub on_done: Option<String>,
+    pub on_done: Option<Url>,
     /// Method of the requests.
     pub method: NotifyMethod,
+    /// `notify_timeout_ms`: how long an answer may take.
+    pub timeout_ms: u32,
+    /// `notify_fail`: what becomes of a client when there is no answer.
+    pub fail: NotifyFail,
 }
 
 /// Method of `<http_notify>` requests.
@@ -259,6 +270,16 @@ pub enum NotifyMethod {
     Post,
     /// Arguments in the query.
     Get,
+}
+
+/// What becomes of a client that nobody has answered for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NotifyFail {
+    /// It is refused.
+    #[default]
+    Deny,
+    /// It is let pass.
+    Allow,
 }
 
 /// A stream pulled from elsewhere.
@@ -499,10 +520,13 @@ impl Default for Settings {
             ban_s: 300,
             allow: Vec::new(),
             deny: Vec::new(),
+            proxy_protocol: Vec::new(),
             http_notify: HttpNotify::default(),
             session_timeout_s: 60,
             max_sessions: 20_000,
             max_sessions_per_ip: 0,
+            max_connections: 0,
+            max_bitrate_mbps: 0,
             gop_cache: GopCache::CatchUp,
             gop_cache_s: 15,
             gop_cache_mb: 16,
@@ -529,6 +553,27 @@ impl Default for Settings {
             log_files: 5,
             origins: BTreeMap::new(),
         }
+    }
+}
+
+impl Default for HttpNotify {
+    fn default() -> HttpNotify {
+        HttpNotify {
+            on_connect: None,
+            on_play: None,
+            on_publish: None,
+            on_done: None,
+            method: NotifyMethod::Post,
+            timeout_ms: 3_000,
+            fail: NotifyFail::Deny,
+        }
+    }
+}
+
+impl HttpNotify {
+    /// Whether any of them is called.
+    pub fn is_used(&self) -> bool {
+        [&self.on_connect, &self.on_play, &self.on_publish, &self.on_done].into_iter().any(Option::is_some)
     }
 }
 

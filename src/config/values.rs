@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use bytes::Bytes;
+use proto::client::Url;
 use proto::rtsp::digest::Algorithm;
 
 use super::network::AddressRange;
 use super::settings::{
-    BackendChoice, GopCache, Host, LogFormat, LogLevel, Loops, NotifyMethod, OnRepublish, Publish, Srtp,
-    ZeroCopy,
+    BackendChoice, GopCache, Host, LogFormat, LogLevel, Loops, NotifyFail, NotifyMethod, OnRepublish,
+    Publish, Srtp, ZeroCopy,
 };
 
 /// 0 or 1, and the words for them.
@@ -214,6 +215,31 @@ pub(super) fn on_republish(text: &str) -> Option<OnRepublish> {
         "refuse" => Some(OnRepublish::Refuse),
         "replace" => Some(OnRepublish::Replace),
         "stale" => Some(OnRepublish::Stale),
+        _ => None,
+    }
+}
+
+/// The URL of a web service.
+pub(super) fn hook(text: &str) -> Option<Url> {
+    Url::parse_http(&url(text, &["http", "https"])?).ok()
+}
+
+/// A web service's URL for people: without user, password and query, any of which may be a secret.
+pub(super) fn hook_shown(url: &Url) -> String {
+    let bare = Url { credentials: None, ..url.clone() }.request_uri();
+    let who = if url.credentials.is_some() { "://***@" } else { "://" };
+    let shown = match bare.split_once('?') {
+        Some((place, _)) => format!("{place}?***"),
+        None => bare,
+    };
+    shown.replacen("://", who, 1)
+}
+
+/// `deny` or `allow`.
+pub(super) fn notify_fail(text: &str) -> Option<NotifyFail> {
+    match text.to_ascii_lowercase().as_str() {
+        "deny" => Some(NotifyFail::Deny),
+        "allow" => Some(NotifyFail::Allow),
         _ => None,
     }
 }

@@ -4,6 +4,7 @@ mod access;
 mod addresses;
 mod certificate;
 mod doors;
+mod hooks;
 mod multicast;
 mod names;
 mod proxies;

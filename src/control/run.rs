@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, never, select, tick, unbounded};
 use proto::rtsp::uri::percent_encode;
@@ -15,19 +15,23 @@ use super::access::access;
 use super::addresses::{self, AddressError};
 use super::certificate::{Certificate, CertificateError};
 use super::doors::{self, Opened};
+use super::hooks::WebHooks;
 use super::multicast::multicast;
 use super::names::SystemNames;
 use super::proxies;
 use super::pushers;
 use super::shards::{Common, ShardError, Shards};
-use super::streams::{MakeSource, Streams};
+use super::streams::{MakeChannel, MakeSource, Sources, Streams};
 use super::threads;
 use crate::config::{self, Loops, Publish, Settings, Srtp};
 use crate::driver::Backend;
 use crate::media;
+use crate::media::channel::Channel;
 use crate::media::folder::Folder;
 use crate::media::pool::{self, Pool, PoolSettings};
+use crate::media::source::Source;
 use crate::shard::gate::Visitors;
+use crate::shard::hooks::Hooks;
 use crate::shard::limits::Limits;
 use crate::shard::settings::{Listen, MayPublish, PortKind, Settings as ShardSettings};
 use crate::stream::refragment::PacketSizes;
@@ -56,6 +60,9 @@ pub enum RunError {
     /// A shard could not start, or failed.
     #[error(transparent)]
     Shard(#[from] ShardError),
+    /// Web services cannot be called.
+    #[error("{0}")]
+    Hooks(String),
     /// The system refused something else.
     #[error("{0}: {1}")]
     System(&'static str, std::io::Error),
@@ -95,6 +102,7 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
     reserved.extend(pushers::reserved(&pushers));
     let (cache, republish) = (cache_limits(&settings), on_republish(&settings));
     let streams = Streams::start(sources(&settings), mtu_bytes, cache, republish, reserved);
+    let hooks = WebHooks::start(&settings.http_notify).map_err(RunError::Hooks)?;
     let common = Common {
         backend,
         zero_copy: settings.zero_copy,
@@ -104,6 +112,7 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
             multicast,
             proxies,
             pushers,
+            hooks: hooks.clone().map(|hooks| hooks as Arc<dyn Hooks>),
             ..shard_settings(&settings, &hosts)
         }),
         library: Arc::new(
@@ -126,7 +135,12 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
     ready(&started(&settings, &listen));
     let result = wait(&signals, &shards, certificate);
     tracing::info!("stopping");
+    let until = Instant::now() + Duration::from_secs(settings.shutdown_s.into());
     shards.stop();
+    if let Some(hooks) = hooks {
+        // What ended with the shards is still told.
+        hooks.finish(until);
+    }
     result
 }
 
@@ -223,10 +237,9 @@ fn shard_settings(settings: &Settings, hosts: &[IpAddr]) -> ShardSettings {
         },
         udp_ports: settings.udp_port_min..=settings.udp_port_max,
         multicast_ttl: settings.multicast_ttl,
-        limits: Arc::new(Limits::new(
-            NonZero::new(settings.max_sessions as usize).map(NonZero::get),
-            NonZero::new(settings.max_sessions_per_ip).map(NonZero::get),
-        )),
+        limits: Arc::new(limits(settings)),
+        forwarders: settings.proxy_protocol.clone(),
+        outputs: settings.outputs.clone().into(),
         gop_cache: settings.gop_cache,
         live: LiveLimits {
             packets: PacketSizes::new(settings.mtu.into(), has_ipv6),
@@ -252,6 +265,15 @@ fn shard_settings(settings: &Settings, hosts: &[IpAddr]) -> ShardSettings {
     }
 }
 
+/// The bounds of all shards together; 0 means none.
+fn limits(settings: &Settings) -> Limits {
+    let count = |setting: u32| Some(setting as usize).filter(|max| *max > 0);
+    let bits_per_second = Some(u64::from(settings.max_bitrate_mbps) * 1_000_000).filter(|max| *max > 0);
+    Limits::new(count(settings.max_sessions), NonZero::new(settings.max_sessions_per_ip).map(NonZero::get))
+        .with_connections(count(settings.max_connections))
+        .with_bitrate(bits_per_second)
+}
+
 fn cache_limits(settings: &Settings) -> WindowLimits {
     WindowLimits {
         age: Duration::from_secs(settings.gop_cache_s.into()),
@@ -268,12 +290,23 @@ fn on_republish(settings: &Settings) -> OnRepublish {
     }
 }
 
-fn sources(settings: &Settings) -> HashMap<String, MakeSource> {
-    let mut sources: HashMap<String, MakeSource> = HashMap::new();
+fn sources(settings: &Settings) -> Sources {
+    let mut built_in: HashMap<String, MakeSource> = HashMap::new();
     if settings.test {
-        sources.insert("test".to_owned(), Box::new(media::synthetic::source));
+        built_in.insert("test".to_owned(), Box::new(media::synthetic::source));
     }
-    sources
+    let channels = settings.outputs.iter().any(|output| output.live).then(|| channels(settings));
+    Sources { built_in, channels }
+}
+
+/// The files that are live channels.
+fn channels(settings: &Settings) -> MakeChannel {
+    let folder = Folder::new(settings.media_dir.clone(), settings.follow_symlinks);
+    let (outputs, opener) = (settings.outputs.clone(), Arc::from(pool::opener()));
+    Box::new(move |name| {
+        let is_live = config::is_live_file(&outputs, name);
+        is_live.then(|| Box::new(Channel::new(folder.clone(), name, Arc::clone(&opener))) as Box<dyn Source>)
+    })
 }
 
 fn shards_by_default() -> u16 {

@@ -26,6 +26,21 @@ const LINGER: Duration = Duration::from_secs(5);
 /// Makes a source; called each time its stream starts.
 pub type MakeSource = Box<dyn Fn() -> Box<dyn Source> + Send>;
 
+/// Makes the source of a file that is a live channel, by its name; None when it is none.
+pub type MakeChannel = Box<dyn Fn(&str) -> Option<Box<dyn Source>> + Send>;
+
+/// What streams can be made of.
+#[derive(Default)]
+pub struct Sources {
+    /// Those that are always there, by path.
+    pub built_in: HashMap<String, MakeSource>,
+    /// Files.
+    pub channels: Option<MakeChannel>,
+}
+
+/// Streams with a source here that run at once: each has a thread. One more is refused.
+const RUNNING_MAX: usize = 256;
+
 /// The catalog's front, shared by all shards. A thread of its own owns what is behind it.
 #[derive(Debug)]
 pub struct Streams {
@@ -66,7 +81,7 @@ enum Command {
 impl Streams {
     /// Starts the owner of these streams.
     pub fn start(
-        sources: HashMap<String, MakeSource>,
+        sources: Sources,
         mtu_bytes: usize,
         cache: WindowLimits,
         on_republish: OnRepublish,
@@ -75,7 +90,7 @@ impl Streams {
         let (questions, received) = unbounded();
         let reserved_paths = reserved.iter().filter(|reserved| !reserved.is_published);
         let reserved_paths = reserved_paths.map(|reserved| reserved.path.to_string());
-        let paths = sources.keys().cloned().chain(reserved_paths).collect();
+        let paths = sources.built_in.keys().cloned().chain(reserved_paths).collect();
         let owner = Owner {
             sources,
             running: HashMap::new(),
@@ -128,7 +143,7 @@ impl Catalog for Streams {
 }
 
 struct Owner {
-    sources: HashMap<String, MakeSource>,
+    sources: Sources,
     running: HashMap<Arc<str>, Running>,
     registry: Registry,
     questions: Sender<Question>,
@@ -173,7 +188,7 @@ impl Owner {
     }
 
     fn claim(&mut self, claim: Claim) {
-        if self.sources.contains_key(&*claim.path) || is_device(&claim.path) {
+        if self.sources.built_in.contains_key(&*claim.path) || is_device(&claim.path) {
             let (ticket, answer) = (claim.ticket, Err(ClaimError::Owned));
             (claim.owner.deliver)(Notice::Claimed { ticket, answer });
             return;
@@ -183,20 +198,29 @@ impl Owner {
 
     fn subscribe(&mut self, path: Arc<str>, subscriber: Subscriber) {
         let Err(subscriber) = self.registry.subscribe(&path, subscriber) else { return };
-        if !self.running.contains_key(&path) && !self.start(&path) {
-            (subscriber.deliver)(Notice::Subscribed { path, answer: Err(StreamError::NotFound) });
+        if !self.running.contains_key(&path)
+            && let Err(error) = self.start(&path)
+        {
+            (subscriber.deliver)(Notice::Subscribed { path, answer: Err(error) });
             return;
         }
         let _ = self.running[&path].commands.send(Command::Subscribe { path: path.clone(), subscriber });
     }
 
-    fn start(&mut self, path: &Arc<str>) -> bool {
-        let Some(make) = self.sources.get(&**path) else { return false };
+    fn start(&mut self, path: &Arc<str>) -> Result<(), StreamError> {
+        let channel = || self.sources.channels.as_ref().and_then(|make| make(path));
+        let source = self.sources.built_in.get(&**path).map(|make| make()).or_else(channel);
+        let source = source.ok_or(StreamError::NotFound)?;
+        if self.running.len() >= RUNNING_MAX {
+            return Err(StreamError::Unavailable(format!(
+                "{RUNNING_MAX} streams run, as many as there may be"
+            )));
+        }
         let (commands, received) = unbounded();
         let id = next_id();
         let (mtu_bytes, cache) = (self.mtu_bytes, self.cache);
         let live = Live { id, path: path.clone(), received, mtu_bytes, cache };
-        let (source, questions) = (make(), self.questions.clone());
+        let questions = self.questions.clone();
         let spawned = thread::Builder::new().name(format!("source {path}")).spawn(move || {
             // A source that panics has said so; its viewers and those who come later must not wait for it.
             let _ = catch_unwind(AssertUnwindSafe(|| live.run(source)));
@@ -205,10 +229,10 @@ impl Owner {
         });
         if let Err(error) = spawned {
             tracing::error!(%path, %error, "no thread for a source");
-            return false;
+            return Err(StreamError::Unavailable("no thread for its source".to_owned()));
         }
         self.running.insert(path.clone(), Running { id, commands });
-        true
+        Ok(())
     }
 }
 
@@ -311,7 +335,8 @@ mod tests {
     }
 
     fn camera(make: MakeSource) -> Streams {
-        let sources = HashMap::from([("camera".to_owned(), make)]);
+        let built_in = HashMap::from([("camera".to_owned(), make)]);
+        let sources = Sources { built_in, channels: None };
         Streams::start(sources, 1_400, WindowLimits::default(), OnRepublish::Stale, Vec::new()).unwrap()
     }
 

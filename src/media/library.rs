@@ -26,6 +26,8 @@ pub struct FileInfo {
     pub timestamp_base: Vec<u32>,
     /// Length of the content; None when the container does not tell.
     pub duration: Option<Duration>,
+    /// What it takes on average, by its size; None when the container does not tell its length.
+    pub bits_per_second: Option<u64>,
     /// Whether other positions than the start can be reached.
     pub seekable: bool,
     /// One sentence for each track that was left out.

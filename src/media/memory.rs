@@ -272,6 +272,7 @@ impl MemoryLibrary {
             // Close to the wrap, which every receiver must survive.
             timestamp_base: numbers.map(|index| u32::MAX - 90_000 - index).collect(),
             duration: Some(presentation.duration),
+            bits_per_second: None,
             seekable: true,
             left_out: Vec::new(),
             tracks,

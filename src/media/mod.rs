@@ -5,8 +5,10 @@
 //! - [`demux`]: the container, as frames in file order. `ffmpeg` and [`memory`] make them.
 //! - [`reader`]: frames from a keyframe on, in stretches.
 //! - [`cut`]: a stretch, packetized: a [`segment::Segment`].
+//! - [`channel`]: the same frames as they are due, for a file that is a live stream.
 //! - [`library`]: the port through which shards ask.
 
+pub mod channel;
 pub mod cut;
 pub mod demux;
 #[cfg(feature = "ffmpeg")]

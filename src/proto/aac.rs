@@ -26,9 +26,36 @@ pub fn audio_specific_config(object_type: u8, sample_rate: u32, channels: u8) ->
     Some(Bytes::copy_from_slice(&bits.to_be_bytes()))
 }
 
+/// A configuration without the extension that only says that there is none (ISO/IEC 14496-3 section 1.6.6.1): FFmpeg
+/// writes it, and players in browsers (media-stream-library 13) read two bytes or fail. It stays below 32 kHz, where a
+/// decoder could take silence about spectral band replication for consent.
+pub fn without_absent_extension(config: &[u8]) -> &[u8] {
+    match config {
+        [first, second, 0x56, 0xe5, flag] if flag & 0x80 == 0 => {
+            let head = u16::from_be_bytes([*first, *second]);
+            let (object_type, index, rest) = (head >> 11, head >> 7 & 15, head & 7);
+            let is_plain = object_type == u16::from(LOW_COMPLEXITY) && index <= INDEX_OF_32_KHZ && rest == 0;
+            if is_plain { &config[..2] } else { config }
+        }
+        _ => config,
+    }
+}
+
+/// In [`FREQUENCIES`].
+const INDEX_OF_32_KHZ: u16 = 5;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_extension_that_says_that_there_is_none_is_left_out() {
+        assert_eq!(without_absent_extension(&[0x11, 0x90, 0x56, 0xe5, 0]), [0x11, 0x90]);
+        // It says that there is one; a decoder might look for one; there is none to leave out.
+        for config in [&[0x11, 0x90, 0x56, 0xe5, 0x80][..], &[0x15, 0x90, 0x56, 0xe5, 0], &[0x11, 0x90]] {
+            assert_eq!(without_absent_extension(config), config);
+        }
+    }
 
     #[test]
     fn rate_and_channels_make_the_configuration_that_encoders_write() {

@@ -9,7 +9,8 @@ use proto::rtsp::uri::{Target, percent_decode};
 use proto::sdp;
 use proto::track::Track;
 
-use super::connection::Refusal;
+use super::connection::{Connection, Refusal};
+use super::hooks::Admission;
 use super::request::Outcome;
 use super::session::SessionKey;
 use super::settings::MayPublish;
@@ -33,7 +34,16 @@ pub struct Announced {
     pub controls: Vec<String>,
     /// Whether the path may be used.
     pub claim: ClaimState,
+    /// What a web service has admitted, until a session has it.
+    pub admission: Option<Box<Admission>>,
     pulse: Arc<Pulse>,
+}
+
+/// What a client wants to publish.
+struct Wanted {
+    path: Arc<str>,
+    tracks: Vec<Track>,
+    controls: Vec<String>,
 }
 
 /// How far a claim is.
@@ -63,10 +73,16 @@ impl Shard {
             return Refusal::new(Status::METHOD_NOT_VALID_IN_THIS_STATE, reason).into();
         }
         let Some(connection) = self.connections.get(conn) else { return Outcome::Wait };
-        if !connection.is_retrying
-            && let Err(refusal) = self.begin_announcement(conn, request, target)
-        {
-            return refusal.into();
+        if !connection.is_retrying {
+            let wanted = match self.may_announce(conn, request, target) {
+                Ok(wanted) => wanted,
+                Err(refusal) => return refusal.into(),
+            };
+            let admission = match self.let_publish(conn, target, &wanted.path) {
+                Ok(admission) => admission,
+                Err(outcome) => return outcome,
+            };
+            self.begin_announcement(conn, target, wanted, admission);
         }
         self.go_on_with_announcement(conn, target)
     }
@@ -106,13 +122,12 @@ impl Shard {
         }
     }
 
-    fn begin_announcement(&mut self, conn: Conn, request: &Request, target: &Target) -> Result<(), Refusal> {
+    /// What a client wants to publish, if it may. What it announced before is forgotten in any case.
+    fn may_announce(&mut self, conn: Conn, request: &Request, target: &Target) -> Result<Wanted, Refusal> {
         self.forget_announcement(conn);
-        let Some(connection) = self.connections.get(conn) else { return Ok(()) };
-        let is_local = connection.peer.ip() == connection.local.ip() || connection.peer.ip().is_loopback();
         let is_allowed = match self.settings.may_publish {
             MayPublish::Nobody => false,
-            MayPublish::Local => is_local,
+            MayPublish::Local => self.connections.get(conn).is_some_and(Connection::is_local),
             // Whoever passed the gate is one.
             MayPublish::Users => self.settings.access.is_some(),
             MayPublish::Everybody => true,
@@ -128,11 +143,22 @@ impl Shard {
             return Err(Refusal::new(Status::METHOD_NOT_ALLOWED, ClaimError::Owned.to_string()));
         }
         let (tracks, controls) = described(request)?;
+        Ok(Wanted { path, tracks, controls })
+    }
+
+    fn begin_announcement(
+        &mut self,
+        conn: Conn,
+        target: &Target,
+        wanted: Wanted,
+        admission: Option<Box<Admission>>,
+    ) {
+        let Wanted { path, tracks, controls } = wanted;
         let is_known = self.publications.has_path(&path);
         // A path that is published to has no file: that was looked for when its first publisher came.
         let claim = if is_known { ClaimState::Asked } else { ClaimState::LooksForFile };
         let url = target.content_base().trim_end_matches('/').to_owned();
-        let announced = Announced { url, path, tracks, controls, claim, pulse: Arc::default() };
+        let announced = Announced { url, path, tracks, controls, claim, admission, pulse: Arc::default() };
         if let Some(connection) = self.connections.get_mut(conn) {
             connection.announced = Some(Box::new(announced));
         }
@@ -141,7 +167,6 @@ impl Shard {
         } else {
             self.ask_library(conn, target, 0);
         }
-        Ok(())
     }
 
     fn go_on_with_announcement(&mut self, conn: Conn, target: &Target) -> Outcome {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
 use proto::io::{Conn, Piece, Pieces};
+use proto::proxy_protocol::HeaderReader;
 use proto::rtsp::message::{Request, Response};
 use proto::rtsp::parse::{Limits, Parser};
 use proto::rtsp::status::Status;
@@ -16,6 +17,8 @@ use std::sync::Arc;
 use super::announce::Announced;
 use super::door::Door;
 use super::gate::Login;
+use super::hooks::Visit;
+use super::limits::Place;
 use super::multicast;
 use super::protect::ToldKeys;
 use super::secure::Secure;
@@ -41,6 +44,14 @@ pub struct Connection {
     pub conn: Conn,
     /// The client's address.
     pub peer: SocketAddr,
+    /// The proxy that it came by; None when the client itself connected.
+    pub forwarder: Option<SocketAddr>,
+    /// Reads on whose behalf a proxy connects; None when that is known.
+    pub preface: Option<Box<HeaderReader>>,
+    /// Its place among all connections.
+    pub place: Option<Place>,
+    /// What it is to the web services; None where there are none.
+    pub visit: Option<Box<Visit>>,
     /// The address it connected to: datagrams of its sessions leave from there.
     pub local: SocketAddr,
     /// Which of our ports that is.
@@ -155,6 +166,10 @@ impl Connection {
         Connection {
             conn,
             peer,
+            forwarder: None,
+            preface: None,
+            place: None,
+            visit: None,
             local,
             port,
             door: Door::Plain,
@@ -210,6 +225,22 @@ impl Connection {
     /// Whether requests must wait until an earlier one is answered.
     pub fn is_waiting(&self) -> bool {
         self.pending.is_some() || self.withheld.is_some()
+    }
+
+    /// Whether the client is on this machine. A proxy that does not name its client vouches for nobody.
+    pub fn is_local(&self) -> bool {
+        let is_named = self.forwarder != Some(self.peer);
+        is_named && (self.peer.ip() == self.local.ip() || self.peer.ip().is_loopback())
+    }
+
+    /// Whether the request that is being served has passed the gate before.
+    pub fn has_passed_gate(&self) -> bool {
+        self.is_retrying || self.visit.as_ref().is_some_and(|visit| visit.has_passed_gate())
+    }
+
+    /// Whether it is only to be refused, because there are as many as there may be.
+    pub fn is_surplus(&self) -> bool {
+        self.place.as_ref().is_some_and(Place::is_surplus)
     }
 
     /// Whether replies or reports wait that are older than any media that is due.

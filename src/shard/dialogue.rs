@@ -24,6 +24,9 @@ impl Shard {
             connection.is_rtsp |= !matches!(polled, Ok(None | Some(Item::Http(_))));
             match polled {
                 Ok(None) => break,
+                Ok(Some(Item::Request(request))) if connection.is_surplus() => {
+                    self.refuse_surplus(conn, &request);
+                }
                 Ok(Some(Item::Request(request))) => {
                     connection.served = self.now;
                     self.serve(conn, request);
@@ -78,6 +81,15 @@ impl Shard {
             if let Some(connection) = self.connections.get_mut(conn) {
                 connection.is_retrying = false;
             }
+            self.advance(conn);
+        }
+    }
+
+    /// Serves the pending request as if it had just come: what let it wait has let it pass.
+    pub(super) fn serve_pending(&mut self, conn: Conn) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        if let Some(request) = connection.pending.take() {
+            self.serve(conn, *request);
             self.advance(conn);
         }
     }
@@ -244,6 +256,9 @@ impl Shard {
             port: connection.port,
             door: connection.door,
             login: connection.login,
+            forwarder: connection.forwarder,
+            visit: connection.visit,
+            place: connection.place,
             secure: connection.secure,
             unread: unread.freeze(),
         };
@@ -258,6 +273,9 @@ impl Shard {
             Ok(conn) => {
                 let mut connection = Connection::new(conn, moved.peer, moved.local, moved.port, self.now);
                 connection.login = moved.login;
+                connection.forwarder = moved.forwarder;
+                connection.visit = moved.visit;
+                connection.place = moved.place;
                 connection.secure = moved.secure;
                 connection.parser.handle_bytes(&moved.unread);
                 let head = match moved.door {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use proto::rtp::batch::Batch;
 use proto::time::{MediaTime, Time};
 
+use super::step::{in_step, step};
 use crate::egress::numbering::TimestampMap;
 use crate::media::library::{FileInfo, Ticket, Wanted};
 use crate::media::segment::Segment;
@@ -42,6 +43,12 @@ pub struct FilePlayback {
     index: usize,
     ahead: VecDeque<Ahead>,
     clock: Clock,
+    leading: u8,
+    /// How often something of the leading track is due; other tracks are sent so much early, with it.
+    step: Duration,
+    /// How much earlier than its time everything is sent, to be in step with other viewers. The clock knows nothing of
+    /// it: reports tell players the true times.
+    lead: Duration,
     has_played: bool,
     sent_until: MediaTime,
     /// Content time at the last pause.
@@ -97,6 +104,9 @@ impl FilePlayback {
             speed: 1.0,
         };
         FilePlayback {
+            leading: leading(&info.tracks),
+            step: Duration::ZERO,
+            lead: Duration::ZERO,
             info,
             asked: None,
             plays_left: plays.map(|plays| plays.saturating_sub(1)),
@@ -113,11 +123,10 @@ impl FilePlayback {
 
     /// Begins a stretch at `now` with its first segment; returns the content time it begins at.
     pub fn begin(&mut self, now: Time, asked: MediaTime, segment: Arc<Segment>, pace: Pace) -> MediaTime {
-        let leading = leading(&self.info.tracks);
         let first_of_leading = segment
             .entries
             .iter()
-            .find(|entry| entry.batch.meta().track == leading)
+            .find(|entry| entry.batch.meta().track == self.leading)
             .map(|e| e.batch.meta().pts);
         let start = match first_of_leading {
             Some(pts) if asked > MediaTime::ZERO => pts.min(asked).max(MediaTime::ZERO),
@@ -126,6 +135,8 @@ impl FilePlayback {
         let first_due = segment.entries.first().map_or(start, |entry| entry.due);
         let preroll = preroll(&segment, start).div_f64(pace.scale);
         let timeline = if self.has_played { self.sent_until + STRETCH_GAP + preroll } else { start };
+        self.step = step(&segment, self.leading, pace);
+        self.lead = now.since(in_step(now, self.step));
         self.clock = Clock {
             origin: now,
             content: first_due,
@@ -148,6 +159,8 @@ impl FilePlayback {
             self.clock.stretch_timeline = self.timeline(content);
             self.clock.stretch_content = content;
         }
+        self.step = self.current.as_ref().map_or(self.step, |current| step(current, self.leading, pace));
+        self.lead = now.since(in_step(now, self.step));
         self.clock = Clock { origin: now, content, scale: pace.scale, speed: pace.speed, ..self.clock };
         content.max(MediaTime::ZERO)
     }
@@ -196,8 +209,10 @@ impl FilePlayback {
                     self.index += 1;
                     continue;
                 }
-                let due = self.due(entry.due);
-                return if due <= now + TICK { Next::Due(entry.batch.clone()) } else { Next::At(tick(due)) };
+                let due = self.due(entry.due) - self.lead;
+                let is_leading = entry.batch.meta().track == self.leading;
+                let early = if is_leading { TICK } else { TICK.max(self.step) };
+                return if due <= now + early { Next::Due(entry.batch.clone()) } else { Next::At(tick(due)) };
             }
             let end = current.end;
             // Up to then the clock is still that of this play: it may be paused, or asked where it stands.
@@ -231,6 +246,7 @@ impl FilePlayback {
         let Some(content) = self.next_due() else { return };
         if now.since(self.due(content)) > patience {
             self.clock.origin = now;
+            self.lead = now.since(in_step(now, self.step));
             self.clock.content = content;
         }
     }
@@ -352,7 +368,7 @@ impl FilePlayback {
 
     fn is_skipped(&self, batch: &Batch) -> bool {
         let meta = batch.meta();
-        self.skips_frames() && !(meta.keyframe && meta.track == leading(&self.info.tracks))
+        self.skips_frames() && !(meta.keyframe && meta.track == self.leading)
     }
 
     fn next_due(&self) -> Option<MediaTime> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::connection::Fate;
 use super::session::{Carrier, Source};
 use super::turn::Shard;
+use super::welcome::WELCOME_MAX;
 
 /// A connection without a session is closed when it has not asked anything in full for this long: slow or half-sent
 /// requests cannot pile up.
@@ -45,8 +46,12 @@ impl Shard {
             .filter(|connection| {
                 let silence = self.now.since(connection.served);
                 let is_leaving = connection.fate == Fate::Closing && silence > FAREWELL_MAX;
+                let is_unwelcome = connection.preface.is_some() || connection.is_surplus();
                 let is_alone = connection.sessions.is_empty() && !connection.door.is_led_by_another();
-                is_leaving || connection.is_shaking_too_long(self.now) || (is_alone && silence > SILENCE_MAX)
+                is_leaving
+                    || (is_unwelcome && silence > WELCOME_MAX)
+                    || connection.is_shaking_too_long(self.now)
+                    || (is_alone && silence > SILENCE_MAX)
             })
             .map(|connection| connection.conn)
             .collect();
@@ -55,6 +60,7 @@ impl Shard {
         }
         self.drop_orphans();
         self.keep_gate();
+        self.keep_limits();
         self.keep_publications();
         self.keep_proxies();
         self.keep_pushers();

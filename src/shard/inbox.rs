@@ -12,6 +12,8 @@ use proto::time::Time;
 use super::client_ports::Holder;
 use super::door::Door;
 use super::gate::{Login, Subject};
+use super::hooks::{Answer as ServiceAnswer, Visit};
+use super::limits::Place;
 use super::multicast::{FromHome, ToHome};
 use super::names::AddressesReply;
 use super::secure::Secure;
@@ -52,6 +54,8 @@ pub enum Message {
     LogInFailed(Subject),
     /// Nobody from there may come in until then.
     Banned(Subject, Time),
+    /// What a web service has said to the question under that ticket.
+    ServiceAnswered(Ticket, ServiceAnswer),
     /// The program ends: BYE to viewers, then everything is closed.
     Shutdown,
 }
@@ -71,6 +75,12 @@ pub struct Moved {
     pub door: Door,
     /// What it has proven.
     pub login: Option<Box<Login>>,
+    /// The proxy that it came by; None when the client itself connected.
+    pub forwarder: Option<SocketAddr>,
+    /// What it is to the web services.
+    pub visit: Option<Box<Visit>>,
+    /// Its place among all connections.
+    pub place: Option<Place>,
     /// Its keys; None on a plain port.
     pub(super) secure: Option<Box<Secure>>,
     /// What was received and not yet answered, the request that names this shard's session first.

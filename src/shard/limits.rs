@@ -1,19 +1,31 @@
-//! How many sessions there may be, counted across all shards without a lock.
+//! How many clients there may be and what they may be sent, counted across all shards without a lock.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::IpAddr;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Counters of addresses. Two addresses that share one are limited together; at 1,000 addresses that befalls one in 65.
 const COUNTERS: usize = 64 * 1024;
+
+/// Connections beyond `max_connections` that are kept until they have asked and been refused. More are closed at once.
+const SURPLUS_MAX: usize = 256;
 
 /// The bounds and what is counted against them.
 #[derive(Debug)]
 pub struct Limits {
     sessions_max: usize,
     sessions_per_ip_max: u32,
+    connections_max: usize,
+    bits_per_second_max: u64,
     sessions: AtomicUsize,
     by_ip: Box<[AtomicU32]>,
+    connections: AtomicUsize,
+    surplus: AtomicUsize,
+    /// Bits a second that were promised to those who play.
+    promised: AtomicU64,
+    /// Bits a second that were sent of late.
+    sent: AtomicU64,
 }
 
 /// Which bound is reached.
@@ -25,6 +37,32 @@ pub enum LimitReached {
     /// Of the sessions of one address.
     #[error("max_sessions_per_ip is reached")]
     SessionsPerIp,
+    /// Of all connections.
+    #[error("max_connections is reached")]
+    Connections,
+    /// Of what is sent.
+    #[error("max_bitrate_mbps would be exceeded")]
+    Bitrate,
+}
+
+/// A connection's place among all; given back when this is dropped.
+#[derive(Debug)]
+pub struct Place {
+    limits: Arc<Limits>,
+    is_surplus: bool,
+}
+
+/// What one who plays is expected to take, in bits a second; given back when this is dropped.
+#[derive(Debug)]
+pub struct Promise {
+    limits: Arc<Limits>,
+    bits_per_second: u64,
+}
+
+/// The clients that one shard has refused since that was last said.
+#[derive(Debug, Default)]
+pub struct Refused {
+    by_limit: Vec<(LimitReached, u64, SocketAddr)>,
 }
 
 impl Limits {
@@ -33,14 +71,35 @@ impl Limits {
         Limits {
             sessions_max: sessions_max.unwrap_or(usize::MAX),
             sessions_per_ip_max: sessions_per_ip_max.unwrap_or(u32::MAX),
+            connections_max: usize::MAX,
+            bits_per_second_max: u64::MAX,
             sessions: AtomicUsize::new(0),
             by_ip: (0..COUNTERS).map(|_| AtomicU32::new(0)).collect(),
+            connections: AtomicUsize::new(0),
+            surplus: AtomicUsize::new(0),
+            promised: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
         }
     }
 
-    /// Whether there is any bound at all.
+    /// With a bound of connections; None = as many as descriptors allow.
+    pub fn with_connections(self, max: Option<usize>) -> Limits {
+        Limits { connections_max: max.unwrap_or(usize::MAX), ..self }
+    }
+
+    /// With a bound of what is sent, in bits a second.
+    pub fn with_bitrate(self, bits_per_second_max: Option<u64>) -> Limits {
+        Limits { bits_per_second_max: bits_per_second_max.unwrap_or(u64::MAX), ..self }
+    }
+
+    /// Whether the number of sessions has any bound at all.
     pub fn are_bounded(&self) -> bool {
         self.sessions_max != usize::MAX || self.sessions_per_ip_max != u32::MAX
+    }
+
+    /// Whether what is sent has a bound.
+    pub fn has_bitrate(&self) -> bool {
+        self.bits_per_second_max != u64::MAX
     }
 
     /// Counts a session that begins; an error when there are enough.
@@ -62,10 +121,89 @@ impl Limits {
         self.counter(peer).fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Counts a connection that was accepted. None when there are so many that not even a refusal can be said.
+    pub fn enter(self: &Arc<Limits>) -> Option<Place> {
+        let take = |count: &AtomicUsize, max| {
+            let has_room = count.fetch_add(1, Ordering::Relaxed) < max;
+            if !has_room {
+                count.fetch_sub(1, Ordering::Relaxed);
+            }
+            has_room
+        };
+        let is_surplus = !take(&self.connections, self.connections_max);
+        let is_in = !is_surplus || take(&self.surplus, SURPLUS_MAX);
+        is_in.then(|| Place { limits: self.clone(), is_surplus })
+    }
+
+    /// Promises so many bits a second; an error when what was promised, or what is sent, leaves no room for them.
+    pub fn promise(self: &Arc<Limits>, bits_per_second: u64) -> Result<Promise, LimitReached> {
+        let mut promise = Promise { limits: self.clone(), bits_per_second: 0 };
+        promise.raise(bits_per_second)?;
+        Ok(promise)
+    }
+
+    /// Takes what one shard has sent of late in the place of what it had sent before, in bits a second.
+    pub fn note_sent(&self, before: u64, now: u64) {
+        self.sent.fetch_add(now, Ordering::Relaxed);
+        self.sent.fetch_sub(before, Ordering::Relaxed);
+    }
+
     fn counter(&self, peer: IpAddr) -> &AtomicU32 {
         let mut hasher = DefaultHasher::new();
         peer.hash(&mut hasher);
         &self.by_ip[hasher.finish() as usize % COUNTERS]
+    }
+}
+
+impl Place {
+    /// Whether there was none left: the connection is only to be refused.
+    pub fn is_surplus(&self) -> bool {
+        self.is_surplus
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let count = if self.is_surplus { &self.limits.surplus } else { &self.limits.connections };
+        count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Promise {
+    /// Promises at least so many bits a second. After an error the promise is what it was.
+    pub fn raise(&mut self, bits_per_second: u64) -> Result<(), LimitReached> {
+        let more = bits_per_second.saturating_sub(self.bits_per_second);
+        let max = self.limits.bits_per_second_max;
+        let promised = self.limits.promised.fetch_add(more, Ordering::Relaxed).saturating_add(more);
+        let sent = self.limits.sent.load(Ordering::Relaxed).saturating_add(more);
+        // Whoever plays already is within both.
+        if (more > 0 || self.bits_per_second == 0) && promised.max(sent) > max {
+            self.limits.promised.fetch_sub(more, Ordering::Relaxed);
+            return Err(LimitReached::Bitrate);
+        }
+        self.bits_per_second += more;
+        Ok(())
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        self.limits.promised.fetch_sub(self.bits_per_second, Ordering::Relaxed);
+    }
+}
+
+impl Refused {
+    /// Counts a client that was refused.
+    pub fn note(&mut self, reached: LimitReached, peer: SocketAddr) {
+        match self.by_limit.iter_mut().find(|(other, ..)| *other == reached) {
+            Some((_, count, last)) => (*count, *last) = (*count + 1, peer),
+            None => self.by_limit.push((reached, 1, peer)),
+        }
+    }
+
+    /// By which bound how many were refused since that was last asked, and the last of them.
+    pub fn take(&mut self) -> Vec<(LimitReached, u64, SocketAddr)> {
+        std::mem::take(&mut self.by_limit)
     }
 }
 
@@ -84,5 +222,45 @@ mod tests {
         assert_eq!(limits.begin(two), Err(LimitReached::Sessions));
         limits.end(one);
         assert_eq!(limits.begin(two), Ok(()));
+    }
+
+    #[test]
+    fn connections_beyond_the_bound_are_kept_to_be_refused_up_to_a_bound_of_their_own() {
+        let limits = Arc::new(Limits::new(None, None).with_connections(Some(2)));
+        let mut places: Vec<_> = (0..2 + SURPLUS_MAX).map(|_| limits.enter().unwrap()).collect();
+        assert_eq!(places.iter().filter(|place| place.is_surplus()).count(), SURPLUS_MAX);
+        assert!(limits.enter().is_none());
+        places.remove(0);
+        assert!(limits.enter().is_some_and(|place| !place.is_surplus()));
+    }
+
+    #[test]
+    fn neither_what_is_promised_nor_what_is_sent_goes_beyond_the_bound() {
+        let limits = Arc::new(Limits::new(None, None).with_bitrate(Some(10)));
+        let mut first = limits.promise(4).unwrap();
+        let second = limits.promise(6).unwrap();
+        assert_eq!(limits.promise(1).err(), Some(LimitReached::Bitrate));
+        assert_eq!(first.raise(5), Err(LimitReached::Bitrate));
+        assert_eq!(first.raise(3), Ok(()), "it has that much");
+        drop(second);
+        assert_eq!(first.raise(5), Ok(()));
+        limits.note_sent(0, 8);
+        assert_eq!(limits.promise(3).err(), Some(LimitReached::Bitrate));
+        limits.note_sent(8, 11);
+        assert_eq!(limits.promise(0).err(), Some(LimitReached::Bitrate), "what is unknown needs some room");
+        limits.note_sent(11, 0);
+        drop(first);
+        assert!(limits.promise(10).is_ok());
+    }
+
+    #[test]
+    fn who_was_refused_is_told_once() {
+        let mut refused = Refused::default();
+        let [one, two] = [SocketAddr::from(([192, 0, 2, 1], 1)), SocketAddr::from(([192, 0, 2, 2], 2))];
+        refused.note(LimitReached::Bitrate, one);
+        refused.note(LimitReached::Sessions, one);
+        refused.note(LimitReached::Bitrate, two);
+        assert_eq!(refused.take(), [(LimitReached::Bitrate, 2, two), (LimitReached::Sessions, 1, one)]);
+        assert_eq!(refused.take(), []);
     }
 }

@@ -10,6 +10,7 @@ use proto::rtp::batch::Batch;
 use proto::srtp::MasterKey;
 use proto::time::{MediaTime, Time};
 
+use super::bandwidth::Meter;
 use super::catch_up::CatchUp;
 use super::session::SessionKey;
 use crate::egress::protection::{Protector, SharedProtector};
@@ -52,6 +53,8 @@ pub struct LiveStream {
     pub viewers: Vec<SessionKey>,
     /// For each track an RTP timestamp and the content time it is: those of its latest batch.
     pub clocks: Vec<(u32, MediaTime)>,
+    /// How much comes of it.
+    pub meter: Meter,
     /// When the last of it came, and why it ended; None while it goes on.
     pub finished: Option<(Time, String)>,
     first_viewer: usize,
@@ -140,6 +143,7 @@ impl LiveStreams {
             window: Window::new(limits),
             viewers: Vec::new(),
             clocks: description.timestamp_base.iter().map(|base| (*base, MediaTime::ZERO)).collect(),
+            meter: Meter::default(),
             finished: None,
             first_viewer: 0,
             sequences: vec![0; description.tracks.len()],
@@ -304,6 +308,7 @@ impl LiveStream {
         if let Some(clock) = self.clocks.get_mut(usize::from(meta.track)) {
             *clock = (batch.timestamp(), meta.pts);
         }
+        self.meter.count(batch.rtp().len(), meta.dts);
         if let Some(sequence) = self.sequences.get_mut(usize::from(meta.track)) {
             *sequence = batch.sequence();
         }

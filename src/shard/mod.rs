@@ -1,6 +1,7 @@
 //! One thread: its listeners, connections, sessions and driver. [`Shard::turn`] is the unit of work.
 
 mod announce;
+mod bandwidth;
 mod catch_up;
 mod census;
 mod client_ports;
@@ -11,6 +12,7 @@ mod dialogue;
 mod door;
 mod file;
 pub mod gate;
+pub mod hooks;
 mod housekeeping;
 pub mod inbox;
 mod inflow;
@@ -28,6 +30,7 @@ pub mod proxy;
 mod publications;
 mod pump;
 pub mod pusher;
+mod ready;
 mod record;
 mod reports;
 mod request;
@@ -36,10 +39,12 @@ mod secure;
 mod session;
 pub mod settings;
 mod setup;
+mod step;
 mod talk;
 mod teardown;
 pub mod tls;
 mod turn;
+mod welcome;
 mod wire;
 
 pub use census::Census;

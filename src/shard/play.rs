@@ -85,6 +85,9 @@ impl Shard {
             if let Err(refusal) = self.check_play(key, &asked) {
                 return refusal.into();
             }
+            if let Err(refusal) = self.promise(key, asked.pace.unwrap_or_default()) {
+                return refusal.into();
+            }
             self.finish_batch(key);
             self.enable(key, target);
         }
@@ -176,6 +179,7 @@ impl Shard {
             Ok(segment) => segment,
             Err(error) if session.state == State::Starting => {
                 session.state = State::Ready;
+                session.promise = None;
                 // What flows next is aligned anew.
                 session.tracks.iter_mut().for_each(|track| track.report_at = None);
                 session.failed = Some(Refusal::new(status_of(&error), error.to_string()));
@@ -311,6 +315,8 @@ impl Shard {
         }
         grant_pace(&mut response, asked, 1.0, 1.0);
         self.live.join(stream, key);
+        // There may be a past to begin with.
+        self.sessions[key].is_behind = true;
         self.begin_tracks(key);
         self.begin_talk(key);
         self.make_ready(key);

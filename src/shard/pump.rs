@@ -143,9 +143,11 @@ impl Shard {
         let bound = if connection.secure.is_some() { SEALED_BYTES_MAX } else { SEND_BYTES_MAX };
         let most = (session.numbers.bytes.max(FIRST_SEND_BYTES_MAX) as usize).min(bound);
         let mut bytes = 0;
+        session.is_behind = false;
         let stop = loop {
             // The reply to PLAY comes before what it promises, however many replies wait before it.
             if connection.has_waiting() || bytes >= most || pieces.len() >= SEND_PIECES_MAX {
+                session.is_behind = bytes > 0;
                 break None;
             }
             match next(session, &self.live, self.now, self.settings.slow_reader) {
@@ -167,8 +169,10 @@ impl Shard {
     fn pump_datagrams(&mut self, key: SessionKey) -> Stop {
         let Some(session) = self.sessions.get_mut(key) else { return Stop::Awaits };
         let mut packets = 0;
+        session.is_behind = false;
         for _ in 0..BATCHES_A_PUMP {
             if packets >= BACKLOG_PACKETS && is_catching_up(session, &self.live, self.now) {
+                session.is_behind = true;
                 return Stop::Until(self.now + PACE);
             }
             let batch = match next(session, &self.live, self.now, self.settings.slow_reader) {

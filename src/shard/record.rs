@@ -177,6 +177,7 @@ impl Shard {
         mode: Mode,
     ) -> Result<Granted, Refusal> {
         let carrier = session.map(|key| self.sessions[key].carrier);
+        let is_forwarded = self.is_forwarded(conn);
         let is_tunnel = self.connections.get(conn).is_some_and(|connection| connection.door.is_tunnel());
         for offer in Transport::parse_list(&request.headers) {
             let is_possible = !offer.profile.is_secure()
@@ -187,6 +188,8 @@ impl Shard {
                 Lower::Tcp => Carrier::Interleaved,
                 Lower::Udp => Carrier::Unicast,
             };
+            // Datagrams do not pass the proxy.
+            let is_possible = is_possible && !(is_forwarded && offered == Carrier::Unicast);
             if !is_possible || carrier.is_some_and(|carrier| carrier != offered) {
                 continue;
             }
@@ -247,9 +250,10 @@ impl Shard {
         let source = Source::Ingest(Box::new(Ingest { tenure, inflow: Inflow::default() }));
         let id = SessionId::new(self.index, self.ports.random.random());
         let key = self.insert_session(conn, id, peer, target, source, carrier);
-        let announced = self.connections.get(conn).and_then(|connection| connection.announced.as_ref());
+        let announced = self.connections.get_mut(conn).and_then(|connection| connection.announced.as_mut());
         if let Some(announced) = announced {
             self.sessions[key].url.clone_from(&announced.url);
+            self.sessions[key].admission = announced.admission.take();
         }
         if let Some(publication) = self.publications.get_mut(tenure) {
             publication.begin(key);

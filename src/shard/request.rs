@@ -11,7 +11,7 @@ use proto::rtsp::uri::{Target, redacted};
 use proto::time::Time;
 
 use super::client_ports::Holder;
-use super::connection::Refusal;
+use super::connection::{Connection, Refusal};
 use super::door::Door;
 use super::session::{SessionId, SessionKey};
 use super::turn::Shard;
@@ -66,12 +66,15 @@ impl Shard {
         let Ok(target) = Target::parse(&request.uri) else {
             return Refusal::new(Status::BAD_REQUEST, "the URL cannot be read").into();
         };
+        if let Err(outcome) = self.let_connect(conn, &target) {
+            return outcome;
+        }
         let session = match self.named_session(conn, request) {
             Ok(session) => session,
             Err(outcome) => return outcome,
         };
         // What is looked at again has passed.
-        if !self.connections.get(conn).is_some_and(|connection| connection.is_retrying)
+        if !self.connections.get(conn).is_some_and(Connection::has_passed_gate)
             && let Err(outcome) = self.pass(conn, request, &target, session)
         {
             return outcome;
@@ -83,6 +86,9 @@ impl Shard {
             }
             // A keep-alive that names no session means those of its connection.
             None => self.show_life(conn),
+        }
+        if let Err(outcome) = self.let_play(conn, request, session) {
+            return outcome;
         }
         match &request.method {
             Method::Options => Outcome::Reply(Response::new(Status::OK).header("Public", PUBLIC)),

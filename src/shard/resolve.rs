@@ -6,9 +6,11 @@ use proto::io::Conn;
 use proto::rtsp::status::Status;
 use proto::rtsp::uri::{Target, percent_decode};
 
+use super::announce::ClaimState;
 use super::connection::{Mount, Refusal, Resolved};
 use super::live::{self, LiveStreams, Lookup};
 use super::turn::{Asker, Shard};
+use crate::config::is_live_file;
 use crate::media::library::{FileInfo, MediaError, Ticket};
 use crate::stream::catalog::{Description, StreamError};
 
@@ -69,6 +71,14 @@ impl Shard {
                 return;
             }
         }
+        let is_announcing = (connection.announced.as_ref())
+            .is_some_and(|announced| announced.claim == ClaimState::LooksForFile);
+        if let Ok(file) = &answer
+            && is_live_file(&self.settings.outputs, &file.name)
+            && !is_announcing
+        {
+            return self.tune_in(conn, &target, reading, &Arc::from(file.name.as_str()));
+        }
         resolved.mount =
             answer.map(Mount::File).map_err(|error| Refusal::new(status_of(&error), error.to_string()));
         if let Err(refusal) = &resolved.mount
@@ -78,6 +88,21 @@ impl Shard {
                 "not played");
         }
         self.retry(conn);
+    }
+
+    /// Goes on with the live channel of the file that a reading of the path was found to name.
+    fn tune_in(&mut self, conn: Conn, target: &Target, reading: usize, path: &Arc<str>) {
+        let resolution = self.resolve_live(conn, target, path);
+        // Parts of a file's name may look like parameters.
+        if let Some((name, _)) = target.readings().nth(reading)
+            && let Some(resolved) =
+                self.connections.get_mut(conn).and_then(|connection| connection.resolved.as_mut())
+        {
+            name.clone_into(&mut resolved.name);
+        }
+        if matches!(resolution, Resolution::Found(_)) {
+            self.retry(conn);
+        }
     }
 
     /// Takes a live stream's answer for one connection.

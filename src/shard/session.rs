@@ -11,7 +11,9 @@ use smallvec::SmallVec;
 
 use super::connection::Refusal;
 use super::file::{FilePlayback, Pace};
+use super::hooks::Admission;
 use super::ingest::Ingest;
+use super::limits::Promise;
 use super::live::LiveCursor;
 use super::multicast::{Member, TransmissionKey};
 use super::talk::TalkIn;
@@ -127,6 +129,10 @@ pub struct Session {
     pub peer: SocketAddr,
     /// The user it belongs to; None where nobody was asked.
     pub user: Option<usize>,
+    /// What a web service has admitted; told of its end with this. None where there are none, and before PLAY.
+    pub admission: Option<Box<Admission>>,
+    /// What its playing was promised; None while it does not play, and where nothing is bounded.
+    pub promise: Option<Box<Promise>>,
     /// The URL as the client asked for it, without a track's name.
     pub url: String,
     /// The mount's path: all tracks of a session are of one mount.
@@ -147,6 +153,8 @@ pub struct Session {
     pub seen: Time,
     /// Whether it waits in the shard's list of sessions that may send.
     pub is_ready: bool,
+    /// Whether it has a backlog to catch up with: others come first.
+    pub is_behind: bool,
     /// When it is to be looked at again; None when nothing is scheduled.
     pub wake_at: Option<Time>,
     /// What it sent, and what its reports say.
@@ -160,6 +168,8 @@ pub struct Session {
 pub struct Numbers {
     /// Bytes of RTP.
     pub bytes: u64,
+    /// As many of them as were counted as sent.
+    pub measured: u64,
     /// Batches skipped because the viewer was too slow.
     pub skipped: u64,
     /// How often that was.
@@ -186,12 +196,15 @@ impl Session {
             path: String::new(),
             start: None,
             starting: None,
+            admission: None,
+            promise: None,
             awaited_by: SmallVec::new(),
             failed: None,
             start_granted: MediaTime::ZERO,
             began: now,
             seen: now,
             is_ready: false,
+            is_behind: false,
             wake_at: None,
             numbers: Numbers::default(),
             trains_sent: 0,
@@ -203,6 +216,7 @@ impl Session {
         self.state = State::Ready;
         self.wake_at = None;
         self.trains_sent = 0;
+        self.promise = None;
         for track in &mut self.tracks {
             track.report_at = None;
         }

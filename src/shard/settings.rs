@@ -10,11 +10,12 @@ use proto::srtp::Suite;
 use proto::tunnel::http::Answer;
 
 use super::gate::{Access, Visitors};
+use super::hooks::Hooks;
 use super::limits::Limits;
 use super::proxy::ProxySpec;
 use super::pusher::PusherSpec;
 use super::tls::TlsServer;
-use crate::config::GopCache;
+use crate::config::{AddressRange, GopCache, Output};
 use crate::stream::groups::GroupRange;
 use crate::stream::relay::LiveLimits;
 
@@ -33,6 +34,12 @@ pub struct Settings {
     pub visitors: Visitors,
     /// The users and what is asked of them. None where nobody is asked.
     pub access: Option<Arc<Access>>,
+    /// Whose connections begin with the address of the client that they are for.
+    pub forwarders: Vec<AddressRange>,
+    /// The web services that are asked and told. None where there are none.
+    pub hooks: Option<Arc<dyn Hooks>>,
+    /// Which files are live channels.
+    pub outputs: Arc<[Output]>,
     /// How long a session lives without a sign of life; zero = for ever.
     pub session_timeout: Duration,
     /// How long a live viewer may lag before it is moved to the next keyframe, and a datagram may wait for a full
@@ -193,6 +200,9 @@ impl Default for Settings {
             doors: Doors::default(),
             visitors: Visitors::default(),
             access: None,
+            forwarders: Vec::new(),
+            hooks: None,
+            outputs: Arc::default(),
             session_timeout: Duration::from_secs(60),
             slow_reader: Duration::from_millis(1_000),
             loops: Some(1),

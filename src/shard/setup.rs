@@ -147,6 +147,7 @@ impl Shard {
             return Err(Refusal::new(Status::BAD_REQUEST, "Transport is missing"));
         }
         let carrier = session.and_then(|key| self.sessions.get(key)).map(|session| session.carrier);
+        let is_forwarded = self.is_forwarded(conn);
         // Whoever came through a tunnel is behind a wall that datagrams do not pass.
         let is_tunnel = self.connections.get(conn).is_some_and(|connection| connection.door.is_tunnel());
         let (mut ways, mut is_other_carrier) = (Ways::new(), false);
@@ -162,7 +163,7 @@ impl Shard {
                 }
                 (Delivery::Unicast, Lower::Udp) => offer
                     .client_port
-                    .filter(|ports| ports.rtp != 0 && ports.rtcp != Some(0))
+                    .filter(|ports| ports.rtp != 0 && ports.rtcp != Some(0) && !is_forwarded)
                     .map(|ports| Way::Unicast(ports, profile)),
                 (Delivery::Multicast, Lower::Udp)
                     if self.settings.multicast.is_some() && !profile.is_secure() =>
@@ -184,6 +185,9 @@ impl Shard {
             return Err(Refusal::new(Status::BAD_REQUEST, "all tracks of a session take the same transport"));
         }
         let reason = match self.settings.multicast {
+            _ if is_forwarded => {
+                "datagrams do not pass the proxy that the connection came by: RTP/AVP/TCP is offered"
+            }
             _ if is_tunnel => "RTP/AVP/TCP is offered here",
             Some(_) => "RTP/AVP unicast over UDP or TCP and multicast are offered",
             None => "RTP/AVP unicast over UDP or TCP is offered",
@@ -458,11 +462,10 @@ impl Shard {
             return Err(Refusal::new(Status::NOT_ENOUGH_BANDWIDTH, reason));
         }
         let peer = connection.peer;
-        self.settings.limits.begin(peer.ip()).map_err(|reached| {
-            tracing::warn!(%peer, "{reached}: a client was refused");
-            Refusal::new(Status::NOT_ENOUGH_BANDWIDTH, reached.to_string())
-        })?;
-        Ok(peer)
+        match self.settings.limits.begin(peer.ip()) {
+            Ok(()) => Ok(peer),
+            Err(reached) => Err(self.over_limit(reached, peer)),
+        }
     }
 
     /// The value of a reply's `Session`, with the time-out if there is one.

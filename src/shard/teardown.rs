@@ -157,6 +157,7 @@ impl Shard {
         tracing::info!(session = %session.id, url = %session.url, "played to the end");
         session.state = State::Ready;
         session.wake_at = None;
+        session.promise = None;
         self.send_bye(key);
         self.renew_sources(key);
     }

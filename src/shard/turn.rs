@@ -1,7 +1,7 @@
 //! The shard itself, and one turn of it: let the driver work, act on what it reports, send what is ready.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,16 +13,19 @@ use proto::tunnel::pairing::Pairing;
 use slotmap::SlotMap;
 use smallvec::SmallVec;
 
-use super::connection::{Connection, Connections};
+use super::bandwidth::Sent;
+use super::connection::Connections;
 use super::datagrams::UdpPairs;
 use super::gate::Suspects;
 use super::inbox::{Message, Moved};
+use super::limits::Refused;
 use super::live::{self, LiveStreams};
 use super::multicast::Transmissions;
 use super::ports::Ports;
 use super::proxy::{Proxies, ProxyKey};
 use super::publications::Publications;
 use super::pusher::{PusherKey, Pushers};
+use super::ready::{self, Ready};
 use super::secure::Sealing;
 use super::session::{Session, SessionId, SessionKey};
 use super::settings::{Listen, PortKind, Settings};
@@ -33,10 +36,6 @@ use crate::stream::groups::Groups;
 
 /// How often time-outs are looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
-
-/// Sessions served before completions and requests are looked at again: 1,000 viewers of one keyframe would
-/// otherwise hold the shard for 30 ms.
-const PUMPS_A_TURN: usize = 256;
 
 /// One thread's worth of server.
 #[derive(Debug)]
@@ -54,6 +53,8 @@ pub struct Shard {
     pub(super) pushers: Pushers,
     pub(super) udp: UdpPairs,
     pub(super) suspects: Suspects,
+    pub(super) refused: Refused,
+    pub(super) sent: Sent,
     pub(super) transmissions: Transmissions,
     pub(super) tunnels: Pairing<Conn>,
     pub(super) heads: Heads,
@@ -62,7 +63,7 @@ pub struct Shard {
     pub(super) stop: Option<Time>,
     listeners: Vec<(Listener, PortKind)>,
     last_ticket: Ticket,
-    ready: VecDeque<SessionKey>,
+    ready: Ready,
     alarms: BinaryHeap<Reverse<(Time, Alarm)>>,
     housekeeping_at: Time,
     events: Vec<Event>,
@@ -128,6 +129,8 @@ impl Shard {
             pushers,
             udp,
             suspects: Suspects::default(),
+            refused: Refused::default(),
+            sent: Sent::default(),
             transmissions: Transmissions::new(groups),
             tunnels: Pairing::default(),
             heads: Heads::default(),
@@ -136,7 +139,7 @@ impl Shard {
             stop: None,
             listeners,
             last_ticket: 0,
-            ready: VecDeque::new(),
+            ready: Ready::default(),
             alarms: BinaryHeap::new(),
             housekeeping_at: now + HOUSEKEEPING,
             events: Vec::new(),
@@ -163,7 +166,7 @@ impl Shard {
         self.events = events;
         // Behind the events: until then a name that the driver gives anew may be that of a connection which leaves, and
         // which is not handed over yet.
-        while let Some(moved) = self.arrived.pop() {
+        for moved in std::mem::take(&mut self.arrived) {
             self.take_over(moved);
         }
         self.heed_alarms();
@@ -171,8 +174,8 @@ impl Shard {
             self.housekeeping_at = self.now + HOUSEKEEPING;
             self.keep_house();
         }
-        for _ in 0..PUMPS_A_TURN {
-            let Some(key) = self.ready.pop_front() else { break };
+        let mut served = ready::Turn::default();
+        while let Some(key) = self.ready.next(&mut served) {
             if let Some(session) = self.sessions.get_mut(key) {
                 session.is_ready = false;
                 self.pump(key);
@@ -188,11 +191,8 @@ impl Shard {
 
     /// Puts a session on the list of those that may have something to send.
     pub(super) fn make_ready(&mut self, key: SessionKey) {
-        if let Some(session) = self.sessions.get_mut(key)
-            && !session.is_ready
-        {
-            session.is_ready = true;
-            self.ready.push_back(key);
+        if let Some(session) = self.sessions.get_mut(key) {
+            self.ready.add(key, session);
         }
     }
 
@@ -233,19 +233,17 @@ impl Shard {
 
     fn handle_event(&mut self, event: Event) {
         match event {
-            Event::Accepted { conn, peer, .. } if !self.admits(peer) => self.turn_away(conn, peer),
             Event::Accepted { listener, conn, peer, .. } if self.pushers.has_door(listener) => {
-                self.pusher_connected(listener, conn, peer);
+                match self.admits(peer) {
+                    true => self.pusher_connected(listener, conn, peer),
+                    false => self.turn_away(conn, peer),
+                }
             }
             Event::Accepted { listener, conn, peer, local } => {
                 let port = self.listeners.iter().find(|(other, _)| *other == listener);
                 // Of a listener that is being closed nothing is wanted any more.
                 let Some((_, port)) = port.copied() else { return self.turn_away(conn, peer) };
-                self.connections.insert(Connection::new(conn, peer, local, port, self.now));
-                tracing::debug!(%peer, ?port, "connection");
-                if port.is_tls() {
-                    self.await_handshake(conn);
-                }
+                self.welcome(conn, peer, local, port);
             }
             Event::Connected { conn, local } => self.proxy_connected(conn, local),
             Event::AcceptRefused { error, .. } => {
@@ -312,6 +310,7 @@ impl Shard {
             Message::Handshaken(conn, output, step) => self.handshaken(conn, &output, step),
             Message::LogInFailed(subject) => self.count_failure(subject),
             Message::Banned(subject, until) => self.obey_ban(subject, until),
+            Message::ServiceAnswered(ticket, answer) => self.service_answered(ticket, answer),
             Message::Overtaken(address, holder) => self.give_way(address, holder),
             Message::Shutdown => self.shut_down(),
         }

@@ -10,15 +10,22 @@ use super::tls::{HANDSHAKE_FAILURE, HANDSHAKE_RECORD};
 use super::turn::Shard;
 
 impl Shard {
-    /// Takes what has come on a connection: opened where it is sealed, then to the door, from there to the parser.
+    /// Takes what has come on a connection: behind a proxy's preface opened where it is sealed, then to the door, from
+    /// there to the parser.
     pub(super) fn handle_received(&mut self, conn: Conn, span: Span) {
-        let Some(connection) = self.connections.get_mut(conn) else { return };
+        let Some(start) = self.past_preface(conn, span) else { return };
+        let span = Span { offset: span.offset + start as u32, size: span.size - start as u32, ..span };
+        let Some(connection) = self.connections.get_mut(conn).filter(|_| span.size > 0) else { return };
         if connection.secure.is_some() {
             return self.receive_sealed(conn, span);
         }
         let bytes = self.ports.driver.bytes(span);
-        let is_first = matches!(connection.door, Door::Plain) && connection.parser.buffered() == 0;
-        if is_first && bytes.first() == Some(&HANDSHAKE_RECORD) && connection.fate == Fate::Open {
+        let is_first = !connection.is_rtsp && matches!(connection.door, Door::Plain);
+        if is_first
+            && connection.parser.buffered() == 0
+            && bytes.first() == Some(&HANDSHAKE_RECORD)
+            && connection.fate == Fate::Open
+        {
             tracing::debug!(peer = %connection.peer, "closed: TLS on a port without it");
             connection.push(Bytes::from_static(HANDSHAKE_FAILURE));
             return self.close_when_flushed(conn);

@@ -69,10 +69,15 @@ impl Client {
     /// A client who has been asked who it is, by DESCRIBE, and says so from now on.
     #[track_caller]
     pub(crate) fn logging_in(server: SocketAddr, url: &str, user: &str, password: &str) -> Client {
-        let mut client = Client::connect(server);
-        let answer = client.request("DESCRIBE", url, &[]).expect(401);
-        client.login = Some(Login::to(&answer, Lock::Md5, user, password));
-        client
+        Client::connect(server).log_in(url, user, password)
+    }
+
+    /// The same on this connection.
+    #[track_caller]
+    pub(crate) fn log_in(mut self, url: &str, user: &str, password: &str) -> Client {
+        let answer = self.request("DESCRIBE", url, &[]).expect(401);
+        self.login = Some(Login::to(&answer, Lock::Md5, user, password));
+        self
     }
 }
 

@@ -18,6 +18,9 @@ pub type Fault = String;
 /// Batches leave in ticks of this length.
 pub const TICK: Duration = Duration::from_millis(5);
 
+/// Nothing of a file comes earlier than this for the sake of other viewers.
+const STEP_MAX: Duration = Duration::from_millis(50);
+
 /// Sound begins up to a unit before the picture it goes with.
 const PREROLL: Duration = Duration::from_millis(22);
 
@@ -425,8 +428,10 @@ fn check_time(track: &Track, play: &Play, scene: &Scene<'_>, unit: u64, dts: i64
         None => play.due(dts),
     };
     let index = track.index;
+    // Viewers are kept in step, and sound comes with the picture before it.
+    let step = STEP_MAX * if track.kind == Kind::Video { 1 } else { 2 };
     // A microsecond, for the reply states its times in microseconds.
-    let early = due - at - (TICK + play.waited).as_nanos() as f64 - 2_000.0;
+    let early = due - at - (TICK + step + play.waited).as_nanos() as f64 - 2_000.0;
     if early > 0.0 && scene.live.is_none() {
         return Err(format!("track {index}: unit {unit} comes {:.1} ms too early", early / 1e6));
     }

@@ -10,7 +10,7 @@ use crate::client::viewer::Over;
 use crate::corpus::{Recipe, folder};
 use crate::judge::{self, Turn, Verdict};
 use crate::proxies::servers::watch_beginning_by;
-use crate::published::{await_stream, rest_of, sending, spawn, watch_by};
+use crate::published::{await_stream, sending, spawn, watch_by};
 use crate::server::{Backend, Server, on_both_backends};
 
 /// Pictures and sound that every player takes.
@@ -126,13 +126,13 @@ fn gstreamer_publishes_through_its_tunnel(backend: Backend) {
     );
     let _publishing = spawn("gst-launch-1.0", &arguments);
     await_stream(&server, &server.url("/live/g")).unwrap();
-    // Its muxer gives times of its own: pictures alone are compared.
+    // Its muxer gives times of its own, so pictures alone are compared; and it does not always end at the end.
     let url = format!("rtsp://{http}/live/g");
-    let input = ["-rtsp_transport", "http", "-i", &url];
-    let played = judge::ffmpeg::see(&input, recipe, Duration::from_secs(25)).unwrap();
+    let input = ["-rtsp_transport", "http", "-t", "1.5", "-i", &url];
+    let played = judge::ffmpeg::see(&input, recipe, Duration::from_secs(25)).unwrap().pictures.sums;
     let source = judge::ffmpeg::source(recipe);
-    let (all, some) = (&source.pictures.sums, &played.pictures.sums);
-    rest_of("pictures", all, some, 0).unwrap();
+    let is_part = source.pictures.sums.windows(played.len()).any(|part| *part == played);
+    assert!(played.len() > 25 && is_part, "{} pictures", played.len());
 }
 
 on_both_backends!(

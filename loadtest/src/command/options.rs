@@ -62,6 +62,10 @@ pub(crate) struct Misbehaving {
     /// Viewers that read at a tenth of the rate from then on.
     #[arg(long, default_value_t = 0)]
     slow: usize,
+    /// Viewers that come all at once in the middle of the measured time: how long each is set up, and what the others
+    /// notice of it.
+    #[arg(long, default_value_t = 0)]
+    burst: usize,
 }
 
 /// What becomes of the report.
@@ -102,14 +106,15 @@ pub(crate) fn seconds(name: &str, value: f64) -> Result<Duration, String> {
 
 impl Misbehaving {
     pub(crate) fn among(&self, plan: Plan) -> Result<Plan, String> {
-        let Misbehaving { stalled, slow } = *self;
-        if stalled + slow > 0 && stalled.saturating_add(slow) >= plan.viewers {
+        let Misbehaving { stalled, slow, burst } = *self;
+        let all = stalled.saturating_add(slow).saturating_add(burst);
+        if all > 0 && all >= plan.viewers {
+            let viewers = plan.viewers;
             return Err(format!(
-                "--stalled {stalled} --slow {slow}: fewer than the {} viewers",
-                plan.viewers
+                "--stalled {stalled} --slow {slow} --burst {burst}: fewer than the {viewers} viewers"
             ));
         }
-        Ok(Plan { stalled, slow, ..plan })
+        Ok(Plan { stalled, slow, burst, ..plan })
     }
 }
 
@@ -136,6 +141,7 @@ impl Common {
             duration: seconds("duration", self.duration)?,
             stalled: 0,
             slow: 0,
+            burst: 0,
             receive_buffer: self.receive_buffer,
             spread_s: None,
             depth: self.depth,

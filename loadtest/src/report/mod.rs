@@ -36,6 +36,9 @@ pub struct Report {
     pub stalled: usize,
     /// Viewers that read at a tenth of the rate.
     pub slow: usize,
+    /// Viewers that came all at once in the middle; of them is `set_up_ms`, of the others are all other times.
+    #[serde(default)]
+    pub burst: usize,
     /// Why viewers failed, with how many did so.
     pub failures: BTreeMap<String, usize>,
     /// Viewers to whom no packet came.
@@ -185,6 +188,7 @@ impl Report {
         let plays = plan.act != Act::Holds;
         let silent = |tally: &&Tally| plays && tally.packets == 0 && tally.failure.is_none();
         let late = |tally: &&Tally| tally.ready.is_some_and(|ready| ready > plan.steady());
+        let before_burst = &measured[..measured.len().saturating_sub(plan.burst)];
         let behind = |tally: &Tally| match (outcome.pictures_sent, tally.numbers) {
             (Some(sent), Some((_, last))) => u64::from(sent.saturating_sub(1).saturating_sub(last)),
             _ => 0,
@@ -200,9 +204,10 @@ impl Report {
             played: outcome.tallies.iter().filter(|tally| tally.failure.is_none()).count(),
             stalled: plan.stalled,
             slow: plan.slow,
+            burst: plan.burst,
             failures: reasons(outcome.tallies.iter().filter_map(|tally| tally.failure.as_ref())),
             silent: measured.iter().filter(silent).count(),
-            late: measured.iter().filter(late).count(),
+            late: before_burst.iter().filter(late).count(),
             packets: sum(|tally| tally.packets),
             bytes: sum(|tally| tally.bytes),
             window_bytes: outcome.window_bytes,
@@ -381,6 +386,7 @@ pub(crate) mod tests {
             duration: Duration::from_secs(10),
             stalled: 1,
             slow: 0,
+            burst: 0,
             receive_buffer: 0,
             spread_s: None,
             depth: Depth::Heads,

@@ -35,6 +35,13 @@ fn write_viewers(report: &Report, out: &mut String) -> Result {
             "               {stalled} of them stopped reading, {slow} read a tenth; the figures are the others'"
         )?;
     }
+    if report.burst > 0 {
+        let burst = report.burst;
+        writeln!(
+            out,
+            "               {burst} of them came all at once: \"set up\" is theirs, \"gap\" the others'"
+        )?;
+    }
     for (failure, count) in &report.failures {
         writeln!(out, "FAILED         {count}: {failure}")?;
     }

@@ -33,8 +33,8 @@ pub(super) struct Cell {
 /// What viewers do.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Scenario {
-    /// Play what one publisher sends; so many of them stop reading.
-    Live { stalled: usize },
+    /// Play what one publisher sends; so many of them stop reading, so many come all at once in the middle.
+    Live { stalled: usize, burst: usize },
     /// Play a file, each so many seconds further than the one before.
     File { name: &'static str, spread_s: f64 },
     /// Come and go.
@@ -44,6 +44,15 @@ pub(super) enum Scenario {
 }
 
 impl Cell {
+    /// The command line of what comes before, where memory is the point: what the first clients need once, a file that
+    /// is opened say, is not what each of them costs.
+    pub(super) fn warm_up(&self, server: &Running) -> Option<Vec<String>> {
+        let (url, transport) = (server.static_url(), self.transport.name());
+        let words = ["churn", "--viewers", "64", "--duration", "1", "--transport", transport, "--url", &url];
+        let is_wanted = matches!(self.scenario, Scenario::Churn | Scenario::Idle);
+        is_wanted.then(|| words.map(str::to_owned).to_vec())
+    }
+
     /// The command line that measures it.
     pub(super) fn arguments(&self, server: &Running, suite: &Suite) -> Vec<String> {
         let mut words: Vec<String> = Vec::new();
@@ -52,8 +61,8 @@ impl Cell {
         match &self.scenario {
             // A bare loop makes its own pictures.
             Scenario::Live { .. } if is_bare => add(&["play"]),
-            Scenario::Live { stalled } => {
-                add(&["fanout", "--stalled", &stalled.to_string()]);
+            Scenario::Live { stalled, burst } => {
+                add(&["fanout", "--stalled", &stalled.to_string(), "--burst", &burst.to_string()]);
                 if let Some(address) = server.rtp {
                     add(&["--rtp", &address.to_string()]);
                 }

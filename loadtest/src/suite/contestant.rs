@@ -113,8 +113,7 @@ impl Running {
     /// A stream that is there without a publisher.
     pub(super) fn static_url(&self) -> String {
         match self.contestant {
-            Contestant::Ring | Contestant::Fallback => format!("rtsp://{}/test", self.address),
-            Contestant::Gstreamer => self.file_url("clip.mp4"),
+            Contestant::Ring | Contestant::Fallback | Contestant::Gstreamer => self.file_url("clip.mp4"),
             Contestant::Bare(_) => self.live_url(),
         }
     }

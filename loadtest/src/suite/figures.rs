@@ -14,6 +14,8 @@ pub enum Figure {
     LiveUdp,
     /// What 500 viewers notice of one that stops reading.
     Stall,
+    /// What 100 viewers notice of 1,000 that come at once, and how long those wait.
+    Burst,
     /// Files, all viewers near each other and all apart, beside a live stream.
     Files,
     /// First keyframe of 300 viewers who join within two seconds.
@@ -26,10 +28,11 @@ pub enum Figure {
 
 impl Figure {
     /// All of them.
-    pub const ALL: [Figure; 7] = [
+    pub const ALL: [Figure; 8] = [
         Figure::LiveTcp,
         Figure::LiveUdp,
         Figure::Stall,
+        Figure::Burst,
         Figure::Files,
         Figure::Join,
         Figure::Churn,
@@ -42,6 +45,7 @@ impl Figure {
             Figure::LiveTcp => "live-tcp",
             Figure::LiveUdp => "live-udp",
             Figure::Stall => "stall",
+            Figure::Burst => "burst",
             Figure::Files => "files",
             Figure::Join => "join",
             Figure::Churn => "churn",
@@ -50,18 +54,24 @@ impl Figure {
     }
 
     pub(super) fn cells(self, settings: &Settings) -> Vec<Cell> {
-        let live = Scenario::Live { stalled: 0 };
+        let live = Scenario::Live { stalled: 0, burst: 0 };
         match self {
             Figure::LiveTcp => lives(settings, Transport::Tcp),
             Figure::LiveUdp => lives(settings, Transport::Udp),
             Figure::Stall => {
-                let stalled = Scenario::Live { stalled: 1 };
+                let stalled = Scenario::Live { stalled: 1, burst: 0 };
                 let mut cells = each(&servers(settings), &live, 500, Transport::Tcp, 3.0);
                 cells.extend(each(&servers(settings), &stalled, 501, Transport::Tcp, 3.0));
                 for cell in &mut cells {
                     let is_alone = cell.scenario == live;
                     cell.label += if is_alone { "" } else { ", one stalled" };
                 }
+                cells
+            }
+            Figure::Burst => {
+                let burst = Scenario::Live { stalled: 0, burst: 1_000 };
+                let mut cells = each(&servers(settings), &burst, 1_100, Transport::Tcp, 2.0);
+                cells.extend(each(&servers(settings), &burst, 1_100, Transport::Udp, 2.0));
                 cells
             }
             Figure::Files => {
@@ -112,7 +122,7 @@ fn lives(settings: &Settings, transport: Transport) -> Vec<Cell> {
     // The loop that sends packet by packet is never the limit, and it takes what the others need ten times.
     let loops = Loop::all(transport == Transport::Udp).iter().filter(|by| **by != Loop::Sendto);
     let contestants: Vec<_> = loops.map(|by| Contestant::Bare(*by)).chain(servers(settings)).collect();
-    let live = Scenario::Live { stalled: 0 };
+    let live = Scenario::Live { stalled: 0, burst: 0 };
     settings.viewers.iter().flat_map(|viewers| each(&contestants, &live, *viewers, transport, 3.0)).collect()
 }
 

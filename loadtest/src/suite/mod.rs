@@ -95,6 +95,10 @@ fn measure(
 ) -> io::Result<Report> {
     let server = Running::start(&cell.contestant, suite, network, media)?;
     let path = suite.folder.join(format!("{name}.json"));
+    if let Some(words) = cell.warm_up(&server) {
+        let mut command = Command::new("/proc/self/exe");
+        command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+    }
     let mut command = Command::new("/proc/self/exe");
     command
         .args(cell.arguments(&server, suite))

@@ -28,6 +28,9 @@ fn median_report(reports: &[Report]) -> Option<Report> {
     let mut median = reports.get(reports.len() / 2)?.clone();
     let of = |value: &dyn Fn(&Report) -> f64| median_of(reports.iter().map(value).collect());
     median.gap_ms.p99 = of(&|report| report.gap_ms.p99);
+    median.gap_ms.max = of(&|report| report.gap_ms.max);
+    median.set_up_ms.p50 = of(&|report| report.set_up_ms.p50);
+    median.set_up_ms.p99 = of(&|report| report.set_up_ms.p99);
     median.latency_ms.p50 = of(&|report| report.latency_ms.p50);
     median.latency_ms.p99 = of(&|report| report.latency_ms.p99);
     median.first_keyframe_ms.p50 = of(&|report| report.first_keyframe_ms.p50);
@@ -87,6 +90,7 @@ pub(super) fn table(figure: Figure, medians: &[Report]) -> String {
             &[VIEWERS, COST, COST_RATIO, LATENCY_P50, LATENCY, LATENCY_RATIO, MEMORY, MISSING, DOUBTS]
         }
         Figure::Stall => &[VIEWERS, GAP, COST, MEMORY, MISSING, DOUBTS],
+        Figure::Burst => &[VIEWERS, SET_UP_P50, SET_UP, GAP, GAP_MAX, MISSING, DOUBTS],
         Figure::Files => &[VIEWERS, COST, COST_TO_FIRST, MEMORY, MISSING, DOUBTS],
         Figure::Join => &[VIEWERS, KEYFRAME_P50, KEYFRAME, MISSING, DOUBTS],
         Figure::Churn => &[VIEWERS, SESSIONS, SESSION_COST, GROWTH, DOUBTS],
@@ -129,6 +133,9 @@ const LATENCY_P50: (&str, Column) = ("latency p50 ms", |report, _| counted(repor
 const LATENCY: (&str, Column) = ("p99 ms", |report, _| counted(report.latency_ms.p99));
 const LATENCY_RATIO: (&str, Column) = ("x limit's", |report, _| report.limit.as_ref()?.latency_ratio);
 const GAP: (&str, Column) = ("gap p99 ms", |report, _| counted(report.gap_ms.p99));
+const GAP_MAX: (&str, Column) = ("max ms", |report, _| counted(report.gap_ms.max));
+const SET_UP_P50: (&str, Column) = ("set up p50 ms", |report, _| counted(report.set_up_ms.p50));
+const SET_UP: (&str, Column) = ("p99 ms", |report, _| counted(report.set_up_ms.p99));
 const KEYFRAME_P50: (&str, Column) =
     ("first keyframe p50 ms", |report, _| counted(report.first_keyframe_ms.p50));
 const KEYFRAME: (&str, Column) = ("p99 ms", |report, _| counted(report.first_keyframe_ms.p99));

@@ -253,6 +253,7 @@ fn add(shelf: &mut Shelf, name: &str) -> Arc<FileInfo> {
         timestamp_base: vec![0, 0],
         tracks,
         duration: None,
+        bits_per_second: None,
         seekable: true,
         left_out: Vec::new(),
     };

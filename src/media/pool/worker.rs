@@ -3,7 +3,7 @@
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand::RngExt;
 
@@ -57,7 +57,8 @@ fn describe(shared: &Shared, path: &str) -> Result<Arc<FileInfo>, MediaError> {
         _ => MediaError::Forbidden(format!("{} cannot be read: {error}", found.name)),
     };
     let file = fs::File::open(&found.path).map_err(unreadable)?;
-    let identity = Identity::of(&found.path, &file.metadata().map_err(unreadable)?);
+    let metadata = file.metadata().map_err(unreadable)?;
+    let identity = Identity::of(&found.path, &metadata);
     if let Some(info) = shared.shelf().known(&identity) {
         return Ok(info);
     }
@@ -74,6 +75,7 @@ fn describe(shared: &Shared, path: &str) -> Result<Arc<FileInfo>, MediaError> {
         timestamp_base: opened.tracks.iter().map(|_| random.random()).collect(),
         tracks: opened.tracks,
         duration: opened.duration,
+        bits_per_second: average(metadata.len(), opened.duration),
         seekable: opened.seekable,
         left_out: opened.left_out,
     });
@@ -81,6 +83,12 @@ fn describe(shared: &Shared, path: &str) -> Result<Arc<FileInfo>, MediaError> {
     let plan = reader.plan();
     let cutter = Cutter::new(reader, info, shared.mtu_bytes, sequence);
     Ok(shared.shelf().learn(identity, sequence, plan, cutter))
+}
+
+/// Bits a second of so many bytes.
+fn average(bytes: u64, duration: Option<Duration>) -> Option<u64> {
+    let nanos = duration?.as_nanos();
+    (nanos > 0).then(|| (u128::from(bytes) * 8 * 1_000_000_000 / nanos) as u64)
 }
 
 fn serve(shared: &Shared, file: &Arc<FileInfo>, wanted: Wanted) {

@@ -187,6 +187,20 @@ impl Target {
         base
     }
 
+    /// The URL as a web service reads one: without user, password and track, its parameters behind one `?` and with `&`
+    /// between them.
+    pub fn to_web(&self) -> String {
+        let mut url = self.origin();
+        url.push_str(&self.path);
+        let rest = self.raw_path.strip_prefix(self.path.as_str()).unwrap_or_default();
+        let pieces = rest.split(SEPARATORS).map(|piece| piece.trim_end_matches('/'));
+        for (index, piece) in pieces.filter(|piece| !piece.is_empty()).enumerate() {
+            url.push(if index == 0 { '?' } else { '&' });
+            url.push_str(piece);
+        }
+        url
+    }
+
     /// Scheme, host and port; empty when the URL was a path alone.
     fn origin(&self) -> String {
         let mut origin = String::new();
@@ -312,6 +326,15 @@ mod tests {
 
     fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
         list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_web_service_reads_the_url_that_was_meant() {
+        let web = |uri: &str| target(uri).to_web();
+        assert_eq!(web("rtsp://u:p@h:554/a%20b?t=1&u=%26/trackID=0"), "rtsp://h:554/a%20b?t=1&u=%26");
+        assert_eq!(web("rtsp://h/a&t=1&u=2/"), "rtsp://h/a?t=1&u=2");
+        assert_eq!(web("rtsp://h/a/?t=1"), "rtsp://h/a?t=1");
+        assert_eq!((web("*"), web("/a/trackID=1")), ("*".to_owned(), "/a".to_owned()));
     }
 
     #[test]

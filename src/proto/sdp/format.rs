@@ -7,6 +7,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 
 use super::av1;
+use crate::aac::without_absent_extension;
 use crate::track::{BitOrder, Codec, Framing, Kind, Law};
 
 /// Written with padding, read with and without.
@@ -59,7 +60,7 @@ pub(super) fn fmtp(codec: &Codec) -> Option<String> {
         Codec::Vp9 { profile } => Some(format!("profile-id={profile}")),
         Codec::Aac { config, .. } => Some(format!(
             "streamtype=5;profile-level-id=1;mode=AAC-hbr;sizelength=13;indexlength=3;indexdeltalength=3;config={}",
-            hex(config)
+            hex(without_absent_extension(config))
         )),
         Codec::Opus { channels } => Some(format!("sprop-stereo={}", u8::from(*channels > 1))),
         Codec::Other { fmtp, .. } => fmtp.clone(),

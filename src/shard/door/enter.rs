@@ -10,6 +10,7 @@ use proto::tunnel::websocket::upgrade::Upgrade;
 use super::page;
 use super::tunnel::Side;
 use super::{Door, Frames};
+use crate::shard::limits::LimitReached;
 use crate::shard::request::SERVER;
 use crate::shard::turn::Shard;
 
@@ -23,6 +24,10 @@ impl Shard {
             return self.refuse_rtsp(conn);
         }
         let (peer, port) = (connection.peer, connection.port);
+        if connection.is_surplus() {
+            let refusal = self.over_limit(LimitReached::Connections, peer);
+            return self.refuse_http(conn, &head, Code::Unavailable, &refusal.reason);
+        }
         let ask = Ask::of(&head);
         let is_way_in = matches!(ask, Ask::TunnelOut(_) | Ask::TunnelIn(_) | Ask::WebSocket(_));
         if is_way_in && !self.settings.doors.is_open(port) {

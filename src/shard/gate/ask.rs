@@ -54,14 +54,14 @@ impl Shard {
     }
 
     /// Whether the connection's user may watch what a path was found to name: a file's name may hold what looks like
-    /// parameters.
+    /// parameters, also where the file is a live channel.
     pub(in crate::shard) fn may_watch(&self, conn: Conn, mount: &Mount) -> Result<(), Outcome> {
         let Some(access) = self.settings.access.as_ref().filter(|access| access.asks_viewers) else {
             return Ok(());
         };
         let resolved = self.connections.get(conn).and_then(|connection| connection.resolved.as_ref());
         match (mount, self.user(conn), resolved) {
-            (Mount::Live(_), ..) => Ok(()),
+            (Mount::Live(stream), Some(user), _) => self.allow(access, user, Action::Play, &stream.path),
             (Mount::File(_), Some(user), Some(resolved)) => {
                 self.allow(access, user, Action::Play, &decoded(&resolved.name))
             }

@@ -21,6 +21,13 @@ impl TlsConfig {
     }
 }
 
+impl TlsConfig {
+    /// The same for a client that makes its connections itself.
+    pub fn to_rustls(&self) -> rustls::ClientConfig {
+        rustls::ClientConfig::clone(&self.0)
+    }
+}
+
 /// One connection.
 #[derive(Debug)]
 pub struct TlsClient {

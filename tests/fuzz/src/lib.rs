@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use proto::client::mjpeg::{MjpegClient, MjpegConfig, MjpegEvent};
 use proto::client::{Client, Config, Event, Transfer, Url};
 use proto::mikey::Message;
+use proto::proxy_protocol::{HeaderReader, Progress};
 use proto::rtcp::parse::{Compound, Packet};
 use proto::rtcp::report::ReportBlock;
 use proto::rtcp::statistics::ReceiverView;
@@ -185,6 +186,28 @@ pub fn pushed(data: &[u8]) {
         got.extend(std::iter::from_fn(|| deframer.poll()).map(|pushed| pushed.packet.to_vec()));
     }
     assert_eq!((got, deframer.skipped_bytes()), (packets, 0));
+}
+
+/// A header is read alike in any pieces, and never takes more than there is.
+pub fn proxy_protocol(data: &[u8]) {
+    let read = |piece_bytes: usize| {
+        let (mut reader, mut before) = (HeaderReader::default(), 0);
+        for piece in data.chunks(piece_bytes) {
+            match reader.handle_bytes(piece) {
+                Ok(Progress::Incomplete) => before += piece.len(),
+                Ok(Progress::Complete { client, taken }) => {
+                    assert!(taken <= piece.len());
+                    return Ok(Some((client, before + taken)));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    };
+    let whole = read(data.len().max(1));
+    for piece_bytes in [1, 2, 7, 16, 28] {
+        assert_eq!(read(piece_bytes), whole, "in pieces of {piece_bytes}");
+    }
 }
 
 /// What is read of a `Transport` header is written so that it is read alike.
