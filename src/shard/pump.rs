@@ -25,7 +25,7 @@ const SEND_BYTES_MAX: usize = 256 * 1024;
 const FIRST_SEND_BYTES_MAX: u64 = 32 * 1024;
 
 /// The same on a connection in TLS, where no other viewer shares the bytes.
-const SEALED_BYTES_MAX: usize = 64 * 1024;
+const SEALED_BYTES_MAX: usize = 32 * 1024;
 
 /// Pieces of one send on a connection.
 const SEND_PIECES_MAX: usize = 64;

@@ -22,10 +22,10 @@ const HANDSHAKES_MAX: usize = 1_024;
 const EARLY_BYTES_MAX: usize = 32 * 1024;
 
 /// Buffers that are kept for later sends: those of the sends that are under way at a time.
-const BUFFERS_MAX: usize = 64;
+const BUFFERS_MAX: usize = 32;
 
 /// Capacity of a buffer that is kept; larger ones are for keyframes.
-const BUFFER_BYTES_MAX: usize = 64 * 1024;
+const BUFFER_BYTES_MAX: usize = 40 * 1024;
 
 /// TLS of one connection.
 #[derive(Debug)]
