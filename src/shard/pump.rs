@@ -22,7 +22,7 @@ const SEND_BYTES_MAX: usize = 256 * 1024;
 
 /// Bytes of the first send to a viewer: most of the past that it begins with leaves when it has shown that it takes
 /// more, for many only look whether something is there.
-const FIRST_SEND_BYTES_MAX: u64 = 32 * 1024;
+const FIRST_SEND_BYTES_MAX: usize = 32 * 1024;
 
 /// The same on a connection in TLS, where no other viewer shares the bytes.
 const SEALED_BYTES_MAX: usize = 32 * 1024;
@@ -138,10 +138,9 @@ impl Shard {
         if let Source::File(file) = &mut session.source {
             file.wait_for_reader(self.now, self.settings.slow_reader);
         }
-        // As much again as it has taken.
         // What is sealed is the viewer's own, and waits in memory for as long as it does not read.
         let bound = if connection.secure.is_some() { SEALED_BYTES_MAX } else { SEND_BYTES_MAX };
-        let most = (session.numbers.bytes.max(FIRST_SEND_BYTES_MAX) as usize).min(bound);
+        let most = if session.numbers.bytes == 0 { FIRST_SEND_BYTES_MAX } else { bound };
         let mut bytes = 0;
         session.is_behind = false;
         let stop = loop {
