@@ -20,6 +20,7 @@ mod joining;
 mod judge;
 mod limits;
 mod load;
+mod matrix;
 mod mjpeg;
 mod multicast;
 mod players;

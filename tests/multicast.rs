@@ -5,17 +5,17 @@ mod listener;
 mod members;
 mod networks;
 mod outlet;
+pub(crate) mod players;
 mod reported;
 
 use std::net::IpAddr;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::corpus::folder;
 use crate::server::{Backend, Builder, Server};
 
 /// A file with pictures and sound that lasts three seconds.
-const FILE: &str = "h264_aac.mp4";
+pub(crate) const FILE: &str = "h264_aac.mp4";
 
 /// Long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -38,20 +38,4 @@ fn groups() -> [IpAddr; 2] {
     static NEXT: AtomicU8 = AtomicU8::new(0);
     let (run, number) = (std::process::id() as u8, NEXT.fetch_add(1, Ordering::Relaxed));
     [1, 250].map(|last| IpAddr::from([239, 160 + run % 32, number, last]))
-}
-
-/// Waits until so many lines of a server's log hold `what`: they come a moment after what they tell of.
-#[track_caller]
-fn wait_for_lines(server: &Server, what: &str, count: usize) {
-    let end = Instant::now() + PATIENCE;
-    while lines(server, what) < count {
-        assert!(Instant::now() < end, "{} lines of {count} with {what:?}", lines(server, what));
-        thread::sleep(Duration::from_millis(10));
-    }
-    assert_eq!(lines(server, what), count, "lines with {what:?}");
-}
-
-/// Lines of a server's log that hold `what`.
-fn lines(server: &Server, what: &str) -> usize {
-    server.log().lines().filter(|line| line.contains(what)).count()
 }

@@ -56,8 +56,3 @@ fn see(viewer: &mut Viewer, count: usize) {
         assert_eq!(track.gaps(), []);
     }
 }
-
-/// Lines of a server's log that hold `what`.
-fn lines(server: &Server, what: &str) -> usize {
-    server.log().lines().filter(|line| line.contains(what)).count()
-}

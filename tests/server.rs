@@ -134,6 +134,22 @@ impl Server {
         }
     }
 
+    /// Lines of the log that hold `what`, so far.
+    pub(crate) fn lines(&self, what: &str) -> usize {
+        self.log().lines().filter(|line| line.contains(what)).count()
+    }
+
+    /// Waits until so many lines of the log hold `what`, and no more: they come a moment after what they tell of.
+    #[track_caller]
+    pub(crate) fn wait_for_lines(&self, what: &str, count: usize) {
+        let end = Instant::now() + Duration::from_secs(20);
+        while self.lines(what) < count {
+            assert!(Instant::now() < end, "{} lines of {count} with {what:?}", self.lines(what));
+            thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(self.lines(what), count, "lines with {what:?}");
+    }
+
     /// The address of RTSP in TLS; see [`Builder::tls`].
     pub(crate) fn secure_address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port + RTSPS).into()

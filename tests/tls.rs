@@ -3,7 +3,6 @@
 mod certificates;
 mod hostile;
 pub(crate) mod opener;
-mod played;
 mod srtp;
 
 use std::io::{Read, Write};

@@ -3,10 +3,10 @@
 
 pub(crate) mod bridge;
 mod browser;
+mod gstreamer;
 mod hostile;
 mod http;
 mod page;
-mod played;
 mod websocket;
 
 use crate::server::{Backend, Builder, Server};

@@ -51,8 +51,3 @@ fn from(ip: &str, server: SocketAddr) -> Client {
     socket.connect(&server.into()).unwrap();
     Client::on(TcpStream::from(socket))
 }
-
-/// Lines of a server's log that hold `what`.
-fn lines(server: &Server, what: &str) -> usize {
-    server.log().lines().filter(|line| line.contains(what)).count()
-}

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::listener::{Ears, Listener};
-use super::{FILE, PATIENCE, lines, on_loopback, wait_for_lines};
+use super::{FILE, PATIENCE, on_loopback};
 use crate::client::publisher::Publisher;
 use crate::client::pusher::{Pusher, Way};
 use crate::client::viewer::{Over, Viewer};
@@ -69,8 +69,8 @@ fn sending_starts_with_the_first_member_and_stops_with_the_last(backend: Backend
         third.ask("TEARDOWN", &[]).expect(200);
         spies.iter_mut().for_each(stops);
     }
-    wait_for_lines(&server, "multicast begins", 4);
-    wait_for_lines(&server, "multicast ended", 4);
+    server.wait_for_lines("multicast begins", 4);
+    server.wait_for_lines("multicast ended", 4);
 }
 
 fn members_on_all_shards_hear_one_transmission(backend: Backend) {
@@ -94,7 +94,7 @@ fn members_on_all_shards_hear_one_transmission(backend: Backend) {
         ears.hear();
         assert_eq!(ears.packets.iter().filter(|packet| packet.sequence == first).count(), 1);
     }
-    wait_for_lines(&server, "multicast begins", 1);
+    server.wait_for_lines("multicast begins", 1);
     drop(listeners);
     let mut again = Listener::play_of(server.address(), &url);
     again.hear(0, 20);
@@ -146,7 +146,7 @@ fn who_pauses_a_live_stream_stops_it_for_nobody_else(backend: Backend) {
     spy.listen(Duration::from_millis(1_500));
     assert!(spy.packets.len() > 20, "{}", spy.packets.len());
     assert_eq!(spy.gaps(), []);
-    assert_eq!(lines(&server, "multicast ended"), 0);
+    assert_eq!(server.lines("multicast ended"), 0);
 }
 
 fn a_file_is_a_live_channel_that_begins_with_the_first_and_begins_again(backend: Backend) {
@@ -267,7 +267,7 @@ fn the_end_of_a_published_stream_ends_its_members(backend: Backend) {
         assert!(Instant::now() < end, "the session goes on");
         thread::sleep(Duration::from_millis(20));
     }
-    wait_for_lines(&server, "the publisher has ended it", 2);
+    server.wait_for_lines("the publisher has ended it", 2);
 }
 
 fn streams_that_are_pulled_or_pushed_are_sent_as_well(backend: Backend) {
@@ -382,9 +382,9 @@ fn who_comes_and_goes_in_the_middle_of_a_request_leaves_nothing(backend: Backend
     let end = Instant::now() + PATIENCE;
     // Those who did not say goodbye are missed after a while.
     let is_open =
-        |what: &str| lines(&server, &format!("{what} begins")) != lines(&server, &format!("{what} ended"));
+        |what: &str| server.lines(&format!("{what} begins")) != server.lines(&format!("{what} ended"));
     while is_open("session") || is_open("multicast") {
-        assert!(Instant::now() < end, "{} sessions", lines(&server, "session begins"));
+        assert!(Instant::now() < end, "{} sessions", server.lines("session begins"));
         thread::sleep(Duration::from_millis(50));
     }
 }

@@ -2,24 +2,20 @@
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::listener::{Ears, Listener};
-use super::{FILE, PATIENCE, lines, wait_for_lines};
+use super::players::{by_ffmpeg, by_gstreamer, once_more, publish};
+use super::{FILE, PATIENCE};
 use crate::client::Client;
-use crate::corpus::{Recipe, folder};
-use crate::judge::ffmpeg::{Scratch, see, source, words};
-use crate::judge::{Turn, Verdict, run};
-use crate::server::{Backend, Builder, Server, on_both_backends, scratch};
+use crate::corpus::folder;
+use crate::server::{Backend, Builder, Server, on_both_backends};
 use crate::upstream::network::Networks;
 
 /// The server is the first, at a switch with others.
 const SERVER: &str = "10.71.0.1";
-
-/// Pictures that a player is shown: more than the file has.
-const PICTURES: usize = 110;
 
 fn server(backend: Backend) -> Builder {
     let builder = Server::with(backend).media(folder()).ip("0.0.0.0").setting("multicast", 1);
@@ -28,95 +24,6 @@ fn server(backend: Backend) -> Builder {
 
 fn url(server: &Server, host: &str, path: &str) -> String {
     format!("rtsp://{host}:{}/{path}", server.port())
-}
-
-/// Whether what was played is a run of what repeats without end; from its beginning on, or from anywhere.
-fn is_run(what: &str, source: &[String], played: &[String], from: Option<usize>, least: usize) -> Verdict {
-    // The one at which a player was stopped may not be whole.
-    let played = &played[..played.len().saturating_sub(1)];
-    if played.len() < least {
-        return Err(format!("only {} {what}", played.len()));
-    }
-    let starts = from.map_or(0..source.len(), |from| from..from + 1);
-    let fits = |start: &usize| played.iter().eq(source.iter().cycle().skip(*start).take(played.len()));
-    let longest = |start: usize| {
-        played
-            .iter()
-            .zip(source.iter().cycle().skip(start))
-            .take_while(|(played, source)| played == source)
-            .count()
-    };
-    let best = starts.clone().map(longest).max().unwrap_or_default();
-    starts
-        .clone()
-        .find(fits)
-        .map(|_| ())
-        .ok_or_else(|| format!("{best} of {} {what} follow each other", played.len()))
-}
-
-/// Plays by FFmpeg for longer than the file lasts.
-fn by_ffmpeg(url: &str, from: Option<usize>) -> Verdict {
-    let recipe = Recipe::named(FILE);
-    let _turn = Turn::wait();
-    let input =
-        ["-copyts", "-rtsp_transport", "udp_multicast", "-buffer_size", "4000000", "-t", "4.6", "-i", url];
-    let played = see(&input, recipe, Duration::from_secs(30))?;
-    let source = source(recipe);
-    is_run("pictures", &source.pictures.sums, &played.pictures.sums, from, 80)?;
-    is_run("packets of sound", &source.packets.sums, &played.packets.sums, from, 100)
-}
-
-/// Plays by GStreamer for longer than the file lasts.
-fn by_gstreamer(url: &str, from: Option<usize>) -> Verdict {
-    let recipe = Recipe::named(FILE);
-    let folder = Scratch(scratch("gstreamer"));
-    let _turn = Turn::wait();
-    let mut arguments =
-        words("-q rtspsrc latency=300 drop-on-latency=false udp-buffer-size=4000000 protocols=udp-mcast");
-    arguments.push(format!("location={url}"));
-    arguments.extend(words("! application/x-rtp,media=video ! queue max-size-buffers=0 ! rtph264depay"));
-    arguments.extend(words("! video/x-h264,stream-format=byte-stream,alignment=au"));
-    arguments.extend(words(&format!(
-        "! identity eos-after={PICTURES} ! filesink location={}",
-        folder.file("video")
-    )));
-    if let Err(problem) = run("gst-launch-1.0", &arguments, Duration::from_secs(30)) {
-        // Behind the end rtspsrc asks for PAUSE, which a file in multicast has not.
-        if !problem.contains("(455)") {
-            return Err(problem);
-        }
-    }
-    let kept = folder.file("video");
-    let pictures_alone = Recipe { audio: None, ..*recipe };
-    let played = see(&["-f", "h264", "-i", &kept], &pictures_alone, Duration::from_secs(30))?;
-    is_run("pictures", &source(recipe).pictures.sums, &played.pictures.sums, from, PICTURES - 20)
-}
-
-/// Judges again what failed: programs that a busy machine holds up lose datagrams.
-fn once_more(judge: impl Fn() -> Verdict) -> Verdict {
-    judge().or_else(|problem| {
-        println!("once more: {problem}");
-        judge()
-    })
-}
-
-/// FFmpeg that publishes the file again and again, ended with its owner.
-struct Publishing(Child);
-
-impl Publishing {
-    fn start(url: &str) -> Publishing {
-        let mut command = Command::new("ffmpeg");
-        command.args(["-nostdin", "-v", "error", "-re", "-stream_loop", "-1", "-i"]).arg(folder().join(FILE));
-        command.args(["-c", "copy", "-f", "rtsp", "-rtsp_transport", "tcp", url]).stderr(Stdio::null());
-        Publishing(command.spawn().unwrap())
-    }
-}
-
-impl Drop for Publishing {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 fn players_get_a_file_from_its_beginning_and_again(backend: Backend) {
@@ -129,15 +36,14 @@ fn players_get_a_file_from_its_beginning_and_again(backend: Backend) {
             assert_eq!(once_more(|| by_gstreamer(url, Some(0))), Ok(()), "GStreamer {url}");
         }
     });
-    assert!(lines(&server, "multicast begins") >= 4);
-    assert_eq!(lines(&server, "transport=\"udp\"") + lines(&server, "transport=\"tcp\""), 0);
+    assert!(server.lines("multicast begins") >= 4);
+    assert_eq!(server.lines("transport=\"udp\"") + server.lines("transport=\"tcp\""), 0);
 }
 
 fn three_machines_get_a_live_stream_bit_by_bit(backend: Backend) {
     let Some(networks) = Networks::at_a_switch(4) else { return };
     let server = networks.inside(0, || server(backend).start());
-    let _publishing = networks.inside(0, || Publishing::start(&server.url("/live")));
-    networks.inside(0, || is_there(&server, "/live"));
+    let _publishing = networks.inside(0, || publish(&server, "/live"));
     let (plain, named) = (url(&server, SERVER, "live"), url(&server, SERVER, "live?multicast"));
     thread::scope(|scope| {
         let judges = [
@@ -149,16 +55,6 @@ fn three_machines_get_a_live_stream_bit_by_bit(backend: Backend) {
             assert_eq!(judge.join().unwrap(), Ok(()));
         }
     });
-}
-
-/// Waits until a stream can be described.
-#[track_caller]
-fn is_there(server: &Server, path: &str) {
-    let end = Instant::now() + PATIENCE;
-    while Client::connect(server.address()).request("DESCRIBE", &server.url(path), &[]).status != 200 {
-        assert!(Instant::now() < end, "no {path}");
-        thread::sleep(Duration::from_millis(100));
-    }
 }
 
 /// Bytes that a device has sent and received.
@@ -236,7 +132,7 @@ fn multicast_leaves_by_one_of_two_interfaces(backend: Backend) {
         ("cable", "cable", "other"),
     ] {
         let server = networks.inside(0, || server(backend).setting("multicast_interface", interface).start());
-        wait_for_lines(&server, &format!("multicast leaves by {device} ("), 1);
+        server.wait_for_lines(&format!("multicast leaves by {device} ("), 1);
         // Whichever way the request came.
         for host in [SERVER, "10.72.0.1"] {
             let address: SocketAddr = (host.parse::<IpAddr>().unwrap(), server.port()).into();
@@ -317,7 +213,7 @@ fn a_machine_without_a_route_says_so_and_serves_all_the_rest(backend: Backend) {
     networks.inside(0, || {
         Command::new("ip").args(["route", "del", "default"]).status().unwrap();
         let server = server(backend).start();
-        wait_for_lines(&server, "multicast is off: no route leads to 239.192.0.1", 1);
+        server.wait_for_lines("multicast is off: no route leads to 239.192.0.1", 1);
         assert!(server.log().contains("multicast_interface"));
         let mut client = Client::connect(server.address());
         let multicast = [("Transport", "RTP/AVP;multicast")];
@@ -333,7 +229,7 @@ fn an_interface_that_is_down_is_found_out_at_start(backend: Backend) {
         Command::new("ip").args(["link", "set", "cable", "multicast", "off"]).status().unwrap();
         Command::new("ip").args(["link", "set", "cable", "down"]).status().unwrap();
         let server = server(backend).setting("multicast_interface", SERVER).start();
-        wait_for_lines(&server, "multicast is off: cable (10.71.0.1) does not carry it", 1);
+        server.wait_for_lines("multicast is off: cable (10.71.0.1) does not carry it", 1);
     });
 }
 

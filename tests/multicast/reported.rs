@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::listener::Listener;
-use super::{PATIENCE, on_loopback, wait_for_lines};
+use super::{PATIENCE, on_loopback};
 use crate::client::publisher::Publisher;
 use crate::client::rtp::{Report, receiver_report};
 use crate::client::viewer::Over;
@@ -103,7 +103,7 @@ fn who_is_silent_ends_and_so_does_sending(backend: Backend) {
     listener.hear(0, 20);
     // Its own reports come back to the sender as well.
     assert!(listener.until(PATIENCE, |it| it.tracks.iter().all(|track| track.ears.has_bye())));
-    wait_for_lines(&server, "no sign of life", 1);
+    server.wait_for_lines("no sign of life", 1);
     listener.ask("GET_PARAMETER", &[]).expect(454);
 }
 
@@ -121,7 +121,7 @@ fn a_member_whose_connection_dies_lives_while_it_reports(backend: Backend) {
     listener.hear(0, 20);
     listener.client = crate::client::Client::connect(server.address());
     assert!(listener.until(PATIENCE, |it| it.tracks[0].ears.has_bye()), "nobody is there any more");
-    wait_for_lines(&server, "no sign of life", 1);
+    server.wait_for_lines("no sign of life", 1);
 }
 
 fn a_keyframe_is_asked_for_by_newcomers_and_by_who_has_lost_the_picture(backend: Backend) {

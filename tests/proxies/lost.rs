@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{PATIENCE, describe, lines, of, pulling, see, watch};
+use super::{PATIENCE, describe, of, pulling, see, watch};
 use crate::client::pictures::pictures;
 use crate::client::viewer::{BOTH, Over, Viewer};
 use crate::server::{Backend, Server, free_ports, on_both_backends};
@@ -69,7 +69,7 @@ fn viewers_go_on_when_a_source_comes_back(backend: Backend) {
             let breaks: Vec<_> = seen.windows(2).filter(|pair| pair[0] + 1 != pair[1]).collect();
             assert_eq!(breaks.len(), 2, "nothing is missing but what was not sent: {seen:?}");
         }
-        assert_eq!(lines(&server, "source lost"), 2, "{transfer}");
+        server.wait_for_lines("source lost", 2);
     }
 }
 
@@ -87,7 +87,7 @@ fn viewers_of_a_source_that_names_no_parameter_sets_go_on_as_well(backend: Backe
     let _camera = Camera::start_at(address, script());
     assert!(viewer.receive_until(PATIENCE, |viewer| viewer.tracks[0].packets.len() > before + 30));
     assert_continuous(&viewer);
-    assert_eq!(lines(&server, "other tracks"), 0);
+    assert_eq!(server.lines("other tracks"), 0);
 }
 
 fn viewers_get_bye_when_a_source_stays_away(backend: Backend) {
@@ -108,7 +108,7 @@ fn viewers_get_bye_when_a_source_stays_away(backend: Backend) {
     assert!(gone.elapsed() >= Duration::from_secs(1), "they were kept for the grace");
     // An interleaved connection has no other use.
     assert!(viewers[1].client.is_closed_within(PATIENCE));
-    assert!(lines(&server, "the source is lost") >= 1);
+    server.wait_for_log("the source is lost", PATIENCE);
     describe(&server).expect(503);
 }
 
@@ -136,7 +136,7 @@ fn a_source_that_falls_silent_is_asked_again(backend: Backend) {
     see(&mut viewer, 5);
     camera.pause(true);
     camera.wait_for("PLAY", 2, Duration::from_secs(25));
-    assert_eq!(lines(&server, "nothing comes from the source"), 1);
+    server.wait_for_lines("nothing comes from the source", 1);
     camera.pause(false);
     let count = pictures(&viewer).len();
     assert!(viewer.receive_until(PATIENCE, |viewer| pictures(viewer).len() > count + 10));
@@ -161,7 +161,7 @@ fn a_source_with_other_tracks_ends_the_viewers_of_those_before(backend: Backend)
         viewer.receive_all(PATIENCE);
         assert!(pictures(viewer).iter().all(|number| *number < 500), "{:?}", pictures(viewer));
     }
-    assert!(lines(&server, "the source has other tracks now") >= 1);
+    server.wait_for_log("the source has other tracks now", PATIENCE);
     // Who asks again is shown the new ones.
     let mut viewer = watch(&server, Over::Tcp);
     see(&mut viewer, 5);
@@ -229,7 +229,7 @@ fn a_source_that_no_connection_comes_to_is_tried_ever_less_often(backend: Backen
     assert!(answer.text().contains("the source does not answer"), "{}", answer.text());
     let count = attempts(&server, Duration::from_secs(7));
     assert!((1..=2).contains(&count), "{count} attempts");
-    assert!(lines(&server, "cannot be connected to in time") >= 1);
+    server.wait_for_log("cannot be connected to in time", PATIENCE);
 }
 
 fn a_source_that_plays_for_a_moment_only_is_not_stormed(backend: Backend) {

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use super::{PATH, PATIENCE, describe, lines, of, pulling, see, watch};
+use super::{PATH, PATIENCE, describe, of, pulling, see, watch};
 use crate::client::Client;
 use crate::client::pictures::{has_pictures, pictures};
 use crate::client::publisher::{Publisher, SDP};
@@ -59,7 +59,7 @@ fn a_source_is_pulled_while_somebody_watches(backend: Backend) {
         let last = camera.asked("TEARDOWN").pop().unwrap();
         assert_eq!(last.header("Session"), Some((99 + round).to_string().as_str()), "{last:?}");
     }
-    assert_eq!(lines(&server, "nobody watches"), 2);
+    server.wait_for_lines("nobody watches", 2);
 }
 
 fn a_description_alone_is_not_watched_for_long(backend: Backend) {
@@ -132,7 +132,7 @@ fn paths_below_a_proxy_are_nothing_and_it_cannot_be_published_to(backend: Backen
 
 fn a_proxy_without_a_url_is_switched_off(backend: Backend) {
     let server = Server::with(backend).proxy("off", "", &[]).start();
-    assert_eq!(lines(&server, "this proxy is switched off"), 1);
+    server.wait_for_lines("this proxy is switched off", 1);
     Client::connect(server.address()).request("DESCRIBE", &server.url("/off"), &[]).expect(404);
 }
 

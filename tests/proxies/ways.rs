@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use super::{PATIENCE, describe, lines, of, pulling, see, watch};
+use super::{PATIENCE, describe, of, pulling, see, watch};
 use crate::client::pictures::pictures;
 use crate::client::viewer::{BOTH, Over};
 use crate::server::{Backend, on_both_backends};
@@ -33,7 +33,7 @@ fn datagrams_that_do_not_arrive_are_asked_for_over_tcp(backend: Backend) {
     let waited = played[1].at.duration_since(played[0].at);
     assert!(waited >= Duration::from_millis(700), "{waited:?}");
     assert_eq!(camera.asked("TEARDOWN").len(), 1, "the session over UDP was ended");
-    assert_eq!(lines(&server, "nothing arrives"), 1);
+    server.wait_for_lines("nothing arrives", 1);
 }
 
 fn what_a_source_refuses_is_asked_for_another_way(backend: Backend) {

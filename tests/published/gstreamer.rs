@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use super::{Accuracy, PACKET_BYTES, await_stream, once_more, plays, rest_of, sending, spawn, watch_as};
+use super::{
+    Accuracy, PACKET_BYTES, Publishing, await_stream, once_more, plays, rest_of, sending, spawn, watch_as,
+};
 use crate::client::viewer::Over;
 use crate::corpus::{Audio, Recipe, SECONDS, Video, folder};
 use crate::judge::ffmpeg::{Scratch, words};
-use crate::judge::gstreamer::{self, Content};
+use crate::judge::gstreamer::{self, Content, Until};
 use crate::judge::{self, Verdict};
 use crate::server::{Backend, Server, on_both_backends, scratch};
 
@@ -49,24 +51,36 @@ fn to_gstreamer(backend: Backend, over: Over) {
     let server = Server::with(backend).setting("gop_cache", 2).lifetime(Duration::from_secs(600)).start();
     judge::all(&FILES_TO_GSTREAMER.map(Recipe::named), |recipe| {
         let url = server.url(&format!("/live/{}", recipe.name));
-        let mut verdict = Err("GStreamer has lost its race each time".to_owned());
-        for _ in 0..gstreamer::RUNS_MAX {
-            let _publishing = spawn("ffmpeg", &sending(recipe, over, &url));
-            await_stream(&server, &url)?;
-            verdict = match gstreamer::played(&url, over, recipe) {
-                Ok(None) => continue,
-                Ok(Some(content)) => is_rest_of(recipe, &content),
-                Err(problem) => Err(problem),
-            };
-            if verdict.is_ok() {
-                break;
-            }
-        }
-        verdict
+        watch_by_gstreamer(&url, over.name(), recipe, || {
+            let publishing = spawn("ffmpeg", &sending(recipe, over, &url));
+            await_stream(&server, &url).map(|()| publishing)
+        })
     });
 }
 
-pub(crate) fn is_rest_of(recipe: &'static Recipe, played: &Content) -> Verdict {
+/// Has GStreamer watch what is published anew for each of its tries, to the end.
+pub(crate) fn watch_by_gstreamer(
+    url: &str,
+    protocols: &str,
+    recipe: &'static Recipe,
+    publish: impl Fn() -> Result<Publishing, String>,
+) -> Verdict {
+    let mut verdict = Err("GStreamer has lost its race each time".to_owned());
+    for _ in 0..gstreamer::RUNS_MAX {
+        let _publishing = publish()?;
+        verdict = match gstreamer::played(url, protocols, recipe, Until::TheEnd) {
+            Ok(None) => continue,
+            Ok(Some(content)) => is_rest_of(recipe, &content),
+            Err(problem) => Err(problem),
+        };
+        if verdict.is_ok() {
+            break;
+        }
+    }
+    verdict
+}
+
+fn is_rest_of(recipe: &'static Recipe, played: &Content) -> Verdict {
     let source = gstreamer::content(recipe)?;
     rest_of("pictures", &source.pictures, &played.pictures, HELD_PICTURES_MAX)?;
     rest_of("packets of sound", &source.packets, &played.packets, HELD_PACKETS_MAX)?;

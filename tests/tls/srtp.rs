@@ -13,10 +13,10 @@ use super::opener::Opener;
 use super::{FILE, PATIENCE, builder, gstreamer_plays};
 use crate::client::viewer::{BOTH, Over, Viewer};
 use crate::client::{Client, Message as Came};
-use crate::corpus::{Recipe, folder};
-use crate::judge::{Turn, gstreamer};
-use crate::published::gstreamer::is_rest_of;
-use crate::published::{await_stream, once_more, spawn};
+use crate::corpus::Recipe;
+use crate::judge::Turn;
+use crate::published::gstreamer::watch_by_gstreamer;
+use crate::published::{await_stream, sending, spawn};
 use crate::server::{Backend, Server, on_both_backends};
 
 /// The lines of the log that hold `what`.
@@ -52,18 +52,11 @@ fn gstreamer_plays_live_streams_in_srtp(backend: Backend) {
         let server = builder(backend).setting("srtp", setting).setting("gop_cache", 1).start();
         for over in BOTH {
             let _turn = Turn::wait();
-            let verdict = once_more(Over::Udp, || {
-                let path = format!("/live/{}", over.name());
-                let file = folder().join(recipe.name);
-                let to = server.url(&path);
-                let sending =
-                    format!("-v error -re -i {} -c copy -f rtsp -rtsp_transport tcp {to}", file.display());
-                let _publishing = spawn("ffmpeg", &sending);
-                await_stream(&server, &to)?;
-                match gstreamer::played(&server.secure_url(&path), over, recipe)? {
-                    Some(content) => is_rest_of(recipe, &content),
-                    None => Err("GStreamer has lost its race".to_owned()),
-                }
+            let path = format!("/live/{}", over.name());
+            let to = server.url(&path);
+            let verdict = watch_by_gstreamer(&server.secure_url(&path), over.name(), recipe, || {
+                let publishing = spawn("ffmpeg", &sending(recipe, Over::Tcp, &to));
+                await_stream(&server, &to).map(|()| publishing)
             });
             assert_eq!(verdict, Ok(()), "{setting} {over:?}");
         }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{FILE, PASSWORD, PATIENCE, USER, asking, lines, logging_in};
+use super::{FILE, PASSWORD, PATIENCE, USER, asking, logging_in};
 use crate::client::login::{Login, challenges, is_stale};
 use crate::client::publisher::{Publisher, SDP};
 use crate::client::viewer::{BOTH, Over, Viewer};
@@ -35,7 +35,7 @@ fn everything_but_options_is_asked_and_a_first_request_is_no_failure(backend: Ba
     let basic = ("Authorization", "Basic YWRtaW46c2VjcmV0LTEy");
     client.request("DESCRIBE", &url, &[basic]).expect(401);
     client.request("BREW", &url, &[]).expect(501);
-    assert_eq!(lines(&server, "log-in failed"), 0);
+    assert_eq!(server.lines("log-in failed"), 0);
 }
 
 fn who_knows_the_password_watches_and_publishes(backend: Backend) {
@@ -65,8 +65,8 @@ fn who_knows_the_password_watches_and_publishes(backend: Backend) {
         Viewer::describe_on(client, &url, over).set_up().play(&[]);
         publisher.client.request("TEARDOWN", &url, &[]).expect(200);
     }
-    assert_eq!(lines(&server, "log-in failed"), 0);
-    assert!(lines(&server, "user=\"admin\" url=") >= 6, "the log says whose session it is");
+    assert_eq!(server.lines("log-in failed"), 0);
+    assert!(server.lines("user=\"admin\" url=") >= 6, "the log says whose session it is");
 }
 
 fn a_wrong_answer_is_kept_back_told_and_closed_behind_and_delays_nobody_else(backend: Backend) {
@@ -116,7 +116,7 @@ fn an_answer_that_was_counted_is_refused_and_a_new_nonce_goes_on(backend: Backen
     client.request("DESCRIBE", &url, &[("Authorization", &second)]).expect(200);
     client.login = Some(Login::to(&answer, Lock::Md5, USER, PASSWORD).counted());
     client.request("DESCRIBE", &url, &[]).expect(200);
-    assert_eq!(lines(&server, "log-in failed"), 0, "who answers so knew the password");
+    assert_eq!(server.lines("log-in failed"), 0, "who answers so knew the password");
 }
 
 fn without_a_count_an_answer_holds_on_other_connections_too(backend: Backend) {
@@ -141,7 +141,7 @@ fn a_nonce_of_an_earlier_start_is_stale_and_no_failure(backend: Backend) {
     assert!(is_stale(&answer), "{answer:?}");
     client.login = Some(Login::to(&answer, Lock::Md5, USER, PASSWORD));
     client.request("DESCRIBE", &server.url(FILE), &[]).expect(200);
-    assert_eq!(lines(&server, "log-in failed"), 0);
+    assert_eq!(server.lines("log-in failed"), 0);
 }
 
 fn the_url_may_be_spelled_otherwise_and_must_be_meant(backend: Backend) {
@@ -253,7 +253,7 @@ fn other_algorithms_are_offered_in_the_order_of_the_setting(backend: Backend) {
             wrong.login = Some(Login::to(&answer, *lock, USER, "wrong"));
             wrong.request("DESCRIBE", &url, &[]).expect(401);
         }
-        assert_eq!(lines(&server, "log-in failed"), offered.len());
+        server.wait_for_lines("log-in failed", offered.len());
     }
 }
 
@@ -273,7 +273,7 @@ fn passwords_as_they_are_are_taken_only_where_the_setting_says_so(backend: Backe
     client.login = Some(Login::to(&answer, Lock::Basic, USER, "secret-13"));
     client.request("DESCRIBE", &url, &[]).expect(401);
     assert!(client.is_closed_within(PATIENCE));
-    assert!(!server.log().contains("secret-1") && lines(&server, "log-in failed") == 1);
+    assert!(!server.log().contains("secret-1") && server.lines("log-in failed") == 1);
 }
 
 fn a_hash_stands_for_a_password(backend: Backend) {

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{FILE, PASSWORD, PATIENCE, USER, asking, from, lines, logging_in};
+use super::{FILE, PASSWORD, PATIENCE, USER, asking, from, logging_in};
 use crate::client::viewer::{Over, Viewer};
 use crate::client::{Client, Message};
 use crate::server::{Backend, Server, on_both_backends};
@@ -53,7 +53,7 @@ fn who_guesses_too_often_is_banned_for_a_while_and_others_are_not(backend: Backe
     assert!(banned.elapsed() >= Duration::from_millis(3_500), "{:?}", banned.elapsed());
     let mut client = logging_in(&server, FILE, USER, PASSWORD);
     client.request("DESCRIBE", &url, &[]).expect(200);
-    assert_eq!((lines(&server, "banned: too many"), lines(&server, "the ban has ended")), (1, 1));
+    assert_eq!((server.lines("banned: too many"), server.lines("the ban has ended")), (1, 1));
     assert!(!server.log().contains("guess-"), "{}", server.log());
 }
 
@@ -61,8 +61,8 @@ fn without_bans_nobody_is_banned(backend: Backend) {
     let server = asking(backend).setting("ban_after", 0).start();
     let guessing: Vec<_> = (0..30).map(|number| guess(&server, number)).collect();
     logging_in(&server, FILE, USER, PASSWORD).request("DESCRIBE", &server.url(FILE), &[]).expect(200);
-    assert_eq!(lines(&server, "log-in failed"), guessing.len());
-    assert_eq!(lines(&server, "banned"), 0);
+    server.wait_for_lines("log-in failed", guessing.len());
+    assert_eq!(server.lines("banned"), 0);
 }
 
 fn a_neighbour_of_ipv6_is_not_banned_with_an_address_of_ipv4(backend: Backend) {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{FILE, PASSWORD, USER, asking, lines, logging_in, user};
+use super::{FILE, PASSWORD, USER, asking, logging_in, user};
 use crate::client::Client;
 use crate::client::login::Login;
 use crate::client::publisher::{Publisher, SDP};
@@ -63,7 +63,7 @@ fn a_user_may_what_the_permissions_say_and_nothing_else(backend: Backend) {
         assert_eq!(publish(&server, path, name), published, "{name} publishes {path}");
     }
     server.wait_for_log("not permitted user=\"viewer\" action=\"publish\"", super::PATIENCE);
-    assert_eq!(lines(&server, "log-in failed"), 0, "who has no permission has a password");
+    assert_eq!(server.lines("log-in failed"), 0, "who has no permission has a password");
 }
 
 fn a_publisher_with_the_permission_for_its_path_sets_up_tracks_of_any_name(backend: Backend) {
@@ -201,7 +201,7 @@ fn the_start_warns_of_open_doors_only(backend: Backend) {
         let server =
             Server::with(backend).ip("0.0.0.0").setting(setting, value).xml(&user("u", "p", &[])).start();
         server.wait_for_log("/test", super::PATIENCE);
-        assert_eq!(lines(&server, warning), warns, "{setting} {value}");
+        server.wait_for_lines(warning, warns);
     }
 }
 

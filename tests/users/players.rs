@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{FILE, PASSWORD, PATIENCE, USER, asking, lines, user};
+use super::{FILE, PASSWORD, PATIENCE, USER, asking, user};
 use crate::client::Client;
 use crate::client::viewer::{BOTH, Over};
 use crate::corpus::{Recipe, folder};
@@ -36,7 +36,7 @@ fn ffmpeg_plays_with_name_and_password(backend: Backend) {
             once_more(over, || ffmpeg::judge(&url("127.0.0.1", &server, userinfo, FILE), over, recipe));
         assert_eq!(verdict, Ok(()), "{over:?} {userinfo}");
     }
-    assert_eq!(lines(&server, "log-in failed"), 0);
+    assert_eq!(server.lines("log-in failed"), 0);
     assert!(!server.log().contains("p@ss") && !server.log().contains("p%40ss"));
 }
 
@@ -49,7 +49,7 @@ fn gstreamer_plays_with_name_and_password(backend: Backend) {
         let verdict = once_more(over, || gstreamer::judge(&url, over, recipe));
         assert_eq!(verdict, Ok(()), "{over:?} {userinfo}");
     }
-    assert_eq!(lines(&server, "log-in failed"), 0);
+    assert_eq!(server.lines("log-in failed"), 0);
 }
 
 fn players_come_in_over_ipv6(backend: Backend) {
@@ -87,9 +87,9 @@ fn players_with_a_wrong_password_give_up_after_one_attempt(backend: Backend) {
                 _ => format!("-q rtspsrc location={url} protocols=tcp ! fakesink"),
             };
             assert_eq!(is_refused(program, &arguments), Ok(()), "{program} {userinfo}");
-            let failures = lines(&server, "log-in failed");
+            let failures = server.lines("log-in failed");
             assert_eq!(failures, usize::from(!userinfo.is_empty()), "{program} {userinfo}: {}", server.log());
-            assert!(lines(&server, "method=DESCRIBE uri=") <= 3, "{program} {userinfo}: {}", server.log());
+            assert!(server.lines("method=DESCRIBE uri=") <= 3, "{program} {userinfo}: {}", server.log());
             assert!(!server.log().contains("wrong"), "{}", server.log());
         }
     }
@@ -138,7 +138,7 @@ fn ffmpeg_and_gstreamer_publish_with_name_and_password(backend: Backend) {
             assert_eq!(is_refused("ffmpeg", &by_ffmpeg(&to(wrong, "x"))), Ok(()), "{over:?} {wrong}");
         }
     }
-    assert_eq!((lines(&server, "log-in failed"), lines(&server, "not permitted")), (2, 2));
+    assert_eq!((server.lines("log-in failed"), server.lines("not permitted")), (2, 2));
 }
 
 on_both_backends!(
