@@ -145,6 +145,10 @@ impl Shard {
     /// The client has closed its side. Where media flows that means that it is gone; else it may still read replies.
     pub(super) fn handle_end(&mut self, conn: Conn) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
+        if matches!(connection.fate, Fate::Moving(_)) {
+            // What it has asked is served where it goes, and the end is seen there as well.
+            return;
+        }
         let is_cut_off = connection.secure.as_ref().is_some_and(|secure| !secure.is_ended());
         if is_cut_off && !connection.is_ended {
             let sessions = connection.sessions.len();
@@ -291,6 +295,7 @@ impl Shard {
                     Some(head) => self.open_door(conn, *head),
                     None => self.advance(conn),
                 }
+                self.heed_goodbye(conn);
             }
             Err(error) => tracing::warn!(peer = %moved.peer, %error, "a moved connection was lost"),
         }

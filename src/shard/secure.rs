@@ -271,11 +271,17 @@ impl Shard {
         plain.clear();
         plain.shrink_to(BUFFER_BYTES_MAX);
         self.sealing.plain = plain;
-        let secure = self.connections.get(conn).and_then(|connection| connection.secure.as_ref());
         match opened {
             Err(error) => self.refuse(conn, &error),
-            Ok(()) if secure.is_some_and(|secure| secure.is_ended()) => self.handle_end(conn),
-            Ok(()) => {}
+            Ok(()) => self.heed_goodbye(conn),
+        }
+    }
+
+    /// Ends what a client in TLS has said goodbye to, whether its connection ends or not.
+    pub(super) fn heed_goodbye(&mut self, conn: Conn) {
+        let secure = self.connections.get(conn).and_then(|connection| connection.secure.as_ref());
+        if secure.is_some_and(|secure| secure.is_ended()) {
+            self.handle_end(conn);
         }
     }
 
