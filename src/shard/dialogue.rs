@@ -5,7 +5,7 @@ use proto::rtsp::message::Response;
 use proto::rtsp::parse::Item;
 use proto::rtsp::status::Status;
 
-use super::connection::{Connection, Fate, PENDING_BYTES_MAX, Withheld};
+use super::connection::{Connection, Fate, Withheld};
 use super::door::Door;
 use super::inbox::{Message, Moved};
 use super::request::Outcome;
@@ -209,8 +209,7 @@ impl Shard {
     /// Stops or resumes receiving, by what is still to be worked off.
     fn throttle(&mut self, conn: Conn) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
-        let is_full = connection.parser.buffered() > PENDING_BYTES_MAX
-            && (connection.is_waiting() || connection.is_clogged());
+        let is_full = connection.is_full();
         let Some(source) = connection.door.source(conn) else { return };
         if is_full && !connection.is_stopped {
             connection.is_stopped = true;
