@@ -1,6 +1,7 @@
 //! Proxies that say for whom they connect (`proxy_protocol`): by our own bytes, and HAProxy.
 
 mod haproxy;
+mod secure;
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, TcpStream};

@@ -3,7 +3,9 @@
 mod certificates;
 mod hostile;
 pub(crate) mod opener;
+mod records;
 mod srtp;
+pub(crate) mod wire;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -23,7 +25,7 @@ use crate::upstream::digest::Lock;
 const FILE: &str = "/h264_aac.mp4";
 
 /// Certificates and keys, by their files.
-const ECDSA: [&str; 2] = ["p256-cert.pem", "p256-key.pem"];
+pub(crate) const ECDSA: [&str; 2] = ["p256-cert.pem", "p256-key.pem"];
 const RSA: [&str; 2] = ["rsa-cert.pem", "rsa-key-pkcs1.pem"];
 
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -258,6 +258,11 @@ impl Connection {
         self.is_ended && !matches!(&self.door, Door::Out(way) if way.into.is_some())
     }
 
+    /// Whether it has sent more than may wait until earlier requests are answered and their replies have left.
+    pub fn is_full(&self) -> bool {
+        self.parser.buffered() > PENDING_BYTES_MAX && (self.is_waiting() || self.is_clogged())
+    }
+
     /// Whether the client does not read its replies.
     pub fn is_clogged(&self) -> bool {
         self.out_bytes > OUT_BYTES_MAX

@@ -5,7 +5,7 @@ use proto::rtsp::message::Response;
 use proto::rtsp::parse::Item;
 use proto::rtsp::status::Status;
 
-use super::connection::{Connection, Fate, PENDING_BYTES_MAX, Withheld};
+use super::connection::{Connection, Fate, Withheld};
 use super::door::Door;
 use super::inbox::{Message, Moved};
 use super::request::Outcome;
@@ -145,6 +145,10 @@ impl Shard {
     /// The client has closed its side. Where media flows that means that it is gone; else it may still read replies.
     pub(super) fn handle_end(&mut self, conn: Conn) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
+        if matches!(connection.fate, Fate::Moving(_)) {
+            // What it has asked is served where it goes, and the end is seen there as well.
+            return;
+        }
         let is_cut_off = connection.secure.as_ref().is_some_and(|secure| !secure.is_ended());
         if is_cut_off && !connection.is_ended {
             let sessions = connection.sessions.len();
@@ -205,8 +209,7 @@ impl Shard {
     /// Stops or resumes receiving, by what is still to be worked off.
     fn throttle(&mut self, conn: Conn) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
-        let is_full = connection.parser.buffered() > PENDING_BYTES_MAX
-            && (connection.is_waiting() || connection.is_clogged());
+        let is_full = connection.is_full();
         let Some(source) = connection.door.source(conn) else { return };
         if is_full && !connection.is_stopped {
             connection.is_stopped = true;
@@ -291,6 +294,7 @@ impl Shard {
                     Some(head) => self.open_door(conn, *head),
                     None => self.advance(conn),
                 }
+                self.heed_goodbye(conn);
             }
             Err(error) => tracing::warn!(peer = %moved.peer, %error, "a moved connection was lost"),
         }

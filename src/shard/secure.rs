@@ -1,6 +1,7 @@
 //! Connections in TLS: handshakes that threads look at, what comes is opened, what leaves is sealed.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -45,6 +46,8 @@ enum State {
         handshake: Option<Box<Handshake>>,
         /// What has come meanwhile.
         early: Vec<u8>,
+        /// Gone with the connection: nobody looks at a handshake that nobody waits for.
+        client: Arc<()>,
     },
     /// Everything is sealed.
     Open(Box<TlsSession>),
@@ -65,7 +68,8 @@ pub(super) struct Sealing {
 impl Secure {
     /// A connection before its handshake.
     pub fn new() -> Secure {
-        let state = State::Shaking { handshake: Some(Box::default()), early: Vec::new() };
+        let state =
+            State::Shaking { handshake: Some(Box::default()), early: Vec::new(), client: Arc::default() };
         Secure { state, out: BytesMut::new(), lent: None }
     }
 
@@ -182,16 +186,17 @@ impl Shard {
         let Some(secure) = &mut connection.secure else { return };
         let bytes = self.ports.driver.bytes(span);
         match &mut secure.state {
-            State::Shaking { handshake: None, early } if early.len() + bytes.len() <= EARLY_BYTES_MAX => {
+            State::Shaking { handshake: None, early, .. } if early.len() + bytes.len() <= EARLY_BYTES_MAX => {
                 early.extend_from_slice(bytes);
             }
             State::Shaking { handshake: None, .. } => {
                 self.refuse(conn, "too much before the handshake is complete");
             }
-            State::Shaking { handshake: waiting @ Some(_), .. } => {
+            State::Shaking { handshake: waiting @ Some(_), client, .. } => {
                 let Some(mut handshake) = waiting.take() else { return };
+                let client = Arc::downgrade(client);
                 match handshake.handle_bytes(bytes) {
-                    Ok(()) => self.shake(conn, handshake),
+                    Ok(()) => self.shake(conn, handshake, client),
                     Err(error) => self.refuse(conn, error),
                 }
             }
@@ -206,8 +211,10 @@ impl Shard {
     pub(super) fn handshaken(&mut self, conn: Conn, output: &[u8], step: Step) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let Some(secure) = &mut connection.secure else { return };
-        let State::Shaking { handshake: waiting, early } = &mut secure.state else { return };
-        let early = std::mem::take(early);
+        let State::Shaking { handshake: waiting, early, client } = &mut secure.state else {
+            return;
+        };
+        let (early, client) = (std::mem::take(early), Arc::downgrade(client));
         secure.out.extend_from_slice(output);
         match step {
             Step::Failed(error) => {
@@ -217,7 +224,7 @@ impl Shard {
                 let more =
                     if early.is_empty() { Ok(false) } else { handshake.handle_bytes(&early).map(|()| true) };
                 match more {
-                    Ok(true) => self.shake(conn, handshake),
+                    Ok(true) => self.shake(conn, handshake, client),
                     Ok(false) => *waiting = Some(handshake),
                     Err(error) => return self.refuse(conn, error),
                 }
@@ -241,9 +248,9 @@ impl Shard {
         }
     }
 
-    fn shake(&mut self, conn: Conn, handshake: Box<Handshake>) {
+    fn shake(&mut self, conn: Conn, handshake: Box<Handshake>, client: Weak<()>) {
         if let Some(server) = &self.settings.tls {
-            server.advance(handshake, conn, self.ports.shards[usize::from(self.index)].clone());
+            server.advance(handshake, conn, client, self.ports.shards[usize::from(self.index)].clone());
         }
     }
 
@@ -264,11 +271,17 @@ impl Shard {
         plain.clear();
         plain.shrink_to(BUFFER_BYTES_MAX);
         self.sealing.plain = plain;
-        let secure = self.connections.get(conn).and_then(|connection| connection.secure.as_ref());
         match opened {
             Err(error) => self.refuse(conn, &error),
-            Ok(()) if secure.is_some_and(|secure| secure.is_ended()) => self.handle_end(conn),
-            Ok(()) => {}
+            Ok(()) => self.heed_goodbye(conn),
+        }
+    }
+
+    /// Ends what a client in TLS has said goodbye to, whether its connection ends or not.
+    pub(super) fn heed_goodbye(&mut self, conn: Conn) {
+        let secure = self.connections.get(conn).and_then(|connection| connection.secure.as_ref());
+        if secure.is_some_and(|secure| secure.is_ended()) {
+            self.handle_end(conn);
         }
     }
 

@@ -1,17 +1,24 @@
 //! What strangers do on ports for TLS, and to connections in it.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
+
 use super::opener::{Opener, shaken, silent};
-use super::{FILE, PATIENCE, builder, server};
+use super::wire::{Manner, Wire};
+use super::{FILE, PATIENCE, RSA, builder, server};
 use crate::client::Client;
 use crate::client::viewer::{Over, Viewer};
 use crate::server::{Backend, Server, on_both_backends};
 
 /// Handshakes of one shard that may be incomplete.
 const HANDSHAKES_MAX: usize = 1_024;
+
+/// Clients of a flood. With the key of the test their handshakes would take some seconds of a thread.
+const GUESTS: usize = 6_000;
 
 /// Fails unless the connection is closed within `patience`.
 #[track_caller]
@@ -114,6 +121,42 @@ fn silent_clients_keep_nobody_out(backend: Backend) {
     assert!(server.memory_bytes() < 100 << 20, "{} bytes", server.memory_bytes());
 }
 
+/// The first words of a client in TLS.
+fn hello() -> Vec<u8> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let opener = Opener::before(listener.local_addr().unwrap(), &[]);
+    let _client = TcpStream::connect(opener.address).unwrap();
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut words = vec![0; 4_096];
+    let size = stream.read(&mut words).unwrap();
+    words.truncate(size);
+    words
+}
+
+fn those_who_say_hello_and_leave_keep_nobody_waiting(backend: Backend) {
+    // A key that takes its time.
+    let server = builder(backend).tls(RSA[0], RSA[1]).shards(1).start();
+    let hello = hello();
+    let before = server.memory_bytes();
+    let began = Instant::now();
+    for _ in 0..GUESTS / 100 {
+        let mut guests: Vec<_> = (0..100).map(|_| silent(server.secure_address())).collect();
+        guests.iter_mut().for_each(|guest| guest.write_all(&hello).unwrap());
+        // They are heard, and leave without a goodbye: the system keeps no port for one.
+        thread::sleep(Duration::from_millis(10));
+        guests.iter().for_each(|guest| SockRef::from(guest).set_linger(Some(Duration::ZERO)).unwrap());
+    }
+    let flood = began.elapsed();
+    assert_serves(&server);
+    let grown = server.memory_bytes().saturating_sub(before);
+    println!(
+        "{GUESTS} in {flood:?}, then served in {:?}, {} kB more",
+        began.elapsed() - flood,
+        grown / 1_024
+    );
+    assert!(began.elapsed() - flood < Duration::from_secs(2));
+}
+
 fn a_connection_that_is_cut_off_is_an_orderly_end(backend: Backend) {
     let server = builder(backend).setting("loop_nums", -1).start();
     let opener = Opener::before(server.secure_address(), &[]);
@@ -135,58 +178,17 @@ fn a_connection_that_is_cut_off_is_an_orderly_end(backend: Backend) {
 
 fn records_that_were_changed_end_the_connection(backend: Backend) {
     let server = builder(backend).setting("loop_nums", -1).start();
-    let spoiler = Spoiler::before(server.secure_address());
-    let opener = Opener::before(spoiler.address, &[]);
+    let wire = Wire::before(server.secure_address(), Manner::Pass);
+    let opener = Opener::before(wire.address, &[]);
     let mut viewer = Viewer::open(opener.address, &server.secure_url(FILE), Over::Tcp);
     viewer.play(&[]);
-    spoiler.spoil();
+    wire.turn_to(Manner::Spoil);
     let url = viewer.url.clone();
     viewer.client.ask("GET_PARAMETER", &url, &[]);
     assert!(viewer.client.is_closed_within(PATIENCE));
     server.wait_for_log("a record that is not authentic", PATIENCE);
     server.wait_for_log("session ended", PATIENCE);
     assert_serves(&server);
-}
-
-/// A wire that changes what clients send, once it is told to.
-struct Spoiler {
-    address: std::net::SocketAddr,
-    spoils: std::sync::Arc<std::sync::atomic::AtomicBool>,
-}
-
-impl Spoiler {
-    fn before(server: std::net::SocketAddr) -> Spoiler {
-        use std::sync::atomic::Ordering::Relaxed;
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let address = listener.local_addr().unwrap();
-        let spoils = std::sync::Arc::<std::sync::atomic::AtomicBool>::default();
-        let does = spoils.clone();
-        std::thread::spawn(move || {
-            let (client, _) = listener.accept().unwrap();
-            let server = TcpStream::connect(server).unwrap();
-            let ends = [(client.try_clone(), server.try_clone()), (Ok(server), Ok(client))];
-            for (number, (from, to)) in ends.into_iter().enumerate() {
-                let (mut from, mut to, does) = (from.unwrap(), to.unwrap(), does.clone());
-                std::thread::spawn(move || {
-                    let mut buffer = [0; 65_536];
-                    while let Ok(size @ 1..) = from.read(&mut buffer) {
-                        if number == 0 && does.load(Relaxed) {
-                            buffer[size - 1] ^= 1;
-                        }
-                        if to.write_all(&buffer[..size]).is_err() {
-                            break;
-                        }
-                    }
-                    let _ = to.shutdown(std::net::Shutdown::Both);
-                });
-            }
-        });
-        Spoiler { address, spoils }
-    }
-
-    fn spoil(&self) {
-        self.spoils.store(true, std::sync::atomic::Ordering::Relaxed);
-    }
 }
 
 on_both_backends!(
@@ -196,6 +198,7 @@ on_both_backends!(
     versions_that_are_broken_are_refused,
     a_handshake_that_does_not_end_is_ended,
     silent_clients_keep_nobody_out,
+    those_who_say_hello_and_leave_keep_nobody_waiting,
     a_connection_that_is_cut_off_is_an_orderly_end,
     records_that_were_changed_end_the_connection,
 );

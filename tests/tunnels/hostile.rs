@@ -1,14 +1,18 @@
 //! What strangers do at the doors: bounded, said in the log, and nobody else notices.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::bridge::{Door, connect, cookie, get, post};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use socket2::{Domain, Socket, Type};
+
+use super::bridge::{Door, connect, cookie, get, post, read_head};
 use super::server;
-use crate::client::PATIENCE;
 use crate::client::viewer::{Over, Viewer};
+use crate::client::{Client, PATIENCE};
 use crate::corpus::folder;
 use crate::server::{Backend, on_both_backends};
 
@@ -79,6 +83,72 @@ fn a_way_in_that_asks_and_never_reads_is_held_back(backend: Backend) {
     connect(server.http_address(), Door::Http).request("OPTIONS", "*", &[]).expect(200);
 }
 
+/// Writes to a socket until its buffers are full or so many bytes are on their way.
+fn fill(stream: &mut TcpStream, text: &[u8], most: usize) -> usize {
+    stream.set_nonblocking(true).unwrap();
+    let (mut sent, mut last) = (0, Instant::now());
+    while sent < most && last.elapsed() < Duration::from_millis(50) {
+        match stream.write(&text[sent % text.len()..]) {
+            Ok(count) => (sent, last) = (sent + count, Instant::now()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(Duration::from_millis(1)),
+            Err(_) => break,
+        }
+    }
+    sent
+}
+
+fn posts_in_place_of_each_other_are_held_back_together(backend: Backend) {
+    let server = server(backend).start();
+    let (address, cookie) = (server.http_address(), cookie());
+    let mut out = get(address, &cookie, "1.1");
+    read_head(&mut out);
+    // Of this size text and base64 can be cut anywhere between two requests.
+    let ask = STANDARD.encode("OPTIONS * RTSP/1.0\r\nCSeq: 123\r\n\r\n".repeat(1_000));
+    let before = server.memory_bytes();
+    for _ in 0..200 {
+        // Answers are not read.
+        let mut into = post(address, &cookie, "1.1");
+        fill(&mut into, ask.as_bytes(), 1 << 20);
+    }
+    let grown = server.memory_bytes().saturating_sub(before);
+    println!("200 POSTs: {} kB more", grown / 1_024);
+    assert!(grown < 16 << 20, "{grown} bytes");
+    connect(address, Door::Http).request("OPTIONS", "*", &[]).expect(200);
+}
+
+fn what_comes_for_a_way_out_that_is_closing_is_dropped(backend: Backend) {
+    let server = server(backend).media(folder()).start();
+    let (address, cookie) = (server.http_address(), cookie());
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(2_048).unwrap();
+    socket.connect(&address.into()).unwrap();
+    let mut out = TcpStream::from(socket);
+    out.write_all(format!("GET / HTTP/1.1\r\nx-sessioncookie: {cookie}\r\n\r\n").as_bytes()).unwrap();
+    read_head(&mut out);
+    let mut out = Client::on(out);
+    let mut into = post(address, &cookie, "1.1");
+    let url = server.url("/h264_1080p.mp4");
+    let say = |into: &mut TcpStream, text: &str| into.write_all(STANDARD.encode(text).as_bytes()).unwrap();
+    say(
+        &mut into,
+        &format!("SETUP {url}/trackID=0 RTSP/1.0\r\nCSeq: 1\r\nTransport: RTP/AVP/TCP;unicast\r\n\r\n"),
+    );
+    let session = out.response().expect(200).session().unwrap().to_owned();
+    say(&mut into, &format!("PLAY {url} RTSP/1.0\r\nCSeq: 2\r\nSession: {session}\r\n\r\n"));
+    out.response().expect(200);
+    // Nobody reads: its last word does not leave for a while.
+    thread::sleep(Duration::from_secs(3));
+    say(&mut into, "GET / HTTP/1.1\r\n\r\n");
+    let before = server.memory_bytes();
+    let letters = [b'A'; 65_536];
+    let sent = fill(&mut into, &letters, 400 << 20);
+    let grown = server.memory_bytes().saturating_sub(before);
+    println!("{} kB sent: {} kB more", sent / 1_024, grown / 1_024);
+    assert!(sent > 1 << 20, "it is not closed at once: {sent} bytes");
+    assert!(grown < 16 << 20, "{grown} bytes");
+    connect(address, Door::Http).request("OPTIONS", "*", &[]).expect(200);
+}
+
 fn a_post_that_says_too_much_before_its_get_is_closed(backend: Backend) {
     let server = server(backend).start();
     let before = server.memory_bytes();
@@ -130,6 +200,8 @@ fn pings_that_are_not_read_hold_nothing(backend: Backend) {
 on_both_backends!(
     a_flood_of_halves_keeps_nobody_out_and_goes_away,
     a_way_in_that_asks_and_never_reads_is_held_back,
+    posts_in_place_of_each_other_are_held_back_together,
+    what_comes_for_a_way_out_that_is_closing_is_dropped,
     a_post_that_says_too_much_before_its_get_is_closed,
     pings_that_are_not_read_hold_nothing,
 );

@@ -212,6 +212,23 @@ fn what_is_asked_before_both_ways_are_closed_is_done(backend: Backend) {
     server.wait_for_log("reason=\"torn down\"", PATIENCE);
 }
 
+fn what_a_post_brings_is_served_even_if_it_ends_at_once(backend: Backend) {
+    // Whatever shard it comes to.
+    let server = server(backend).shards(4).start();
+    let (address, cookie) = (server.http_address(), cookie());
+    let mut out = get(address, &cookie, "1.1");
+    read_head(&mut out);
+    let mut out = Client::on(out);
+    for cseq in 1..=16 {
+        let request = STANDARD.encode(format!("OPTIONS * RTSP/1.0\r\nCSeq: {cseq}\r\n\r\n"));
+        let post = format!("POST / HTTP/1.1\r\nx-sessioncookie: {cookie}\r\n\r\n{request}");
+        let mut into = TcpStream::connect(address).unwrap();
+        into.write_all(post.as_bytes()).unwrap();
+        into.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(out.response().expect(200).header("CSeq"), Some(cseq.to_string().as_str()));
+    }
+}
+
 #[track_caller]
 fn refused(stream: &mut TcpStream, status: u16) {
     let text = rest(stream);
@@ -319,6 +336,7 @@ on_both_backends!(
     base64_comes_in_any_pieces_with_padding_between_requests,
     the_way_in_may_be_opened_again_while_media_flows,
     what_is_asked_before_both_ways_are_closed_is_done,
+    what_a_post_brings_is_served_even_if_it_ends_at_once,
     what_is_no_tunnel_is_refused,
     rtsp_over_http_0_refuses_tunnel_and_websocket_on_every_port,
     datagrams_are_not_granted_inside_a_tunnel,

@@ -114,6 +114,9 @@ pub(super) fn take_in(connections: &mut Connections, conn: Conn, bytes: &[u8]) -
             };
             let mut reader = into.reader;
             let Some(target) = connections.get_mut(out) else { return Taken::Nothing };
+            if matches!(target.fate, Fate::Closing | Fate::Gone) {
+                return Taken::Nothing;
+            }
             let read = target.parser.handle_with(|buffer| reader.read(bytes, buffer));
             if let Some(Door::In(into)) = connections.get_mut(conn).map(|connection| &mut connection.door) {
                 into.reader = reader;

@@ -117,6 +117,11 @@ impl Shard {
 
     /// Makes two halves one: what the POST has brought and will bring is served on the GET.
     fn pair(&mut self, out: Conn, into: Conn) {
+        if let Some(connection) = self.connections.get(out).filter(|connection| connection.is_full()) {
+            // Each POST brings some before it can be stopped.
+            tracing::debug!(peer = %connection.peer, "a tunnel is closed: one POST after another for one that is held back");
+            return self.close(out);
+        }
         if let Some(connection) = self.connections.get_mut(out)
             && let Door::Out(way) = &mut connection.door
         {

@@ -1,5 +1,7 @@
 //! A build without TLS.
 
+use std::sync::Weak;
+
 use bytes::BytesMut;
 use proto::io::{Conn, Piece};
 
@@ -71,7 +73,7 @@ impl TlsClient {
 impl TlsServer {
     /// Never called.
     #[expect(clippy::boxed_local, reason = "as it is where there is TLS")]
-    pub fn advance(&self, _handshake: Box<Handshake>, _conn: Conn, _reply: Outside) {
+    pub fn advance(&self, _handshake: Box<Handshake>, _conn: Conn, _client: Weak<()>, _reply: Outside) {
         match *self {}
     }
 }

@@ -1,7 +1,7 @@
 //! What all connections in TLS share: the identity of this server, and the threads that shake hands.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use proto::io::Conn;
@@ -28,12 +28,13 @@ pub struct HandshakeJob {
     server: TlsServer,
     handshake: Box<Handshake>,
     conn: Conn,
+    client: Weak<()>,
     reply: Outside,
 }
 
 impl TlsServer {
     /// A server that proves to be `identity`. [`HandshakeJob::run`] is to be called for each job that comes from the
-    /// receiver; there are never more of them than connections that shake hands.
+    /// receiver; there are never more of them that take time than connections that shake hands.
     pub fn new(identity: Identity) -> (TlsServer, Receiver<HandshakeJob>) {
         let identity = Arc::new(Chosen(Mutex::new(identity.0)));
         let builder = ServerConfig::builder_with_provider(Arc::new(default_provider()));
@@ -54,16 +55,20 @@ impl TlsServer {
         *self.identity.0.lock().unwrap_or_else(PoisonError::into_inner) = identity.0;
     }
 
-    /// Has a thread look at what a client has said. It answers with [`Message::Handshaken`].
-    pub fn advance(&self, handshake: Box<Handshake>, conn: Conn, reply: Outside) {
+    /// Has a thread look at what a client has said. It answers with [`Message::Handshaken`], unless `client` is gone by
+    /// then: those who say hello and leave keep nobody else waiting.
+    pub fn advance(&self, handshake: Box<Handshake>, conn: Conn, client: Weak<()>, reply: Outside) {
         // Without threads the program is ending.
-        let _ = self.jobs.send(HandshakeJob { server: self.clone(), handshake, conn, reply });
+        let _ = self.jobs.send(HandshakeJob { server: self.clone(), handshake, conn, client, reply });
     }
 }
 
 impl HandshakeJob {
-    /// Does it.
+    /// Does it, if anybody waits for it.
     pub fn run(self) {
+        if self.client.strong_count() == 0 {
+            return;
+        }
         let (output, step) = self.handshake.step(&self.server);
         self.reply.send(Message::Handshaken(self.conn, output, step));
     }

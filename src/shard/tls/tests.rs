@@ -72,11 +72,11 @@ fn shake(suite: SupportedCipherSuite, piece: usize, said: &[u8]) -> (ClientConne
     let conn = Conn { index: 0, generation: 0 };
     let mut client = client(suite);
     client.writer().write_all(said).unwrap();
-    let mut handshake = Box::<Handshake>::default();
+    let (mut handshake, there) = (Box::<Handshake>::default(), Arc::new(()));
     loop {
         for piece in take(&mut client).chunks(piece) {
             handshake.handle_bytes(piece).unwrap();
-            server.advance(std::mem::take(&mut handshake), conn, outside.clone());
+            server.advance(std::mem::take(&mut handshake), conn, Arc::downgrade(&there), outside.clone());
             jobs.try_recv().unwrap().run();
             let Some(Message::Handshaken(_, output, step)) = inbox.next() else { panic!("no answer") };
             assert!(give(&mut client, &output).is_empty());
@@ -142,7 +142,7 @@ fn shake_whole(suite: SupportedCipherSuite, piece: usize) -> (ClientConnection, 
     let (inbox, outside) = Inbox::new(0, Waker::noop().clone());
     let mut client = client(suite);
     client.writer().write_all(b"first words").unwrap();
-    let mut handshake = Some(Box::<Handshake>::default());
+    let (mut handshake, there) = (Some(Box::<Handshake>::default()), Arc::new(()));
     let mut session: Option<(Box<TlsSession>, Vec<u8>)> = None;
     for _ in 0..4 {
         for piece in take(&mut client).chunks(piece) {
@@ -152,7 +152,12 @@ fn shake_whole(suite: SupportedCipherSuite, piece: usize) -> (ClientConnection, 
             }
             let mut waiting = handshake.take().unwrap();
             waiting.handle_bytes(piece).unwrap();
-            server.advance(waiting, Conn { index: 0, generation: 0 }, outside.clone());
+            server.advance(
+                waiting,
+                Conn { index: 0, generation: 0 },
+                Arc::downgrade(&there),
+                outside.clone(),
+            );
             jobs.try_recv().unwrap().run();
             let Some(Message::Handshaken(_, output, step)) = inbox.next() else { panic!("no answer") };
             give(&mut client, &output);
@@ -240,6 +245,17 @@ fn who_speaks_no_tls_is_told_at_once() {
 }
 
 #[test]
+fn nobody_looks_at_a_handshake_whose_client_is_gone() {
+    let (server, jobs) = TlsServer::new(identity());
+    let (inbox, outside) = Inbox::new(0, Waker::noop().clone());
+    let there = Arc::new(());
+    server.advance(Box::default(), Conn { index: 0, generation: 0 }, Arc::downgrade(&there), outside);
+    drop(there);
+    jobs.try_recv().unwrap().run();
+    assert!(inbox.next().is_none());
+}
+
+#[test]
 fn a_key_of_another_certificate_is_refused() {
     let other = include_bytes!("../../../tests/data/tls/rsa-key-pkcs1.pem");
     assert_eq!(Identity::from_pem(CERTIFICATE, other).err(), Some(IdentityError::Mismatch));
@@ -314,7 +330,8 @@ proptest! {
         let mut handshake = Box::<Handshake>::default();
         let hello = [&[HANDSHAKE_RECORD][..], &noise].concat();
         prop_assert!(handshake.handle_bytes(&hello).is_ok());
-        server.advance(handshake, Conn { index: 0, generation: 0 }, outside);
+        let there = Arc::new(());
+        server.advance(handshake, Conn { index: 0, generation: 0 }, Arc::downgrade(&there), outside);
         jobs.try_recv().unwrap().run();
         let complete = matches!(inbox.next(), Some(Message::Handshaken(_, _, Step::Complete(..))));
         prop_assert!(!complete);
