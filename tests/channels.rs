@@ -52,6 +52,35 @@ fn viewers_of_a_channel_see_the_same_packets(backend: Backend) {
     assert_eq!(server.log().lines().filter(|line| line.contains("source started")).count(), 1);
 }
 
+fn a_channel_is_one_however_its_path_is_spelled(backend: Backend) {
+    let media = judge::ffmpeg::Scratch(crate::server::scratch("media"));
+    std::fs::create_dir(media.path().join("sub")).unwrap();
+    std::fs::copy(folder().join(&FILE[1..]), media.path().join("sub/a.mp4")).unwrap();
+    let rule = "<output><url>sub/a.mp4</url><live>1</live></output>\n";
+    let server = Server::with(backend).media(media.path()).xml(rule).start();
+    for path in ["/sub//a.mp4", "/sub/./a.mp4", "//sub/%2e/a.mp4", "/sub/a.mp4"] {
+        let viewer = Viewer::open(server.address(), &server.url(path), Over::Tcp);
+        assert!(viewer.description.text.contains("a=range:npt=now-"), "{path}: {}", viewer.description.text);
+    }
+    assert_eq!(server.log().lines().filter(|line| line.contains("source started")).count(), 1);
+}
+
+fn a_link_to_a_file_has_rules_of_its_own(backend: Backend) {
+    let media = judge::ffmpeg::Scratch(crate::server::scratch("media"));
+    std::fs::copy(folder().join(&FILE[1..]), media.path().join("film.mp4")).unwrap();
+    std::os::unix::fs::symlink("film.mp4", media.path().join("live.mp4")).unwrap();
+    let rule = "<output><url>live.mp4</url><live>1</live></output>\n";
+    for names in [["film", "live"], ["live", "film"]] {
+        let server = Server::with(backend).media(media.path()).xml(rule).start();
+        for name in names {
+            let url = server.url(&format!("/{name}.mp4"));
+            let viewer = Viewer::open(server.address(), &url, Over::Tcp);
+            let is_live = viewer.description.text.contains("a=range:npt=now-");
+            assert_eq!(is_live, name == "live", "{name} of {names:?}: {}", viewer.description.text);
+        }
+    }
+}
+
 fn a_channel_goes_on_behind_the_end_of_its_file(backend: Backend) {
     let server = broadcasting(backend).start();
     let mut viewer = watch(&server, FILE, Over::Tcp);
@@ -133,6 +162,8 @@ fn ffmpeg_plays_a_channel_for_longer_than_its_file(backend: Backend) {
 
 on_both_backends!(
     viewers_of_a_channel_see_the_same_packets,
+    a_channel_is_one_however_its_path_is_spelled,
+    a_link_to_a_file_has_rules_of_its_own,
     a_channel_goes_on_behind_the_end_of_its_file,
     other_files_are_played_from_their_start,
     a_channel_can_be_paused_and_described_and_not_published_to,

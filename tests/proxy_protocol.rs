@@ -13,6 +13,7 @@ use crate::client::viewer::{Over, Viewer};
 use crate::client::{Client, Message};
 use crate::corpus::folder;
 use crate::server::{Backend, Builder, Server, on_both_backends};
+use crate::upstream::network::Networks;
 
 const FILE: &str = "/h264_aac.mp4";
 
@@ -122,6 +123,24 @@ fn a_proxy_that_speaks_for_itself_keeps_its_address(backend: Backend) {
     }
 }
 
+fn who_is_local_to_a_proxy_is_local_here_only_where_the_proxy_is(backend: Backend) {
+    let Some(networks) = Networks::new() else { return };
+    let server = networks.inside(0, || {
+        let builder = Server::with(backend).ip("0.0.0.0").setting("publish", "local");
+        builder.setting("proxy_protocol", "127.0.0.1 10.71.0.2").start()
+    });
+    let status = |end: usize, by: &str, client: &str| {
+        networks.inside(end, || {
+            let address = SocketAddr::new(by.parse().unwrap(), server.port());
+            let mut client = by_proxy(address, &line(client), 1_000);
+            Publisher::announce_on(&mut client, &server.url("/live"), SDP).status
+        })
+    };
+    assert_eq!(status(0, "127.0.0.1", "127.0.0.9"), 200);
+    assert_eq!(status(1, "10.71.0.1", "127.0.0.1"), 403, "its own machine is another one");
+    assert_eq!(status(1, "10.71.0.1", "10.71.0.1"), 200, "this one, by its address");
+}
+
 fn lists_and_bounds_are_about_the_client(backend: Backend) {
     let server =
         behind(backend).setting("deny", "192.0.2.0/24 127.0.0.1").setting("max_sessions_per_ip", 1).start();
@@ -198,6 +217,7 @@ fn without_a_header_a_proxy_is_closed_and_others_are_served(backend: Backend) {
 on_both_backends!(
     the_client_that_a_proxy_names_is_the_peer,
     a_proxy_that_speaks_for_itself_keeps_its_address,
+    who_is_local_to_a_proxy_is_local_here_only_where_the_proxy_is,
     lists_and_bounds_are_about_the_client,
     a_ban_is_about_the_client,
     datagrams_do_not_pass_a_proxy,

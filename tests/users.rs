@@ -3,6 +3,7 @@
 mod asked;
 mod banned;
 mod clock;
+mod doors;
 mod permitted;
 mod players;
 

@@ -84,7 +84,9 @@ impl Folder {
             let reason = format!("{name} leads out of the media folder: set follow_symlinks to allow that");
             return Err(MediaError::Forbidden(reason));
         }
-        Ok(Found { path: real, name: name.to_owned() })
+        // However it was spelled: rules and permissions are for one name.
+        let parts: Vec<_> = parts.iter().filter_map(|part| part.as_os_str().to_str()).collect();
+        Ok(Found { path: real, name: parts.join("/") })
     }
 
     fn collect(&self, folder: &Path, depth: usize, names: &mut Vec<String>) -> io::Result<()> {
@@ -135,7 +137,9 @@ mod tests {
     fn names_are_found_decoded_and_raw() {
         let (base, folder) = folder("names");
         assert_eq!(folder.find("/a%20b.mp4").unwrap().name, "a b.mp4");
-        assert_eq!(folder.find("/sub/c.ts").unwrap().name, "sub/c.ts");
+        for spelled in ["/sub/c.ts", "//sub//c.ts", "/sub/./c.ts", "/sub/%2e%2fc.ts"] {
+            assert_eq!(folder.find(spelled).unwrap().name, "sub/c.ts", "{spelled}");
+        }
         assert_eq!(folder.find("/100%25.mp4").unwrap().name, "100%25.mp4");
         assert_eq!(folder.find("/notes.xml"), Err(MediaError::NotFound));
         assert_eq!(folder.find("/sub"), Err(MediaError::NotFound));

@@ -1,7 +1,7 @@
 //! One RTSP connection: what was received and not yet answered, and what waits to leave.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::{Bytes, BytesMut};
 use proto::io::{Conn, Piece, Pieces};
@@ -227,10 +227,14 @@ impl Connection {
         self.pending.is_some() || self.withheld.is_some()
     }
 
-    /// Whether the client is on this machine. A proxy that does not name its client vouches for nobody.
+    /// Whether the client is on this machine. A proxy that does not name its client vouches for nobody, and the loopback
+    /// of one elsewhere is that machine's.
     pub fn is_local(&self) -> bool {
+        let (peer, own) = (self.peer.ip(), self.local.ip());
+        let is_here = |ip: IpAddr| ip == own || ip.is_loopback();
         let is_named = self.forwarder != Some(self.peer);
-        is_named && (self.peer.ip() == self.local.ip() || self.peer.ip().is_loopback())
+        let is_loopback_ours = self.forwarder.is_none_or(|proxy| is_here(proxy.ip()));
+        is_named && (peer == own || peer.is_loopback() && is_loopback_ours)
     }
 
     /// Whether the request that is being served has passed the gate before.

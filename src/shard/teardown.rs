@@ -114,7 +114,7 @@ impl Shard {
             Carrier::Groups(transmission) => {
                 tracing::info!(path = %session.path, duration_s = duration.as_millis() as f64 / 1e3,
                     bytes = session.numbers.bytes, reason, "multicast ended");
-                self.end_transmission(transmission, reason);
+                self.sender_ended(transmission, reason);
             }
             _ => log_end(&session, duration, reason),
         }

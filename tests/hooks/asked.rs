@@ -9,6 +9,7 @@ use crate::client::publisher::{Publisher, SDP};
 use crate::client::viewer::{Over, Viewer};
 use crate::client::{Client, Message, Response};
 use crate::server::{Backend, Server, on_both_backends};
+use crate::tunnels::bridge::{DOORS, connect};
 
 fn a_viewer_is_asked_about_and_its_end_told(backend: Backend) {
     let service = Service::start();
@@ -59,6 +60,43 @@ fn a_publisher_is_asked_about_and_its_end_told(backend: Backend) {
     assert_eq!((publish.method.as_str(), publish.path.as_str()), ("GET", "/hook/publish?"));
     assert_eq!((publish.argument("url"), publish.argument("name")), (url.as_str(), "live/camera 1"));
     assert_eq!(service.calls("play").len(), 1);
+}
+
+fn who_comes_through_a_door_is_asked_about_as_all_the_others(backend: Backend) {
+    for door in DOORS {
+        let service = Service::start();
+        let server = calling(backend, &service, &CALLS, "").http().shards(3).start();
+        let url = server.url(&format!("/{FILE}"));
+        for count in 1..=4 {
+            let client = connect(server.http_address(), door);
+            let mut viewer = Viewer::describe_on(client, &url, Over::Tcp).set_up();
+            viewer.play(&[]);
+            assert!(viewer.receive_until(PATIENCE, |viewer| viewer.tracks[0].packets.len() > 5));
+            drop(viewer);
+            for call in ["connect", "play", "done"] {
+                let calls = service.wait_for(call, count);
+                let last = calls.last().unwrap();
+                assert_eq!((last.argument("addr"), last.argument("url")), ("127.0.0.1", url.as_str()));
+                assert_eq!(last.argument("name"), FILE, "{door:?}");
+            }
+        }
+        service.answer("connect", Manner::Status(403));
+        let mut client = connect(server.http_address(), door);
+        client.request("OPTIONS", &url, &[]).expect(403);
+        assert!(client.is_closed_within(PATIENCE), "{door:?}");
+    }
+}
+
+fn who_makes_a_question_too_long_to_be_asked_is_refused(backend: Backend) {
+    let service = Service::start();
+    let nodes = "<notify_method>GET</notify_method><notify_fail>allow</notify_fail>";
+    let server = calling(backend, &service, &["connect"], nodes).start();
+    let mut request = format!("OPTIONS {}/", server.url("")).into_bytes();
+    request.extend([0xff; 7_000]);
+    request.extend(b" RTSP/1.0\r\nCSeq: 1\r\n\r\n");
+    let mut client = Client::connect(server.address());
+    client.send(request);
+    client.response().expect(403);
 }
 
 /// Asks for what a call is about; the answer that decides.
@@ -242,6 +280,8 @@ fn a_password_is_asked_for_before_a_service(backend: Backend) {
 on_both_backends!(
     a_viewer_is_asked_about_and_its_end_told,
     a_publisher_is_asked_about_and_its_end_told,
+    who_comes_through_a_door_is_asked_about_as_all_the_others,
+    who_makes_a_question_too_long_to_be_asked_is_refused,
     only_200_lets_pass,
     without_an_answer_the_setting_decides,
     whatever_is_said_to_an_end_changes_nothing,

@@ -9,7 +9,8 @@ use super::{FILE, PATIENCE, on_loopback};
 use crate::client::publisher::Publisher;
 use crate::client::pusher::{Pusher, Way};
 use crate::client::viewer::{Over, Viewer};
-use crate::server::{Backend, Server, free_ports, on_both_backends};
+use crate::judge::ffmpeg::Scratch;
+use crate::server::{Backend, Server, free_ports, on_both_backends, scratch};
 
 /// Long enough for a stream to be silent that had something to send.
 const SILENCE: Duration = Duration::from_millis(700);
@@ -354,6 +355,56 @@ fn a_thousand_members_come_and_go(backend: Backend) {
     }
 }
 
+fn who_comes_while_the_last_one_leaves_is_served(backend: Backend) {
+    let server = on_loopback(backend).shards(3).setting("log_level", 2).start();
+    let (address, url) = (server.address(), server.url("/test"));
+    let multicast = [("Transport", "RTP/AVP;multicast")];
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                for round in 0..400 {
+                    let mut client = crate::client::Client::connect(address);
+                    let setup = client.request("SETUP", &format!("{url}/trackID=0"), &multicast).expect(200);
+                    client.session = setup.session().map(str::to_owned);
+                    let answer = client.request("PLAY", &url, &[]);
+                    assert_eq!(answer.status, 200, "{round}: {answer:?}");
+                    client.request("TEARDOWN", &url, &[]).expect(200);
+                }
+            });
+        }
+    });
+}
+
+fn what_is_sent_to_a_group_counts_once_against_the_bitrate(backend: Backend) {
+    let file = crate::corpus::folder().join(FILE);
+    let bits = std::fs::metadata(&file).unwrap().len() * 8 / 3;
+    let bound = bits.div_ceil(1_000_000);
+    let fitting = (bound * 1_000_000 / bits) as usize;
+    let media = Scratch(scratch("media"));
+    (0..=fitting).for_each(|number| {
+        std::fs::copy(&file, media.path().join(format!("{number}.mp4"))).unwrap();
+    });
+    let server =
+        on_loopback(backend).media(media.path()).shards(2).setting("max_bitrate_mbps", bound).start();
+    let url = |number: usize| server.url(&format!("/{number}.mp4"));
+    let mut listeners: Vec<_> =
+        (0..4 * fitting).map(|number| Listener::play_of(server.address(), &url(number % fitting))).collect();
+    let mut late = Listener::open(server.address(), &url(fitting));
+    let answer = late.play(&[]).expect(453);
+    assert!(answer.text().contains("max_bitrate_mbps would be exceeded"), "{answer:?}");
+    listeners[0].hear(0, 20);
+    for listener in &mut listeners {
+        listener.ask("TEARDOWN", &[]).expect(200);
+    }
+    // What was sent of late counts for a moment longer.
+    let end = Instant::now() + PATIENCE;
+    while late.play(&[]).status != 200 {
+        assert!(Instant::now() < end, "no room is made");
+        thread::sleep(Duration::from_millis(100));
+    }
+    late.hear(0, 20);
+}
+
 /// One that is answered like all the others.
 #[track_caller]
 fn is_well(server: &Server) {
@@ -401,6 +452,8 @@ on_both_backends!(
     streams_that_are_pulled_or_pushed_are_sent_as_well,
     the_end_of_the_server_is_said_to_the_groups,
     members_count_as_sessions,
+    what_is_sent_to_a_group_counts_once_against_the_bitrate,
+    who_comes_while_the_last_one_leaves_is_served,
     a_thousand_members_come_and_go,
     who_comes_and_goes_in_the_middle_of_a_request_leaves_nothing,
 );

@@ -87,6 +87,21 @@ fn a_publisher_with_the_permission_for_its_path_sets_up_tracks_of_any_name(backe
     publisher.client.request("RECORD", &url, &[]).expect(200);
 }
 
+fn what_was_announced_opens_no_path_below_it(backend: Backend) {
+    let server = Server::with(backend)
+        .setting("need_auth", 1)
+        .xml(&user("camera", "p", &["publish /live/cam"]))
+        .start();
+    let mut client = logging_in(&server, "/live/cam", "camera", "p");
+    Publisher::announce_on(&mut client, &server.url("/live/cam"), SDP).expect(200);
+    for below in ["/live/cam/2", "/live/cam/streamid=0"] {
+        Publisher::announce_on(&mut client, &server.url(below), SDP).expect(403);
+    }
+    Publisher::announce_on(&mut client, &server.url("/live/cam"), SDP).expect(200);
+    let mut publisher = Publisher::of(client, &server.url("/live/cam"), Over::Tcp);
+    publisher.setup(96);
+}
+
 fn a_files_whole_name_must_be_permitted(backend: Backend) {
     let media = Scratch(scratch("media"));
     for name in ["open.mp4", "open&shut.mp4"] {
@@ -97,7 +112,7 @@ fn a_files_whole_name_must_be_permitted(backend: Backend) {
     let server = Server::with(backend)
         .media(media.path())
         .setting("need_auth", 1)
-        .xml(&user("u", "p", &["play /open.mp4 /open /ope/*"]))
+        .xml(&user("u", "p", &["play /open.mp4 /open /ope/* /*/*/a.mp4"]))
         .start();
     for (path, status) in [
         ("/open.mp4", 200),
@@ -109,6 +124,10 @@ fn a_files_whole_name_must_be_permitted(backend: Backend) {
         ("/ope/../shut/a.mp4", 404),
         ("/ope/%2e%2e/shut/a.mp4", 404),
         ("/shut/a.mp4", 403),
+        ("/shut//a.mp4", 403),
+        ("/shut/./a.mp4", 403),
+        ("/./shut/a.mp4", 403),
+        ("/shut/%2e%2fa.mp4", 403),
     ] {
         assert_eq!(play(&server, path, "u"), status, "{path}");
     }
@@ -208,6 +227,7 @@ fn the_start_warns_of_open_doors_only(backend: Backend) {
 on_both_backends!(
     a_user_may_what_the_permissions_say_and_nothing_else,
     a_publisher_with_the_permission_for_its_path_sets_up_tracks_of_any_name,
+    what_was_announced_opens_no_path_below_it,
     a_files_whole_name_must_be_permitted,
     a_session_opens_no_other_path,
     whoever_is_not_asked_cannot_name_a_session_of_who_is,

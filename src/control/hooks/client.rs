@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::{Response, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -58,13 +58,11 @@ impl Client {
     }
 
     /// Makes a call; what the service has answered, or why it has not.
-    async fn call(&self, services: &Services, call: Call, facts: &Facts) -> Result<StatusCode, String> {
-        let Some(service) = services.of(call) else { return Err("nobody is to be called".to_owned()) };
-        let request = service.request(services.method, call, facts).map_err(|error| error.to_string())?;
+    async fn call(&self, request: Request<Full<Bytes>>, patience: Duration) -> Result<StatusCode, String> {
         let response = self.0.request(request).await.map_err(|error| chain(&error))?;
         let status = response.status();
         // Whoever waits for the verdict does not wait for the body.
-        tokio::spawn(tokio::time::timeout(services.patience, read_up(response)));
+        tokio::spawn(tokio::time::timeout(patience, read_up(response)));
         Ok(status)
     }
 }
@@ -131,7 +129,15 @@ where
 
 async fn ask(services: Arc<Services>, client: Client, question: Question) {
     let Question { call, facts, reply, until } = question;
-    let answer = timeout_at(until.into(), client.call(&services, call, &facts)).await;
+    let request = match services.request(call, &facts) {
+        Ok(request) => request,
+        Err(reason) => {
+            services.complaints.note(call, &reason);
+            // Nobody gets in by a URL that is too long to be asked about.
+            return reply(Verdict::Refused);
+        }
+    };
+    let answer = timeout_at(until.into(), client.call(request, services.patience)).await;
     let answer = answer.unwrap_or_else(|_| Err("no answer within notify_timeout_ms".to_owned()));
     reply(match answer {
         Ok(StatusCode::OK) => Verdict::Allowed,
@@ -147,8 +153,11 @@ async fn ask(services: Arc<Services>, client: Client, question: Question) {
 }
 
 async fn tell(services: Arc<Services>, client: Client, facts: Facts) {
-    let call = client.call(&services, Call::Done, &facts);
-    match tokio::time::timeout(services.patience, call).await {
+    let request = match services.request(Call::Done, &facts) {
+        Ok(request) => request,
+        Err(reason) => return services.complaints.note(Call::Done, &reason),
+    };
+    match tokio::time::timeout(services.patience, client.call(request, services.patience)).await {
         Ok(Ok(_)) => {}
         Ok(Err(reason)) => services.complaints.note(Call::Done, &reason),
         Err(_) => services.complaints.note(Call::Done, "no answer within notify_timeout_ms"),

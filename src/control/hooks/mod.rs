@@ -16,6 +16,9 @@ use std::sync::Mutex;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use http_body_util::Full;
+use hyper::Request;
+use hyper::body::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use self::client::{Client, Question, Work};
@@ -130,6 +133,12 @@ impl fmt::Debug for WebHooks {
 }
 
 impl Services {
+    /// The request of a call. An error says why there is none.
+    fn request(&self, call: Call, facts: &Facts) -> Result<Request<Full<Bytes>>, String> {
+        let service = self.of(call).ok_or_else(|| "nobody is to be called".to_owned())?;
+        service.request(self.method, call, facts).map_err(|error| error.to_string())
+    }
+
     /// Whom to call.
     fn of(&self, call: Call) -> Option<&Service> {
         match call {

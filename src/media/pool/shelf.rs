@@ -56,6 +56,8 @@ pub type Askers = Vec<(Ticket, ReplyTo)>;
 pub struct Identity {
     /// Where it is.
     pub path: PathBuf,
+    /// By which name it is asked for: links have rules of their own.
+    pub name: String,
     /// Which file that is on its disk; a file that was replaced has another.
     pub inode: u64,
     /// When it was changed last.
@@ -66,12 +68,13 @@ pub struct Identity {
 
 impl Identity {
     /// The version that is there at the moment.
-    pub fn of(path: &Path, metadata: &std::fs::Metadata) -> Identity {
+    pub fn of(path: &Path, name: &str, metadata: &std::fs::Metadata) -> Identity {
         #[cfg(unix)]
         let inode = std::os::unix::fs::MetadataExt::ino(metadata);
         #[cfg(not(unix))]
         let inode = 0;
-        Identity { path: path.to_owned(), inode, modified: metadata.modified().ok(), size: metadata.len() }
+        let (path, name) = (path.to_owned(), name.to_owned());
+        Identity { path, name, inode, modified: metadata.modified().ok(), size: metadata.len() }
     }
 
     /// Whether `later` is the same file, unchanged or grown at its end as a recording does.
@@ -253,7 +256,7 @@ impl Shelf {
         if let Some(known) = self.known(&identity) {
             return known;
         }
-        self.forget_older(&identity.path);
+        self.forget_older(&identity);
         self.uses += 1;
         let info = cutter.info().clone();
         let id = info.id;
@@ -369,10 +372,11 @@ impl Shelf {
         self.cache.insert((id, segment.position), segment.clone());
     }
 
-    fn forget_older(&mut self, path: &Path) {
+    fn forget_older(&mut self, identity: &Identity) {
+        let is_older = |older: &Identity| older.path == identity.path && older.name == identity.name;
         let older: Vec<_> = (self.files.iter())
             .filter(|(_, file)| {
-                file.identity.path == *path && Arc::strong_count(&file.info) == 1 + file.idle.len()
+                is_older(&file.identity) && Arc::strong_count(&file.info) == 1 + file.idle.len()
             })
             .map(|(id, _)| *id)
             .collect();

@@ -258,7 +258,8 @@ fn add(shelf: &mut Shelf, name: &str) -> Arc<FileInfo> {
         left_out: Vec::new(),
     };
     let cutter = Cutter::new(reader, Arc::new(info), 1_400, 0);
-    let identity = Identity { path: PathBuf::from(name), inode: 1, modified: None, size: 1 };
+    let identity =
+        Identity { path: PathBuf::from(name), name: name.into(), inode: 1, modified: None, size: 1 };
     shelf.learn(identity, 0, plan, cutter)
 }
 

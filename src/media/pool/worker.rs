@@ -58,7 +58,7 @@ fn describe(shared: &Shared, path: &str) -> Result<Arc<FileInfo>, MediaError> {
     };
     let file = fs::File::open(&found.path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
-    let identity = Identity::of(&found.path, &metadata);
+    let identity = Identity::of(&found.path, &found.name, &metadata);
     if let Some(info) = shared.shelf().known(&identity) {
         return Ok(info);
     }
@@ -165,7 +165,7 @@ fn open_again(
         return Err(MediaError::Broken(format!("{} has changed", info.name)));
     }
     let file = fs::File::open(&identity.path).map_err(broken)?;
-    let found = Identity::of(&identity.path, &file.metadata().map_err(broken)?);
+    let found = Identity::of(&identity.path, &identity.name, &file.metadata().map_err(broken)?);
     let opened = shared.opener.open(file, &identity.path)?;
     if !identity.goes_on_as(&found) || opened.tracks != info.tracks {
         return Err(MediaError::Broken(format!("{} has changed", info.name)));

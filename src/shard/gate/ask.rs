@@ -48,7 +48,10 @@ impl Shard {
         }
         // What a session is for was allowed when it began; this may be about another path.
         match wanted {
-            Some(action) => self.allow(&access, user, action, &self.path_asked_for(conn, action, target)),
+            Some(action) => {
+                let is_of_announced = action == Action::Publish && request.method != Method::Announce;
+                self.allow(&access, user, action, &self.path_asked_for(conn, is_of_announced, target))
+            }
             None => Ok(()),
         }
     }
@@ -258,9 +261,9 @@ impl Shard {
     }
 
     /// The path that a request names, decoded and without the track.
-    fn path_asked_for(&self, conn: Conn, action: Action, target: &Target) -> String {
+    fn path_asked_for(&self, conn: Conn, is_of_announced: bool, target: &Target) -> String {
         let announced = self.connections.get(conn).and_then(|connection| connection.announced.as_ref());
-        match announced.filter(|_| action == Action::Publish) {
+        match announced.filter(|_| is_of_announced) {
             // Its tracks have names of the publisher's own.
             Some(announced) if is_inside(target, &announced.path) => announced.path.to_string(),
             _ => decoded(&target.path),
@@ -277,10 +280,13 @@ impl Shard {
     }
 }
 
-/// A path as the configuration names it, but for the slash before it.
+/// A path as the configuration names it, but for the slash before it. What names nothing in it is left out, as it is
+/// where files are looked for.
 fn decoded(path: &str) -> String {
     let path = path.trim_matches('/');
-    percent_decode(path).unwrap_or_else(|_| path.to_owned())
+    let path = percent_decode(path).unwrap_or_else(|_| path.to_owned());
+    let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    parts.join("/")
 }
 
 fn is_inside(target: &Target, base: &str) -> bool {

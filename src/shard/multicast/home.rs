@@ -50,8 +50,20 @@ impl Shard {
         }
     }
 
-    /// Ends a transmission whose sender has ended, or that never had one: its members end with it.
-    pub(in crate::shard) fn end_transmission(&mut self, key: TransmissionKey, reason: &str) {
+    /// The session that sends a transmission has ended: its members end with it. Where there are none, somebody may have
+    /// been told of its groups a moment ago and be on the way.
+    pub(in crate::shard) fn sender_ended(&mut self, key: TransmissionKey, reason: &str) {
+        let Some(transmission) = self.transmissions.get(key) else { return };
+        if transmission.member_count() > 0 || transmission.is_idle(self.now) {
+            return self.end_transmission(key, reason);
+        }
+        for socket in self.transmissions.silence(key) {
+            self.ports.driver.submit(proto::io::Op::CloseUdp(socket));
+        }
+    }
+
+    /// Ends a transmission that nothing sends: its members end with it.
+    fn end_transmission(&mut self, key: TransmissionKey, reason: &str) {
         let Some(transmission) = self.transmissions.remove(key) else { return };
         for socket in &transmission.sockets {
             self.ports.driver.submit(proto::io::Op::CloseUdp(*socket));
@@ -100,7 +112,16 @@ impl Shard {
             }
             self.stop_transmission(key, "another one has taken its place");
         }
-        let key = self.transmissions.add(self.index, mount, self.now);
+        let key = loop {
+            match self.transmissions.add(self.index, mount.clone(), self.now) {
+                Some(key) => break Some(key),
+                // Whoever takes part goes before whoever may.
+                None => match self.transmissions.first_without_members() {
+                    Some(unheard) => self.end_transmission(unheard, UNHEARD),
+                    None => break None,
+                },
+            }
+        };
         let transmission = key.and_then(|key| self.transmissions.get(key));
         transmission.map(|transmission| transmission.offer.clone()).ok_or_else(|| {
             let reason = "no group is free between multicast_ip_min and multicast_ip_max";

@@ -39,7 +39,7 @@ pub struct Transmission {
     pub awaited_by: SmallVec<[SessionId; 1]>,
     /// Sockets that hear the groups' reports.
     pub sockets: SmallVec<[Udp; 2]>,
-    /// When it was last asked for without being entered.
+    /// When it was last asked for.
     pub asked: Time,
     /// For each track how many listen to it.
     listeners: SmallVec<[usize; 2]>,
@@ -113,6 +113,17 @@ impl Transmissions {
         Some(transmission)
     }
 
+    /// Forgets what sends one and what hears its reports; its groups stay. The sockets to be closed.
+    pub fn silence(&mut self, key: TransmissionKey) -> SmallVec<[Udp; 2]> {
+        let Some(transmission) = self.all.get_mut(key) else { return SmallVec::new() };
+        transmission.sender = None;
+        let sockets = std::mem::take(&mut transmission.sockets);
+        for socket in &sockets {
+            self.sockets.remove(socket);
+        }
+        sockets
+    }
+
     /// One of them.
     pub fn get(&self, key: TransmissionKey) -> Option<&Transmission> {
         self.all.get(key)
@@ -148,8 +159,17 @@ impl Transmissions {
 
     /// Those that nobody has entered although they were asked for.
     pub fn idle(&self, now: Time) -> Vec<TransmissionKey> {
-        let is_idle = |one: &Transmission| one.members.is_empty() && now.since(one.asked) > IDLE_MAX;
-        self.all.iter().filter(|(_, one)| is_idle(one)).map(|(key, _)| key).collect()
+        self.all
+            .iter()
+            .filter(|(_, one)| one.members.is_empty() && one.is_idle(now))
+            .map(|(key, _)| key)
+            .collect()
+    }
+
+    /// Of those that have no members the one that was asked for longest ago.
+    pub fn first_without_members(&self) -> Option<TransmissionKey> {
+        let unheard = self.all.iter().filter(|(_, one)| one.members.is_empty());
+        unheard.min_by_key(|(_, one)| one.asked).map(|(key, _)| key)
     }
 
     /// How many there are.
@@ -195,6 +215,11 @@ impl Transmission {
     /// How many there are.
     pub fn member_count(&self) -> usize {
         self.members.len()
+    }
+
+    /// Whether nobody has asked for it of late.
+    pub fn is_idle(&self, now: Time) -> bool {
+        now.since(self.asked) > IDLE_MAX
     }
 
     /// Whether anybody listens to a track.
