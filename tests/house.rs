@@ -58,10 +58,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("quinn_udp", &["fallback"]),
     ("rand", &["src/control", "src/media", "src/shard", "src/stream"]),
     ("rcgen", &["src/control"]),
-    // The load test has a file of that name.
+    // The load test has a file of that name, too.
     ("ring", &["src/shard", "loadtest"]),
     ("rustix", &["src/cli", "src/control", "fallback", "loadtest"]),
-    ("rustls", &["src/shard"]),
+    ("rustls", &["src/shard", "loadtest"]),
     ("rustls_native_certs", &["src/shard"]),
     ("serde", &["loadtest"]),
     ("serde_json", &["loadtest"]),

@@ -87,6 +87,50 @@ fn every_picture_of_a_publisher_reaches_every_viewer(backend: Backend) {
     }
 }
 
+fn doors_in_tls_deliver_every_picture(backend: Backend) {
+    let server = Server::with(backend).tls("p256-cert.pem", "p256-key.pem").start();
+    let (url, plain, pid) =
+        (server.secure_url("/live/camera"), server.url("/live/camera"), server.pid().to_string());
+    for transport in ["rtsps", "https", "wss"] {
+        let arguments =
+            ["fanout", "--url", &url, "--viewers", "4", "--duration", "1.5", "--server-pid", &pid];
+        let publishing = ["--transport", transport, "--publish-url", &plain];
+        let report = Report::of(&[&arguments[..], &publishing].concat());
+        assert_eq!(report.number("missing"), 0.0, "{transport}");
+        assert!(report.first("pictures") >= 4.0 * 40.0, "{transport}: {}", report.first("pictures"));
+        assert_eq!(report.number("pictures_behind"), 0.0, "{transport}");
+        assert_eq!(report.behind("count", "first_keyframe_ms"), 4.0, "{transport}");
+        assert!(report.number("opening") > 0.0, "{transport}");
+        let arguments = ["publish", "--url", &url, "--duration", "1", "--transport", transport];
+        assert_eq!(Report::of(&arguments).number("to_the_end"), 1.0, "{transport}");
+        let url = server.secure_url("/test");
+        let arguments = ["churn", "--url", &url, "--viewers", "2", "--duration", "1"];
+        let report = Report::of(&[&arguments[..], &["--transport", transport]].concat());
+        assert!(report.number("sessions") >= 2.0, "{transport}");
+    }
+}
+
+fn one_viewer_of_a_group_counts_for_all(backend: Backend) {
+    let server = Server::with(backend).setting("multicast", 1).setting("multicast_interface", "127.0.0.1");
+    let server = server.start();
+    let (url, pid) = (server.url("/live/camera"), server.pid().to_string());
+    let arguments = ["fanout", "--url", &url, "--viewers", "5", "--duration", "1.5", "--server-pid", &pid];
+    // A group sees nothing before the next keyframe.
+    let often = ["--transport", "multicast", "--gop", "0.5"];
+    let report = Report::of(&[&arguments[..], &often].concat());
+    let numbers = ["played", "silent", "missing", "pictures_behind"].map(|name| report.number(name));
+    assert_eq!(numbers, [5.0, 0.0, 0.0, 0.0]);
+    // One copy has come, not five.
+    let pictures = report.first("pictures");
+    assert!((30.0..100.0).contains(&pictures), "{pictures}");
+    assert_eq!(report.behind("count", "set_up_ms"), 5.0);
+    assert_eq!(report.behind("count", "first_keyframe_ms"), 1.0);
+    let url = server.url("/test");
+    let arguments = ["churn", "--url", &url, "--viewers", "2", "--duration", "1"];
+    let report = Report::of(&[&arguments[..], &["--transport", "multicast"]].concat());
+    assert!(report.number("sessions") >= 2.0);
+}
+
 fn several_publishers_send_to_the_end(backend: Backend) {
     let server = Server::with(backend).http().start();
     let url = server.url("/live/{}");
@@ -145,7 +189,7 @@ fn those_who_come_at_once_are_measured_apart(backend: Backend) {
 
 #[test]
 fn every_bare_loop_delivers() {
-    for (transport, loops) in [("tcp", 2), ("udp", 3)] {
+    for (transport, loops) in [("tcp", 2), ("udp", 3), ("rtsps", 1)] {
         let arguments = ["limit", "--viewers", "3", "--duration", "0.5", "--transport", transport];
         let report = Report::of(&arguments);
         let runs: Vec<_> = report.0.split("\n}\n").filter(|run| !run.is_empty()).collect();
@@ -220,6 +264,8 @@ fn made_pictures_are_decoded_without_an_error() {
 
 on_both_backends!(
     every_picture_of_a_publisher_reaches_every_viewer,
+    doors_in_tls_deliver_every_picture,
+    one_viewer_of_a_group_counts_for_all,
     several_publishers_send_to_the_end,
     viewers_play_what_is_there_and_files_from_their_own_points,
     sessions_come_and_go_and_are_held,

@@ -13,7 +13,7 @@ use crate::counter::Shared;
 use crate::meter::{Live, Tally, record};
 use crate::plan::Plan;
 use crate::sink::{Datagrams, Depth};
-use crate::sockets::{self, Ending};
+use crate::sockets::Ending;
 use crate::viewer;
 
 /// Comes and goes until the end of the plan; what was counted. After some failures in a row it gives up: the rate would
@@ -58,11 +58,11 @@ async fn session(
     let began = Instant::now();
     let mut connection = Connection::open(server, plan.transport, 0, Ending::Abrupt).await?;
     let description = connection.describe(plan.url_of(number)).await?;
-    let is_udp = plan.transport.is_udp(number);
     // One track: what one costs is what is asked for.
     let track = description.tracks.iter().find(|track| track.is_video).unwrap_or(&description.tracks[0]);
-    let ports = is_udp.then(|| sockets::ports(connection.local, 0)).transpose()?;
-    connection.set_up(&track.control, viewer::transport(ports.as_ref(), 0)).await?;
+    let way = plan.transport.way_of(number);
+    // Whoever comes and goes joins a group and leaves it.
+    let ports = viewer::set_up_track(&mut connection, track, 0, way, 0, |_| true).await?;
     let rtp = ports.map(|ports| Datagrams::new(ports.rtp)).transpose()?;
     let asked = Instant::now();
     connection.ask(Request::new(Method::Play, description.control.clone())).await?;

@@ -1,22 +1,19 @@
 //! One RTSP connection on the ring: requests out, answers in.
 
 use std::io;
-use std::mem;
-use std::net::{Shutdown, SocketAddr};
-use std::os::fd::AsRawFd;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use proto::rtsp::headers::session::Session;
 use proto::rtsp::message::{Method, Request, Response};
 use proto::rtsp::parse::{Item, Limits, ParseError, Parser};
-use tokio_uring::net::TcpStream;
 
 use crate::door::Door;
+use crate::line::Line;
 use crate::plan::Transport;
 use crate::sdp::Description;
-use crate::sink;
-use crate::sockets::{self, Ending};
+use crate::sockets::Ending;
 
 /// Why a dialogue went no further.
 #[derive(Debug, thiserror::Error)]
@@ -56,11 +53,9 @@ pub enum DialogueError {
 
 /// A connection with its dialogue.
 pub struct Connection {
-    stream: TcpStream,
+    line: Line,
     door: Door,
     parser: Parser,
-    /// Room for the one byte that is waited for.
-    first: Vec<u8>,
     sequence: u32,
     /// The session's identifier, sent once it is known.
     session: Option<String>,
@@ -78,18 +73,17 @@ impl Connection {
         receive_buffer: usize,
         ending: Ending,
     ) -> Result<Connection, DialogueError> {
-        let connected =
-            tokio::time::timeout(ANSWER_PATIENCE, sockets::connect(server, receive_buffer, ending));
+        let connecting = Line::open(server, transport.security(), receive_buffer, ending);
+        let connected = tokio::time::timeout(ANSWER_PATIENCE, connecting);
         let connected = connected.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        let stream = connected.map_err(|error| DialogueError::Connect { server, error })?;
-        let local = stream.local_addr()?;
-        let (stream, mut parser) = (TcpStream::from_std(stream), Parser::new(Limits::default()));
-        let opened = tokio::time::timeout(ANSWER_PATIENCE, Door::open(transport, server, &stream));
+        let mut line = connected.map_err(|error| DialogueError::Connect { server, error })?;
+        let (local, mut parser) = (line.local, Parser::new(Limits::default()));
+        let opened = tokio::time::timeout(ANSWER_PATIENCE, Door::open(transport, server, &mut line));
         let (mut door, behind) =
             opened.await.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))?;
         door.read(&behind, |bytes| parser.handle_bytes(bytes));
-        let (first, timeout) = (Vec::with_capacity(1), TIMEOUT_DEFAULT);
-        Ok(Connection { stream, door, parser, first, sequence: 0, session: None, timeout, local })
+        let timeout = TIMEOUT_DEFAULT;
+        Ok(Connection { line, door, parser, sequence: 0, session: None, timeout, local })
     }
 
     /// Sends a request and waits for its answer, which must be a success.
@@ -117,7 +111,7 @@ impl Connection {
 
     /// Sends bytes, all of them.
     pub async fn send(&mut self, bytes: Bytes) -> Result<(), DialogueError> {
-        Ok(self.door.send(&self.stream, bytes).await?)
+        Ok(self.door.send(&mut self.line, bytes).await?)
     }
 
     /// Asks for the description of what is behind a URL.
@@ -161,30 +155,19 @@ impl Connection {
 
     /// Waits for bytes and hands them on, at most about `most`, as they come: packets, and answers among them. False at
     /// the end of the connection.
-    ///
-    /// Only the first byte is read through the ring, see [`sink`].
     pub async fn drain(&mut self, most: usize, mut take: impl FnMut(&[u8])) -> io::Result<bool> {
-        let mut first = mem::take(&mut self.first);
-        first.clear();
-        let (result, first) = self.stream.read(first).await;
-        self.first = first;
-        if result? == 0 {
-            return Ok(false);
-        }
-        self.door.read(&self.first, &mut take);
-        sink::receive(&self.stream, most, |bytes| self.door.read(bytes, &mut take))?;
-        Ok(true)
+        self.line.drain(most, |bytes| self.door.read(bytes, &mut take)).await
     }
 
-    /// Throws away what has come.
+    /// Throws away what has come. In TLS nothing can be read behind that.
     pub fn discard(&self) {
-        sink::discard(self.stream.as_raw_fd());
+        self.line.discard();
     }
 
     /// Ends the session, which the server need not confirm, and the connection: a read that still waits comes to its end.
     pub async fn leave(mut self, url: &str) {
         let _ = self.tell(Request::new(Method::Teardown, url)).await;
-        let _ = self.stream.shutdown(Shutdown::Both);
+        self.line.shut_down();
     }
 
     async fn answer(&mut self, method: &Method) -> Result<Response, DialogueError> {
@@ -198,12 +181,9 @@ impl Connection {
     }
 
     async fn receive(&mut self, method: &Method) -> Result<(), DialogueError> {
-        let (result, buffer) = self.stream.read(Vec::with_capacity(READ_BYTES)).await;
-        if result? == 0 {
-            return Err(DialogueError::Closed(method.clone()));
-        }
-        self.door.read(&buffer, |bytes| self.parser.handle_bytes(bytes));
-        Ok(())
+        let (door, parser) = (&mut self.door, &mut self.parser);
+        let is_open = self.line.receive(|bytes| door.read(bytes, |bytes| parser.handle_bytes(bytes))).await?;
+        if is_open { Ok(()) } else { Err(DialogueError::Closed(method.clone())) }
     }
 }
 
@@ -212,6 +192,3 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// RFC 2326 section 12.37.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
-
-/// An answer with a description fits.
-const READ_BYTES: usize = 8 * 1024;

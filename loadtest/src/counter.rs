@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::clock;
+use crate::group::Groups;
 use crate::keyframe::{Coding, Watch};
 use crate::meter::{Live, Meter, Place, Pulse, Sequence, Tally, record};
 use crate::plan::{Conduct, Plan};
@@ -25,6 +26,8 @@ pub struct Shared {
     pub live: Arc<Live>,
     /// The clock whose stamps can be compared with ours.
     pub clock: u32,
+    /// Groups that are listened to, by whichever thread.
+    pub groups: Groups,
 }
 
 impl Shared {
@@ -214,6 +217,7 @@ mod tests {
             began,
             meter: Rc::default(),
             live: Arc::default(),
+            groups: Groups::default(),
             clock: clock::identity(),
         }
     }

@@ -8,18 +8,18 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{BufMut, Bytes, BytesMut};
-use tokio_uring::net::TcpStream;
 
 use crate::connection::DialogueError;
+use crate::line::Line;
 use crate::plan::Transport;
-use crate::sockets::{self, Ending};
+use crate::sockets::Ending;
 
 /// The door of one connection.
 pub enum Door {
     /// RTSP as it is.
     Plain,
     /// What is said goes by this other connection, in base64.
-    Http(TcpStream),
+    Http(Box<Line>),
     /// Frames both ways.
     WebSocket(Unframer),
 }
@@ -29,45 +29,46 @@ impl Door {
     pub async fn open(
         transport: Transport,
         server: SocketAddr,
-        stream: &TcpStream,
+        line: &mut Line,
     ) -> Result<(Door, Vec<u8>), DialogueError> {
         match transport {
-            Transport::Udp | Transport::Tcp | Transport::Mixed => Ok((Door::Plain, Vec::new())),
-            Transport::Http => {
+            Transport::Udp | Transport::Tcp | Transport::Rtsps | Transport::Multicast | Transport::Mixed => {
+                Ok((Door::Plain, Vec::new()))
+            }
+            Transport::Http | Transport::Https => {
                 static NEXT: AtomicU32 = AtomicU32::new(0);
                 let (process, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
                 let name =
                     format!("HTTP/1.1\r\nHost: {server}\r\nx-sessioncookie: {process:08x}{number:08x}\r\n");
                 let get = format!("GET / {name}Accept: application/x-rtsp-tunnelled\r\n\r\n");
-                stream.write_all(get.into_bytes()).await.0?;
-                let behind = answer(stream, "HTTP/1.1 200").await?;
-                let into = sockets::connect(server, 0, Ending::Orderly).await?;
-                let into = TcpStream::from_std(into);
+                line.send(get.into()).await?;
+                let behind = answer(line, "HTTP/1.1 200").await?;
+                let mut into = Line::open(server, transport.security(), 0, Ending::Orderly).await?;
                 let post = format!(
                     "POST / {name}Content-Type: application/x-rtsp-tunnelled\r\nContent-Length: 32767\r\n\r\n"
                 );
-                into.write_all(post.into_bytes()).await.0?;
-                Ok((Door::Http(into), behind))
+                into.send(post.into()).await?;
+                Ok((Door::Http(Box::new(into)), behind))
             }
-            Transport::Ws => {
+            Transport::Ws | Transport::Wss => {
                 let get = format!(
                     "GET /websocket HTTP/1.1\r\nHost: {server}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                      Sec-WebSocket-Key: bG9hZCBvZiBicm93c2Vycw==\r\nSec-WebSocket-Version: 13\r\n\
                      Sec-WebSocket-Protocol: rtsp.onvif.org\r\n\r\n"
                 );
-                stream.write_all(get.into_bytes()).await.0?;
-                let behind = answer(stream, "HTTP/1.1 101").await?;
+                line.send(get.into()).await?;
+                let behind = answer(line, "HTTP/1.1 101").await?;
                 Ok((Door::WebSocket(Unframer::default()), behind))
             }
         }
     }
 
     /// Sends bytes of RTSP, all of them.
-    pub async fn send(&self, stream: &TcpStream, bytes: Bytes) -> io::Result<()> {
+    pub async fn send(&mut self, line: &mut Line, bytes: Bytes) -> io::Result<()> {
         match self {
-            Door::Plain => stream.write_all(bytes).await.0,
-            Door::Http(into) => into.write_all(STANDARD.encode(&bytes).into_bytes()).await.0,
-            Door::WebSocket(_) => stream.write_all(framed(&bytes)).await.0,
+            Door::Plain => line.send(bytes).await,
+            Door::Http(into) => into.send(STANDARD.encode(&bytes).into()).await,
+            Door::WebSocket(_) => line.send(framed(&bytes).freeze()).await,
         }
     }
 
@@ -81,7 +82,7 @@ impl Door {
 }
 
 /// Reads the head of an answer that begins so; what came behind it.
-async fn answer(stream: &TcpStream, begin: &str) -> Result<Vec<u8>, DialogueError> {
+async fn answer(line: &mut Line, begin: &str) -> Result<Vec<u8>, DialogueError> {
     let mut have = Vec::new();
     loop {
         if let Some(end) = have.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -89,11 +90,10 @@ async fn answer(stream: &TcpStream, begin: &str) -> Result<Vec<u8>, DialogueErro
             let is_open = have.starts_with(begin.as_bytes());
             return if is_open { Ok(behind) } else { Err(DialogueError::Incomplete("the door is closed")) };
         }
-        let (result, buffer) = stream.read(Vec::with_capacity(HEAD_BYTES)).await;
-        if result? == 0 || have.len() > HEAD_BYTES {
+        let is_open = line.receive(|bytes| have.extend_from_slice(bytes)).await?;
+        if !is_open || have.len() > HEAD_BYTES {
             return Err(DialogueError::Incomplete("the door has no answer"));
         }
-        have.extend_from_slice(&buffer);
     }
 }
 

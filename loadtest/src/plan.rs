@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::line::Security;
 use crate::sink::Depth;
 
 /// How packets come or go.
@@ -15,17 +16,50 @@ pub enum Transport {
     Http,
     /// Interleaved in a WebSocket.
     Ws,
+    /// Interleaved on the RTSP connection, in TLS.
+    Rtsps,
+    /// Interleaved through an HTTP tunnel, in TLS.
+    Https,
+    /// Interleaved in a WebSocket, in TLS.
+    Wss,
+    /// Datagrams to a group, which all clients share.
+    Multicast,
     /// Every other client by datagrams, the rest interleaved.
     Mixed,
 }
 
 impl Transport {
-    /// Whether the client of that number takes datagrams.
-    pub fn is_udp(self, number: usize) -> bool {
+    /// How packets come to the client of that number.
+    pub fn way_of(self, number: usize) -> Way {
         match self {
-            Transport::Udp => true,
-            Transport::Tcp | Transport::Http | Transport::Ws => false,
-            Transport::Mixed => number.is_multiple_of(2),
+            Transport::Udp => Way::Datagrams,
+            Transport::Multicast => Way::Group,
+            Transport::Mixed if number.is_multiple_of(2) => Way::Datagrams,
+            _ => Way::Interleaved,
+        }
+    }
+
+    /// Whether its connections are in TLS.
+    pub fn security(self) -> Security {
+        match self {
+            Transport::Rtsps | Transport::Https | Transport::Wss => Security::Tls,
+            _ => Security::Plain,
+        }
+    }
+
+    /// Connections that a client has.
+    pub fn connections(self) -> u64 {
+        if matches!(self, Transport::Http | Transport::Https) { 2 } else { 1 }
+    }
+
+    /// How the bare loops send for the same: what a door costs is measured by what the same bytes cost without it. None
+    /// where there is no such loop.
+    pub fn bare(self) -> Option<Transport> {
+        match self {
+            Transport::Udp => Some(Transport::Udp),
+            Transport::Tcp | Transport::Http | Transport::Ws => Some(Transport::Tcp),
+            Transport::Rtsps | Transport::Https | Transport::Wss => Some(Transport::Rtsps),
+            Transport::Multicast | Transport::Mixed => None,
         }
     }
 
@@ -36,9 +70,24 @@ impl Transport {
             Transport::Tcp => "tcp",
             Transport::Http => "http",
             Transport::Ws => "ws",
+            Transport::Rtsps => "rtsps",
+            Transport::Https => "https",
+            Transport::Wss => "wss",
+            Transport::Multicast => "multicast",
             Transport::Mixed => "mixed",
         }
     }
+}
+
+/// How packets come to one client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// To ports of its own.
+    Datagrams,
+    /// To the ports of a group.
+    Group,
+    /// Along its connection.
+    Interleaved,
 }
 
 /// What each viewer does.

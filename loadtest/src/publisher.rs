@@ -15,7 +15,7 @@ use tokio::time::{sleep, sleep_until};
 
 use crate::connection::{Connection, DialogueError};
 use crate::meter::{Live, histogram, record};
-use crate::plan::Transport;
+use crate::plan::{Transport, Way};
 use crate::sockets::{self, Ending, Ports};
 use crate::source::{Content, Source};
 
@@ -98,7 +98,8 @@ async fn publish(
     let description = source.description(connection.local.ip());
     let announce = Request::new(Method::Announce, url.clone()).body("application/sdp", description);
     connection.ask(announce).await?;
-    let ports = plan.transport.is_udp(number).then(|| sockets::ports(connection.local, 0)).transpose()?;
+    let is_udp = plan.transport.way_of(number) == Way::Datagrams;
+    let ports = is_udp.then(|| sockets::ports(connection.local, 0)).transpose()?;
     let control = format!("{}/trackID=0", url.trim_end_matches('/'));
     let transport = match &ports {
         Some(Ports { number, .. }) => {

@@ -80,15 +80,18 @@ impl Datagrams {
 }
 
 /// Hands on what a connection has received, at most `most` bytes of it; nothing where there is nothing.
-pub fn receive(connection: &impl AsRawFd, most: usize, take: impl FnOnce(&[u8])) -> io::Result<()> {
+pub fn receive(
+    connection: &impl AsRawFd,
+    most: usize,
+    take: impl FnOnce(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
     SCRATCH.with_borrow_mut(|scratch| {
         let room = most.min(scratch.len());
         match recv(connection.as_raw_fd(), &mut scratch[..room], MsgFlags::MSG_DONTWAIT) {
             Ok(size) => take(&scratch[..size]),
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
-            Err(error) => return Err(error.into()),
+            Err(Errno::EAGAIN | Errno::EINTR) => Ok(()),
+            Err(error) => Err(error.into()),
         }
-        Ok(())
     })
 }
 

@@ -1,23 +1,27 @@
 //! Sockets of the clients, made before they are given to the ring.
 
 use std::io::{self, IoSlice};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 
+use nix::ifaddrs::getifaddrs;
+use nix::net::if_::if_nametoindex;
 use nix::sys::socket::sockopt::UdpGroSegment;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg, setsockopt};
 use rustix::net::sockopt::set_socket_recv_buffer_size_force;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use socket2::SockRef;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpSocket;
+
+use crate::group::Group;
 
 /// A pair of ports for one track.
 pub struct Ports {
-    /// Even port, for RTP.
+    /// For RTP; an even port where it is our own.
     pub rtp: UdpSocket,
     /// The next port, for RTCP.
     pub rtcp: UdpSocket,
-    /// Number of the even port.
+    /// Number of the port of RTP.
     pub number: u16,
 }
 
@@ -36,6 +40,50 @@ pub fn ports(local: SocketAddr, receive_buffer: usize) -> io::Result<Ports> {
         return Ok(Ports { rtp, rtcp, number });
     }
     Err(io::Error::new(io::ErrorKind::AddrInUse, "no free pair of UDP ports"))
+}
+
+/// Listens to a group by the interface whose address is `local`.
+pub fn group_ports(group: &Group, local: IpAddr, receive_buffer: usize) -> io::Result<Ports> {
+    let number = group.address.port();
+    let rtp = listen(group, number, local)?;
+    enlarge(&rtp, receive_buffer);
+    let _ = setsockopt(&rtp, UdpGroSegment, &true);
+    Ok(Ports { rtp, rtcp: listen(group, number + 1, local)?, number })
+}
+
+fn listen(group: &Group, port: u16, local: IpAddr) -> io::Result<UdpSocket> {
+    let address = SocketAddr::new(group.address.ip(), port);
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    // Others on this machine may listen to it as well.
+    socket.set_reuse_address(true)?;
+    let place = match (address.ip(), local, group.source) {
+        (IpAddr::V4(ip), IpAddr::V4(local), None) => {
+            socket.join_multicast_v4(&ip, &local)?;
+            address
+        }
+        (IpAddr::V4(ip), IpAddr::V4(local), Some(IpAddr::V4(source))) => {
+            socket.join_ssm_v4(&source, &ip, &local)?;
+            address
+        }
+        (IpAddr::V6(ip), IpAddr::V6(_), _) => {
+            let interface = interface_of(local)?;
+            socket.join_multicast_v6(&ip, interface)?;
+            SocketAddrV6::new(ip, port, 0, interface).into()
+        }
+        _ => return Err(io::Error::new(io::ErrorKind::Unsupported, "a group of another family")),
+    };
+    socket.bind(&place.into())?;
+    Ok(socket.into())
+}
+
+/// Number of the interface that has an address.
+fn interface_of(local: IpAddr) -> io::Result<u32> {
+    let has_address = |address: &nix::sys::socket::SockaddrStorage| {
+        address.as_sockaddr_in6().is_some_and(|address| IpAddr::V6(address.ip()) == local)
+    };
+    let found = getifaddrs()?.find(|interface| interface.address.as_ref().is_some_and(has_address));
+    let interface = found.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
+    Ok(if_nametoindex(interface.interface_name.as_str())?)
 }
 
 /// How a connection ends.

@@ -10,16 +10,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use proto::rtsp::uri::Target;
+use proto::rtsp::uri::{Scheme, Target};
 use tokio::time::sleep_until;
 
 use crate::counter::Shared;
+use crate::group::Groups;
 use crate::meter::{Live, Meter, Tally, record};
-use crate::plan::{Act, Plan};
+use crate::plan::{Act, Plan, Way};
 use crate::process::{Snapshot, thread_cpu};
 use crate::publisher::{self, Published, Publishing, To, Watched};
 use crate::sockets::raise_descriptor_limit;
-use crate::{churn, clock, ring, viewer};
+use crate::{churn, clock, line, ring, viewer};
 
 /// Why a run could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +93,8 @@ pub struct Outcome {
     pub window_sessions: u64,
     /// Seconds of processor time of each of our threads within the window.
     pub threads_cpu_s: Vec<f64>,
+    /// Seconds of them in which records of TLS were opened.
+    pub opening_s: f64,
     /// Pictures that each publisher had sent when viewers left.
     pub pictures_sent: Option<u32>,
 }
@@ -126,11 +129,11 @@ pub fn run(run: &Run, progress: impl Fn(Progress)) -> Result<Outcome, SwarmError
     let sent = Arc::new(AtomicU32::new(0));
     let publishing = wait_for_pictures(publish(run, cores, &sent)?, &sent)?;
     let threads = cores.min(plan.viewers);
-    let began = Instant::now();
+    let (began, groups) = (Instant::now(), Groups::default());
     let viewing: Vec<_> = (0..threads)
         .map(|index| {
-            let (plan, servers) = (plan.clone(), servers.clone());
-            Worker::start(move |live| view(plan, servers, began, (index, threads), live))
+            let (plan, servers, groups) = (plan.clone(), servers.clone(), groups.clone());
+            Worker::start(move |live| view(plan, servers, (began, groups), (index, threads), live))
         })
         .collect();
     let (mut viewing, mut publishing) = (viewing, publishing);
@@ -147,6 +150,7 @@ pub fn run(run: &Run, progress: impl Fn(Progress)) -> Result<Outcome, SwarmError
         window_bytes: watched.bytes,
         window_sessions: watched.sessions,
         threads_cpu_s: watched.threads_cpu_s,
+        opening_s: watched.opening_s,
         pictures_sent: None,
     };
     for worker in viewing.drain(..) {
@@ -244,6 +248,7 @@ struct Seen {
     bytes: u64,
     sessions: u64,
     threads_cpu_s: Vec<f64>,
+    opening_s: f64,
 }
 
 /// Takes the snapshots at both ends of the measured time.
@@ -287,16 +292,18 @@ fn watch<A, B>(
     };
     sleep_to(began + run.plan.steady());
     let (before, from) = (Snapshot::take(run.server_pid), Instant::now());
-    let (cpu, bytes, sessions) = (thread_cpu(), sum(|live| &live.bytes), sum(|live| &live.sessions));
+    let (cpu, opening_ns) = (thread_cpu(), line::opening_ns());
+    let (bytes, sessions) = (sum(|live| &live.bytes), sum(|live| &live.sessions));
     sleep_to(began + run.plan.end());
     let (bytes, sessions) = (sum(|live| &live.bytes) - bytes, sum(|live| &live.sessions) - sessions);
+    let opening_s = (line::opening_ns() - opening_ns) as f64 / 1e9;
     let (after, window) = (Snapshot::take(run.server_pid), from.elapsed());
     let threads_cpu_s = thread_cpu()
         .into_iter()
         .map(|(thread, after)| after - cpu.get(&thread).copied().unwrap_or(0.0))
         .collect();
     sleep_to(began + run.plan.leave());
-    Seen { before, after, window, bytes, sessions, threads_cpu_s }
+    Seen { before, after, window, bytes, sessions, threads_cpu_s, opening_s }
 }
 
 type Viewed = (Vec<(usize, Tally)>, Meter);
@@ -305,12 +312,13 @@ type Viewed = (Vec<(usize, Tally)>, Meter);
 fn view(
     plan: Plan,
     servers: Vec<SocketAddr>,
-    began: Instant,
+    (began, groups): (Instant, Groups),
     (index, threads): (usize, usize),
     live: Arc<Live>,
 ) -> io::Result<Viewed> {
     let meter = Rc::new(RefCell::new(Meter::default()));
-    let shared = Shared { plan: Rc::new(plan), began, meter: meter.clone(), live, clock: clock::identity() };
+    let (plan, clock) = (Rc::new(plan), clock::identity());
+    let shared = Shared { plan, began, meter: meter.clone(), live, clock, groups };
     let viewers = (index..shared.plan.viewers).step_by(threads).map(|number| {
         let (shared, server) = (shared.clone(), servers[number % servers.len()]);
         async move {
@@ -375,7 +383,7 @@ fn resolve(url: &str) -> Result<SocketAddr, SwarmError> {
     let bad = |reason: String| SwarmError::Url { url: url.to_owned(), reason };
     let target = Target::parse(url).map_err(|error| bad(error.to_string()))?;
     let host = target.host.clone().ok_or_else(|| bad("it names no host".into()))?;
-    let port = target.port.unwrap_or(554);
+    let port = target.port.unwrap_or(if target.scheme == Some(Scheme::Rtsps) { 322 } else { 554 });
     let host = host.trim_matches(['[', ']']).to_owned();
     let addresses = (host.as_str(), port).to_socket_addrs();
     let failed = |error| SwarmError::Resolve { host: format!("{host}:{port}"), error };
@@ -383,9 +391,10 @@ fn resolve(url: &str) -> Result<SocketAddr, SwarmError> {
     addresses.next().ok_or_else(|| bad("its host has no address".into()))
 }
 
-/// The connection, and over UDP two ports for each of two tracks.
+/// The connections, and over UDP two ports for each of two tracks.
 fn descriptors(plan: &Plan) -> u64 {
-    if (0..plan.viewers.min(2)).any(|number| plan.transport.is_udp(number)) { 5 } else { 1 }
+    let is_udp = |number| plan.transport.way_of(number) == Way::Datagrams;
+    plan.transport.connections() + if (0..plan.viewers.min(2)).any(is_udp) { 4 } else { 0 }
 }
 
 /// How long the server may take to let go of what clients have left behind.

@@ -10,9 +10,10 @@ use tokio::time::{sleep, sleep_until, timeout_at};
 
 use crate::connection::{Connection, DialogueError};
 use crate::counter::{Counter, Shared};
+use crate::group::Group;
 use crate::interleaved::{Frame, Splitter};
 use crate::meter::{Live, Tally, record};
-use crate::plan::{Act, Conduct, Plan};
+use crate::plan::{Act, Conduct, Way};
 use crate::sdp::{Description, Track};
 use crate::sink::{Datagrams, Merged};
 use crate::sockets::{self, Ending, Ports};
@@ -35,20 +36,20 @@ struct Viewer {
     tally: Rc<RefCell<Tally>>,
 }
 
-/// Sockets of a track that was set up over UDP.
-type Granted = Vec<Ports>;
+/// Sockets on which packets come, each with the index of its track.
+type Granted = Vec<(usize, Ports)>;
 
 impl Viewer {
     async fn play(&mut self, server: SocketAddr) -> Result<(), DialogueError> {
         let began = Instant::now();
         let plan = self.shared.plan.clone();
-        let is_udp = plan.transport.is_udp(self.number);
+        let way = plan.transport.way_of(self.number);
         // Who does not read shall not have room for the whole run.
-        let has_room = !is_udp && plan.act == Act::Plays && self.reads();
+        let has_room = way == Way::Interleaved && plan.act == Act::Plays && self.reads();
         let buffer = if has_room { plan.receive_buffer } else { 0 };
         let mut connection = Connection::open(server, plan.transport, buffer, Ending::Orderly).await?;
         let description = connection.describe(plan.url_of(self.number)).await?;
-        let ports = set_up(&mut connection, &description, &plan, is_udp).await?;
+        let ports = set_up(&mut connection, &description, &self.shared, way).await?;
         if plan.act == Act::Holds {
             self.is_ready(began);
             self.keep_alive(&mut connection, &description.control, &[]).await?;
@@ -60,12 +61,12 @@ impl Viewer {
         if let Some(step) = plan.spread_s {
             play = play.header("Range", format!("npt={:.3}-", step * self.number as f64));
         }
-        if is_udp {
-            self.play_datagrams(&mut connection, play, &description, ports, (began, asked)).await?;
-        } else {
+        if way == Way::Interleaved {
             connection.ask(play).await?;
             self.is_ready(began);
             self.play_interleaved(&mut connection, &description, asked).await?;
+        } else {
+            self.play_datagrams(&mut connection, play, &description, ports, (began, asked)).await?;
         }
         connection.leave(&description.control).await;
         Ok(())
@@ -97,7 +98,7 @@ impl Viewer {
         (began, asked): (Instant, Instant),
     ) -> Result<(), DialogueError> {
         let (mut rtcp, mut readers) = (Vec::new(), Vec::new());
-        for (index, ports) in ports.into_iter().enumerate() {
+        for (index, ports) in ports {
             let (rtp, leave) = (Datagrams::new(ports.rtp)?, self.shared.leave());
             let counter = self.counter(asked, description, index);
             readers.push(tokio_uring::spawn(timeout_at(leave.into(), receive(rtp, counter))));
@@ -197,27 +198,49 @@ impl Viewer {
     }
 }
 
-/// Sets all tracks up; their sockets over UDP.
+/// Sets all tracks up; the sockets on which their packets come. A group that another viewer listens to needs none.
 async fn set_up(
     connection: &mut Connection,
     description: &Description,
-    plan: &Plan,
-    is_udp: bool,
+    shared: &Shared,
+    way: Way,
 ) -> Result<Granted, DialogueError> {
     let mut granted = Vec::new();
-    for (index, Track { control, .. }) in description.tracks.iter().enumerate() {
-        let ports = is_udp.then(|| sockets::ports(connection.local, plan.receive_buffer)).transpose()?;
-        connection.set_up(control, transport(ports.as_ref(), index)).await?;
-        granted.extend(ports);
+    for (index, track) in description.tracks.iter().enumerate() {
+        let is_new = |group: &Group| shared.groups.claim(group);
+        let ports = set_up_track(connection, track, index, way, shared.plan.receive_buffer, is_new).await?;
+        granted.extend(ports.map(|ports| (index, ports)));
     }
     Ok(granted)
 }
 
-/// What is offered for the track of that index: its ports, or channels where it has none.
-pub fn transport(ports: Option<&Ports>, index: usize) -> String {
-    match ports {
-        Some(ports) => format!("RTP/AVP;unicast;client_port={}-{}", ports.number, ports.number + 1),
-        None => format!("RTP/AVP/TCP;unicast;interleaved={}-{}", 2 * index, 2 * index + 1),
+/// Sets a track up: over ports of its own, a group that is to be listened to if `is_heard` says so, or channels.
+pub async fn set_up_track(
+    connection: &mut Connection,
+    Track { control, .. }: &Track,
+    index: usize,
+    way: Way,
+    receive_buffer: usize,
+    is_heard: impl FnOnce(&Group) -> bool,
+) -> Result<Option<Ports>, DialogueError> {
+    match way {
+        Way::Datagrams => {
+            let ports = sockets::ports(connection.local, receive_buffer)?;
+            let (rtp, rtcp) = (ports.number, ports.number + 1);
+            connection.set_up(control, format!("RTP/AVP;unicast;client_port={rtp}-{rtcp}")).await?;
+            Ok(Some(ports))
+        }
+        Way::Group => {
+            let group = Group::granted(&connection.set_up(control, Group::OFFER.to_owned()).await?)?;
+            let local = connection.local.ip();
+            let ports = is_heard(&group).then(|| sockets::group_ports(&group, local, receive_buffer));
+            Ok(ports.transpose()?)
+        }
+        Way::Interleaved => {
+            let (rtp, rtcp) = (2 * index, 2 * index + 1);
+            connection.set_up(control, format!("RTP/AVP/TCP;unicast;interleaved={rtp}-{rtcp}")).await?;
+            Ok(None)
+        }
     }
 }
 

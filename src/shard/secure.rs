@@ -22,11 +22,15 @@ const HANDSHAKES_MAX: usize = 1_024;
 /// What may come while a thread looks at a handshake: no client says so much before it is answered.
 const EARLY_BYTES_MAX: usize = 32 * 1024;
 
-/// Buffers that are kept for later sends: those of the sends that are under way at a time.
-const BUFFERS_MAX: usize = 32;
+/// Sealed bytes behind which the kernel has its turn: it gives the buffers back while they are in a core's cache. With
+/// 300 viewers of one stream a shard would otherwise write to megabytes anew for every picture.
+const SEALED_A_TURN: usize = 256 * 1024;
 
-/// Capacity of a buffer that is kept; larger ones are for keyframes.
-const BUFFER_BYTES_MAX: usize = 40 * 1024;
+/// Capacity of all buffers that are kept for later sends: those of one turn, and as much for viewers who take a while.
+const BUFFERS_BYTES_MAX: usize = 2 * SEALED_A_TURN;
+
+/// Capacity of what opened bytes are kept in.
+const PLAIN_BYTES_MAX: usize = 40 * 1024;
 
 /// TLS of one connection.
 #[derive(Debug)]
@@ -61,6 +65,10 @@ pub(super) struct Sealing {
     /// How many of them there are.
     shaking_count: usize,
     buffers: Vec<BytesMut>,
+    /// Their capacity in all.
+    buffers_bytes: usize,
+    /// Sealed bytes of this turn.
+    sealed_bytes: usize,
     /// What was opened.
     plain: Vec<u8>,
 }
@@ -97,6 +105,16 @@ impl Secure {
 }
 
 impl Sealing {
+    /// The kernel has been given what was sealed.
+    pub fn begin_turn(&mut self) {
+        self.sealed_bytes = 0;
+    }
+
+    /// Whether the kernel is to be given what was sealed before there is more.
+    pub fn is_enough(&self) -> bool {
+        self.sealed_bytes >= SEALED_A_TURN
+    }
+
     /// Makes records of the pieces, behind whatever the connection has to say of its own. False when its keys are used
     /// up.
     pub fn seal(&mut self, secure: &mut Secure, pieces: &mut Pieces) -> bool {
@@ -106,14 +124,14 @@ impl Sealing {
             return true;
         };
         let payload = pieces.iter().map(Piece::size).sum();
-        let mut buffer = self.buffers.pop().unwrap_or_default();
-        buffer.reserve(secure.out.len() + TlsSession::sealed_size_max(payload));
+        let mut buffer = self.buffer(secure.out.len() + TlsSession::sealed_size_max(payload));
         buffer.extend_from_slice(&secure.out);
         // An idle connection keeps no buffer.
         secure.out = BytesMut::new();
         if !session.seal(pieces, &mut buffer) {
             return false;
         }
+        self.sealed_bytes += buffer.len();
         let sealed = buffer.freeze();
         pieces.clear();
         pieces.push(Piece::Shared(sealed.clone()));
@@ -125,9 +143,22 @@ impl Sealing {
     pub fn reclaim(&mut self, secure: &mut Secure) {
         // The kernel may still read it.
         let Some(Ok(mut buffer)) = secure.lent.take().map(Bytes::try_into_mut) else { return };
-        if self.buffers.len() < BUFFERS_MAX && buffer.capacity() <= BUFFER_BYTES_MAX {
+        if self.buffers_bytes + buffer.capacity() <= BUFFERS_BYTES_MAX {
             buffer.clear();
+            self.buffers_bytes += buffer.capacity();
             self.buffers.push(buffer);
+        }
+    }
+
+    /// An empty buffer for so many bytes: of those that are kept the last that has the room, which was used last.
+    fn buffer(&mut self, bytes: usize) -> BytesMut {
+        match self.buffers.iter().rposition(|buffer| buffer.capacity() >= bytes) {
+            Some(place) => {
+                let buffer = self.buffers.remove(place);
+                self.buffers_bytes -= buffer.capacity();
+                buffer
+            }
+            None => BytesMut::with_capacity(bytes),
         }
     }
 }
@@ -269,7 +300,7 @@ impl Shard {
             self.receive_plain(conn, &plain);
         }
         plain.clear();
-        plain.shrink_to(BUFFER_BYTES_MAX);
+        plain.shrink_to(PLAIN_BYTES_MAX);
         self.sealing.plain = plain;
         match opened {
             Err(error) => self.refuse(conn, &error),
@@ -293,5 +324,42 @@ impl Shard {
         }
         tracing::debug!(peer = %connection.peer, error, "a connection in TLS is closed");
         self.close_when_flushed(conn);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn used(capacity: usize) -> Secure {
+        let mut secure = Secure::new();
+        let mut buffer = BytesMut::with_capacity(capacity);
+        buffer.extend_from_slice(b"sealed");
+        secure.lent = Some(buffer.freeze());
+        secure
+    }
+
+    #[test]
+    fn buffers_come_back_last_first_and_are_not_more_than_two_turns_fill() {
+        let mut sealing = Sealing::default();
+        for capacity in [20_000, 120_000, 30_000, 120_000] {
+            sealing.reclaim(&mut used(capacity));
+        }
+        let sizes = |sealing: &Sealing| sealing.buffers.iter().map(BytesMut::capacity).collect::<Vec<_>>();
+        assert_eq!(sizes(&sealing), [20_000, 120_000, 30_000, 120_000]);
+        assert_eq!((sealing.buffer(25_000).capacity(), sealing.buffer(25_000).capacity()), (120_000, 30_000));
+        assert_eq!(sealing.buffer(200_000).capacity(), 200_000);
+        assert_eq!((sizes(&sealing), sealing.buffers_bytes), (vec![20_000, 120_000], 140_000));
+        for _ in 0..100 {
+            sealing.reclaim(&mut used(60_000));
+        }
+        assert!(sealing.buffers_bytes <= BUFFERS_BYTES_MAX);
+        assert_eq!(sealing.buffers_bytes, sizes(&sealing).iter().sum::<usize>());
+        // What the kernel still reads stays its own.
+        let mut secure = used(10);
+        let held = secure.lent.clone();
+        sealing.reclaim(&mut secure);
+        assert!(sealing.buffers.iter().all(|buffer| buffer.capacity() > 10));
+        drop(held);
     }
 }

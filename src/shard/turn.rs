@@ -156,6 +156,7 @@ impl Shard {
         let mut events = std::mem::take(&mut self.events);
         self.ports.driver.turn(Some(until), &mut events)?;
         self.now = self.ports.driver.now();
+        self.sealing.begin_turn();
         // Before requests: what a client was told by another shard is known here when it asks.
         while let Some(message) = self.ports.inbox.next() {
             self.handle_message(message);
@@ -175,7 +176,9 @@ impl Shard {
             self.keep_house();
         }
         let mut served = ready::Turn::default();
-        while let Some(key) = self.ready.next(&mut served) {
+        while !self.sealing.is_enough()
+            && let Some(key) = self.ready.next(&mut served)
+        {
             if let Some(session) = self.sessions.get_mut(key) {
                 session.is_ready = false;
                 self.pump(key);

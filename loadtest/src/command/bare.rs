@@ -7,7 +7,7 @@ use std::thread::available_parallelism;
 
 use clap::Args;
 use loadtest::limit::{self, Loop, Options};
-use loadtest::plan::{Act, Plan, Transport};
+use loadtest::plan::{Act, Plan};
 use loadtest::report::Report;
 use loadtest::source::Content;
 use loadtest::swarm::Run;
@@ -79,16 +79,12 @@ pub(crate) fn measure(
     by: Option<Loop>,
     content: &Content,
 ) -> Result<Vec<Report>, String> {
-    let is_udp = match common.transport {
-        Transport::Udp => true,
-        // What a door costs is measured by what the same bytes cost without it.
-        Transport::Tcp | Transport::Http | Transport::Ws => false,
-        Transport::Mixed => return Err("--transport mixed: a loop sends over one".into()),
-    };
-    let loops = by.as_ref().map_or(Loop::all(is_udp), std::slice::from_ref);
+    let name = common.transport.name();
+    let transport =
+        common.transport.bare().ok_or_else(|| format!("--transport {name}: there is no bare loop"))?;
+    let loops = by.as_ref().map_or(Loop::all(transport), std::slice::from_ref);
     let reports = loops.iter().map(|by| {
         let (server, url) = Bare::start(*by, content).map_err(|error| format!("{}: {error}", by.name()))?;
-        let transport = if is_udp { Transport::Udp } else { Transport::Tcp };
         let plan = Plan { transport, ..common.plan(vec![url], viewers, Act::Plays)? };
         let run = Run { plan, publishing: None, server_pid: Some(server.0.id()) };
         output::report("limit", by.name(), &run)

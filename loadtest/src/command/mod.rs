@@ -52,6 +52,9 @@ enum Scenario {
         /// How the publisher sends.
         #[arg(long, value_enum, default_value = "tcp")]
         publish_over: Transport,
+        /// Where it publishes, if not where viewers play: on a port without TLS, say.
+        #[arg(long)]
+        publish_url: Option<String>,
         /// Where the publisher sends plain RTP over UDP, for servers that take nothing else; else it publishes the URL.
         #[arg(long)]
         rtp: Option<SocketAddr>,
@@ -127,10 +130,10 @@ fn run(scenario: Scenario) -> Result<bool, String> {
             let plan = misbehaving.among(viewers.plan(Act::Plays)?)?;
             measure("stall", &viewers, plan)
         }
-        Scenario::Fanout { viewers, stream, publish_over, rtp, misbehaving } => {
+        Scenario::Fanout { viewers, stream, publish_over, publish_url, rtp, misbehaving } => {
             let plan = misbehaving.among(viewers.plan(Act::Plays)?)?;
-            let urls = viewers.urls.iter().take(1).cloned().collect();
-            let publishing = options::publishing(&plan, urls, rtp, publish_over, stream.content()?);
+            let urls = publish_url.or_else(|| viewers.urls.first().cloned()).into_iter().collect();
+            let publishing = options::publishing(&plan, urls, rtp, publish_over, stream.content()?)?;
             finish("fanout", plan, Some(publishing), &viewers.common)
         }
         Scenario::Publish { url, publishers, stream, common } => {
@@ -139,7 +142,7 @@ fn run(scenario: Scenario) -> Result<bool, String> {
             }
             let plan = Plan { viewers: 0, ..common.plan(Vec::new(), 1, Act::Plays)? };
             let urls = (0..publishers).map(|number| url.replace("{}", &number.to_string())).collect();
-            let publishing = options::publishing(&plan, urls, None, common.transport, stream.content()?);
+            let publishing = options::publishing(&plan, urls, None, common.transport, stream.content()?)?;
             finish("publish", plan, Some(publishing), &common)
         }
         Scenario::Limit(limit) => limit.run(),

@@ -177,12 +177,15 @@ pub(crate) fn publishing(
     rtp: Option<SocketAddr>,
     transport: Transport,
     content: Content,
-) -> Publishing {
+) -> Result<Publishing, String> {
+    if transport == Transport::Multicast {
+        return Err("multicast: publishers do not send to groups".into());
+    }
     let to = match rtp {
         Some(address) => vec![To::Rtp(address)],
         None => urls.into_iter().map(To::Rtsp).collect(),
     };
     // Viewers begin a moment after the first picture and leave a moment after the last.
     let linger = plan.leave() - plan.end() + Duration::from_secs(1);
-    Publishing { to, transport, content, duration: plan.end(), linger }
+    Ok(Publishing { to, transport, content, duration: plan.end(), linger })
 }

@@ -9,6 +9,9 @@ use bare::{Call, Datagrams, RingDatagrams, RingStreams};
 use bytes::Bytes;
 use proto::rtp::batch::Batch;
 
+use super::tls::Sealer;
+use crate::plan::Transport;
+
 /// How pictures leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Loop {
@@ -22,6 +25,8 @@ pub enum Loop {
     Send,
     /// Up to 256 connections a call through io_uring.
     UringTcp,
+    /// A viewer's connection a call, with records of 16 kB that AES-GCM has sealed for it.
+    AesGcm,
 }
 
 impl Loop {
@@ -33,6 +38,7 @@ impl Loop {
             Loop::UringUdp => "uring+gso",
             Loop::Send => "send",
             Loop::UringTcp => "uring",
+            Loop::AesGcm => "aes-gcm+send",
         }
     }
 
@@ -42,9 +48,14 @@ impl Loop {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    /// Those that send over UDP, or over TCP.
-    pub fn all(is_udp: bool) -> &'static [Loop] {
-        if is_udp { &[Loop::Sendmmsg, Loop::UringUdp, Loop::Sendto] } else { &[Loop::Send, Loop::UringTcp] }
+    /// Those that send as the packets of a transport are sent; none where there is no such loop.
+    pub fn all(transport: Transport) -> &'static [Loop] {
+        match transport.bare() {
+            Some(Transport::Udp) => &[Loop::Sendmmsg, Loop::UringUdp, Loop::Sendto],
+            Some(Transport::Tcp) => &[Loop::Send, Loop::UringTcp],
+            Some(Transport::Rtsps) => &[Loop::AesGcm],
+            _ => &[],
+        }
     }
 }
 
@@ -141,6 +152,16 @@ const TRAIN_BYTES_MAX: usize = 65_507;
 pub(super) enum TcpFan {
     Each,
     Ring(Box<RingStreams>),
+    /// With room for what was sealed for one viewer.
+    Sealed(Vec<u8>),
+}
+
+/// A connection that plays.
+pub(super) struct Stream {
+    pub(super) socket: TcpStream,
+    pub(super) rest: Rest,
+    /// None where it is plain.
+    pub(super) sealer: Option<Sealer>,
 }
 
 /// What one connection still has to take.
@@ -149,27 +170,27 @@ pub(super) struct Rest(Bytes);
 
 impl TcpFan {
     pub(super) fn new(by: Loop) -> io::Result<TcpFan> {
-        Ok(if by == Loop::UringTcp { TcpFan::Ring(Box::new(RingStreams::new()?)) } else { TcpFan::Each })
+        Ok(match by {
+            Loop::UringTcp => TcpFan::Ring(Box::new(RingStreams::new()?)),
+            Loop::AesGcm => TcpFan::Sealed(Vec::new()),
+            _ => TcpFan::Each,
+        })
     }
 
     /// Hands bytes to every viewer that has taken the last ones; a picture is lost to others.
-    pub(super) fn send(
-        &mut self,
-        viewers: &mut HashMap<u64, (TcpStream, Rest)>,
-        bytes: &Bytes,
-    ) -> io::Result<()> {
-        let ready = viewers.values_mut().filter(|(_, rest)| rest.0.is_empty());
+    pub(super) fn send(&mut self, viewers: &mut HashMap<u64, Stream>, bytes: &Bytes) -> io::Result<()> {
+        let mut ready = viewers.values_mut().filter(|stream| stream.rest.0.is_empty());
         match self {
             TcpFan::Each => {
-                for (stream, rest) in ready {
-                    rest.push(bytes.clone());
-                    rest.flush(stream);
+                for stream in ready {
+                    stream.send(bytes.clone());
                 }
                 Ok(())
             }
+            TcpFan::Sealed(room) => ready.try_for_each(|stream| stream.send_sealed(bytes, room)),
             TcpFan::Ring(ring) => {
                 let (streams, mut rests): (Vec<BorrowedFd<'_>>, Vec<&mut Rest>) =
-                    ready.map(|ready| (ready.0.as_fd(), &mut ready.1)).unzip();
+                    ready.map(|stream| (stream.socket.as_fd(), &mut stream.rest)).unzip();
                 ring.offer(&streams, bytes, |index, sent| {
                     // An error shows when its connection is read.
                     rests[index].0 = bytes.slice(usize::try_from(sent).unwrap_or(0)..);
@@ -179,22 +200,50 @@ impl TcpFan {
     }
 }
 
+impl Stream {
+    /// Sends plain bytes behind what is left.
+    pub(super) fn send(&mut self, bytes: Bytes) {
+        self.rest.push(bytes);
+        self.rest.flush(&self.socket);
+    }
+
+    /// Seals bytes in `room` and sends them; nothing is left before them.
+    pub(super) fn send_sealed(&mut self, bytes: &[u8], room: &mut Vec<u8>) -> io::Result<()> {
+        let Some(sealer) = &mut self.sealer else { return Ok(()) };
+        sealer.seal(bytes, room)?;
+        let taken = offer(&self.socket, room);
+        if taken < room.len() {
+            self.rest.push(Bytes::copy_from_slice(&room[taken..]));
+        }
+        Ok(())
+    }
+}
+
 impl Rest {
     /// Offers what is left.
-    pub(super) fn flush(&mut self, mut stream: &TcpStream) {
-        while !self.0.is_empty() {
-            match stream.write(&self.0) {
-                Ok(size) => drop(self.0.split_to(size)),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return,
-            }
-        }
+    pub(super) fn flush(&mut self, socket: &TcpStream) {
+        let taken = offer(socket, &self.0);
+        drop(self.0.split_to(taken));
     }
 
     /// Adds what is to follow.
     pub(super) fn push(&mut self, bytes: Bytes) {
         self.0 = if self.0.is_empty() { bytes } else { [&self.0[..], &bytes].concat().into() };
     }
+}
+
+/// How much of the bytes a connection takes.
+fn offer(mut socket: &TcpStream, bytes: &[u8]) -> usize {
+    let mut taken = 0;
+    while taken < bytes.len() {
+        match socket.write(&bytes[taken..]) {
+            Ok(size) => taken += size,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // An error shows when its connection is read.
+            Err(_) => break,
+        }
+    }
+    taken
 }
 
 #[cfg(test)]

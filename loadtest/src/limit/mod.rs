@@ -7,6 +7,7 @@
 mod dialogue;
 mod fan;
 mod server;
+mod tls;
 
 pub use fan::Loop;
 pub use server::{Options, serve};

@@ -16,7 +16,8 @@ use rustix::time::Timespec;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::dialogue::{Dialogue, Step, Way};
-use super::fan::{Loop, Rest, TcpFan, UdpFan};
+use super::fan::{Loop, Rest, Stream, TcpFan, UdpFan};
+use super::tls::{Config, Talk};
 use crate::source::{Content, Source};
 
 /// What the bare server shall do.
@@ -69,11 +70,13 @@ struct Server {
     /// Connections that do not play, or play over UDP.
     callers: HashMap<u64, Caller>,
     /// Connections that play over TCP: what is sent to them is bounded by what they take.
-    streams: HashMap<u64, (TcpStream, Rest)>,
+    streams: HashMap<u64, Stream>,
     next: u64,
     udp: UdpFan,
     udp_port: u16,
     tcp: TcpFan,
+    /// None where connections are plain.
+    tls: Option<Config>,
     source: Source,
     description: String,
     began: Instant,
@@ -84,9 +87,20 @@ struct Server {
 /// What belongs to a connection beside its socket.
 struct Caller {
     stream: Option<TcpStream>,
+    shield: Shield,
     parser: Parser,
     dialogue: Dialogue,
     datagrams: Option<SocketAddr>,
+}
+
+/// What is around that which a caller says.
+enum Shield {
+    /// Nothing.
+    Plain,
+    /// TLS.
+    Tls(Talk),
+    /// TLS that is not looked into any more: the viewer plays.
+    Opaque,
 }
 
 impl Server {
@@ -106,6 +120,7 @@ impl Server {
             udp: UdpFan::new(socket, options.by)?,
             udp_port,
             tcp: TcpFan::new(options.by)?,
+            tls: (options.by == Loop::AesGcm).then(Config::new).transpose()?,
             description: source.description(options.listen.ip()),
             source,
             began: Instant::now(),
@@ -164,16 +179,18 @@ impl Server {
             let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
             epoll::add(&self.epoll, &stream, EventData::new_u64(number), flags)?;
             let (parser, dialogue) = (Parser::new(Limits::default()), Dialogue::new(peer, number));
-            let caller = Caller { stream: Some(stream), parser, dialogue, datagrams: None };
+            let shield = match &self.tls {
+                Some(config) => Shield::Tls(Talk::new(config)?),
+                None => Shield::Plain,
+            };
+            let caller = Caller { stream: Some(stream), shield, parser, dialogue, datagrams: None };
             self.callers.insert(number, caller);
         }
     }
 
     fn handle(&mut self, number: u64, flags: EventFlags) -> io::Result<()> {
-        if let Some((stream, rest)) =
-            self.streams.get_mut(&number).filter(|_| flags.contains(EventFlags::OUT))
-        {
-            rest.flush(stream);
+        if let Some(stream) = self.streams.get_mut(&number).filter(|_| flags.contains(EventFlags::OUT)) {
+            stream.rest.flush(&stream.socket);
         }
         if flags.intersects(EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR) {
             let lives = self.read(number)?;
@@ -199,11 +216,13 @@ impl Server {
                     return Ok(error.kind() == io::ErrorKind::WouldBlock);
                 }
             };
-            if let Some(caller) = self.callers.get_mut(&number) {
-                caller.parser.handle_bytes(&scratch[..size]);
-            }
+            let understood = self.callers.get_mut(&number).map(|caller| caller.hear(&scratch[..size]));
             self.scratch = scratch;
-            if size == 0 || !self.answer(number)? {
+            match understood {
+                Some(Ok(words)) if size > 0 => self.write_raw(number, words.into()),
+                _ => return Ok(false),
+            }
+            if !self.answer(number)? {
                 return Ok(false);
             }
         }
@@ -245,11 +264,25 @@ impl Server {
                 }
             }
             Way::Connection => {
-                let Some(stream) = caller.stream.take() else { return Ok(()) };
-                self.streams.insert(number, (stream, Rest::default()));
+                let Some(socket) = caller.stream.take() else { return Ok(()) };
+                let sealer = match std::mem::replace(&mut caller.shield, Shield::Plain) {
+                    Shield::Tls(talk) => {
+                        caller.shield = Shield::Opaque;
+                        Some(talk.into_sealer()?)
+                    }
+                    shield => {
+                        caller.shield = shield;
+                        None
+                    }
+                };
+                let mut stream = Stream { socket, rest: Rest::default(), sealer };
                 if let Some(bytes) = self.last.as_ref().map(Batch::interleaved) {
-                    self.write(number, bytes);
+                    match stream.sealer {
+                        Some(_) => stream.send_sealed(&bytes, &mut Vec::new())?,
+                        None => stream.send(bytes),
+                    }
                 }
+                self.streams.insert(number, stream);
             }
         }
         Ok(())
@@ -257,10 +290,8 @@ impl Server {
 
     /// A viewer is no longer served.
     fn stop(&mut self, number: u64) -> io::Result<()> {
-        if let (Some(caller), Some((stream, _))) =
-            (self.callers.get_mut(&number), self.streams.remove(&number))
-        {
-            caller.stream = Some(stream);
+        if let (Some(caller), Some(stream)) = (self.callers.get_mut(&number), self.streams.remove(&number)) {
+            caller.stream = Some(stream.socket);
         }
         let datagrams = self.callers.get_mut(&number).and_then(|caller| caller.datagrams.take());
         if datagrams.is_some() { self.set_viewers() } else { Ok(()) }
@@ -277,18 +308,48 @@ impl Server {
     }
 
     fn stream(&self, number: u64) -> Option<&TcpStream> {
-        let playing = self.streams.get(&number).map(|(stream, _)| stream);
+        let playing = self.streams.get(&number).map(|stream| &stream.socket);
         playing.or_else(|| self.callers.get(&number)?.stream.as_ref())
     }
 
-    /// Sends beside pictures: behind what a viewer has still to take, or at once.
+    /// Sends an answer.
     fn write(&mut self, number: u64, bytes: Bytes) {
-        if let Some((stream, rest)) = self.streams.get_mut(&number) {
-            rest.push(bytes);
-            rest.flush(stream);
+        let Some(caller) = self.callers.get_mut(&number) else { return };
+        match &mut caller.shield {
+            Shield::Plain => self.write_raw(number, bytes),
+            Shield::Tls(talk) => match talk.write(&bytes) {
+                Ok(sealed) => self.write_raw(number, sealed.into()),
+                Err(_) => caller.shield = Shield::Opaque,
+            },
+            Shield::Opaque => {}
+        }
+    }
+
+    /// Sends beside pictures: behind what a viewer has still to take, or at once.
+    fn write_raw(&mut self, number: u64, bytes: Bytes) {
+        if let Some(stream) = self.streams.get_mut(&number) {
+            stream.send(bytes);
         } else if let Some(mut stream) = self.stream(number) {
             // An answer fits an empty buffer; where the connection is broken its end will be read.
             let _ = stream.write(&bytes);
+        }
+    }
+}
+
+impl Caller {
+    /// Takes what has come; what TLS has to say to it at once.
+    fn hear(&mut self, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        match &mut self.shield {
+            Shield::Plain => {
+                self.parser.handle_bytes(bytes);
+                Ok(Vec::new())
+            }
+            Shield::Tls(talk) => {
+                let (plain, words) = talk.read(bytes)?;
+                self.parser.handle_bytes(&plain);
+                Ok(words)
+            }
+            Shield::Opaque => Ok(Vec::new()),
         }
     }
 }

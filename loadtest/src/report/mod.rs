@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub use percentiles::Percentiles;
 
 use crate::meter::{Tally, histogram};
-use crate::plan::{Act, Plan};
+use crate::plan::{Act, Plan, Transport};
 use crate::process;
 use crate::swarm::{Outcome, Run};
 
@@ -155,6 +155,9 @@ pub struct Server {
 pub struct Harness {
     /// Seconds of processor time a second, all threads.
     pub cpu: f64,
+    /// Of it, to open records of TLS.
+    #[serde(default)]
+    pub opening: f64,
     /// The busiest thread's.
     pub busiest: f64,
     /// How late our threads came to what was due on them; timers have a millisecond.
@@ -185,7 +188,10 @@ impl Report {
         let misbehaving = plan.misbehaving().min(outcome.tallies.len());
         let measured = &outcome.tallies[misbehaving..];
         let sum = |value: fn(&Tally) -> u64| measured.iter().map(value).sum::<u64>();
-        let plays = plan.act != Act::Holds;
+        // Who listens to a group counts for all others.
+        let is_heard =
+            plan.transport == Transport::Multicast && measured.iter().any(|tally| tally.packets > 0);
+        let plays = plan.act != Act::Holds && !is_heard;
         let silent = |tally: &&Tally| plays && tally.packets == 0 && tally.failure.is_none();
         let late = |tally: &&Tally| tally.ready.is_some_and(|ready| ready > plan.steady());
         let before_burst = &measured[..measured.len().saturating_sub(plan.burst)];
@@ -339,6 +345,7 @@ impl Harness {
         let (before, after) = (outcome.before.machine_s, outcome.after.machine_s);
         Harness {
             cpu: outcome.threads_cpu_s.iter().sum::<f64>() / seconds,
+            opening: outcome.opening_s / seconds,
             busiest: outcome.threads_cpu_s.iter().copied().fold(0.0, f64::max) / seconds,
             lag_ms: Percentiles::of(&outcome.meter.lags),
             idle: (after.0 - before.0) / (after.1 - before.1).max(1e-3),
@@ -406,6 +413,7 @@ pub(crate) mod tests {
             window: Duration::from_secs(10),
             window_bytes: 2_000_000_000,
             window_sessions: 0,
+            opening_s: 0.0,
             threads_cpu_s: vec![1.0, 9.5],
             pictures_sent: Some(31),
         }

@@ -15,6 +15,9 @@ pub(super) fn write(report: &Report, out: &mut String) -> Result {
     write_times(report, out)?;
     write_server(report, out)?;
     let harness = &report.harness;
+    if harness.opening > 0.0 {
+        writeln!(out, "opening TLS    {:.3} s/s of the harness", harness.opening)?;
+    }
     writeln!(
         out,
         "harness        {:.3} s/s, busiest thread {:.2}, late by {:.1} ms (p99); machine {:.0} % idle",

@@ -63,8 +63,10 @@ impl Cell {
             Scenario::Live { .. } if is_bare => add(&["play"]),
             Scenario::Live { stalled, burst } => {
                 add(&["fanout", "--stalled", &stalled.to_string(), "--burst", &burst.to_string()]);
-                if let Some(address) = server.rtp {
-                    add(&["--rtp", &address.to_string()]);
+                match server.rtp {
+                    Some(address) => add(&["--rtp", &address.to_string()]),
+                    // By the same door whatever viewers do.
+                    None => add(&["--publish-url", &server.publish_url()]),
                 }
             }
             Scenario::File { spread_s, .. } => add(&["files", "--spread", &spread_s.to_string()]),

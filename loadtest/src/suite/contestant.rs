@@ -3,16 +3,19 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Suite;
+use super::cells::Cell;
 use super::media::Media;
 use super::network::Open;
 use crate::limit::Loop;
+use crate::line::Security;
+use crate::plan::Transport;
 
 /// Something that serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +55,8 @@ pub(super) struct Running {
     child: Child,
     contestant: Contestant,
     address: SocketAddr,
+    /// Where viewers come to; None where that is the same.
+    secure: Option<SocketAddr>,
     /// Where it takes plain RTP in place of a publisher.
     pub(super) rtp: Option<SocketAddr>,
     /// From its start until it took a connection, in milliseconds.
@@ -61,7 +66,7 @@ pub(super) struct Running {
 
 impl Running {
     pub(super) fn start(
-        contestant: &Contestant,
+        Cell { contestant, transport, .. }: &Cell,
         suite: &Suite,
         network: &Open,
         media: &Media,
@@ -71,8 +76,13 @@ impl Running {
         let folder = std::env::temp_dir().join(format!("loadtest-{}-{port}", std::process::id()));
         fs::create_dir_all(&folder)?;
         let mut command = match contestant {
-            Contestant::Ring => ours(suite, network, media, &folder, port, "uring")?,
-            Contestant::Fallback => ours(suite, network, media, &folder, port, "fallback")?,
+            Contestant::Ring | Contestant::Fallback => {
+                let backend = if *contestant == Contestant::Ring { "uring" } else { "fallback" };
+                let file = configuration(network, media, &folder, port, *transport)?;
+                let mut command = network.command(&suite.server);
+                command.args(["serve", "--backend", backend, "-c"]).arg(file);
+                command
+            }
             Contestant::Gstreamer => {
                 let script = folder.join("gstreamer.py");
                 fs::write(&script, GSTREAMER)?;
@@ -95,8 +105,11 @@ impl Running {
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?;
         let address = SocketAddr::new(ip, port);
         let rtp = (*contestant == Contestant::Gstreamer).then(|| SocketAddr::new(ip, rtp));
+        let is_ours = matches!(contestant, Contestant::Ring | Contestant::Fallback);
+        let is_secure = is_ours && transport.security() == Security::Tls;
+        let secure = is_secure.then(|| SocketAddr::new(ip, port + 1));
         let contestant = contestant.clone();
-        let mut running = Running { child, contestant, address, rtp, start_ms: 0.0, folder };
+        let mut running = Running { child, contestant, address, secure, rtp, start_ms: 0.0, folder };
         running.start_ms = running.wait(began)?;
         Ok(running)
     }
@@ -105,7 +118,16 @@ impl Running {
         self.child.id()
     }
 
+    /// Where viewers play what is published.
     pub(super) fn live_url(&self) -> String {
+        match self.secure {
+            Some(address) => format!("rtsps://{address}/live/camera"),
+            None => self.publish_url(),
+        }
+    }
+
+    /// Where it is published.
+    pub(super) fn publish_url(&self) -> String {
         let name = if self.rtp.is_some() { "live" } else { "live/camera" };
         format!("rtsp://{}/{name}", self.address)
     }
@@ -154,30 +176,36 @@ impl Drop for Running {
     }
 }
 
-fn ours(
-    suite: &Suite,
+/// Writes what our server is to do: the doors that viewers do not come by are closed.
+fn configuration(
     network: &Open,
     media: &Media,
-    folder: &std::path::Path,
+    folder: &Path,
     port: u16,
-    backend: &str,
-) -> io::Result<Command> {
+    transport: Transport,
+) -> io::Result<PathBuf> {
     let file = folder.join("rtspserver.xml");
     let media = media.folder().display().to_string();
+    let is_secure = transport.security() == Security::Tls;
+    let is_tunnel = matches!(transport, Transport::Http | Transport::Ws);
+    let is_multicast = transport == Transport::Multicast;
+    let open = |is_open: bool| u8::from(is_open).to_string();
     let settings = [
         ("serverip", network.server().to_string()),
         ("serverport", port.to_string()),
-        ("rtsp_over_http", "0".into()),
-        ("rtsp_over_https", "0".into()),
-        ("rtsps_port", "0".into()),
+        ("rtsp_over_http", open(is_tunnel)),
+        ("http_port", (port + 1).to_string()),
+        ("rtsp_over_https", open(is_secure)),
+        ("rtsps_port", if is_secure { (port + 1).to_string() } else { "0".into() }),
+        ("https_port", (port + 3).to_string()),
+        ("multicast", open(is_multicast)),
+        ("multicast_interface", network.server().to_string()),
         ("log_level", "3".into()),
         ("media_dir", media.replace('&', "&amp;").replace('<', "&lt;")),
     ];
     let nodes: String = settings.iter().map(|(name, value)| format!("<{name}>{value}</{name}>")).collect();
     fs::write(&file, format!("<config>{nodes}</config>\n"))?;
-    let mut command = network.command(&suite.server);
-    command.args(["serve", "--backend", backend, "-c"]).arg(file);
-    Ok(command)
+    Ok(file)
 }
 
 /// Two ports that nobody listens on, below those that the kernel gives to clients; others than last time, so that the

@@ -12,6 +12,10 @@ pub enum Figure {
     LiveTcp,
     /// The same over UDP.
     LiveUdp,
+    /// Processor time of a live stream by every door, plain and in TLS, by count of viewers.
+    Doors,
+    /// Processor time of a live stream to a group, by count of those who listen to it.
+    Multicast,
     /// What 500 viewers notice of one that stops reading.
     Stall,
     /// What 100 viewers notice of 1,000 that come at once, and how long those wait.
@@ -28,9 +32,11 @@ pub enum Figure {
 
 impl Figure {
     /// All of them.
-    pub const ALL: [Figure; 8] = [
+    pub const ALL: [Figure; 10] = [
         Figure::LiveTcp,
         Figure::LiveUdp,
+        Figure::Doors,
+        Figure::Multicast,
         Figure::Stall,
         Figure::Burst,
         Figure::Files,
@@ -44,6 +50,8 @@ impl Figure {
         match self {
             Figure::LiveTcp => "live-tcp",
             Figure::LiveUdp => "live-udp",
+            Figure::Doors => "doors",
+            Figure::Multicast => "multicast",
             Figure::Stall => "stall",
             Figure::Burst => "burst",
             Figure::Files => "files",
@@ -58,6 +66,12 @@ impl Figure {
         match self {
             Figure::LiveTcp => lives(settings, Transport::Tcp),
             Figure::LiveUdp => lives(settings, Transport::Udp),
+            Figure::Doors => doors(settings),
+            Figure::Multicast => {
+                let members = [1, 10, 100, 1_000];
+                let of = |members| each(&[Contestant::Ring], &live, members, Transport::Multicast, RAMP_S);
+                members.into_iter().flat_map(of).collect()
+            }
             Figure::Stall => {
                 let stalled = Scenario::Live { stalled: 1, burst: 0 };
                 let mut cells = each(&servers(settings), &live, 500, Transport::Tcp, 3.0);
@@ -119,11 +133,30 @@ fn servers(settings: &Settings) -> Vec<Contestant> {
 }
 
 fn lives(settings: &Settings, transport: Transport) -> Vec<Cell> {
-    // The loop that sends packet by packet is never the limit, and it takes what the others need ten times.
-    let loops = Loop::all(transport == Transport::Udp).iter().filter(|by| **by != Loop::Sendto);
-    let contestants: Vec<_> = loops.map(|by| Contestant::Bare(*by)).chain(servers(settings)).collect();
+    let contestants: Vec<_> = bare(transport).chain(servers(settings)).collect();
     let live = Scenario::Live { stalled: 0, burst: 0 };
     settings.viewers.iter().flat_map(|viewers| each(&contestants, &live, *viewers, transport, 3.0)).collect()
+}
+
+/// The loops that may be the limit of a transport. The one that sends packet by packet never is, and it takes what the
+/// others need ten times.
+fn bare(transport: Transport) -> impl Iterator<Item = Contestant> {
+    let loops = Loop::all(transport).iter().filter(|by| **by != Loop::Sendto);
+    loops.map(|by| Contestant::Bare(*by))
+}
+
+fn doors(settings: &Settings) -> Vec<Cell> {
+    let live = Scenario::Live { stalled: 0, burst: 0 };
+    let mut cells = Vec::new();
+    for viewers in &settings.viewers {
+        for transport in DOORS {
+            // Doors of one kind share their limit.
+            let limit = bare(transport).filter(|_| transport.bare() == Some(transport));
+            let contestants: Vec<_> = limit.chain([Contestant::Ring]).collect();
+            cells.extend(each(&contestants, &live, *viewers, transport, RAMP_S));
+        }
+    }
+    cells
 }
 
 fn each(
@@ -144,6 +177,20 @@ fn each(
     cells.collect()
 }
 
+/// Seconds in which viewers of the doors come: a group sees nothing before the next keyframe, which takes two.
+const RAMP_S: f64 = 2.0;
+
+/// The doors that are compared.
+const DOORS: [Transport; 7] = [
+    Transport::Tcp,
+    Transport::Http,
+    Transport::Ws,
+    Transport::Rtsps,
+    Transport::Https,
+    Transport::Wss,
+    Transport::Multicast,
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,6 +206,22 @@ mod tests {
                 assert_eq!((bare, of.count()), (loops, loops + 3));
             }
         }
+    }
+
+    #[test]
+    fn every_door_has_the_limit_of_the_same_bytes_and_groups_grow() {
+        let settings = Settings { viewers: vec![100], with_gstreamer: false };
+        let cells = Figure::Doors.cells(&settings);
+        for transport in DOORS {
+            let is_limit = |cell: &&Cell| {
+                matches!(cell.contestant, Contestant::Bare(_)) && Some(cell.transport) == transport.bare()
+            };
+            let has_limit = cells.iter().any(|cell| is_limit(&cell));
+            assert_eq!(has_limit, transport != Transport::Multicast, "{transport:?}");
+        }
+        assert_eq!(cells.len(), 2 + 1 + DOORS.len());
+        let members: Vec<_> = Figure::Multicast.cells(&settings).iter().map(|cell| cell.viewers).collect();
+        assert_eq!(members, [1, 10, 100, 1_000]);
     }
 
     #[test]

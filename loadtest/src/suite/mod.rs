@@ -93,7 +93,7 @@ fn measure(
     cell: &Cell,
     name: &str,
 ) -> io::Result<Report> {
-    let server = Running::start(&cell.contestant, suite, network, media)?;
+    let server = Running::start(cell, suite, network, media)?;
     let path = suite.folder.join(format!("{name}.json"));
     if let Some(words) = cell.warm_up(&server) {
         let mut command = Command::new("/proc/self/exe");

@@ -2,26 +2,29 @@
 
 use std::fmt::Write;
 
-use super::Figure;
 use super::cells::Cell;
+use super::{Contestant, Figure};
 use crate::report::Report;
 
 /// One report of each cell that was measured at all: the round whose leading number is the median, with the medians of
 /// the other leading numbers in it, and what all rounds lacked.
 pub(super) fn medians(cells: &[Cell], rounds: &[Vec<Report>]) -> Vec<Report> {
-    let mut medians: Vec<Report> = rounds.iter().filter_map(|reports| median_report(reports)).collect();
-    let bare: Vec<_> = cells
+    let measured: Vec<_> = cells
         .iter()
         .zip(rounds)
-        .filter(|(cell, _)| matches!(cell.contestant, super::Contestant::Bare(_)))
-        .filter_map(|(_, reports)| median_report(reports))
+        .filter_map(|(cell, reports)| Some((cell, median_report(reports)?)))
         .collect();
-    for report in &mut medians {
-        let same = |other: &&Report| (other.viewers, &other.transport) == (report.viewers, &report.transport);
-        let same: Vec<_> = bare.iter().filter(same).cloned().collect();
-        report.set_limit(&same);
-    }
-    medians
+    let with_limit = measured.iter().map(|(cell, report)| {
+        let limits = measured.iter().filter(|(other, _)| {
+            matches!(other.contestant, Contestant::Bare(_))
+                && (other.viewers, Some(other.transport)) == (cell.viewers, cell.transport.bare())
+        });
+        let limits: Vec<_> = limits.map(|(_, report)| report.clone()).collect();
+        let mut report = report.clone();
+        report.set_limit(&limits);
+        report
+    });
+    with_limit.collect()
 }
 
 fn median_report(reports: &[Report]) -> Option<Report> {
@@ -41,6 +44,8 @@ fn median_report(reports: &[Report]) -> Option<Report> {
             (!values.is_empty()).then(|| median_of(values))
         };
         server.cpu_s_per_gb = all(|server| server.cpu_s_per_gb);
+        server.cpu = all(|server| Some(server.cpu)).unwrap_or_default();
+        server.softirq_cpu = all(|server| Some(server.softirq_cpu)).unwrap_or_default();
         server.kb_per_viewer = all(|server| server.kb_per_viewer);
     }
     if let Some(churn) = &mut median.churn {
@@ -71,6 +76,7 @@ pub(super) fn line(report: &Report) -> String {
     };
     let server = report.server.as_ref();
     add("CPU-s/GB", server.and_then(|server| server.cpu_s_per_gb).filter(|_| report.churn.is_none()));
+    add("CPU-ms/s", server.map(|server| 1e3 * (server.cpu + server.softirq_cpu)));
     add("p99 ms", Some(report.latency_ms.p99));
     add("sessions/s", report.churn.as_ref().map(|churn| churn.per_s));
     add("CPU-ms/session", report.churn.as_ref().and_then(|churn| churn.cpu_ms));
@@ -89,6 +95,8 @@ pub(super) fn table(figure: Figure, medians: &[Report]) -> String {
         Figure::LiveTcp | Figure::LiveUdp => {
             &[VIEWERS, COST, COST_RATIO, LATENCY_P50, LATENCY, LATENCY_RATIO, MEMORY, MISSING, DOUBTS]
         }
+        Figure::Doors => &[VIEWERS, LOAD, COST, COST_RATIO, COST_TO_TCP, LATENCY, MEMORY, MISSING, DOUBTS],
+        Figure::Multicast => &[VIEWERS, LOAD, COST, LATENCY, MEMORY, MISSING, DOUBTS],
         Figure::Stall => &[VIEWERS, GAP, COST, MEMORY, MISSING, DOUBTS],
         Figure::Burst => &[VIEWERS, SET_UP_P50, SET_UP, GAP, GAP_MAX, MISSING, DOUBTS],
         Figure::Files => &[VIEWERS, COST, COST_TO_FIRST, MEMORY, MISSING, DOUBTS],
@@ -128,6 +136,17 @@ type Column = fn(&Report, &[Report]) -> Option<f64>;
 const VIEWERS: (&str, Column) = ("viewers", |report, _| Some(report.viewers as f64));
 const COST: (&str, Column) = ("CPU-s/GB", |report, _| cost(report));
 const COST_RATIO: (&str, Column) = ("x limit", |report, _| report.limit.as_ref()?.cpu_ratio);
+/// Part of a processor, in thousandths.
+const LOAD: (&str, Column) = ("CPU-ms/s", |report, _| {
+    let server = report.server.as_ref()?;
+    Some(1e3 * (server.cpu + server.softirq_cpu))
+});
+const COST_TO_TCP: (&str, Column) = ("x tcp", |report, all| {
+    let is_tcp = |other: &&Report| {
+        other.transport == "tcp" && (&other.label, other.viewers) == (&report.label, report.viewers)
+    };
+    Some(cost(report)? / cost(all.iter().find(is_tcp)?)?)
+});
 const COST_TO_FIRST: (&str, Column) = ("x live", |report, all| Some(cost(report)? / cost(all.first()?)?));
 const LATENCY_P50: (&str, Column) = ("latency p50 ms", |report, _| counted(report.latency_ms.p50));
 const LATENCY: (&str, Column) = ("p99 ms", |report, _| counted(report.latency_ms.p99));
