@@ -65,6 +65,11 @@ impl Protector {
         self.sender.master()
     }
 
+    /// Whether anything was protected under it.
+    pub fn is_used(&self) -> bool {
+        self.ssrc.is_some()
+    }
+
     /// Whether one more may join while the stream is at a sequence number.
     pub fn may_be_joined(&self, now_at: u16) -> bool {
         !self.sender.has_come_round() && self.sender.next_sequence().unwrap_or(now_at) < JOINED_BEFORE

@@ -74,7 +74,9 @@ impl Shard {
         };
         let is_usable = |keys: &ToldKeys| {
             let is_own = keys.used_by.is_none_or(|user| user == session);
-            keys.id == mount.id() && (is_own || matches!(mount, Mount::Live(_)))
+            // A track that is set up again counts from the beginning: under the same key the same numbers would come twice.
+            let is_fresh = keys.protectors.get(usize::from(track)).is_none_or(|it| !it.borrow().is_used());
+            keys.id == mount.id() && (is_own && is_fresh || matches!(mount, Mount::Live(_)))
         };
         let keys = self.connections.get(conn).and_then(|connection| connection.keys.as_deref());
         let is_told = keys.is_some_and(is_usable);

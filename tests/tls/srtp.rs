@@ -205,6 +205,30 @@ fn what_cannot_be_encrypted_is_refused(backend: Backend) {
     assert!(key(&told) != key(&told_again));
 }
 
+fn a_track_that_is_set_up_again_has_another_key(backend: Backend) {
+    let server = builder(backend).start();
+    let opener = Opener::before(server.secure_address(), &[]);
+    let url = server.secure_url(FILE);
+    let mut client = Client::connect(opener.address);
+    let [(pictures, told), (sound, _)] = described(&mut client, &url).try_into().unwrap();
+    let setup = client.request("SETUP", &pictures, &[TRANSPORT]).expect(200);
+    assert_eq!(setup.header("KeyMgmt"), None, "the description has told it");
+    client.session = setup.session().map(str::to_owned);
+    client.request("SETUP", &sound, &[("Transport", "RTP/SAVP/TCP;unicast;interleaved=2-3")]).expect(200);
+    client.request("PLAY", &url, &[]).expect(200);
+    while !client.frames.iter().any(|(channel, _)| *channel == 0) {
+        match client.next(PATIENCE) {
+            Some(Came::Frame { channel, data }) => client.frames.push_back((channel, data)),
+            other => panic!("{other:?}"),
+        }
+    }
+    client.request("PAUSE", &url, &[]).expect(200);
+    client.request("TEARDOWN", &pictures, &[]).expect(200);
+    let again = client.request("SETUP", &pictures, &[TRANSPORT]).expect(200);
+    let told_again = KeyMgmt::parse(again.header("KeyMgmt").expect("another key")).unwrap();
+    assert!(Message::parse(&told_again.mikey).unwrap().master != told.master);
+}
+
 fn a_viewer_without_srtp_plays_what_was_described_with_keys(backend: Backend) {
     let server = builder(backend).start();
     let opener = Opener::before(server.secure_address(), &[]);
@@ -223,5 +247,6 @@ on_both_backends!(
     viewers_of_a_stream_share_bytes_and_those_of_a_file_do_not,
     reports_are_taken_under_the_key_that_was_brought,
     what_cannot_be_encrypted_is_refused,
+    a_track_that_is_set_up_again_has_another_key,
     a_viewer_without_srtp_plays_what_was_described_with_keys,
 );

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{FILE, PASSWORD, PATIENCE, USER, lines, user};
+use super::{FILE, PASSWORD, PATIENCE, USER, user};
 use crate::client::Client;
 use crate::client::login::Login;
 use crate::client::publisher::{Publisher, SDP};
@@ -66,7 +66,7 @@ fn whoever_comes_through_a_door_is_asked_as_all_the_others(backend: Backend) {
         }
         server.wait_for_log("banned: too many wrong passwords", PATIENCE);
         assert!({ idle }.is_closed_within(PATIENCE), "{door:?}: who has proven nothing goes");
-        assert_eq!(lines(&server, "log-in failed"), 3);
+        server.wait_for_lines("log-in failed", 3);
     }
 }
 
@@ -82,7 +82,7 @@ fn players_come_through_doors_with_name_and_password(backend: Backend) {
         let url = format!("rtsp://{USER}:{PASSWORD}@{}{path}", bridge(server.http_address(), door));
         assert_eq!(ffmpeg::judge_by(&url, "tcp", recipe), Ok(()), "{door:?}");
     }
-    assert_eq!(lines(&server, "log-in failed"), 0);
+    assert_eq!(server.lines("log-in failed"), 0);
     assert!(!server.log().contains(PASSWORD));
 }
 
