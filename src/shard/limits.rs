@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use super::gate::Subject;
+
 /// Counters of addresses. Two addresses that share one are limited together; at 1,000 addresses that befalls one in 65.
 const COUNTERS: usize = 64 * 1024;
 
@@ -150,7 +152,7 @@ impl Limits {
 
     fn counter(&self, peer: IpAddr) -> &AtomicU32 {
         let mut hasher = DefaultHasher::new();
-        peer.hash(&mut hasher);
+        Subject::of(peer).hash(&mut hasher);
         &self.by_ip[hasher.finish() as usize % COUNTERS]
     }
 }
@@ -222,6 +224,15 @@ mod tests {
         assert_eq!(limits.begin(two), Err(LimitReached::Sessions));
         limits.end(one);
         assert_eq!(limits.begin(two), Ok(()));
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_client() {
+        let limits = Limits::new(None, Some(2));
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        assert_eq!(["2001:db8::1", "2001:db8::2"].map(|ip| limits.begin(address(ip))), [Ok(()); 2]);
+        assert_eq!(limits.begin(address("2001:db8::3")), Err(LimitReached::SessionsPerIp));
+        assert_eq!(limits.begin(address("2001:db8:0:1::3")), Ok(()));
     }
 
     #[test]

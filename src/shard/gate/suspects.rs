@@ -41,10 +41,10 @@ struct Failures {
 }
 
 impl Subject {
-    /// Whom an address belongs to.
+    /// Whom an address belongs to: a client of IPv6 has a network, but on a link its neighbours have the same.
     pub fn of(address: IpAddr) -> Subject {
         match address.to_canonical() {
-            IpAddr::V6(v6) if !v6.is_loopback() => {
+            IpAddr::V6(v6) if !is_one(v6) => {
                 Subject(Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into())
             }
             other => Subject(other),
@@ -62,10 +62,15 @@ impl Subject {
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            IpAddr::V6(v6) if !v6.is_loopback() => write!(f, "{v6}/64"),
+            IpAddr::V6(v6) if !is_one(v6) => write!(f, "{v6}/64"),
             other => other.fmt(f),
         }
     }
+}
+
+/// Whether an address of IPv6 stands for itself alone.
+fn is_one(address: Ipv6Addr) -> bool {
+    address.is_loopback() || address.is_unicast_link_local()
 }
 
 impl Suspects {
@@ -150,6 +155,7 @@ mod tests {
         assert_eq!(subject("::ffff:192.0.2.1"), subject("192.0.2.1"));
         assert_eq!(subject("2001:db8::1").to_string(), "2001:db8::/64");
         assert_eq!(subject("::1").to_string(), "::1");
+        assert_ne!(subject("fe80::1"), subject("fe80::2"));
     }
 
     #[test]
