@@ -246,9 +246,8 @@ impl Shard {
                 self.welcome(conn, peer, local, port);
             }
             Event::Connected { conn, local } => self.proxy_connected(conn, local),
-            Event::AcceptRefused { error, .. } => {
-                tracing::warn!(%error, "connections wait: raise the limit of open files (ulimit -n)");
-            }
+            // With every descriptor that is freed one client comes in and the next one is refused.
+            Event::AcceptRefused { error, .. } => self.refused.note_unaccepted(error),
             Event::Received { conn, span } if self.proxies.has_conn(conn) => self.proxy_received(conn, span),
             Event::Received { conn, span } if self.pushers.has_conn(conn) => self.pusher_received(conn, span),
             Event::Received { conn, span } => self.handle_received(conn, span),
