@@ -266,7 +266,10 @@ impl Shard {
         self.sealing.plain = plain;
         let secure = self.connections.get(conn).and_then(|connection| connection.secure.as_ref());
         match opened {
-            Err(error) => self.refuse(conn, &error),
+            Err(error) => {
+                self.serve_now(conn);
+                self.refuse(conn, &error);
+            }
             Ok(()) if secure.is_some_and(|secure| secure.is_ended()) => self.handle_end(conn),
             Ok(()) => {}
         }
