@@ -152,9 +152,30 @@ fn the_bitrate_of_a_live_stream_is_measured(backend: Backend) {
     }
 }
 
+fn clients_that_wait_for_a_descriptor_are_not_a_line_of_the_log_each(backend: Backend) {
+    let server = Server::with(backend).shards(1).descriptors(64).start();
+    let connect = |_| TcpStream::connect(server.address()).unwrap();
+    let mut clients: std::collections::VecDeque<_> = (0..100).map(connect).collect();
+    let began = Instant::now();
+    // With each that leaves another one comes in, and the next one waits again.
+    while began.elapsed() < Duration::from_secs(2) {
+        clients.pop_front();
+        clients.push_back(connect(0));
+        thread::sleep(Duration::from_millis(5));
+    }
+    const LINE: &str = "connections wait: raise the limit of open files";
+    server.wait_for_log(LINE, PATIENCE);
+    let (lines, seconds) = (server.log().matches(LINE).count(), began.elapsed().as_secs() as usize);
+    assert!(lines <= seconds + 2, "{lines} lines in {seconds} s");
+    clients.clear();
+    let mut client = Client::connect(server.address());
+    client.request("OPTIONS", "*", &[]).expect(200);
+}
+
 on_both_backends!(
     connections_beyond_the_bound_are_refused_until_one_ends,
     a_flood_of_connections_is_closed_and_those_inside_are_served,
     viewers_beyond_the_bitrate_are_refused_until_there_is_room,
     the_bitrate_of_a_live_stream_is_measured,
+    clients_that_wait_for_a_descriptor_are_not_a_line_of_the_log_each,
 );

@@ -54,6 +54,7 @@ pub(crate) struct Builder {
     raw: String,
     lifetime: Duration,
     is_unprivileged: bool,
+    descriptors: Option<u32>,
 }
 
 /// A running server.
@@ -86,6 +87,7 @@ impl Server {
             raw: String::new(),
             lifetime: Duration::from_secs(60),
             is_unprivileged: false,
+            descriptors: None,
         }
     }
 
@@ -299,6 +301,12 @@ impl Builder {
         self
     }
 
+    /// How many descriptors the program may have.
+    pub(crate) fn descriptors(mut self, count: u32) -> Builder {
+        self.descriptors = Some(count);
+        self
+    }
+
     /// Starts the program and waits until it listens.
     pub(crate) fn start(self) -> Server {
         let (port, lifetime) = (self.port, self.lifetime);
@@ -335,7 +343,11 @@ impl Builder {
         let folder = scratch("server");
         let file = folder.join("rtspserver.xml");
         fs::write(&file, self.configuration(&folder)).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rtspserver"));
+        let program = env!("CARGO_BIN_EXE_rtspserver");
+        let mut command = Command::new(if self.descriptors.is_some() { "sh" } else { program });
+        if let Some(count) = self.descriptors {
+            command.args(["-c", &format!("ulimit -n {count} && exec \"$0\" \"$@\""), program]);
+        }
         command.args(["serve", "-c"]).arg(&file).args(["--backend", self.backend.name()]);
         command.args(["--shards", &self.shards.to_string()]);
         command.envs(self.environment.clone());

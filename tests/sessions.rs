@@ -306,6 +306,22 @@ fn two_connections_can_play_one_session_at_once(backend: Backend) {
     other.response().expect(200);
 }
 
+fn what_a_client_says_last_is_heard_when_it_closes_at_once(backend: Backend) {
+    let server = patient_server(backend);
+    for round in 1..=20 {
+        let mut viewer = Viewer::open(server.address(), &server.url(FILE), Over::Tcp);
+        viewer.play(&[]);
+        let url = viewer.description.control.clone();
+        viewer.client.ask("TEARDOWN", &url, &[]);
+        viewer.client.socket().shutdown(std::net::Shutdown::Write).unwrap();
+        let end = Instant::now() + Duration::from_secs(10);
+        while server.log().matches("reason=\"torn down\"").count() < round {
+            assert!(Instant::now() < end, "{round}: {}", server.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
 on_both_backends!(
     without_a_session_there_is_nothing_to_play,
     an_unknown_session_is_refused_by_every_method,
@@ -324,4 +340,5 @@ on_both_backends!(
     sessions_end_and_their_memory_comes_back,
     play_is_answered_when_another_connection_ends_the_session_meanwhile,
     two_connections_can_play_one_session_at_once,
+    what_a_client_says_last_is_heard_when_it_closes_at_once,
 );

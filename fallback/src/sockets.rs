@@ -230,7 +230,7 @@ impl Sockets {
     fn send_to(&mut self, udp: Udp, out: Outgoing) {
         let now = self.clock.now();
         if let Some((datagrams, ..)) = self.udp.get(udp.0)
-            && datagrams.push(out, now)
+            && datagrams.push(out, now, &mut self.stats)
         {
             self.pending.push_back(Token::Udp(udp.0));
         }

@@ -24,6 +24,9 @@ const OFFLOAD_REFUSALS_MAX: u8 = 3;
 /// Entries of one system call on any system, for a list without an allocation.
 const ENTRIES_MAX: usize = 64;
 
+/// Entries that wait for one full socket; the oldest are shed above it. At 1,000 viewers two seconds of video.
+const QUEUE_MAX: usize = 65_536;
+
 /// Errors, and datagrams of senders that are not wanted, that one look at a socket passes over in a row: the errors are
 /// ICMP answers to what we sent.
 const RECEIVE_ERRORS_MAX: usize = 64;
@@ -177,8 +180,11 @@ impl Datagrams {
     }
 
     /// Queues what [`Datagrams::poll_flush`] sends. Whether that is to be called.
-    pub fn push(&mut self, out: Outgoing, now: Time) -> bool {
+    pub fn push(&mut self, out: Outgoing, now: Time, stats: &mut DriverStats) -> bool {
         let first = self.queue.is_empty();
+        if self.queue.len() >= QUEUE_MAX {
+            self.shed_front(stats);
+        }
         self.queue.push_back(Waiting { out, sent: 0, since: now });
         first
     }
@@ -199,9 +205,7 @@ impl Datagrams {
     /// Sheds what has waited longer than its patience.
     pub fn shed(&mut self, now: Time, stats: &mut DriverStats) {
         while self.shed_at().is_some_and(|at| at <= now) {
-            let Some(entry) = self.queue.pop_front() else { return };
-            let rest = entry.out.piece.size().saturating_sub(entry.sent);
-            stats.datagrams_shed += packets(rest, usize::from(entry.out.segment));
+            self.shed_front(stats);
         }
     }
 
@@ -363,6 +367,12 @@ impl Datagrams {
         }
     }
 
+    fn shed_front(&mut self, stats: &mut DriverStats) {
+        let Some(entry) = self.queue.pop_front() else { return };
+        let rest = entry.out.piece.size().saturating_sub(entry.sent);
+        stats.datagrams_shed += packets(rest, usize::from(entry.out.segment));
+    }
+
     fn note_refusal(&mut self) {
         self.refusals += 1;
         if self.refusals >= OFFLOAD_REFUSALS_MAX {
@@ -420,7 +430,7 @@ mod tests {
         let mut stats = DriverStats::default();
         let trains = [(60, 60), (12_000, 1_400), (2_800, 1_400), (900, 900), (5_000, 700)];
         for (size, segment) in trains {
-            datagrams.push(train(to, size, segment), Time::ZERO);
+            datagrams.push(train(to, size, segment), Time::ZERO, &mut stats);
         }
         datagrams.poll_flush(&mut Context::from_waker(Waker::noop()), &mut Vec::new(), &mut stats);
         let mut count = 0;
@@ -473,10 +483,10 @@ mod tests {
         let options = UdpOptions { patience: Duration::from_millis(10), ..UdpOptions::default() };
         let (mut datagrams, _) = Datagrams::bind("127.0.0.1:0".parse().unwrap(), &options).unwrap();
         let to = "127.0.0.1:9".parse().unwrap();
-        assert!(datagrams.push(train(to, 2_900, 1_400), Time::ZERO));
-        let empty = Outgoing { to, piece: Piece::Shared(Bytes::new()), segment: 0 };
-        assert!(!datagrams.push(empty, Time::from_millis(5)));
         let mut stats = DriverStats::default();
+        assert!(datagrams.push(train(to, 2_900, 1_400), Time::ZERO, &mut stats));
+        let empty = Outgoing { to, piece: Piece::Shared(Bytes::new()), segment: 0 };
+        assert!(!datagrams.push(empty, Time::from_millis(5), &mut stats));
         datagrams.shed(Time::from_millis(9), &mut stats);
         assert_eq!(stats.datagrams_shed, 0);
         datagrams.shed(Time::from_millis(10), &mut stats);
@@ -484,5 +494,19 @@ mod tests {
         assert_eq!(datagrams.shed_at(), Some(Time::from_millis(15)));
         datagrams.shed(Time::from_millis(15), &mut stats);
         assert_eq!((stats.datagrams_shed, datagrams.shed_at()), (4, None));
+    }
+
+    #[test]
+    fn the_oldest_is_shed_where_too_much_waits() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let _context = runtime.enter();
+        let options = UdpOptions::default();
+        let (mut datagrams, _) = Datagrams::bind("127.0.0.1:0".parse().unwrap(), &options).unwrap();
+        let to = "127.0.0.1:9".parse().unwrap();
+        let mut stats = DriverStats::default();
+        for _ in 0..QUEUE_MAX + 2 {
+            datagrams.push(train(to, 2_800, 1_400), Time::ZERO, &mut stats);
+        }
+        assert_eq!((datagrams.queue.len(), stats.datagrams_shed), (QUEUE_MAX, 4));
     }
 }

@@ -104,6 +104,9 @@ impl Shard {
         for (reached, count, last) in self.refused.take() {
             tracing::warn!(count, %last, "{reached}: clients are refused");
         }
+        if let Some((count, error)) = self.refused.take_unaccepted() {
+            tracing::warn!(count, %error, "connections wait: raise the limit of open files (ulimit -n)");
+        }
         if !self.settings.limits.has_bitrate() {
             return;
         }

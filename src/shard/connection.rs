@@ -92,6 +92,8 @@ pub struct Connection {
     pub is_ended: bool,
     /// Whether receiving was stopped until pending input is worked off.
     pub is_stopped: bool,
+    /// Whether it waits in the shard's list of those whose input is to be worked off.
+    pub awaits_turn: bool,
     /// What becomes of it.
     pub fate: Fate,
     out: VecDeque<Bytes>,
@@ -190,6 +192,7 @@ impl Connection {
             is_sending: false,
             is_ended: false,
             is_stopped: false,
+            awaits_turn: false,
             fate: Fate::Open,
             out: VecDeque::new(),
             out_bytes: 0,

@@ -5,16 +5,57 @@ use proto::rtsp::message::Response;
 use proto::rtsp::parse::Item;
 use proto::rtsp::status::Status;
 
-use super::connection::{Connection, Fate, Withheld};
+use super::connection::{Connection, Fate, PENDING_BYTES_MAX, Withheld};
 use super::door::Door;
 use super::inbox::{Message, Moved};
 use super::request::Outcome;
-use super::session::{Carrier, Source};
+use super::session::{Carrier, SessionKey, Source};
 use super::turn::{Alarm, Shard};
 
+/// Connections whose requests are served in one turn: those of 1,000 who come at once are 10 ms of work, which the
+/// pictures of all others would wait for. Of fewer a turn they would be in the way for longer.
+const SERVED_A_TURN: usize = 64;
+
 impl Shard {
+    /// Has what a connection has sent worked off when its turn comes. What a publisher sends is due at once.
+    pub(super) fn serve_in_turn(&mut self, conn: Conn) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        let is_ingest = |key: &SessionKey| {
+            self.sessions.get(*key).is_some_and(|session| matches!(session.source, Source::Ingest(_)))
+        };
+        if connection.sessions.iter().any(is_ingest) {
+            return self.advance(conn);
+        }
+        if !std::mem::replace(&mut connection.awaits_turn, true) {
+            self.unserved.push_back(conn);
+        }
+        self.throttle(conn);
+    }
+
+    /// Works off what some connections have sent, those first that have waited longest.
+    pub(super) fn serve_some(&mut self) {
+        let mut left = SERVED_A_TURN;
+        while left > 0
+            && let Some(conn) = self.unserved.pop_front()
+        {
+            left -= usize::from(self.serve_now(conn));
+        }
+    }
+
+    /// Works off what a connection has sent, if that waits for its turn; whether it did.
+    pub(super) fn serve_now(&mut self, conn: Conn) -> bool {
+        let waits = self.connections.get(conn).is_some_and(|connection| connection.awaits_turn);
+        if waits {
+            self.advance(conn);
+        }
+        waits
+    }
+
     /// Works off what a connection has sent, up to the first request whose answer must be awaited.
     pub(super) fn advance(&mut self, conn: Conn) {
+        if let Some(connection) = self.connections.get_mut(conn) {
+            connection.awaits_turn = false;
+        }
         loop {
             let Some(connection) = self.connections.get_mut(conn) else { return };
             if connection.is_waiting() || connection.fate != Fate::Open || connection.is_clogged() {
@@ -144,6 +185,7 @@ impl Shard {
 
     /// The client has closed its side. Where media flows that means that it is gone; else it may still read replies.
     pub(super) fn handle_end(&mut self, conn: Conn) {
+        self.serve_now(conn);
         let Some(connection) = self.connections.get_mut(conn) else { return };
         if matches!(connection.fate, Fate::Moving(_)) {
             // What it has asked is served where it goes, and the end is seen there as well.
@@ -201,7 +243,7 @@ impl Shard {
             self.flush_between_media(conn);
         }
         // Requests that replies had to make room for are served now.
-        if self.connections.get(conn).is_some_and(Connection::has_unserved) {
+        if self.connections.get(conn).is_some_and(|it| it.has_unserved() && !it.awaits_turn) {
             self.advance(conn);
         }
     }
@@ -209,7 +251,8 @@ impl Shard {
     /// Stops or resumes receiving, by what is still to be worked off.
     fn throttle(&mut self, conn: Conn) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
-        let is_full = connection.is_full();
+        let is_late = connection.awaits_turn && connection.parser.buffered() > PENDING_BYTES_MAX;
+        let is_full = is_late || connection.is_full();
         let Some(source) = connection.door.source(conn) else { return };
         if is_full && !connection.is_stopped {
             connection.is_stopped = true;

@@ -1,6 +1,7 @@
 //! How many clients there may be and what they may be sent, counted across all shards without a lock.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -65,6 +66,8 @@ pub struct Promise {
 #[derive(Debug, Default)]
 pub struct Refused {
     by_limit: Vec<(LimitReached, u64, SocketAddr)>,
+    /// How often nobody could be accepted, and why the last time.
+    unaccepted: Option<(u64, io::Error)>,
 }
 
 impl Limits {
@@ -206,6 +209,17 @@ impl Refused {
     /// By which bound how many were refused since that was last asked, and the last of them.
     pub fn take(&mut self) -> Vec<(LimitReached, u64, SocketAddr)> {
         std::mem::take(&mut self.by_limit)
+    }
+
+    /// Counts that clients could not be accepted and wait.
+    pub fn note_unaccepted(&mut self, error: io::Error) {
+        let count = self.unaccepted.as_ref().map_or(0, |(count, _)| *count);
+        self.unaccepted = Some((count + 1, error));
+    }
+
+    /// How often that was since it was last asked, and why the last time; None when it was not.
+    pub fn take_unaccepted(&mut self) -> Option<(u64, io::Error)> {
+        self.unaccepted.take()
     }
 }
 

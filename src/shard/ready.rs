@@ -9,8 +9,8 @@ use super::session::{Session, SessionKey};
 const CURRENT_A_TURN: usize = 256;
 
 /// Sessions among them that have a backlog: 1,000 viewers who join at once have as much to be sent as all others in
-/// two seconds.
-const BEHIND_A_TURN: usize = 32;
+/// two seconds. 32 of them would be 5 ms of a turn, which everybody else waits for.
+const BEHIND_A_TURN: usize = 8;
 
 /// Who waits to be served.
 #[derive(Debug, Default)]

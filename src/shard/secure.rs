@@ -303,7 +303,10 @@ impl Shard {
         plain.shrink_to(PLAIN_BYTES_MAX);
         self.sealing.plain = plain;
         match opened {
-            Err(error) => self.refuse(conn, &error),
+            Err(error) => {
+                self.serve_now(conn);
+                self.refuse(conn, &error);
+            }
             Ok(()) => self.heed_goodbye(conn),
         }
     }

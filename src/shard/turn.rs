@@ -1,7 +1,7 @@
 //! The shard itself, and one turn of it: let the driver work, act on what it reports, send what is ready.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -60,6 +60,8 @@ pub struct Shard {
     pub(super) heads: Heads,
     pub(super) sealing: Sealing,
     pub(super) waiting: HashMap<Ticket, Asker>,
+    /// Connections whose input is to be worked off.
+    pub(super) unserved: VecDeque<Conn>,
     pub(super) stop: Option<Time>,
     listeners: Vec<(Listener, PortKind)>,
     last_ticket: Ticket,
@@ -136,6 +138,7 @@ impl Shard {
             heads: Heads::default(),
             sealing: Sealing::default(),
             waiting: HashMap::new(),
+            unserved: VecDeque::new(),
             stop: None,
             listeners,
             last_ticket: 0,
@@ -165,6 +168,11 @@ impl Shard {
             self.handle_event(event);
         }
         self.events = events;
+        // What publishers have just sent leaves in this turn.
+        while let Some(message) = self.ports.inbox.next() {
+            self.handle_message(message);
+        }
+        self.serve_some();
         // Behind the events: until then a name that the driver gives anew may be that of a connection which leaves, and
         // which is not handed over yet.
         for moved in std::mem::take(&mut self.arrived) {
@@ -227,7 +235,7 @@ impl Shard {
     }
 
     fn deadline(&self) -> Time {
-        if !self.ready.is_empty() {
+        if !self.ready.is_empty() || !self.unserved.is_empty() {
             return self.now;
         }
         let wake = self.alarms.peek().map(|Reverse((at, _))| *at);
@@ -249,9 +257,8 @@ impl Shard {
                 self.welcome(conn, peer, local, port);
             }
             Event::Connected { conn, local } => self.proxy_connected(conn, local),
-            Event::AcceptRefused { error, .. } => {
-                tracing::warn!(%error, "connections wait: raise the limit of open files (ulimit -n)");
-            }
+            // With every descriptor that is freed one client comes in and the next one is refused.
+            Event::AcceptRefused { error, .. } => self.refused.note_unaccepted(error),
             Event::Received { conn, span } if self.proxies.has_conn(conn) => self.proxy_received(conn, span),
             Event::Received { conn, span } if self.pushers.has_conn(conn) => self.pusher_received(conn, span),
             Event::Received { conn, span } => self.handle_received(conn, span),
@@ -260,6 +267,8 @@ impl Shard {
             Event::Ended { conn, error: None } => self.handle_end(conn),
             Event::Ended { conn, error: Some(error) } => {
                 tracing::debug!(?conn, %error, "connection broken");
+                // A client may break off behind its last word.
+                self.serve_now(conn);
                 self.close(conn);
             }
             Event::Sent { conn } if self.proxies.has_conn(conn) => self.proxy_sent(conn),

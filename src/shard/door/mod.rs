@@ -142,7 +142,7 @@ impl Shard {
                 if self.connections.get(conn).is_some_and(|connection| connection.door.has_own()) {
                     self.flush_between_media(conn);
                 }
-                self.advance(conn);
+                self.serve_in_turn(conn);
             }
             Taken::NotBase64(conn, byte) => {
                 if let Some(connection) = self.connections.get(conn) {
