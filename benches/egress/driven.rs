@@ -5,11 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use proto::io::{Conn, Driver, Event, Op, Piece, Udp, UdpOptions};
 use ringcaster::driver::uring::{UringDriver, UringOptions};
+use ringcaster_benches::compare::{Maker, Variant};
+use ringcaster_benches::frame::{Frame, SEGMENT};
+use ringcaster_benches::sinks::{TcpSinks, UdpSinks};
 use smallvec::smallvec;
-
-use crate::frame::{Frame, SEGMENT};
-use crate::sinks::{TcpSinks, UdpSinks};
-use crate::{Maker, Variant};
 
 /// Transmits of one turn, as a shard bounds them.
 const TRANSMITS_A_TURN: usize = 256;

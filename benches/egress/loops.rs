@@ -4,10 +4,9 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 
 use bare::{Call, Datagrams, RingDatagrams, RingStreams, sys};
-
-use crate::frame::{Frame, SEGMENT};
-use crate::sinks::{TcpSinks, UdpSinks};
-use crate::{Maker, Variant};
+use ringcaster_benches::compare::{Maker, Variant};
+use ringcaster_benches::frame::{Frame, SEGMENT};
+use ringcaster_benches::sinks::{TcpSinks, UdpSinks};
 
 pub const UDP: &[Maker<UdpSinks>] = &[
     Maker { name: "sendmmsg+gso", make: |sinks| messages("sendmmsg+gso", sinks, Call::Many) },

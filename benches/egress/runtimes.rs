@@ -9,11 +9,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use ringcaster_benches::compare::{Maker, Variant};
+use ringcaster_benches::frame::{Frame, SEGMENT};
+use ringcaster_benches::sinks::{TcpSinks, UdpSinks};
 
-use crate::frame::{Frame, SEGMENT};
 use crate::loops::{accept, udp};
-use crate::sinks::{TcpSinks, UdpSinks};
-use crate::{Maker, Variant};
 
 pub const UDP: &[Maker<UdpSinks>] = &[
     Maker { name: "tokio+gso", make: |sinks| Ok(Box::new(TokioUdp::new(sinks)?)) },

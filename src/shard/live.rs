@@ -1,6 +1,6 @@
 //! The live streams that this shard receives, and who watches them here.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,7 +72,8 @@ pub struct LiveStream {
 /// All of them, by name and by path.
 #[derive(Debug, Default)]
 pub struct LiveStreams {
-    streams: HashMap<StreamId, LiveStream>,
+    /// Asked twice a viewer and batch: of a few streams a comparison finds one sooner than a hash.
+    streams: BTreeMap<StreamId, LiveStream>,
     by_path: HashMap<Arc<str>, Entry>,
 }
 
@@ -290,11 +291,10 @@ impl LiveStreams {
     /// Removes the streams that have had no session here for as long as `linger`, since clients often DESCRIBE, leave
     /// and come back; they are to be unsubscribed from.
     pub fn take_idle(&mut self, now: Time, linger: Duration) -> Vec<Arc<Description>> {
-        let mut idle: Vec<_> = (self.streams.values())
+        let idle: Vec<_> = (self.streams.values())
             .filter(|stream| stream.idle_since.is_some_and(|since| now.since(since) > linger))
             .map(|stream| stream.description.clone())
             .collect();
-        idle.sort_unstable_by_key(|description| description.id);
         for description in &idle {
             self.remove(description.id);
         }

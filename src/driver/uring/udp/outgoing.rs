@@ -88,25 +88,24 @@ impl Round {
     }
 }
 
-/// Destinations of a round, by hash: one that is taken for another leaves a round later, which is harmless.
+/// Destinations of a round, a bit each by hash: one that is taken for another leaves a round later, which is harmless.
+///
+/// Between two batches the kernel copies megabytes, and whatever is touched by then is touched in memory. Bits for
+/// 256 destinations lie in 32 lines that are cleared in one go; a word for each would be a line for each.
 pub(super) struct Seen {
-    marks: Box<[u32]>,
-    mark: u32,
+    bits: Box<[u64; Seen::WORDS]>,
 }
 
 impl Seen {
-    const BITS: u32 = 13;
+    const BITS: u32 = 14;
+    const WORDS: usize = (1 << Self::BITS) / 64;
 
     fn new() -> Seen {
-        Seen { marks: vec![0; 1 << Self::BITS].into(), mark: 0 }
+        Seen { bits: Box::new([0; Self::WORDS]) }
     }
 
     pub(super) fn forget_all(&mut self) {
-        self.mark = self.mark.wrapping_add(1);
-        if self.mark == 0 {
-            self.marks.fill(0);
-            self.mark = 1;
-        }
+        self.bits.fill(0);
     }
 
     /// Notes a destination; false when it was there.
@@ -121,7 +120,10 @@ impl Seen {
         let key = ip ^ u64::from(to.port()) << 48 ^ u64::from(socket.index) << 32;
         // Fibonacci hashing: 2^64 over the golden ratio.
         let place = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - Self::BITS);
-        std::mem::replace(&mut self.marks[place as usize], self.mark) != self.mark
+        let (word, bit) = (&mut self.bits[place as usize / 64], 1 << (place % 64));
+        let is_new = *word & bit == 0;
+        *word |= bit;
+        is_new
     }
 }
 

@@ -11,7 +11,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    pub fn new() -> Clock {
+    pub fn open() -> Clock {
         let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
         let is_softirq = |path: &PathBuf| {
             fs::read_to_string(path.join("comm")).is_ok_and(|name| name.starts_with("ksoftirqd/"))
