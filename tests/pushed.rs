@@ -18,7 +18,7 @@ use crate::client::pusher::{Pusher, WAYS, Way};
 use crate::client::viewer::{BOTH, Over};
 use crate::corpus::{Recipe, Video, folder};
 use crate::judge::ffmpeg::{Listing, Scratch, source};
-use crate::judge::{self, Verdict};
+use crate::judge::{self, Verdict, gstreamer};
 use crate::published::{await_stream, once_more, plays, rest_of, spawn, watch, watch_within};
 use crate::server::{Backend, Server, free_ports, on_both_backends, scratch};
 
@@ -235,14 +235,20 @@ fn play_by_gstreamer(url: &str, recipe: &'static Recipe) -> Verdict {
 
 fn what_is_pushed_is_what_gstreamer_plays(backend: Backend) {
     let file = FILES[0];
-    let verdict = once_more(Over::Udp, || {
+    let run = || {
         let (server, ports) = start(backend, Way::Tcp, file);
         thread::scope(|scope| {
             scope.spawn(|| push(Way::Tcp, &ports, file.0));
             await_stream(&server, &server.url("/pusher"))?;
             play_by_gstreamer(&server.url("/pusher"), Recipe::named(file.0))
         })
-    });
+    };
+    let mut verdict = run();
+    for _ in 1..gstreamer::RUNS_MAX {
+        let Err(problem) = &verdict else { break };
+        println!("once more: {problem}");
+        verdict = run();
+    }
     assert_eq!(verdict, Ok(()));
 }
 
