@@ -14,14 +14,21 @@ use super::session::SessionId;
 use super::turn::Shard;
 use crate::egress::protection::{Protection, Protector, SharedProtector};
 
-/// The keys that a connection was told in a description, one a track.
+/// The keys that a connection has for what was described or set up last, one a track.
 #[derive(Debug)]
 pub struct ToldKeys {
     /// What they are for: the name of a file's version, or of a stream's run.
     id: u64,
-    protectors: Vec<SharedProtector>,
+    keys: Vec<ToldKey>,
     /// The session that uses a file's keys. No other may: both would send other bytes under the same numbers.
     used_by: Option<SessionId>,
+}
+
+#[derive(Debug)]
+struct ToldKey {
+    protector: SharedProtector,
+    /// Whether the client knows it.
+    is_told: bool,
 }
 
 /// SRTP of a track that is being set up.
@@ -31,6 +38,13 @@ pub struct Protected {
     pub protection: Protection,
     /// What the answer says of our key, where no description has.
     pub told: Option<KeyMgmt>,
+}
+
+impl ToldKeys {
+    fn new(id: u64, protectors: Vec<SharedProtector>, is_told: bool) -> ToldKeys {
+        let keys = protectors.into_iter().map(|protector| ToldKey { protector, is_told }).collect();
+        ToldKeys { id, keys, used_by: None }
+    }
 }
 
 impl Shard {
@@ -50,7 +64,7 @@ impl Shard {
         });
         let told = told.collect();
         if let Some(connection) = self.connections.get_mut(conn) {
-            connection.keys = Some(Box::new(ToldKeys { id: mount.id(), protectors, used_by: None }));
+            connection.keys = Some(Box::new(ToldKeys::new(mount.id(), protectors, true)));
         }
         told
     }
@@ -74,24 +88,33 @@ impl Shard {
         };
         let is_usable = |keys: &ToldKeys| {
             let is_own = keys.used_by.is_none_or(|user| user == session);
-            // A track that is set up again counts from the beginning: under the same key the same numbers would come twice.
-            let is_fresh = keys.protectors.get(usize::from(track)).is_none_or(|it| !it.borrow().is_used());
-            keys.id == mount.id() && (is_own && is_fresh || matches!(mount, Mount::Live(_)))
+            keys.id == mount.id() && (is_own || matches!(mount, Mount::Live(_)))
         };
+        let index = usize::from(track);
         let keys = self.connections.get(conn).and_then(|connection| connection.keys.as_deref());
-        let is_told = keys.is_some_and(is_usable);
-        if !is_told {
-            let protectors = self.protectors(suite, mount);
+        let keys = keys.filter(|keys| is_usable(keys));
+        // A file's track that is set up again counts from the beginning: under the same key the same numbers would come
+        // twice.
+        let is_used = |key: &ToldKey| matches!(mount, Mount::File(_)) && key.protector.borrow().is_used();
+        let (has_none, is_spent) =
+            (keys.is_none(), keys.and_then(|it| it.keys.get(index)).is_some_and(is_used));
+        if has_none || is_spent {
+            let mut fresh = ToldKeys::new(mount.id(), self.protectors(suite, mount), false);
             if let Some(connection) = self.connections.get_mut(conn) {
-                connection.keys = Some(Box::new(ToldKeys { id: mount.id(), protectors, used_by: None }));
+                match &mut connection.keys {
+                    Some(keys) if is_spent => keys.keys[index] = fresh.keys.swap_remove(index),
+                    keys => *keys = Some(Box::new(fresh)),
+                }
             }
         }
         let keys = self.connections.get_mut(conn).and_then(|connection| connection.keys.as_mut());
-        let protector = keys.and_then(|keys| {
+        let key = keys.and_then(|keys| {
             keys.used_by = Some(session);
-            keys.protectors.get(usize::from(track)).cloned()
+            keys.keys.get_mut(index)
         });
-        let protector = protector.ok_or_else(|| failure("there is no key for that track"))?;
+        let key = key.ok_or_else(|| failure("there is no key for that track"))?;
+        let is_told = std::mem::replace(&mut key.is_told, true);
+        let protector = key.protector.clone();
         let ours = protector.borrow().master().clone();
         tracing::debug!(%session, track, suite = ?ours.suite, is_brought = brought.is_some(), "srtp");
         // Who brings none uses ours: a description's key is for both ways then.

@@ -205,6 +205,22 @@ fn what_cannot_be_encrypted_is_refused(backend: Backend) {
     assert!(key(&told) != key(&told_again));
 }
 
+fn whoever_asks_for_no_description_is_told_every_tracks_key(backend: Backend) {
+    let server = builder(backend).start();
+    let opener = Opener::before(server.secure_address(), &[]);
+    let mut client = Client::connect(opener.address);
+    let mut keys = Vec::new();
+    for (track, channels) in [(0, "0-1"), (1, "2-3")] {
+        let url = server.secure_url(&format!("{FILE}/trackID={track}"));
+        let transport = format!("RTP/SAVP/TCP;unicast;interleaved={channels}");
+        let setup = client.request("SETUP", &url, &[("Transport", &transport)]).expect(200);
+        client.session = setup.session().map(str::to_owned);
+        let told = KeyMgmt::parse(setup.header("KeyMgmt").expect("a key")).unwrap();
+        keys.push(Message::parse(&told.mikey).unwrap().master);
+    }
+    assert!(keys[0] != keys[1]);
+}
+
 fn a_track_that_is_set_up_again_has_another_key(backend: Backend) {
     let server = builder(backend).start();
     let opener = Opener::before(server.secure_address(), &[]);
@@ -247,6 +263,7 @@ on_both_backends!(
     viewers_of_a_stream_share_bytes_and_those_of_a_file_do_not,
     reports_are_taken_under_the_key_that_was_brought,
     what_cannot_be_encrypted_is_refused,
+    whoever_asks_for_no_description_is_told_every_tracks_key,
     a_track_that_is_set_up_again_has_another_key,
     a_viewer_without_srtp_plays_what_was_described_with_keys,
 );
