@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use proto::rtsp::headers::transport::{Delivery, Transport};
 use proto::rtsp::message::Response;
+use proto::sdp;
 
 use crate::connection::DialogueError;
 
@@ -37,7 +38,8 @@ impl Group {
         match (grant.delivery, address, grant.port) {
             (Some(Delivery::Multicast), Some(ip), Some(port)) if ip.is_multicast() => {
                 let source = grant.source.as_ref().and_then(|text| text.parse().ok());
-                let source = source.filter(|_| is_of_one_source(ip));
+                let source =
+                    source.filter(|_| sdp::Group { address: ip, port: port.rtp }.is_source_specific());
                 Ok(Group { address: SocketAddr::new(ip, port.rtp), source })
             }
             _ => Err(missing()),
@@ -49,14 +51,6 @@ impl Groups {
     /// Whether nobody listens to a group yet; who asks does from then on.
     pub fn claim(&self, group: &Group) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(group.address)
-    }
-}
-
-/// RFC 4607 section 1.
-fn is_of_one_source(group: IpAddr) -> bool {
-    match group {
-        IpAddr::V4(ip) => ip.octets()[0] == 232,
-        IpAddr::V6(ip) => ip.segments()[0] & 0xfff0 == 0xff30,
     }
 }
 
