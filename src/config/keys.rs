@@ -123,13 +123,21 @@ const NETWORK: &[Key] = &[
     Key {
         name: "srtp",
         noun: "a way to encrypt media",
-        allowed: "aes_cm, aes_gcm, off",
+        allowed: "aes_cm, aes_gcm, aes_gcm_256, off",
         set: |s, v| put(&mut s.srtp, values::srtp(v)),
         show: |s| match s.srtp {
             Srtp::AesCm => "aes_cm".to_string(),
             Srtp::AesGcm => "aes_gcm".to_string(),
+            Srtp::AesGcm256 => "aes_gcm_256".to_string(),
             Srtp::Off => "off".to_string(),
         },
+    },
+    Key {
+        name: "srtp_mki",
+        noun: "a switch",
+        allowed: "auto, 0, 1",
+        set: |s, v| put(&mut s.srtp_mki, values::auto_or_flag(v)),
+        show: |s| s.srtp_mki.map_or("auto".to_string(), |is_on| u8::from(is_on).to_string()),
     },
 ];
 

@@ -40,6 +40,8 @@ pub struct Settings {
     pub key_file: Option<PathBuf>,
     /// `srtp`: how media is encrypted for viewers in TLS.
     pub srtp: Srtp,
+    /// `srtp_mki`: whether encrypted packets name their key; None for `auto`.
+    pub srtp_mki: Option<bool>,
 
     /// The folder of the configuration file, or an empty path for the working folder: what the program makes itself is
     /// kept there.
@@ -211,6 +213,8 @@ pub enum Srtp {
     AesCm,
     /// AES-GCM.
     AesGcm,
+    /// AES-GCM with keys of 256 bits.
+    AesGcm256,
     /// Not beyond TLS: datagrams leave in the clear.
     Off,
 }
@@ -493,6 +497,7 @@ impl Default for Settings {
             key_file: None,
             // Everybody who knows SRTP knows this.
             srtp: Srtp::AesCm,
+            srtp_mki: None,
             folder: PathBuf::new(),
             media_dir: PathBuf::from("media"),
             follow_symlinks: false,

@@ -183,9 +183,15 @@ pub(super) fn srtp(text: &str) -> Option<Srtp> {
     match text.to_ascii_lowercase().as_str() {
         "aes_cm" => Some(Srtp::AesCm),
         "aes_gcm" => Some(Srtp::AesGcm),
+        "aes_gcm_256" => Some(Srtp::AesGcm256),
         "off" => Some(Srtp::Off),
         _ => None,
     }
+}
+
+/// `auto`, 0 or 1.
+pub(super) fn auto_or_flag(text: &str) -> Option<Option<bool>> {
+    if text.eq_ignore_ascii_case("auto") { Some(None) } else { switch(text).map(Some) }
 }
 
 /// 0, 1 or 2.

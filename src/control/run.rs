@@ -227,8 +227,10 @@ fn shard_settings(settings: &Settings, hosts: &[IpAddr]) -> ShardSettings {
         srtp: match settings.srtp {
             Srtp::AesCm => Some(Suite::AesCm128HmacSha1),
             Srtp::AesGcm => Some(Suite::AeadAes128Gcm),
+            Srtp::AesGcm256 => Some(Suite::AeadAes256Gcm),
             Srtp::Off => None,
         },
+        srtp_mki: settings.srtp_mki,
         session_timeout: Duration::from_secs(settings.session_timeout_s.into()),
         slow_reader: Duration::from_millis(settings.slow_reader_ms.into()),
         loops: match settings.loops {

@@ -60,6 +60,21 @@ impl Protector {
         Rc::new(RefCell::new(protector))
     }
 
+    /// What the same viewer gets from now on, under another key that is its own.
+    pub fn renewed(&self, master: MasterKey) -> SharedProtector {
+        Rc::new(RefCell::new(Protector {
+            sender: self.sender.renewed(master),
+            ssrc: self.ssrc,
+            kept: VecDeque::new(),
+            kept_max: 1,
+        }))
+    }
+
+    /// How often sequence numbers have come round.
+    pub fn roc(&self) -> u32 {
+        self.sender.roc()
+    }
+
     /// The key.
     pub fn master(&self) -> &MasterKey {
         self.sender.master()
@@ -127,10 +142,10 @@ impl Protection {
 mod tests {
     use super::*;
     use proto::rtp::batch::{BatchWriter, Meta, Numbering as Canonical};
-    use proto::srtp::Suite;
+    use proto::srtp::{RANDOM_BYTES, Suite};
     use proto::time::MediaTime;
 
-    const SUITES: [Suite; 2] = [Suite::AesCm128HmacSha1, Suite::AeadAes128Gcm];
+    const SUITES: [Suite; 3] = [Suite::AesCm128HmacSha1, Suite::AeadAes128Gcm, Suite::AeadAes256Gcm];
 
     fn batch(sequence: u16, count: usize) -> Arc<Batch> {
         let canonical = Canonical { ssrc: 1, payload_type: 96, sequence, timestamp: 1_000 };
@@ -141,7 +156,7 @@ mod tests {
     }
 
     fn key(suite: Suite) -> MasterKey {
-        MasterKey::new(suite, [9; 30], b"")
+        MasterKey::new(suite, [9; RANDOM_BYTES], b"")
     }
 
     fn read(receiver: &mut Receiver, batch: &Batch) {
@@ -185,6 +200,35 @@ mod tests {
                     read(late, &protected);
                 }
                 at = at.wrapping_add(1_000);
+            }
+        }
+    }
+
+    #[test]
+    fn another_key_goes_on_where_the_one_before_was() {
+        for suite in SUITES {
+            let numbers = Numbering::identity(1);
+            let mut protector = Protector::shared(key(suite));
+            let mut receiver = Receiver::new(&key(suite));
+            let mut on_its_way: Option<Arc<Batch>> = None;
+            for round in 0..150_u16 {
+                let batch = batch(round.wrapping_mul(1_000), 1_000);
+                let protected = protector.borrow_mut().protect(&batch, &numbers);
+                if let Some(old) = on_its_way.take() {
+                    read(&mut receiver, &old);
+                }
+                match round {
+                    70 => on_its_way = Some(protected),
+                    _ => read(&mut receiver, &protected),
+                }
+                // Numbers have come round by then.
+                if round == 70 {
+                    let next = MasterKey::new(suite, [10; RANDOM_BYTES], b"next");
+                    receiver.renew(&next);
+                    let renewed = protector.borrow().renewed(next);
+                    protector = renewed;
+                    assert_eq!(protector.borrow().roc(), 1);
+                }
             }
         }
     }

@@ -74,7 +74,8 @@ impl Cutter {
             self.end = self.end.max(self.end_of(frame));
             let Some(batch) = self.packetize(frame) else { continue };
             first[usize::from(frame.track)].packets += batch.packets().len() as u32;
-            entries.push(Entry { due: batch.meta().dts, batch: Arc::new(batch) });
+            let meta = batch.meta();
+            entries.push(Entry { due: meta.dts, track: meta.track, batch: Arc::new(batch) });
         }
         let held: usize = entries.iter().map(|entry| entry.batch.memory_bytes()).sum();
         let bytes = held + entries.len() * size_of::<Entry>() + size_of::<Segment>();

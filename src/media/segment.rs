@@ -45,6 +45,8 @@ pub struct Segment {
 pub struct Entry {
     /// Decoding time: when it is due at normal speed.
     pub due: MediaTime,
+    /// The track that it belongs to.
+    pub track: u8,
     /// The packets.
     pub batch: Arc<Batch>,
 }

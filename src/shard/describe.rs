@@ -43,7 +43,7 @@ impl Shard {
             Ok(formats) => formats,
             Err(outcome) => return outcome,
         };
-        let keys = if offer.is_none() { self.tell_keys(conn, &mount) } else { Vec::new() };
+        let keys = if offer.is_none() { self.tell_keys(conn, request, &mount) } else { Vec::new() };
         let Some(connection) = self.connections.get(conn) else { return Outcome::Wait };
         let (name, tracks, duration, id) = match &mount {
             Mount::File(file) => (file.name.as_str(), &file.tracks, file.duration, file.id),

@@ -62,7 +62,7 @@ impl Shard {
                 break;
             }
             let polled = connection.parser.poll();
-            connection.is_rtsp |= !matches!(polled, Ok(None | Some(Item::Http(_))));
+            connection.is_rtsp |= !matches!(polled, Ok(None | Some(Item::Http { .. })));
             match polled {
                 Ok(None) => break,
                 Ok(Some(Item::Request(request))) if connection.is_surplus() => {
@@ -84,7 +84,7 @@ impl Shard {
                     }
                     self.reply(conn, response);
                 }
-                Ok(Some(Item::Http(head))) => return self.open_door(conn, head),
+                Ok(Some(Item::Http { head, fault })) => return self.open_door(conn, head, fault),
                 Err(error) => {
                     tracing::debug!(peer = %connection.peer, %error, "not RTSP");
                     self.reply(conn, Response::new(error.status()));
@@ -189,6 +189,10 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         if matches!(connection.fate, Fate::Moving(_)) {
             // What it has asked is served where it goes, and the end is seen there as well.
+            return;
+        }
+        if connection.secure.as_ref().is_some_and(|secure| secure.awaits_last_words()) {
+            connection.is_ended = true;
             return;
         }
         let is_cut_off = connection.secure.as_ref().is_some_and(|secure| !secure.is_ended());
@@ -334,7 +338,7 @@ impl Shard {
                 };
                 self.connections.insert(connection);
                 match head {
-                    Some(head) => self.open_door(conn, *head),
+                    Some(head) => self.open_door(conn, *head, None),
                     None => self.advance(conn),
                 }
                 self.heed_goodbye(conn);

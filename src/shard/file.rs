@@ -10,7 +10,7 @@ use proto::time::{MediaTime, Time};
 use super::step::{in_step, step};
 use crate::egress::numbering::TimestampMap;
 use crate::media::library::{FileInfo, Ticket, Wanted};
-use crate::media::segment::Segment;
+use crate::media::segment::{Entry, Segment};
 use crate::stream::catalog::leading;
 
 /// Segments held beside the current one; the media threads are asked this far ahead.
@@ -44,6 +44,8 @@ pub struct FilePlayback {
     pub until: Option<MediaTime>,
     current: Option<Arc<Segment>>,
     index: usize,
+    /// What is next in the current segment; None behind its end.
+    upcoming: Option<Upcoming>,
     ahead: VecDeque<Ahead>,
     clock: Clock,
     leading: u8,
@@ -58,6 +60,14 @@ pub struct FilePlayback {
     sent_until: MediaTime,
     /// Content time at the last pause.
     stood: MediaTime,
+}
+
+/// What is known of a batch that is not due yet. Kept beside the session: most of what is asked of a segment is this, and
+/// each viewer's segment has left the cache when it is asked.
+#[derive(Clone, Copy, Debug)]
+struct Upcoming {
+    due: MediaTime,
+    is_leading: bool,
 }
 
 #[derive(Debug)]
@@ -119,6 +129,7 @@ impl FilePlayback {
             until: None,
             current: None,
             index: 0,
+            upcoming: None,
             ahead: VecDeque::new(),
             clock,
             has_played: false,
@@ -129,11 +140,8 @@ impl FilePlayback {
 
     /// Begins a stretch at `now` with its first segment; returns the content time it begins at.
     pub fn begin(&mut self, now: Time, asked: MediaTime, segment: Arc<Segment>, pace: Pace) -> MediaTime {
-        let first_of_leading = segment
-            .entries
-            .iter()
-            .find(|entry| entry.batch.meta().track == self.leading)
-            .map(|e| e.batch.meta().pts);
+        let first_of_leading =
+            segment.entries.iter().find(|entry| entry.track == self.leading).map(|e| e.batch.meta().pts);
         let start = match first_of_leading {
             Some(pts) if asked > MediaTime::ZERO => pts.min(asked).max(MediaTime::ZERO),
             _ => MediaTime::ZERO,
@@ -154,8 +162,7 @@ impl FilePlayback {
         };
         self.has_played = true;
         self.ahead.clear();
-        self.current = Some(segment);
-        self.index = 0;
+        self.open(segment);
         start
     }
 
@@ -208,24 +215,26 @@ impl FilePlayback {
     /// What is to be sent at `now`; the batch stays next until [`FilePlayback::advance`].
     pub fn peek(&mut self, now: Time) -> Next {
         loop {
-            let Some(current) = &self.current else { return Next::Starved };
-            if let Some(entry) = current.entries.get(self.index) {
-                if let Some(until) = self.until.filter(|until| entry.due >= *until) {
+            if let Some(Upcoming { due, is_leading }) = self.upcoming {
+                if let Some(until) = self.until.filter(|until| due >= *until) {
                     return Next::Finished(self.due(until));
                 }
-                if self.is_skipped(entry.batch.as_ref()) {
-                    self.index += 1;
+                if self.is_skipped() {
+                    self.go_on();
                     continue;
                 }
-                let is_leading = entry.batch.meta().track == self.leading;
                 let (lead, early) = match now >= self.settles {
                     true if is_leading => (self.lead, TICK),
                     true => (self.lead, TICK.max(self.step)),
                     false => (Duration::ZERO, TICK),
                 };
-                let due = self.due(entry.due) - lead;
-                return if due <= now + early { Next::Due(entry.batch.clone()) } else { Next::At(tick(due)) };
+                let due = self.due(due) - lead;
+                if due > now + early {
+                    return Next::At(tick(due));
+                }
+                return self.entry().map_or(Next::Starved, |entry| Next::Due(entry.batch.clone()));
             }
+            let Some(current) = &self.current else { return Next::Starved };
             let end = current.end;
             // Up to then the clock is still that of this play: it may be paused, or asked where it stands.
             if let Some(begins) = self.next_play_begins(end).filter(|begins| *begins > now + TICK) {
@@ -241,9 +250,9 @@ impl FilePlayback {
 
     /// Moves past the batch that [`FilePlayback::peek`] gave.
     pub fn advance(&mut self) {
-        if let Some(entry) = self.current.as_ref().and_then(|current| current.entries.get(self.index)) {
+        if let Some(entry) = self.entry() {
             self.sent_until = self.sent_until.max(self.timeline(entry.batch.meta().pts));
-            self.index += 1;
+            self.go_on();
         }
     }
 
@@ -266,6 +275,7 @@ impl FilePlayback {
     /// Drops what was read, for a jump: `plays` times to the end (None = endless), or once to a content time.
     pub fn jump(&mut self, plays: Option<u32>, until: Option<MediaTime>) {
         self.current = None;
+        self.upcoming = None;
         self.ahead.clear();
         self.asked = None;
         self.index = 0;
@@ -366,8 +376,27 @@ impl FilePlayback {
             };
             self.plays_left = self.plays_left.map(|left| left.saturating_sub(1));
         }
-        self.current = Some(ahead.segment);
+        self.open(ahead.segment);
+    }
+
+    fn open(&mut self, segment: Arc<Segment>) {
+        self.current = Some(segment);
         self.index = 0;
+        self.look();
+    }
+
+    fn go_on(&mut self) {
+        self.index += 1;
+        self.look();
+    }
+
+    fn look(&mut self) {
+        let upcoming = |entry: &Entry| Upcoming { due: entry.due, is_leading: entry.track == self.leading };
+        self.upcoming = self.entry().map(upcoming);
+    }
+
+    fn entry(&self) -> Option<&Entry> {
+        self.current.as_ref()?.entries.get(self.index)
     }
 
     /// When the first batch of another play is due, where that play is what comes next.
@@ -378,17 +407,19 @@ impl FilePlayback {
         Some(self.due(MediaTime(end.0 + first)))
     }
 
-    fn is_skipped(&self, batch: &Batch) -> bool {
-        let meta = batch.meta();
-        self.skips_frames() && !(meta.keyframe && meta.track == self.leading)
+    fn is_skipped(&self) -> bool {
+        let is_sent = |entry: &Entry| entry.batch.meta().keyframe && entry.track == self.leading;
+        self.skips_frames() && !self.entry().is_some_and(is_sent)
     }
 
     fn next_due(&self) -> Option<MediaTime> {
+        if let Some(upcoming) = self.upcoming {
+            return Some(upcoming.due);
+        }
         let current = self.current.as_ref()?;
         let ahead = self.ahead.front().filter(|ahead| !ahead.is_rewound).map(|ahead| &ahead.segment.entries);
         // A segment ends when its last picture was shown; what follows may be decoded before that.
-        let entry = current.entries.get(self.index).or_else(|| ahead?.first());
-        Some(entry.map_or(current.end, |entry| entry.due))
+        Some(ahead.and_then(|entries| entries.first()).map_or(current.end, |entry| entry.due))
     }
 
     fn due(&self, content: MediaTime) -> Time {

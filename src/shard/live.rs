@@ -1,7 +1,8 @@
 //! The live streams that this shard receives, and who watches them here.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,6 +63,8 @@ pub struct LiveStream {
     sequences: Vec<u16>,
     /// Keys of SRTP, one a track, the latest last; the others are those of viewers who came before.
     keys: Vec<Vec<SharedProtector>>,
+    /// Keys that viewers have brought, and their tracks: what is left out for one counts as well.
+    own_keys: Vec<(u8, Weak<RefCell<Protector>>)>,
     /// When its source was last asked for a keyframe.
     keyframe_asked: Option<Time>,
     /// Sessions that may play it at any time: those that are set up or paused as well.
@@ -149,6 +152,7 @@ impl LiveStreams {
             first_viewer: 0,
             sequences: vec![0; description.tracks.len()],
             keys: Vec::new(),
+            own_keys: Vec::new(),
             keyframe_asked: None,
             sessions: 0,
             idle_since: Some(now),
@@ -212,18 +216,23 @@ impl LiveStreams {
         Some(stream.description.clone())
     }
 
-    /// Keys for somebody who will watch a stream: those of others, or new ones where these have been in use for too long.
+    /// Keys for somebody who will watch a stream, with names in packets or without: those of others, or new ones where
+    /// these have been in use for too long.
     pub fn protectors(
         &mut self,
         description: &Description,
+        are_named: bool,
         mut key: impl FnMut() -> MasterKey,
     ) -> Vec<SharedProtector> {
         let mut fresh = || description.tracks.iter().map(|_| Protector::shared(key())).collect::<Vec<_>>();
         let Some(stream) = self.streams.get_mut(&description.id) else { return fresh() };
         let are_joinable = |keys: &Vec<SharedProtector>| {
-            keys.iter().zip(&stream.sequences).all(|(key, at)| key.borrow().may_be_joined(*at))
+            keys.iter().zip(&stream.sequences).all(|(key, at)| {
+                let key = key.borrow();
+                key.may_be_joined(*at) && key.master().mki.is_empty() != are_named
+            })
         };
-        if let Some(latest) = stream.keys.last().filter(|keys| are_joinable(keys)) {
+        if let Some(latest) = stream.keys.iter().rev().find(|keys| are_joinable(keys)) {
             return latest.clone();
         }
         // Keys that nobody has any more.
@@ -231,6 +240,14 @@ impl LiveStreams {
         let keys = fresh();
         stream.keys.push(keys.clone());
         keys
+    }
+
+    /// Has a key that a viewer brought for a track follow the stream.
+    pub fn follow(&mut self, id: StreamId, track: u8, protector: &SharedProtector) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.own_keys.retain(|(_, key)| key.strong_count() > 0);
+            stream.own_keys.push((track, Rc::downgrade(protector)));
+        }
     }
 
     /// A stream that is received here.
@@ -315,6 +332,8 @@ impl LiveStream {
         for key in self.keys.iter().filter_map(|keys| keys.get(usize::from(meta.track))) {
             key.borrow_mut().note(&batch);
         }
+        let own = self.own_keys.iter().filter(|(track, _)| *track == meta.track);
+        own.filter_map(|(_, key)| key.upgrade()).for_each(|key| key.borrow_mut().note(&batch));
         let is_leading_keyframe = meta.keyframe && meta.track == self.description.leading();
         self.window.push(now, batch, is_leading_keyframe);
     }

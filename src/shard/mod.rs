@@ -32,6 +32,7 @@ mod pump;
 pub mod pusher;
 mod ready;
 mod record;
+mod rekey;
 mod reports;
 mod request;
 mod resolve;

@@ -1,21 +1,24 @@
-//! GET_PARAMETER (RFC 2326 section 10.8): a sign of life, and a few facts.
+//! GET_PARAMETER and SET_PARAMETER (RFC 2326 sections 10.8 and 10.9): a sign of life, a few facts, and keys.
 
 use proto::rtsp::message::{Request, Response};
 use proto::rtsp::status::Status;
+use proto::rtsp::uri::Target;
 
 use super::connection::Refusal;
+use super::rekey;
 use super::request::Outcome;
 use super::session::{Session, SessionKey, Source, State};
 use super::turn::Shard;
 
 impl Shard {
     /// Answers GET_PARAMETER: an empty body asks for nothing but a reply.
-    pub(super) fn parameters_read(&self, request: &Request, session: Option<SessionKey>) -> Outcome {
-        let session = session.and_then(|key| self.sessions.get(key));
-        let mut response = Response::new(Status::OK);
-        if let Some(session) = session {
-            response.headers.push("Session", session.id.to_string());
-        }
+    pub(super) fn parameters_read(
+        &mut self,
+        request: &Request,
+        target: &Target,
+        session: Option<SessionKey>,
+    ) -> Outcome {
+        let response = self.named(session, Response::new(Status::OK));
         let asked = String::from_utf8_lossy(&request.body);
         let asked: Vec<_> = asked.lines().map(str::trim).filter(|name| !name.is_empty()).collect();
         if asked.is_empty() {
@@ -24,8 +27,12 @@ impl Shard {
         let mut known = String::new();
         let mut unknown = Vec::new();
         for name in asked {
-            match session.and_then(|session| self.parameter(session, name)) {
-                Some(value) => known += &format!("{name}: {value}\r\n"),
+            let lines = session.and_then(|key| match name {
+                rekey::PARAMETER => self.keys_read(target, key),
+                _ => Some(format!("{name}: {}\r\n", self.parameter(self.sessions.get(key)?, name)?)),
+            });
+            match lines {
+                Some(lines) => known += &lines,
                 None => unknown.push(name),
             }
         }
@@ -33,6 +40,41 @@ impl Shard {
             return Refusal::new(Status::PARAMETER_NOT_UNDERSTOOD, unknown.join("\r\n")).into();
         }
         Outcome::Reply(response.body("text/parameters", known))
+    }
+
+    /// Answers SET_PARAMETER: nothing but keys can be set, and setting none is a sign of life.
+    pub(super) fn parameters_set(
+        &mut self,
+        request: &Request,
+        target: &Target,
+        session: Option<SessionKey>,
+    ) -> Outcome {
+        let asked = String::from_utf8_lossy(&request.body);
+        let asked = asked.lines().filter(|line| !line.trim().is_empty());
+        let asked = asked.map(|line| line.split_once(':').unwrap_or((line, "")));
+        let (keys, unknown): (Vec<_>, Vec<_>) =
+            asked.partition(|(name, _)| name.trim().eq_ignore_ascii_case(rekey::PARAMETER));
+        if !unknown.is_empty() {
+            let names: Vec<_> = unknown.iter().map(|(name, _)| name.trim()).collect();
+            return Refusal::new(Status::PARAMETER_NOT_UNDERSTOOD, names.join("\r\n")).into();
+        }
+        for (_, value) in keys {
+            let Some(key) = session else {
+                return Refusal::new(Status::SESSION_NOT_FOUND, "").into();
+            };
+            if let Err(refusal) = self.renew_keys(target, key, value) {
+                return refusal.into();
+            }
+        }
+        Outcome::Reply(self.named(session, Response::new(Status::OK)))
+    }
+
+    /// A response that names the session.
+    fn named(&self, session: Option<SessionKey>, response: Response) -> Response {
+        match session.and_then(|key| self.sessions.get(key)) {
+            Some(session) => response.header("Session", session.id.to_string()),
+            None => response,
+        }
     }
 
     fn parameter(&self, session: &Session, name: &str) -> Option<String> {

@@ -36,6 +36,8 @@ struct ToldKey {
 pub struct Protected {
     /// For the track.
     pub protection: Protection,
+    /// The synchronization source of what we send.
+    pub ssrc: u32,
     /// What the answer says of our key, where no description has.
     pub told: Option<KeyMgmt>,
 }
@@ -54,13 +56,13 @@ impl Shard {
     }
 
     /// Values of `key-mgmt` for each track of a mount, whose keys the connection is told.
-    pub(super) fn tell_keys(&mut self, conn: Conn, mount: &Mount) -> Vec<String> {
+    pub(super) fn tell_keys(&mut self, conn: Conn, request: &Request, mount: &Mount) -> Vec<String> {
         let Some(suite) = self.settings.srtp.filter(|_| self.describes_keys(conn)) else { return Vec::new() };
-        let protectors = self.protectors(suite, mount);
+        let protectors = self.protectors(suite, request, mount);
         let told = (0..).zip(&protectors);
         let told = told.map(|(track, protector)| {
             let master = protector.borrow().master().clone();
-            KeyMgmt::attribute(&self.mikey(mount.ssrc(track), master))
+            KeyMgmt::attribute(&self.mikey(KeySource { ssrc: mount.ssrc(track), roc: 0 }, master))
         });
         let told = told.collect();
         if let Some(connection) = self.connections.get_mut(conn) {
@@ -86,6 +88,46 @@ impl Shard {
             }
             None => None,
         };
+        let told = self.told_key(conn, request, suite, session, mount, track)?;
+        let ours = told.protector.borrow().master().clone();
+        // Who brings a key with a name, not our own back, wants media under it (ONVIF); a key without one is for what its
+        // owner sends (RFC 4567).
+        let for_both = brought.as_ref().filter(|key| !key.mki.is_empty() && **key != ours);
+        if let Some(key) = for_both {
+            tracing::debug!(%session, track, suite = ?key.suite, is_brought = true, is_for_both = true, "srtp");
+            let protection =
+                Protection { protector: Protector::own(key.clone()), receiver: Receiver::new(key) };
+            let ssrc = match mount {
+                Mount::Live(stream) => {
+                    self.live.follow(stream.id, track, &protection.protector);
+                    mount.ssrc(track)
+                }
+                // Who brings a key twice gets other bytes under the same numbers: from another source, at least.
+                Mount::File(_) => self.ports.random.random(),
+            };
+            return Ok(Protected { protection, ssrc, told: None });
+        }
+        tracing::debug!(%session, track, suite = ?ours.suite, is_brought = brought.is_some(), "srtp");
+        // Who brings none uses ours: a description's key is for both ways then.
+        let receiver = Receiver::new(brought.as_ref().unwrap_or(&ours));
+        let answer = (!told.is_told).then(|| {
+            let mikey = self.mikey(KeySource { ssrc: mount.ssrc(track), roc: 0 }, ours);
+            KeyMgmt { uri: request.uri.clone(), mikey }
+        });
+        let protection = Protection { protector: told.protector, receiver };
+        Ok(Protected { protection, ssrc: mount.ssrc(track), told: answer })
+    }
+
+    /// Our key for a track as it was described, or a new one; it counts as told from now on.
+    fn told_key(
+        &mut self,
+        conn: Conn,
+        request: &Request,
+        suite: Suite,
+        session: SessionId,
+        mount: &Mount,
+        track: u8,
+    ) -> Result<ToldKey, Refusal> {
         let is_usable = |keys: &ToldKeys| {
             let is_own = keys.used_by.is_none_or(|user| user == session);
             keys.id == mount.id() && (is_own || matches!(mount, Mount::Live(_)))
@@ -99,7 +141,7 @@ impl Shard {
         let (has_none, is_spent) =
             (keys.is_none(), keys.and_then(|it| it.keys.get(index)).is_some_and(is_used));
         if has_none || is_spent {
-            let mut fresh = ToldKeys::new(mount.id(), self.protectors(suite, mount), false);
+            let mut fresh = ToldKeys::new(mount.id(), self.protectors(suite, request, mount), false);
             if let Some(connection) = self.connections.get_mut(conn) {
                 match &mut connection.keys {
                     Some(keys) if is_spent => keys.keys[index] = fresh.keys.swap_remove(index),
@@ -114,36 +156,37 @@ impl Shard {
         });
         let key = key.ok_or_else(|| failure("there is no key for that track"))?;
         let is_told = std::mem::replace(&mut key.is_told, true);
-        let protector = key.protector.clone();
-        let ours = protector.borrow().master().clone();
-        tracing::debug!(%session, track, suite = ?ours.suite, is_brought = brought.is_some(), "srtp");
-        // Who brings none uses ours: a description's key is for both ways then.
-        let receiver = Receiver::new(brought.as_ref().unwrap_or(&ours));
-        let told = (!is_told).then(|| {
-            let mikey = self.mikey(mount.ssrc(track), ours);
-            KeyMgmt { uri: request.uri.clone(), mikey }
-        });
-        Ok(Protected { protection: Protection { protector, receiver }, told })
+        Ok(ToldKey { protector: key.protector.clone(), is_told })
     }
 
     /// Keys for each track of a mount: of a stream those that others have who came a moment ago, of a file new ones.
-    fn protectors(&mut self, suite: Suite, mount: &Mount) -> Vec<SharedProtector> {
+    fn protectors(&mut self, suite: Suite, request: &Request, mount: &Mount) -> Vec<SharedProtector> {
+        let are_named = self.settings.srtp_mki.unwrap_or_else(|| reads_key_names(request));
         let random = &mut self.ports.random;
-        let mut key = || MasterKey::new(suite, random.random(), &[]);
+        let mut key = || {
+            let name: [u8; 4] = random.random();
+            MasterKey::new(suite, random.random(), if are_named { &name } else { &[] })
+        };
         match mount {
             Mount::File(file) => file.tracks.iter().map(|_| Protector::own(key())).collect(),
-            Mount::Live(stream) => self.live.protectors(stream, key),
+            Mount::Live(stream) => self.live.protectors(stream, are_named, key),
         }
     }
 
-    fn mikey(&mut self, ssrc: u32, master: MasterKey) -> Vec<u8> {
+    /// The message that tells a key.
+    pub(super) fn mikey(&mut self, source: KeySource, master: MasterKey) -> Vec<u8> {
         let (bundle, random) = (self.ports.random.random(), self.ports.random.random());
-        let message = Message { bundle, sources: smallvec![KeySource { ssrc, roc: 0 }], master };
-        message.write(self.ports.driver.wall(), random)
+        Message { bundle, sources: smallvec![source], master }.write(self.ports.driver.wall(), random)
     }
 }
 
+/// Whether a client can take packets with the name of their key, as ONVIF has it: GStreamer takes that for a part of what
+/// authenticates them, and drops all.
+fn reads_key_names(request: &Request) -> bool {
+    !request.headers.get("User-Agent").is_some_and(|agent| agent.starts_with("GStreamer/"))
+}
+
 /// RFC 4567 section 4.2 gives this number to what RFC 7826 calls a prohibited destination; ONVIF follows the former.
-fn failure(reason: &str) -> Refusal {
+pub(super) fn failure(reason: &str) -> Refusal {
     Refusal::new(Status::DESTINATION_PROHIBITED, format!("key management has failed: {reason}"))
 }

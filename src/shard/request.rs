@@ -97,8 +97,8 @@ impl Shard {
             Method::Play => self.play(conn, request, &target, session),
             Method::Pause => self.pause(&target, session),
             Method::Teardown => self.tear_down(conn, &target, session),
-            Method::GetParameter => self.parameters_read(request, session),
-            Method::SetParameter => parameters_set(request),
+            Method::GetParameter => self.parameters_read(request, &target, session),
+            Method::SetParameter => self.parameters_set(request, &target, session),
             Method::Announce => self.announce(conn, request, &target, session),
             Method::Record => self.record(conn, &target, session),
             Method::Redirect | Method::Other(_) => Outcome::Reply(not_implemented()),
@@ -183,16 +183,6 @@ impl Shard {
             connection.sessions.push(key);
         }
     }
-}
-
-/// SET_PARAMETER: no parameter can be set, and setting none is a sign of life (RFC 2326 section 10.9).
-fn parameters_set(request: &Request) -> Outcome {
-    if request.body.is_empty() {
-        return Outcome::Reply(Response::new(Status::OK));
-    }
-    let names = String::from_utf8_lossy(&request.body);
-    let names: Vec<_> = names.lines().filter_map(|line| line.split(':').next()).map(str::trim).collect();
-    Refusal::new(Status::PARAMETER_NOT_UNDERSTOOD, names.join("\r\n")).into()
 }
 
 /// The refusals that need no more than the request itself.

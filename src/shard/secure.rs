@@ -50,6 +50,8 @@ enum State {
         handshake: Option<Box<Handshake>>,
         /// What has come meanwhile.
         early: Vec<u8>,
+        /// Whether the client was answered.
+        is_answered: bool,
         /// Gone with the connection: nobody looks at a handshake that nobody waits for.
         client: Arc<()>,
     },
@@ -76,14 +78,23 @@ pub(super) struct Sealing {
 impl Secure {
     /// A connection before its handshake.
     pub fn new() -> Secure {
-        let state =
-            State::Shaking { handshake: Some(Box::default()), early: Vec::new(), client: Arc::default() };
+        let state = State::Shaking {
+            handshake: Some(Box::default()),
+            early: Vec::new(),
+            is_answered: false,
+            client: Arc::default(),
+        };
         Secure { state, out: BytesMut::new(), lent: None }
     }
 
     /// Whether its handshake is not complete.
     pub fn is_shaking(&self) -> bool {
         matches!(self.state, State::Shaking { .. })
+    }
+
+    /// Whether a thread still looks at what a client has said after it was answered: that may be all of its requests.
+    pub fn awaits_last_words(&self) -> bool {
+        matches!(self.state, State::Shaking { handshake: None, is_answered: true, .. })
     }
 
     /// Says once that nothing more will be sent, where that can be said.
@@ -242,9 +253,11 @@ impl Shard {
     pub(super) fn handshaken(&mut self, conn: Conn, output: &[u8], step: Step) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let Some(secure) = &mut connection.secure else { return };
-        let State::Shaking { handshake: waiting, early, client } = &mut secure.state else {
+        let State::Shaking { handshake: waiting, early, is_answered, client } = &mut secure.state else {
             return;
         };
+        *is_answered |= !output.is_empty();
+        let is_ended = connection.is_ended;
         let (early, client) = (std::mem::take(early), Arc::downgrade(client));
         secure.out.extend_from_slice(output);
         match step {
@@ -256,18 +269,23 @@ impl Shard {
                     if early.is_empty() { Ok(false) } else { handshake.handle_bytes(&early).map(|()| true) };
                 match more {
                     Ok(true) => self.shake(conn, handshake, client),
+                    Ok(false) if is_ended => return self.close(conn),
                     Ok(false) => *waiting = Some(handshake),
                     Err(error) => return self.refuse(conn, error),
                 }
                 self.flush(conn);
             }
             Step::Complete(session, plain) => {
+                connection.is_ended = false;
                 tracing::debug!(peer = %connection.peer, ?session, "in TLS");
                 secure.state = State::Open(session);
                 self.sealing.shaking_count -= 1;
                 self.flush(conn);
                 self.receive_plain(conn, &plain);
                 self.open_sealed(conn, &early);
+                if is_ended {
+                    self.handle_end(conn);
+                }
             }
         }
     }

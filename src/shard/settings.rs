@@ -30,6 +30,8 @@ pub struct Settings {
     pub doors: Doors,
     /// How media is encrypted for viewers in TLS who ask for it; None where it is not offered.
     pub srtp: Option<Suite>,
+    /// Whether packets of SRTP name their key; None for all but players that cannot read it.
+    pub srtp_mki: Option<bool>,
     /// Which addresses may connect.
     pub visitors: Visitors,
     /// The users and what is asked of them. None where nobody is asked.
@@ -197,6 +199,7 @@ impl Default for Settings {
             listen: Vec::new(),
             tls: None,
             srtp: None,
+            srtp_mki: None,
             doors: Doors::default(),
             visitors: Visitors::default(),
             access: None,

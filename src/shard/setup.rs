@@ -252,15 +252,14 @@ impl Shard {
         let offer = offer.filter(|_| carrier == Carrier::Multicast);
         // What is sent to groups is what their home has.
         let mount = offer.as_ref().map_or(mount, |offer| &offer.mount);
-        let (clock_rate, ssrc) = (mount.clock_rate(track), mount.ssrc(track));
-        // RFC 2326 section 12.39: for unicast alone.
-        granted.ssrc = offer.is_none().then_some(ssrc);
+        let (clock_rate, mut ssrc) = (mount.clock_rate(track), mount.ssrc(track));
         let mut told = None;
         let mut protection = None;
         if granted.profile.is_secure() {
             match self.protected(conn, request, id, mount, track) {
                 Ok(protected) => {
                     told = protected.told;
+                    ssrc = protected.ssrc;
                     protection = Some(Box::new(protected.protection));
                 }
                 Err(refusal) => {
@@ -272,6 +271,8 @@ impl Shard {
                 }
             }
         }
+        // RFC 2326 section 12.39: for unicast alone.
+        granted.ssrc = offer.is_none().then_some(ssrc);
         let interval = self.interval();
         let mut track_out = TrackOut::new(track, clock_rate, request.uri.clone(), route, ssrc, interval);
         track_out.protection = protection;

@@ -14,8 +14,7 @@ const STEP_MAX: Duration = Duration::from_millis(50);
 /// How often something of the leading track is due in a segment; a part of that where it is longer than [`STEP_MAX`],
 /// and zero where the segment holds less than two.
 pub fn step(segment: &Segment, leading: u8, pace: Pace) -> Duration {
-    let mut due =
-        segment.entries.iter().filter(|entry| entry.batch.meta().track == leading).map(|entry| entry.due);
+    let mut due = segment.entries.iter().filter(|entry| entry.track == leading).map(|entry| entry.due);
     let Some(mut previous) = due.next() else { return Duration::ZERO };
     let mut least = Duration::ZERO;
     for next in due {
@@ -55,7 +54,7 @@ mod tests {
             let mut writer = BatchWriter::new(numbering, 0);
             writer.packet(true, &[&[1; 20]]);
             let batch = writer.finish(Meta { track: *track, keyframe: true, dts: due, pts: due }).unwrap();
-            Entry { due, batch: Arc::new(batch) }
+            Entry { due, track: *track, batch: Arc::new(batch) }
         };
         let position = Position { keyframe: MediaTime::ZERO, part: 0 };
         let entries = entries.iter().map(entry).collect();

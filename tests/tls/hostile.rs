@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -157,6 +158,42 @@ fn those_who_say_hello_and_leave_keep_nobody_waiting(backend: Backend) {
     assert!(began.elapsed() - flood < Duration::from_secs(2));
 }
 
+/// A client that says all it has to say in one piece with the end of its handshake, a goodbye and the end of its side.
+const HURRIED: &str = r#"
+import socket, ssl, sys
+context = ssl._create_unverified_context()
+came, leaves = ssl.MemoryBIO(), ssl.MemoryBIO()
+tls = context.wrap_bio(came, leaves)
+wire = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+while True:
+    try:
+        tls.do_handshake()
+        break
+    except ssl.SSLWantReadError:
+        wire.sendall(leaves.read())
+        came.write(wire.recv(65536))
+tls.write(b"OPTIONS * RTSP/1.0\r\nCSeq: 7\r\n\r\n")
+try:
+    tls.unwrap()
+except ssl.SSLWantReadError:
+    pass
+wire.sendall(leaves.read())
+wire.shutdown(socket.SHUT_WR)
+while piece := wire.recv(65536):
+    came.write(piece)
+print(tls.read(65536).decode())
+"#;
+
+fn who_says_all_at_once_and_ends_is_answered(backend: Backend) {
+    let server = builder(backend).start();
+    let port = server.secure_address().port().to_string();
+    for _ in 0..20 {
+        let client = Command::new("/usr/bin/python3").args(["-c", HURRIED, &port]).output().unwrap();
+        let said = String::from_utf8_lossy(&client.stdout).into_owned();
+        assert!(said.starts_with("RTSP/1.0 200") && said.contains("CSeq: 7"), "{said}{client:?}");
+    }
+}
+
 fn a_connection_that_is_cut_off_is_an_orderly_end(backend: Backend) {
     let server = builder(backend).setting("loop_nums", -1).start();
     let opener = Opener::before(server.secure_address(), &[]);
@@ -192,6 +229,7 @@ fn records_that_were_changed_end_the_connection(backend: Backend) {
 }
 
 on_both_backends!(
+    who_says_all_at_once_and_ends_is_answered,
     who_speaks_no_tls_on_its_port_is_closed,
     who_speaks_tls_on_a_plain_port_is_closed,
     broken_handshakes_are_closed,

@@ -5,14 +5,14 @@ use std::time::Duration;
 use bytes::BytesMut;
 use proto::mikey::{Message, Source};
 use proto::rtsp::headers::key_mgmt::KeyMgmt;
-use proto::srtp::{Keys, MasterKey, Receiver, Suite};
+use proto::srtp::{Keys, MasterKey, RANDOM_BYTES, Receiver, Suite};
 use proto::time::NtpTime;
 use smallvec::smallvec;
 
 use super::opener::Opener;
 use super::{FILE, PATIENCE, builder, gstreamer_plays};
 use crate::client::viewer::{BOTH, Over, Viewer};
-use crate::client::{Client, Message as Came};
+use crate::client::{Client, Message as Came, Response};
 use crate::corpus::Recipe;
 use crate::judge::Turn;
 use crate::published::gstreamer::watch_by_gstreamer;
@@ -38,7 +38,7 @@ fn assert_both_ways(server: &Server, suite: &str) {
 }
 
 fn gstreamer_plays_files_in_srtp(backend: Backend) {
-    for (setting, suite) in [("aes_cm", "AesCm128HmacSha1"), ("aes_gcm", "AeadAes128Gcm")] {
+    for (setting, suite) in SUITES {
         let server = builder(backend).setting("srtp", setting).start();
         gstreamer_plays(&server, &["h264_ip_aac.mp4", "jpeg_pcmu.mov"]);
         assert_both_ways(&server, suite);
@@ -47,7 +47,7 @@ fn gstreamer_plays_files_in_srtp(backend: Backend) {
 
 fn gstreamer_plays_live_streams_in_srtp(backend: Backend) {
     let recipe = Recipe::named("h264_ip_aac.mp4");
-    for (setting, suite) in [("aes_cm", "AesCm128HmacSha1"), ("aes_gcm", "AeadAes128Gcm")] {
+    for (setting, suite) in SUITES {
         // Where viewers without SRTP would catch up, others see it at its own pace.
         let server = builder(backend).setting("srtp", setting).setting("gop_cache", 1).start();
         for over in BOTH {
@@ -82,24 +82,30 @@ fn described(client: &mut Client, url: &str) -> Vec<(String, Message)> {
     sections.collect()
 }
 
+/// Settings and what the log calls them.
+const SUITES: [(&str, &str); 3] =
+    [("aes_cm", "AesCm128HmacSha1"), ("aes_gcm", "AeadAes128Gcm"), ("aes_gcm_256", "AeadAes256Gcm")];
+
 const TRANSPORT: (&str, &str) = ("Transport", "RTP/SAVP/TCP;unicast;interleaved=0-1");
 
 /// The packets of channel 0, and those of channel 1 as they come.
 fn packets(client: &mut Client, count: usize) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
     let (mut media, mut reports) = (Vec::new(), Vec::new());
     while media.len() < count || reports.is_empty() {
-        let frame = client.frames.pop_front();
-        let frame = frame.or_else(|| match client.next(PATIENCE) {
-            Some(Came::Frame { channel, data }) => Some((channel, data)),
-            other => panic!("{other:?}"),
-        });
-        match frame {
-            Some((0, data)) => media.push(data),
-            Some((_, data)) => reports.push(data),
-            None => {}
+        match frame(client) {
+            (0, data) => media.push(data),
+            (_, data) => reports.push(data),
         }
     }
     (media, reports)
+}
+
+/// The next interleaved frame: its channel, and what is in it.
+fn frame(client: &mut Client) -> (u8, Vec<u8>) {
+    client.frames.pop_front().unwrap_or_else(|| match client.next(PATIENCE) {
+        Some(Came::Frame { channel, data }) => (channel, data),
+        other => panic!("{other:?}"),
+    })
 }
 
 /// The first packets that a viewer gets, and the key that it was told for them.
@@ -117,7 +123,8 @@ fn watched(opener: &Opener, url: &str) -> (Vec<Vec<u8>>, MasterKey) {
         plain.clear();
         receiver.handle_rtp(packet, &mut plain).unwrap();
         assert_eq!(plain[..12], packet[..12]);
-        assert_eq!(plain.len() + 10, packet.len());
+        // A code of ten bytes, and the name of the key.
+        assert_eq!((plain.len() + 10 + 4, key.master.mki.len()), (packet.len(), 4));
     }
     plain.clear();
     receiver.handle_rtcp(&reports[0], &mut plain).unwrap();
@@ -144,8 +151,8 @@ fn reports_are_taken_under_the_key_that_was_brought(backend: Backend) {
     let server = builder(backend).setting("loop_nums", -1).start();
     let opener = Opener::before(server.secure_address(), &[]);
     let url = server.secure_url(FILE);
-    let brought = MasterKey::new(Suite::AeadAes128Gcm, [7; 30], b"mki");
-    let wrong = MasterKey::new(Suite::AeadAes128Gcm, [8; 30], b"mki");
+    let brought = MasterKey::new(Suite::AeadAes128Gcm, [7; RANDOM_BYTES], b"mki");
+    let wrong = MasterKey::new(Suite::AeadAes128Gcm, [8; RANDOM_BYTES], b"mki");
     for (key, malformed) in [(&brought, "malformed=0"), (&wrong, "malformed=3")] {
         let mut client = Client::connect(opener.address);
         let (track, _) = described(&mut client, &url).swap_remove(0);
@@ -166,6 +173,136 @@ fn reports_are_taken_under_the_key_that_was_brought(backend: Backend) {
         }
         client.request("TEARDOWN", &url, &[]).expect(200);
         server.wait_for_log(malformed, PATIENCE);
+    }
+}
+
+/// What a client has to say of a key of its own.
+fn mikey(master: &MasterKey) -> Vec<u8> {
+    let sources = smallvec![Source { ssrc: 5, roc: 0 }];
+    Message { bundle: 1, sources, master: master.clone() }.write(NtpTime::default(), [1; 16])
+}
+
+/// How many packets of channel 0 it takes until one can be read with `key`, which reads those behind it as well.
+fn await_key(client: &mut Client, key: &MasterKey) -> usize {
+    let mut receiver = Receiver::new(key);
+    let mut plain = Vec::new();
+    let (mut before, mut read) = (0, 0);
+    while read < 20 {
+        let (channel, packet) = frame(client);
+        if channel != 0 {
+            continue;
+        }
+        match receiver.handle_rtp(&packet, &mut plain) {
+            Ok(()) => read += 1,
+            Err(error) => {
+                assert_eq!(read, 0, "{error}");
+                before += 1;
+            }
+        }
+    }
+    before
+}
+
+fn media_is_under_the_key_that_a_viewer_brings_with_a_name(backend: Backend) {
+    let server = builder(backend).setting("loop_nums", -1).start();
+    let opener = Opener::before(server.secure_address(), &[]);
+    for (path, suite) in [(FILE, Suite::AesCm128HmacSha1), ("/test", Suite::AeadAes256Gcm)] {
+        let url = server.secure_url(path);
+        let brought = MasterKey::new(suite, [7; RANDOM_BYTES], b"mine");
+        let mut client = Client::connect(opener.address);
+        let (track, _) = described(&mut client, &url).swap_remove(0);
+        let header = KeyMgmt { uri: track.clone(), mikey: mikey(&brought) }.to_string();
+        let setup = client.request("SETUP", &track, &[TRANSPORT, ("KeyMgmt", &header)]).expect(200);
+        assert_eq!(setup.header("KeyMgmt"), None, "it is the client's");
+        client.session = setup.session().map(str::to_owned);
+        client.request("PLAY", &url, &[]).expect(200);
+        assert_eq!(await_key(&mut client, &brought), 0);
+        // Others have the stream's key.
+        let (_, key) = watched(&opener, &url);
+        assert!(key != brought);
+        client.request("TEARDOWN", &url, &[]).expect(200);
+    }
+}
+
+/// A request about a parameter.
+fn ask(client: &mut Client, method: &str, url: &str, body: &str) -> Response {
+    let length = body.len().to_string();
+    let headers = [("Content-Type", "text/parameters"), ("Content-Length", &length)];
+    client.request_with_body(method, url, &headers, body)
+}
+
+fn a_viewer_changes_its_key_while_media_flows(backend: Backend) {
+    let server = builder(backend).setting("loop_nums", -1).start();
+    let opener = Opener::before(server.secure_address(), &[]);
+    for path in [FILE, "/test"] {
+        let url = server.secure_url(path);
+        let mut client = Client::connect(opener.address);
+        let (track, told) = described(&mut client, &url).swap_remove(0);
+        let setup = client.request("SETUP", &track, &[TRANSPORT]).expect(200);
+        client.session = setup.session().map(str::to_owned);
+        client.request("PLAY", &url, &[]).expect(200);
+        assert_eq!(await_key(&mut client, &told.master), 0);
+        let change = |client: &mut Client, url: &str, value: &str| {
+            ask(client, "SET_PARAMETER", url, &format!("mikey: {value}\r\n"))
+        };
+        let of = |master: &MasterKey| KeyMgmt::parameter(&mikey(master));
+        let suite = told.master.suite;
+        for next in [b"1st", b"2nd"] {
+            let next = MasterKey::new(suite, [next[0]; RANDOM_BYTES], next);
+            change(&mut client, &url, &of(&next)).expect(200);
+            // What had left before the answer is under the key before.
+            await_key(&mut client, &next);
+            let asked = ask(&mut client, "GET_PARAMETER", &track, "mikey\r\n").expect(200);
+            let value = asked.text().trim().strip_prefix("mikey: ").expect("a key").to_owned();
+            let read = Message::parse(&KeyMgmt::parse_parameter(&value).unwrap()).unwrap();
+            assert_eq!((read.master, read.sources[0].roc), (next.clone(), 0));
+            // Reports of the client are under the new key, too.
+            let mut report =
+                BytesMut::from(&b"\x80\xc9\0\x01\0\0\0\x05\x81\xca\0\x02\0\0\0\x05\x01\x01x\0"[..]);
+            Keys::new(&next).protect_rtcp(&mut report, 0, 1);
+            let [high, low] = (report.len() as u16).to_be_bytes();
+            client.send([&[b'$', 1, high, low], &report[..]].concat());
+        }
+        // What is refused leaves the key as it is.
+        let other = MasterKey::new(Suite::AeadAes128Gcm, [9; RANDOM_BYTES], b"3rd");
+        let last = MasterKey::new(suite, [b'2'; RANDOM_BYTES], b"2nd");
+        let sound = track.replace("trackID=0", "trackID=1");
+        for (url, value) in [(&url, "AAAA"), (&url, "?"), (&url, &of(&other)), (&sound, &of(&last))] {
+            change(&mut client, url, value).expect(463);
+        }
+        assert_eq!(await_key(&mut client, &last), 0);
+        client.request("TEARDOWN", &url, &[]).expect(200);
+        server.wait_for_log("malformed=0", PATIENCE);
+        change(&mut client, &url, &of(&other)).expect(454);
+    }
+    // In the clear there is nothing to change.
+    let mut viewer = Viewer::open(opener.address, &server.secure_url(FILE), Over::Tcp);
+    viewer.play(&[]);
+    let body = format!(
+        "mikey: {}\r\n",
+        KeyMgmt::parameter(&mikey(&MasterKey::new(Suite::AesCm128HmacSha1, [9; RANDOM_BYTES], b"")))
+    );
+    let url = server.secure_url(FILE);
+    ask(&mut viewer.client, "SET_PARAMETER", &url, &body).expect(463);
+    ask(&mut viewer.client, "GET_PARAMETER", &url, "mikey\r\n").expect(451);
+}
+
+fn packets_name_their_key_as_the_setting_has_it(backend: Backend) {
+    for (setting, agent, is_named) in [
+        ("auto", "Lavf60.3.100", true),
+        ("auto", "GStreamer/1.22.0", false),
+        ("1", "GStreamer/1.22.0", true),
+        ("0", "Lavf60.3.100", false),
+    ] {
+        let server = builder(backend).setting("srtp_mki", setting).start();
+        let opener = Opener::before(server.secure_address(), &[]);
+        let mut client = Client::connect(opener.address);
+        let url = server.secure_url("/test");
+        let answer = client.request("DESCRIBE", &url, &[("User-Agent", agent)]).expect(200);
+        let text = answer.text();
+        let value = text.lines().find_map(|line| line.strip_prefix("a=key-mgmt:")).unwrap();
+        let told = Message::parse(&KeyMgmt::parse_attribute(value).unwrap()).unwrap();
+        assert_eq!(!told.master.mki.is_empty(), is_named, "{setting} {agent}");
     }
 }
 
@@ -262,6 +399,9 @@ on_both_backends!(
     gstreamer_plays_live_streams_in_srtp,
     viewers_of_a_stream_share_bytes_and_those_of_a_file_do_not,
     reports_are_taken_under_the_key_that_was_brought,
+    media_is_under_the_key_that_a_viewer_brings_with_a_name,
+    a_viewer_changes_its_key_while_media_flows,
+    packets_name_their_key_as_the_setting_has_it,
     what_cannot_be_encrypted_is_refused,
     whoever_asks_for_no_description_is_told_every_tracks_key,
     a_track_that_is_set_up_again_has_another_key,

@@ -269,6 +269,14 @@ fn what_is_no_tunnel_is_refused(backend: Backend) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n").unwrap();
     refused(&mut stream, 404);
+
+    // Lines that are no headers, and a length that is none, which nobody asks for.
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nno header\r\n\r\n").unwrap();
+    refused(&mut stream, 400);
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(b"POST / HTTP/1.1\r\nContent-Length: much\r\n\r\n").unwrap();
+    refused(&mut stream, 404);
     tunnel.ask("OPTIONS", "*", "");
 }
 

@@ -224,7 +224,7 @@ impl Client {
                 Ok(Some(Item::Response(response))) => self.handle_response(response),
                 Ok(Some(Item::Request(request))) => self.handle_request(&request),
                 Ok(Some(Item::BadRequest { cseq, .. })) => self.refuse(cseq.as_deref()),
-                Ok(Some(Item::Http(_))) => self.fail(Failure::Http),
+                Ok(Some(Item::Http { .. })) => self.fail(Failure::Http),
                 Ok(None) if self.has_ended => self.handle_end(),
                 Ok(None) => return None,
                 Err(error) => self.fail(error.into()),

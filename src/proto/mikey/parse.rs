@@ -6,7 +6,7 @@ use super::{
     KEY_AND_SALT_OF_TRAFFIC, KEY_OF_TRAFFIC, MESSAGE_BYTES_MAX, Message, MikeyError, NO_VALIDITY,
     SOURCES_MAX, Source, VALID_BY_MKI, VERSION, payload, policy,
 };
-use crate::srtp::{MKI_BYTES_MAX, MasterKey, Suite};
+use crate::srtp::{MKI_BYTES_MAX, MasterKey, RANDOM_BYTES, Suite};
 
 /// Bytes of a code that authenticates the message, by its kind: none, or HMAC-SHA-1 (section 6.2).
 const MAC_BYTES: [usize; 2] = [0, 20];
@@ -16,7 +16,7 @@ struct Reader<'a>(&'a [u8]);
 
 /// A key as it is carried, before its policy is known.
 struct CarriedKey {
-    bytes: SmallVec<[u8; 32]>,
+    bytes: SmallVec<[u8; RANDOM_BYTES]>,
     mki: SmallVec<[u8; MKI_BYTES_MAX]>,
 }
 
@@ -51,6 +51,11 @@ impl Default for Policy {
 impl Message {
     /// Reads a whole message.
     pub fn parse(bytes: &[u8]) -> Result<Message, MikeyError> {
+        Message::parse_renewal(bytes, Policy::default().suite()?)
+    }
+
+    /// Reads a message that may leave out the policy: `current` goes on then (section 4.5).
+    pub fn parse_renewal(bytes: &[u8], current: Suite) -> Result<Message, MikeyError> {
         if bytes.len() > MESSAGE_BYTES_MAX {
             return Err(MikeyError::Malformed);
         }
@@ -93,7 +98,7 @@ impl Message {
             }
         }
         let used = policies.iter().find(|policy| policy.number == number).or(policies.first());
-        let suite = used.copied().unwrap_or_default().suite()?;
+        let suite = used.map_or(Ok(current), |policy| policy.suite())?;
         let key = key.ok_or(MikeyError::NoKey)?;
         let master = MasterKey::from_bytes(suite, &key.bytes, &key.mki);
         let master = master.ok_or(MikeyError::Unsupported("a key of that size"))?;
@@ -103,13 +108,15 @@ impl Message {
 
 impl Policy {
     fn suite(self) -> Result<Suite, MikeyError> {
-        let is_known = self.key_bytes == 16 && self.derivation_rate == 0 && self.is_complete;
-        match (self.cipher, self.authentication) {
-            (policy::AES_CM, policy::HMAC_SHA1) if is_known && self.tag_bytes == 10 => {
+        let is_known = self.derivation_rate == 0 && self.is_complete;
+        let is_whole = self.aead_tag_bytes == 16;
+        match (self.cipher, self.key_bytes, self.authentication) {
+            (policy::AES_CM, 16, policy::HMAC_SHA1) if is_known && self.tag_bytes == 10 => {
                 Ok(Suite::AesCm128HmacSha1)
             }
             // What authenticates is part of the cipher, whatever is said beside it.
-            (policy::AES_GCM, _) if is_known && self.aead_tag_bytes == 16 => Ok(Suite::AeadAes128Gcm),
+            (policy::AES_GCM, 16, _) if is_known && is_whole => Ok(Suite::AeadAes128Gcm),
+            (policy::AES_GCM, 32, _) if is_known && is_whole => Ok(Suite::AeadAes256Gcm),
             _ => Err(MikeyError::Unsupported("that policy")),
         }
     }
@@ -191,7 +198,7 @@ impl<'a> Reader<'a> {
     fn key(&mut self) -> Result<Option<CarriedKey>, MikeyError> {
         let [kind] = self.array()?;
         let (kind, validity) = (kind >> 4, kind & 0x0f);
-        let mut bytes: SmallVec<[u8; 32]> = self.counted()?.into();
+        let mut bytes: SmallVec<[u8; RANDOM_BYTES]> = self.counted()?.into();
         if kind == KEY_AND_SALT_OF_TRAFFIC || kind == 1 {
             bytes.extend_from_slice(self.counted()?);
         }

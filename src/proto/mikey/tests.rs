@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use smallvec::smallvec;
 
 use super::*;
-use crate::srtp::{MKI_BYTES_MAX, Suite};
+use crate::srtp::{MKI_BYTES_MAX, RANDOM_BYTES, Suite};
 use crate::time::NtpTime;
 
 fn master(suite: Suite, mki: &[u8]) -> MasterKey {
@@ -36,6 +36,21 @@ fn keys_with_a_salt_apart_are_one_key() {
 }
 
 #[test]
+fn a_renewal_may_leave_out_the_policy() {
+    let whole = message(Suite::AeadAes256Gcm, b"next");
+    let mut bytes = whole.write(NtpTime::default(), [1; 16]);
+    // Payload, policy and its parameters, which the one before says comes next.
+    let at = bytes.windows(4).rposition(|window| window == [payload::KEMAC, 0, 0, 0]).unwrap();
+    let size = usize::from(bytes[at + 4]);
+    bytes.drain(at..at + 5 + size);
+    let random = at - 18;
+    assert_eq!(bytes[random..random + 2], [payload::POLICY, 16]);
+    bytes[random] = payload::KEMAC;
+    assert_eq!(Message::parse_renewal(&bytes, Suite::AeadAes256Gcm), Ok(whole));
+    assert_eq!(Message::parse(&bytes), Err(MikeyError::Unsupported("a key of that size")));
+}
+
+#[test]
 fn what_we_lack_is_told_from_what_is_broken() {
     let good = message(Suite::AesCm128HmacSha1, b"").write(NtpTime::default(), [1; 16]);
     let changed = |from: &[u8], to: &[u8]| {
@@ -61,15 +76,14 @@ proptest! {
     fn what_is_written_is_read(
         bundle: u32,
         sources in proptest::collection::vec(any::<(u32, u32)>(), 0..=SOURCES_MAX),
-        is_gcm: bool,
-        key: [u8; 30],
+        suite in proptest::sample::select(&[Suite::AesCm128HmacSha1, Suite::AeadAes128Gcm, Suite::AeadAes256Gcm][..]),
+        key in proptest::collection::vec(any::<u8>(), RANDOM_BYTES),
         mki in proptest::collection::vec(any::<u8>(), 0..=MKI_BYTES_MAX),
         time: u64,
         random: [u8; 16],
     ) {
-        let suite = if is_gcm { Suite::AeadAes128Gcm } else { Suite::AesCm128HmacSha1 };
         let sources = sources.into_iter().map(|(ssrc, roc)| Source { ssrc, roc }).collect();
-        let message = Message { bundle, sources, master: MasterKey::new(suite, key, &mki) };
+        let message = Message { bundle, sources, master: MasterKey::new(suite, key.try_into().unwrap(), &mki) };
         prop_assert_eq!(Message::parse(&message.write(NtpTime(time), random)), Ok(message));
     }
 

@@ -1,7 +1,8 @@
 //! A message as it stands on the wire (RFC 3830 section 6).
 
 use super::{
-    KEY_OF_TRAFFIC, Message, NO_VALIDITY, PRE_SHARED, Source, VALID_BY_MKI, VERSION, payload, policy,
+    KEY_AND_SALT_OF_TRAFFIC, KEY_OF_TRAFFIC, Message, NO_VALIDITY, PRE_SHARED, Source, VALID_BY_MKI, VERSION,
+    payload, policy,
 };
 use crate::srtp::Suite;
 use crate::time::NtpTime;
@@ -33,10 +34,11 @@ impl Message {
 
     fn write_policy(&self, out: &mut Vec<u8>) {
         use policy::*;
+        let suite = self.master.suite;
         let common = |cipher, authentication, salt| {
             [
                 (CIPHER, cipher),
-                (KEY_BYTES, 16),
+                (KEY_BYTES, suite.key_bytes() as u8),
                 (AUTHENTICATION, authentication),
                 (SALT_BYTES, salt),
                 (DERIVATION_RATE, 0),
@@ -44,13 +46,13 @@ impl Message {
                 (ENCRYPTS_RTCP, 1),
             ]
         };
-        let salt = self.master.suite.salt_bytes() as u8;
-        let parameters = match self.master.suite {
+        let salt = suite.salt_bytes() as u8;
+        let parameters = match suite {
             Suite::AesCm128HmacSha1 => {
                 let own = [(AUTHENTICATION_KEY_BYTES, 20), (AUTHENTICATES_RTP, 1), (TAG_BYTES, 10)];
                 common(AES_CM, HMAC_SHA1, salt).into_iter().chain(own).collect::<Vec<_>>()
             }
-            Suite::AeadAes128Gcm => {
+            Suite::AeadAes128Gcm | Suite::AeadAes256Gcm => {
                 common(AES_GCM, NO_AUTHENTICATION, salt).into_iter().chain([(AEAD_TAG_BYTES, 16)]).collect()
             }
         };
@@ -62,11 +64,19 @@ impl Message {
 
     fn write_key(&self, out: &mut Vec<u8>) {
         let master = &self.master;
-        let bytes = master.to_bytes();
         let validity = if master.mki.is_empty() { NO_VALIDITY } else { VALID_BY_MKI };
-        let mut key = vec![payload::LAST, KEY_OF_TRAFFIC << 4 | validity];
-        key.extend((bytes.len() as u16).to_be_bytes());
-        key.extend(&bytes);
+        // Keys with a name are those of ONVIF, which wants the salt of AES-GCM apart; elsewhere that is not understood.
+        let is_apart = validity == VALID_BY_MKI && master.suite != Suite::AesCm128HmacSha1;
+        let kind = if is_apart { KEY_AND_SALT_OF_TRAFFIC } else { KEY_OF_TRAFFIC };
+        let mut key = vec![payload::LAST, kind << 4 | validity];
+        let (own, salt) = (master.key(), master.salt());
+        let counted = if is_apart { own.len() } else { own.len() + salt.len() };
+        key.extend((counted as u16).to_be_bytes());
+        key.extend(own);
+        if is_apart {
+            key.extend((salt.len() as u16).to_be_bytes());
+        }
+        key.extend(salt);
         if validity == VALID_BY_MKI {
             key.push(master.mki.len() as u8);
             key.extend(&master.mki);

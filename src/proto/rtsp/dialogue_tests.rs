@@ -27,8 +27,8 @@ fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Item>, Result<usize,
         parser.handle_bytes(piece);
         loop {
             match parser.poll() {
-                Ok(Some(Item::Http(request))) => {
-                    items.push(Item::Http(request));
+                Ok(Some(item @ Item::Http { .. })) => {
+                    items.push(item);
                     parser.take_buffered();
                     return (items, Ok(0));
                 }
@@ -50,7 +50,10 @@ fn dialogues_of_real_clients_are_read_to_the_end() {
     for (name, bytes) in DIALOGUES {
         let (items, end) = whole(bytes);
         assert_eq!(end, Ok(0), "{name}");
-        assert!(!items.iter().any(|item| matches!(item, Item::BadRequest { .. } | Item::Http(_))), "{name}");
+        assert!(
+            !items.iter().any(|item| matches!(item, Item::BadRequest { .. } | Item::Http { .. })),
+            "{name}"
+        );
         let packets = items.iter().filter(|item| matches!(item, Item::Interleaved { .. })).count();
         assert_eq!(packets > 0, name.ends_with("publish_tcp"), "{name}");
         assert!(items.len() - packets >= 5, "{name}");

@@ -15,7 +15,7 @@ use super::write::is_token;
 pub(super) enum Head {
     Request(Request),
     Response(Response),
-    Http(Request),
+    Http { head: Request, fault: Option<&'static str> },
     Bad { cseq: Option<String>, reason: &'static str, position: u64 },
 }
 
@@ -24,7 +24,7 @@ impl Head {
         match self {
             Head::Request(request) => Item::Request(Request { body, ..request }),
             Head::Response(response) => Item::Response(Response { body, ..response }),
-            Head::Http(request) => Item::Http(request),
+            Head::Http { head, fault } => Item::Http { head, fault },
             Head::Bad { cseq, reason, position } => Item::BadRequest { cseq, reason, position },
         }
     }
@@ -42,6 +42,12 @@ pub(super) fn parse(bytes: &[u8], position: u64) -> Result<(Head, u64), ParseErr
     let mut lines = bytes.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let first = lines.next().unwrap_or_default();
     let (headers, fault) = parse_headers(lines);
+    let line = request_line(first);
+    if let Ok(Line { method, uri, protocol: Protocol::Http, version }) = line {
+        // What follows is not RTSP, of whatever length it is said to be.
+        let head = Request { method, uri, version, headers, body: Bytes::new() };
+        return Ok((Head::Http { head, fault }, 0));
+    }
     let size = body_size(&headers).ok_or(ParseError::ContentLength { position })?;
 
     let head = if first.starts_with(b"RTSP/") {
@@ -49,11 +55,9 @@ pub(super) fn parse(bytes: &[u8], position: u64) -> Result<(Head, u64), ParseErr
         let status = status_line(first).ok_or(ParseError::StatusLine { position })?;
         Head::Response(Response { status, headers, body: Bytes::new() })
     } else {
-        match request_line(first) {
-            Ok(line) if fault.is_none() => {
-                let Line { method, uri, protocol, version } = line;
-                let request = Request { method, uri, version, headers, body: Bytes::new() };
-                if protocol == Protocol::Http { Head::Http(request) } else { Head::Request(request) }
+        match line {
+            Ok(Line { method, uri, version, .. }) if fault.is_none() => {
+                Head::Request(Request { method, uri, version, headers, body: Bytes::new() })
             }
             wrong => {
                 let reason = wrong.err().or(fault).unwrap_or("malformed request");

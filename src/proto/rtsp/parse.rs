@@ -61,7 +61,12 @@ pub enum Item {
     },
     /// The head of an HTTP request: a tunnel, a WebSocket or a browser. What follows it is not RTSP: it stays in
     /// the parser until [`Parser::take_buffered`] fetches it.
-    Http(Request),
+    Http {
+        /// The head, without lines that cannot be read.
+        head: Request,
+        /// What is wrong with the first of these. Answer 400, in HTTP.
+        fault: Option<&'static str>,
+    },
     /// A packet between messages (RFC 2326 section 10.12).
     Interleaved {
         /// Its channel.
@@ -307,10 +312,10 @@ impl Parser {
 
     fn finish_head(&mut self, head_bytes: usize) -> Result<Option<Item>, ParseError> {
         let (head, size) = head::parse(&self.buffer[..head_bytes], self.position)?;
-        if let Head::Http(request) = head {
+        if let Head::Http { .. } = head {
             self.skip(head_bytes);
             self.state = State::HandedOver;
-            return Ok(Some(Item::Http(request)));
+            return Ok(Some(head.into_item(Bytes::new())));
         }
         if size > self.limits.body_bytes_max as u64 {
             let limit = self.limits.body_bytes_max;
@@ -487,7 +492,7 @@ mod tests {
     fn an_http_head_hands_the_connection_over() {
         let mut parser = parser();
         parser.handle_bytes(b"POST /tunnel HTTP/1.0\r\nContent-Length: 2147483647\r\n\r\nT1BU");
-        let Ok(Some(Item::Http(head))) = parser.poll() else { panic!() };
+        let Ok(Some(Item::Http { head, fault: None })) = parser.poll() else { panic!() };
         assert_eq!((head.method.as_str(), head.version), ("POST", (1, 0)));
         parser.handle_bytes(b"SU9O");
         assert_eq!(parser.poll(), Ok(None));

@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use aes::Aes128;
-use aes::cipher::{KeyIvInit, StreamCipher};
-use aes_gcm::aead::{AeadInOut, KeyInit};
-use aes_gcm::{Aes128Gcm, Nonce, Tag};
+use aes::cipher::{KeyInit, KeyIvInit, StreamCipher};
+use aes::{Aes128, Aes256};
+use aes_gcm::Nonce;
 use bytes::{BufMut, BytesMut};
 use hmac::{Hmac, Mac};
 use sha1::Sha1;
@@ -13,16 +12,26 @@ use smallvec::SmallVec;
 use subtle::ConstantTimeEq;
 
 use super::SrtpError;
+use super::gcm::{self, Gcm};
 use crate::rtp::header::HEADER_BYTES;
 
 /// AES in counter mode over the whole block (RFC 3711 section 4.1.1).
 type Counter = ctr::Ctr128BE<Aes128>;
 
-/// Bytes of a master key and of a session key.
-const KEY_BYTES: usize = 16;
+/// The same with a longer key (RFC 6188).
+type LongCounter = ctr::Ctr128BE<Aes256>;
+
+/// Bytes of the longest master key and session key.
+const KEY_BYTES_MAX: usize = 32;
+
+/// Bytes of a key in counter mode.
+const COUNTER_KEY_BYTES: usize = 16;
 
 /// Bytes of a salt in counter mode.
 const SALT_BYTES: usize = 14;
+
+/// Random bytes that make any key and its salt.
+pub const RANDOM_BYTES: usize = KEY_BYTES_MAX + SALT_BYTES;
 
 /// Bytes of the key that authenticates.
 const AUTH_KEY_BYTES: usize = 20;
@@ -43,6 +52,8 @@ pub enum Suite {
     AesCm128HmacSha1,
     /// `AEAD_AES_128_GCM` (RFC 7714).
     AeadAes128Gcm,
+    /// `AEAD_AES_256_GCM` (RFC 7714).
+    AeadAes256Gcm,
 }
 
 /// A key as two parties tell it each other.
@@ -50,10 +61,10 @@ pub enum Suite {
 pub struct MasterKey {
     /// What it is for.
     pub suite: Suite,
-    /// The key itself.
-    pub key: [u8; KEY_BYTES],
+    /// The key itself, as long as its suite has it; other bytes are zero.
+    key: [u8; KEY_BYTES_MAX],
     /// The salt; of AES-GCM the first twelve bytes, the others are zero.
-    pub salt: [u8; SALT_BYTES],
+    salt: [u8; SALT_BYTES],
     /// Its name, which stands in every packet; empty when packets name no key.
     pub mki: SmallVec<[u8; MKI_BYTES_MAX]>,
 }
@@ -73,8 +84,8 @@ struct Transform {
 }
 
 enum Cipher {
-    Counter { key: [u8; KEY_BYTES], auth: Box<Hmac<Sha1>> },
-    Gcm(Box<Aes128Gcm>),
+    Counter { key: [u8; COUNTER_KEY_BYTES], auth: Box<Hmac<Sha1>> },
+    Gcm(Gcm),
 }
 
 /// What a key is derived for.
@@ -89,11 +100,19 @@ const RTP_LABELS: Labels = Labels { key: 0, auth: 1, salt: 2 };
 const RTCP_LABELS: Labels = Labels { key: 3, auth: 4, salt: 5 };
 
 impl Suite {
+    /// Bytes of a key.
+    pub fn key_bytes(self) -> usize {
+        match self {
+            Suite::AesCm128HmacSha1 | Suite::AeadAes128Gcm => 16,
+            Suite::AeadAes256Gcm => 32,
+        }
+    }
+
     /// Bytes of a salt.
     pub fn salt_bytes(self) -> usize {
         match self {
             Suite::AesCm128HmacSha1 => SALT_BYTES,
-            Suite::AeadAes128Gcm => 12,
+            Suite::AeadAes128Gcm | Suite::AeadAes256Gcm => 12,
         }
     }
 
@@ -101,32 +120,37 @@ impl Suite {
     pub fn tag_bytes(self) -> usize {
         match self {
             Suite::AesCm128HmacSha1 => 10,
-            Suite::AeadAes128Gcm => 16,
+            Suite::AeadAes128Gcm | Suite::AeadAes256Gcm => gcm::TAG_BYTES,
         }
     }
 }
 
 impl MasterKey {
     /// A key out of random bytes.
-    pub fn new(suite: Suite, random: [u8; KEY_BYTES + SALT_BYTES], mki: &[u8]) -> MasterKey {
-        let (mut key, mut salt) = ([0; KEY_BYTES], [0; SALT_BYTES]);
-        key.copy_from_slice(&random[..KEY_BYTES]);
-        let size = suite.salt_bytes();
-        salt[..size].copy_from_slice(&random[KEY_BYTES..KEY_BYTES + size]);
+    pub fn new(suite: Suite, random: [u8; RANDOM_BYTES], mki: &[u8]) -> MasterKey {
+        let (mut key, mut salt) = ([0; KEY_BYTES_MAX], [0; SALT_BYTES]);
+        let (key_bytes, salt_bytes) = (suite.key_bytes(), suite.salt_bytes());
+        key[..key_bytes].copy_from_slice(&random[..key_bytes]);
+        salt[..salt_bytes].copy_from_slice(&random[key_bytes..key_bytes + salt_bytes]);
         MasterKey { suite, key, salt, mki: mki.into() }
     }
 
-    /// Key and salt back to back, as MIKEY carries them.
-    pub fn to_bytes(&self) -> SmallVec<[u8; KEY_BYTES + SALT_BYTES]> {
-        self.key.iter().chain(&self.salt[..self.suite.salt_bytes()]).copied().collect()
+    /// The key itself.
+    pub fn key(&self) -> &[u8] {
+        &self.key[..self.suite.key_bytes()]
     }
 
-    /// The reverse; None when it is not that long.
+    /// Its salt.
+    pub fn salt(&self) -> &[u8] {
+        &self.salt[..self.suite.salt_bytes()]
+    }
+
+    /// A key out of its bytes and those of its salt, one behind the other; None when it is not that long.
     pub fn from_bytes(suite: Suite, bytes: &[u8], mki: &[u8]) -> Option<MasterKey> {
-        if bytes.len() != KEY_BYTES + suite.salt_bytes() || mki.len() > MKI_BYTES_MAX {
+        if bytes.len() != suite.key_bytes() + suite.salt_bytes() || mki.len() > MKI_BYTES_MAX {
             return None;
         }
-        let mut random = [0; KEY_BYTES + SALT_BYTES];
+        let mut random = [0; RANDOM_BYTES];
         random[..bytes.len()].copy_from_slice(bytes);
         Some(MasterKey::new(suite, random, mki))
     }
@@ -164,8 +188,7 @@ impl Keys {
             Cipher::Gcm(cipher) => {
                 let nonce = self.rtp.nonce(ssrc, roc, sequence);
                 let (clear, payload) = out[start..].split_at_mut(head);
-                // Fails for packets of 64 GiB alone.
-                let tag = cipher.encrypt_inout_detached(&nonce, clear, payload.into()).unwrap_or_default();
+                let tag = cipher.seal(&nonce, clear, payload);
                 out.put_slice(&tag);
                 out.put_slice(&self.mki);
             }
@@ -193,8 +216,8 @@ impl Keys {
                 let nonce = self.rtcp.nonce(ssrc, index >> 16, index as u16);
                 let (clear, payload) = out[start..].split_at_mut(RTCP_CLEAR_BYTES);
                 let aad: [&[u8]; 2] = [clear, &trailer];
-                let tag = cipher.encrypt_inout_detached(&nonce, &aad.concat(), payload.into());
-                out.put_slice(&tag.unwrap_or_default());
+                let tag = cipher.seal(&nonce, &aad.concat(), payload);
+                out.put_slice(&tag);
                 out.put_slice(&trailer);
                 out.put_slice(&self.mki);
             }
@@ -218,7 +241,7 @@ impl Keys {
                 let nonce = self.rtp.nonce(ssrc, roc, sequence);
                 plain.extend_from_slice(body);
                 let (clear, payload) = plain[start..].split_at_mut(head);
-                open(cipher, &nonce, clear, payload, expected).inspect_err(|_| plain.truncate(start))?;
+                cipher.open(&nonce, clear, payload, expected).inspect_err(|_| plain.truncate(start))?;
             }
         }
         Ok(())
@@ -244,7 +267,8 @@ impl Keys {
             Cipher::Gcm(cipher) => {
                 let packet = packet.strip_suffix(&self.mki[..]).ok_or(SrtpError::OtherKey)?;
                 let (body, trailer) = packet.split_last_chunk::<4>().ok_or(SrtpError::Malformed)?;
-                let (body, expected) = body.split_last_chunk::<16>().ok_or(SrtpError::Malformed)?;
+                let (body, expected) =
+                    body.split_last_chunk::<{ gcm::TAG_BYTES }>().ok_or(SrtpError::Malformed)?;
                 // The standard lets reports go in the clear; nobody does.
                 if body.len() < RTCP_CLEAR_BYTES || word(trailer, 0) & RTCP_ENCRYPTED == 0 {
                     return Err(SrtpError::Malformed);
@@ -254,7 +278,8 @@ impl Keys {
                 plain.extend_from_slice(body);
                 let (clear, payload) = plain[start..].split_at_mut(RTCP_CLEAR_BYTES);
                 let aad: [&[u8]; 2] = [clear, trailer];
-                open(cipher, &nonce, &aad.concat(), payload, expected)
+                cipher
+                    .open(&nonce, &aad.concat(), payload, expected)
                     .inspect_err(|_| plain.truncate(start))?;
                 Ok(index)
             }
@@ -273,7 +298,7 @@ impl Keys {
                 let (body, tag) = cut(packet)?;
                 (named(body)?, tag)
             }
-            Suite::AeadAes128Gcm => cut(named(packet)?)?,
+            Suite::AeadAes128Gcm | Suite::AeadAes256Gcm => cut(named(packet)?)?,
         };
         if body.len() < least { Err(SrtpError::Malformed) } else { Ok((body, tag)) }
     }
@@ -281,8 +306,9 @@ impl Keys {
 
 impl Transform {
     fn new(master: &MasterKey, labels: Labels) -> Transform {
-        let (mut key, mut salt) = ([0; KEY_BYTES], [0; SALT_BYTES]);
-        derive(master, labels.key, &mut key);
+        let (mut key, mut salt) = ([0; KEY_BYTES_MAX], [0; SALT_BYTES]);
+        let key = &mut key[..master.suite.key_bytes()];
+        derive(master, labels.key, key);
         derive(master, labels.salt, &mut salt[..master.suite.salt_bytes()]);
         let cipher = match master.suite {
             Suite::AesCm128HmacSha1 => {
@@ -290,10 +316,15 @@ impl Transform {
                 derive(master, labels.auth, &mut auth);
                 // A key of any length will do.
                 #[expect(clippy::expect_used, reason = "constant size")]
-                let auth = <Hmac<Sha1> as KeyInit>::new_from_slice(&auth).expect("a key of 20 bytes");
-                Cipher::Counter { key, auth: Box::new(auth) }
+                let auth = Hmac::new_from_slice(&auth).expect("a key of 20 bytes");
+                let mut counter_key = [0; COUNTER_KEY_BYTES];
+                counter_key.copy_from_slice(key);
+                Cipher::Counter { key: counter_key, auth: Box::new(auth) }
             }
-            Suite::AeadAes128Gcm => Cipher::Gcm(Box::new(Aes128Gcm::new(&key.into()))),
+            #[expect(clippy::expect_used, reason = "the size is the suite's")]
+            Suite::AeadAes128Gcm | Suite::AeadAes256Gcm => {
+                Cipher::Gcm(Gcm::new(key).expect("a key of 16 or 32 bytes"))
+            }
         };
         Transform { cipher, salt }
     }
@@ -318,13 +349,22 @@ impl Transform {
     }
 }
 
-/// Derives a key (RFC 3711 section 4.3.1) whose rate of derivation is zero: once for the whole session.
+/// Derives a key (RFC 3711 section 4.3.1, RFC 6188 section 3) whose rate of derivation is zero: once for the whole
+/// session.
 fn derive(master: &MasterKey, label: u8, key: &mut [u8]) {
     let mut iv = [0; 16];
     iv[..SALT_BYTES].copy_from_slice(&master.salt);
     iv[7] ^= label;
     key.fill(0);
-    Counter::new((&master.key).into(), &iv.into()).apply_keystream(key);
+    // The sizes of block and key are right.
+    let _ = match master.suite {
+        Suite::AesCm128HmacSha1 | Suite::AeadAes128Gcm => {
+            Counter::new_from_slices(master.key(), &iv).map(|mut counter| counter.apply_keystream(key))
+        }
+        Suite::AeadAes256Gcm => {
+            LongCounter::new_from_slices(master.key(), &iv).map(|mut counter| counter.apply_keystream(key))
+        }
+    };
 }
 
 fn tag(auth: &Hmac<Sha1>, packet: &[u8], behind: &[u8]) -> [u8; 10] {
@@ -338,17 +378,6 @@ fn tag(auth: &Hmac<Sha1>, packet: &[u8], behind: &[u8]) -> [u8; 10] {
 
 fn check(tag: &[u8], expected: &[u8]) -> Result<(), SrtpError> {
     if tag.ct_eq(expected).into() { Ok(()) } else { Err(SrtpError::NotAuthentic) }
-}
-
-fn open(
-    cipher: &Aes128Gcm,
-    nonce: &Nonce<aes::cipher::consts::U12>,
-    clear: &[u8],
-    payload: &mut [u8],
-    tag: &[u8],
-) -> Result<(), SrtpError> {
-    let tag = Tag::try_from(tag).map_err(|_| SrtpError::Malformed)?;
-    cipher.decrypt_inout_detached(nonce, clear, payload.into(), &tag).map_err(|_| SrtpError::NotAuthentic)
 }
 
 /// Bytes of an RTP packet that are not encrypted: header, contributing sources and extension. None when it is shorter.
@@ -403,12 +432,8 @@ mod tests {
 
     #[test]
     fn session_keys_are_those_of_rfc_3711_appendix_b_3() {
-        let master = MasterKey {
-            suite: Suite::AesCm128HmacSha1,
-            key: hex("E1F97A0D3E018BE0D64FA32C06DE4139"),
-            salt: hex("0EC675AD498AFEEBB6960B3AABE6"),
-            mki: SmallVec::new(),
-        };
+        let bytes: [u8; 30] = hex("E1F97A0D3E018BE0D64FA32C06DE4139 0EC675AD498AFEEBB6960B3AABE6");
+        let master = MasterKey::from_bytes(Suite::AesCm128HmacSha1, &bytes, &[]).unwrap();
         let (mut key, mut salt, mut auth) = ([0; 16], [0; 14], [0; 94]);
         derive(&master, 0, &mut key);
         derive(&master, 2, &mut salt);
@@ -419,9 +444,26 @@ mod tests {
     }
 
     #[test]
+    fn long_session_keys_are_those_of_rfc_6188_section_7_4() {
+        let key: [u8; 32] = hex("f0f04914b513f2763a1b1fa130f10e29 98f6f6e43e4309d1e622a0e332b9f1b6");
+        let salt: [u8; 14] = hex("3b04803de51ee7c96423ab5b78d2");
+        // The salts of AES-GCM are shorter; the derivation is the same.
+        let mut master =
+            MasterKey::from_bytes(Suite::AeadAes256Gcm, &[&key[..], &salt[..12]].concat(), &[]).unwrap();
+        master.salt = salt;
+        let (mut key, mut salt, mut auth) = ([0; 32], [0; 14], [0; 20]);
+        derive(&master, 0, &mut key);
+        derive(&master, 2, &mut salt);
+        derive(&master, 1, &mut auth);
+        assert_eq!(key, hex("5ba1064e30ec51613cad926c5a28ef73 1ec7fb397f70a960653caf06554cd8c4"));
+        assert_eq!(salt, hex("fa31791685ca444a9e07c6c64e93"));
+        assert_eq!(auth, hex("fd9c32d39ed5fbb5a9dc96b30818454d1313dc05"));
+    }
+
+    #[test]
     fn the_key_stream_is_that_of_rfc_3711_appendix_b_2() {
         let (key, salt) = (hex("2B7E151628AED2A6ABF7158809CF4F3C"), hex("F0F1F2F3F4F5F6F7F8F9FAFBFCFD"));
-        let auth = <Hmac<Sha1> as KeyInit>::new_from_slice(&[0; 20]).unwrap();
+        let auth = Hmac::new_from_slice(&[0; 20]).unwrap();
         let transform = Transform { cipher: Cipher::Counter { key, auth: Box::new(auth) }, salt };
         let iv = transform.counter(0, 0);
         assert_eq!(iv, hex("F0F1F2F3F4F5F6F7F8F9FAFBFCFD0000"));
@@ -435,9 +477,7 @@ mod tests {
     /// The session keys of RFC 7714 sections 16 and 17, which begin behind the derivation.
     fn gcm() -> Keys {
         let transform = || Transform {
-            cipher: Cipher::Gcm(Box::new(Aes128Gcm::new(
-                &hex::<16>("000102030405060708090a0b0c0d0e0f").into(),
-            ))),
+            cipher: Cipher::Gcm(Gcm::new(&hex::<16>("000102030405060708090a0b0c0d0e0f")).unwrap()),
             salt: hex("517569642070726f2071756f0000"),
         };
         let (rtp, rtcp) = (transform(), transform());

@@ -1,12 +1,13 @@
 //! Encrypted RTP and RTCP: the secure profile (RFC 3711), and AES-GCM in it (RFC 7714).
 
+mod gcm;
 mod keys;
 mod receiver;
 mod sender;
 #[cfg(test)]
 mod tests;
 
-pub use keys::{Keys, MKI_BYTES_MAX, MasterKey, Suite};
+pub use keys::{Keys, MKI_BYTES_MAX, MasterKey, RANDOM_BYTES, Suite};
 pub use receiver::Receiver;
 pub use sender::Sender;
 

@@ -8,12 +8,19 @@ use super::keys::{Keys, MasterKey};
 /// Synchronization sources that one receiver hears.
 const SOURCES_MAX: usize = 8;
 
+/// What has come of each source.
+type Windows = SmallVec<[(u32, Window); 1]>;
+
 /// The packets of a peer under its key.
 #[derive(Debug)]
 pub struct Receiver {
     keys: Keys,
-    rtp: SmallVec<[(u32, Window); 1]>,
-    rtcp: SmallVec<[(u32, Window); 1]>,
+    /// Counted on from key to key.
+    rtp: Windows,
+    /// Begins again with each key: some peers do.
+    rtcp: Windows,
+    /// The key before, under which packets may be on their way.
+    previous: Option<Box<(Keys, Windows)>>,
 }
 
 /// Which packets have come, as far back as 64 (RFC 3711 section 3.3.2).
@@ -27,7 +34,13 @@ struct Window {
 impl Receiver {
     /// A receiver that has heard nothing yet.
     pub fn new(master: &MasterKey) -> Receiver {
-        Receiver { keys: Keys::new(master), rtp: SmallVec::new(), rtcp: SmallVec::new() }
+        Receiver { keys: Keys::new(master), rtp: Windows::new(), rtcp: Windows::new(), previous: None }
+    }
+
+    /// Goes on under another key; what was on its way under the one before is still taken.
+    pub fn renew(&mut self, master: &MasterKey) {
+        let keys = std::mem::replace(&mut self.keys, Keys::new(master));
+        self.previous = Some(Box::new((keys, std::mem::take(&mut self.rtcp))));
     }
 
     /// Adds the plain form of a packet of RTP to `plain`.
@@ -44,7 +57,12 @@ impl Receiver {
         if known.is_some_and(|place| self.rtp[place].1.has(index)) {
             return Err(SrtpError::Replayed);
         }
-        self.keys.unprotect_rtp(packet, (index >> 16) as u32, plain)?;
+        let roc = (index >> 16) as u32;
+        match (self.keys.unprotect_rtp(packet, roc, plain), &self.previous) {
+            (Ok(()), _) => {}
+            (Err(_), Some(previous)) => previous.0.unprotect_rtp(packet, roc, plain)?,
+            (Err(error), None) => return Err(error),
+        }
         note(&mut self.rtp, known, ssrc, index)
     }
 
@@ -54,24 +72,34 @@ impl Receiver {
             return Err(SrtpError::Malformed);
         };
         let ssrc = u32::from_be_bytes(*ssrc);
-        let start = plain.len();
-        let index = u64::from(self.keys.unprotect_rtcp(packet, plain)?);
-        let known = self.rtcp.iter().position(|(source, _)| *source == ssrc);
-        if known.is_some_and(|place| self.rtcp[place].1.has(index)) {
-            plain.truncate(start);
-            return Err(SrtpError::Replayed);
+        match (take_rtcp(&self.keys, &mut self.rtcp, ssrc, packet, plain), &mut self.previous) {
+            (Err(SrtpError::OtherKey | SrtpError::NotAuthentic), Some(previous)) => {
+                take_rtcp(&previous.0, &mut previous.1, ssrc, packet, plain)
+            }
+            (taken, _) => taken,
         }
-        note(&mut self.rtcp, known, ssrc, index)
     }
 }
 
-/// Remembers what has come. Only what was authentic is, so that nobody else fills the list.
-fn note(
-    windows: &mut SmallVec<[(u32, Window); 1]>,
-    known: Option<usize>,
+fn take_rtcp(
+    keys: &Keys,
+    windows: &mut Windows,
     ssrc: u32,
-    index: u64,
+    packet: &[u8],
+    plain: &mut Vec<u8>,
 ) -> Result<(), SrtpError> {
+    let start = plain.len();
+    let index = u64::from(keys.unprotect_rtcp(packet, plain)?);
+    let known = windows.iter().position(|(source, _)| *source == ssrc);
+    if known.is_some_and(|place| windows[place].1.has(index)) {
+        plain.truncate(start);
+        return Err(SrtpError::Replayed);
+    }
+    note(windows, known, ssrc, index)
+}
+
+/// Remembers what has come. Only what was authentic is, so that nobody else fills the list.
+fn note(windows: &mut Windows, known: Option<usize>, ssrc: u32, index: u64) -> Result<(), SrtpError> {
     match known {
         Some(place) => windows[place].1.note(index),
         None if windows.len() < SOURCES_MAX => windows.push((ssrc, Window { highest: index, seen: 1 })),

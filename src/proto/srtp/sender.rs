@@ -25,6 +25,11 @@ impl Sender {
         Sender { keys: Keys::new(&master), master, next: None, rtcp_index: 0 }
     }
 
+    /// The same source under another key: its packets are counted on (RFC 3711 section 3.3.1), those of RTCP as well.
+    pub fn renewed(&self, master: MasterKey) -> Sender {
+        Sender { next: self.next, rtcp_index: self.rtcp_index, ..Sender::new(master) }
+    }
+
     /// The key, for whoever is to read the packets.
     pub fn master(&self) -> &MasterKey {
         &self.master
@@ -40,9 +45,14 @@ impl Sender {
         self.keys.overhead_bytes()
     }
 
+    /// How often sequence numbers have come round before the next packet.
+    pub fn roc(&self) -> u32 {
+        self.next.map_or(0, |next| next >> 16)
+    }
+
     /// Whether sequence numbers have come round: who joins knows nothing of that unless it is told.
     pub fn has_come_round(&self) -> bool {
-        self.next.is_some_and(|next| next >> 16 != 0)
+        self.roc() != 0
     }
 
     /// Notes that the packets before a sequence number exist, whether they are protected or not.

@@ -209,7 +209,7 @@ mod tests {
         let mut parser = Parser::new(Limits::DEFAULT);
         parser.handle_bytes(text.as_bytes());
         match parser.poll() {
-            Ok(Some(Item::Http(request))) => request,
+            Ok(Some(Item::Http { head, .. })) => head,
             other => panic!("{other:?}"),
         }
     }

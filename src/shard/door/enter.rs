@@ -15,8 +15,8 @@ use crate::shard::request::SERVER;
 use crate::shard::turn::Shard;
 
 impl Shard {
-    /// Takes the head of an HTTP request; what came behind it is still with the parser.
-    pub(in crate::shard) fn open_door(&mut self, conn: Conn, head: Request) {
+    /// Takes the head of an HTTP request and what is wrong with it; what came behind it is still with the parser.
+    pub(in crate::shard) fn open_door(&mut self, conn: Conn, head: Request, fault: Option<&str>) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         connection.served = self.now;
         if connection.is_rtsp || connection.door.is_tunnel() {
@@ -27,6 +27,9 @@ impl Shard {
         if connection.is_surplus() {
             let refusal = self.over_limit(LimitReached::Connections, peer);
             return self.refuse_http(conn, &head, Code::Unavailable, &refusal.reason);
+        }
+        if let Some(reason) = fault {
+            return self.refuse_http(conn, &head, Code::BadRequest, reason);
         }
         let ask = Ask::of(&head);
         let is_way_in = matches!(ask, Ask::TunnelOut(_) | Ask::TunnelIn(_) | Ask::WebSocket(_));

@@ -18,6 +18,8 @@ pub struct Handshake {
     incoming: Vec<u8>,
     /// What the client has said to us behind its handshake.
     plain: Vec<u8>,
+    /// Whether it has said goodbye behind that.
+    is_ended: bool,
 }
 
 impl Handshake {
@@ -48,7 +50,7 @@ impl Handshake {
         match self.turn(&mut connection, &mut output) {
             Ok(true) => {
                 let plain = std::mem::take(&mut self.plain);
-                let session = TlsSession::new(connection, std::mem::take(&mut self.incoming));
+                let session = TlsSession::new(connection, std::mem::take(&mut self.incoming), self.is_ended);
                 match session {
                     Ok(session) => (output, Step::Complete(Box::new(session), plain)),
                     Err(error) => (output, Step::Failed(error)),
@@ -100,9 +102,16 @@ impl Handshake {
                 }
                 ConnectionState::BlockedHandshake => Some(false),
                 ConnectionState::WriteTraffic(_) => Some(true),
-                _ => return Err("the client has closed within its handshake".to_owned()),
+                ConnectionState::PeerClosed => {
+                    self.is_ended = true;
+                    Some(true)
+                }
+                _ => return Err("nothing that belongs into a handshake".to_owned()),
             };
             self.incoming.drain(..discard);
+            if self.is_ended && connection.is_handshaking() {
+                return Err("the client has closed within its handshake".to_owned());
+            }
             if let Some(may_send) = verdict {
                 // In TLS 1.3 a server may send before the client has proven that it is there.
                 return Ok(may_send && !connection.is_handshaking());

@@ -45,8 +45,13 @@ pub struct TlsSession {
 }
 
 impl TlsSession {
-    /// Takes over from a handshake that is complete. `rest` has come and not been looked at.
-    pub(super) fn new(connection: UnbufferedServerConnection, rest: Vec<u8>) -> Result<TlsSession, String> {
+    /// Takes over from a handshake that is complete. `rest` has come and not been looked at; nothing does when the client
+    /// has ended its part already.
+    pub(super) fn new(
+        connection: UnbufferedServerConnection,
+        rest: Vec<u8>,
+        is_ended: bool,
+    ) -> Result<TlsSession, String> {
         let (secrets, kernel) =
             connection.dangerous_into_kernel_connection().map_err(|error| error.to_string())?;
         let version = kernel.protocol_version();
@@ -63,7 +68,7 @@ impl TlsSession {
             partial: rest,
             updates: 0,
             owes_update: false,
-            is_ended: false,
+            is_ended,
             has_said_goodbye: false,
         })
     }

@@ -45,6 +45,16 @@ impl KeyMgmt {
         if protocol.eq_ignore_ascii_case("mikey") { decode(data.trim()) } else { None }
     }
 
+    /// The message of MIKEY in the value of a parameter `mikey` (ONVIF streaming specification, key management).
+    pub fn parse_parameter(value: &str) -> Option<Vec<u8>> {
+        decode(value.trim())
+    }
+
+    /// The value of a parameter `mikey`.
+    pub fn parameter(mikey: &[u8]) -> String {
+        STANDARD.encode(mikey)
+    }
+
     /// The value of an attribute of a description.
     pub fn attribute(mikey: &[u8]) -> String {
         format!("mikey {}", STANDARD.encode(mikey))
@@ -90,12 +100,14 @@ mod tests {
             let written = KeyMgmt { uri, mikey };
             let attribute = KeyMgmt::attribute(&written.mikey);
             prop_assert_eq!(KeyMgmt::parse_attribute(&attribute), Some(written.mikey.clone()));
+            let parameter = KeyMgmt::parameter(&written.mikey);
+            prop_assert_eq!(KeyMgmt::parse_parameter(&parameter), Some(written.mikey.clone()));
             prop_assert_eq!(KeyMgmt::parse(&written.to_string()), Some(written));
         }
 
         #[test]
         fn any_text_is_read_without_panic(text: String) {
-            let _ = (KeyMgmt::parse(&text), KeyMgmt::parse_attribute(&text));
+            let _ = (KeyMgmt::parse(&text), KeyMgmt::parse_attribute(&text), KeyMgmt::parse_parameter(&text));
         }
     }
 }
