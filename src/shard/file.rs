@@ -7,7 +7,7 @@ use std::time::Duration;
 use proto::rtp::batch::Batch;
 use proto::time::{MediaTime, Time};
 
-use super::step::{in_step, step};
+use super::step::{group, in_group, in_step, step};
 use crate::egress::numbering::TimestampMap;
 use crate::media::library::{FileInfo, Ticket, Wanted};
 use crate::media::segment::{Entry, Segment};
@@ -54,12 +54,26 @@ pub struct FilePlayback {
     /// How much earlier than its time everything is sent, to be in step with other viewers. The clock knows nothing of
     /// it: reports tell players the true times.
     lead: Duration,
+    /// How it leaves, and on a connection how often: then everything that is due until the next time leaves at once.
+    way: Way,
+    group: Duration,
+    /// When the first group leaves; the others follow that one.
+    phase: Time,
     /// From when on anything is sent early.
     settles: Time,
     has_played: bool,
     sent_until: MediaTime,
     /// Content time at the last pause.
     stood: MediaTime,
+}
+
+/// How a file leaves to its viewer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// On a connection.
+    Stream,
+    /// As datagrams, each picture at its time: what comes at once may be too much for a viewer's network.
+    Datagrams,
 }
 
 /// What is known of a batch that is not due yet. Kept beside the session: most of what is asked of a segment is this, and
@@ -122,6 +136,9 @@ impl FilePlayback {
             leading: leading(&info.tracks),
             step: Duration::ZERO,
             lead: Duration::ZERO,
+            way: Way::Datagrams,
+            group: Duration::ZERO,
+            phase: Time::ZERO,
             settles: Time::ZERO,
             info,
             asked: None,
@@ -139,7 +156,14 @@ impl FilePlayback {
     }
 
     /// Begins a stretch at `now` with its first segment; returns the content time it begins at.
-    pub fn begin(&mut self, now: Time, asked: MediaTime, segment: Arc<Segment>, pace: Pace) -> MediaTime {
+    pub fn begin(
+        &mut self,
+        now: Time,
+        asked: MediaTime,
+        segment: Arc<Segment>,
+        pace: Pace,
+        way: Way,
+    ) -> MediaTime {
         let first_of_leading =
             segment.entries.iter().find(|entry| entry.track == self.leading).map(|e| e.batch.meta().pts);
         let start = match first_of_leading {
@@ -149,9 +173,8 @@ impl FilePlayback {
         let first_due = segment.entries.first().map_or(start, |entry| entry.due);
         let preroll = preroll(&segment, start).div_f64(pace.scale);
         let timeline = if self.has_played { self.sent_until + STRETCH_GAP + preroll } else { start };
-        self.step = step(&segment, self.leading, pace);
-        self.lead = now.since(in_step(now, self.step));
-        self.settles = now + SETTLING;
+        self.way = way;
+        self.fall_in_step(now, step(&segment, self.leading, pace));
         self.clock = Clock {
             origin: now,
             content: first_due,
@@ -173,9 +196,8 @@ impl FilePlayback {
             self.clock.stretch_timeline = self.timeline(content);
             self.clock.stretch_content = content;
         }
-        self.step = self.current.as_ref().map_or(self.step, |current| step(current, self.leading, pace));
-        self.lead = now.since(in_step(now, self.step));
-        self.settles = now + SETTLING;
+        let current = self.current.as_ref();
+        self.fall_in_step(now, current.map_or(self.step, |current| step(current, self.leading, pace)));
         self.clock = Clock { origin: now, content, scale: pace.scale, speed: pace.speed, ..self.clock };
         content.max(MediaTime::ZERO)
     }
@@ -223,14 +245,15 @@ impl FilePlayback {
                     self.go_on();
                     continue;
                 }
-                let (lead, early) = match now >= self.settles {
-                    true if is_leading => (self.lead, TICK),
-                    true => (self.lead, TICK.max(self.step)),
-                    false => (Duration::ZERO, TICK),
+                let due = self.due(due);
+                let (leaves, early) = match self.way {
+                    _ if now < self.settles => (due, TICK),
+                    Way::Stream => (in_group(due, self.phase, self.group), TICK),
+                    Way::Datagrams if is_leading => (due - self.lead, TICK),
+                    Way::Datagrams => (due - self.lead, TICK.max(self.step)),
                 };
-                let due = self.due(due) - lead;
-                if due > now + early {
-                    return Next::At(tick(due));
+                if leaves > now + early {
+                    return Next::At(tick(leaves));
                 }
                 return self.entry().map_or(Next::Starved, |entry| Next::Due(entry.batch.clone()));
             }
@@ -379,6 +402,15 @@ impl FilePlayback {
         self.open(ahead.segment);
     }
 
+    /// Sends with others from now on whose pictures come as often.
+    fn fall_in_step(&mut self, now: Time, step: Duration) {
+        self.step = step;
+        self.phase = in_step(now, step);
+        self.lead = now.since(self.phase);
+        self.group = group(step);
+        self.settles = now + SETTLING;
+    }
+
     fn open(&mut self, segment: Arc<Segment>) {
         self.current = Some(segment);
         self.index = 0;
@@ -498,7 +530,7 @@ mod tests {
             };
             let mut player = Player { library, file: FilePlayback::new(info, plays) };
             let first = player.read(Wanted::Seek(MediaTime::ZERO));
-            player.file.begin(Time::ZERO, MediaTime::ZERO, first, Pace { scale, speed: 1.0 });
+            player.file.begin(Time::ZERO, MediaTime::ZERO, first, Pace { scale, speed: 1.0 }, Way::Datagrams);
             player
         }
 

@@ -14,7 +14,7 @@ use proto::time::MediaTime;
 
 use super::catch_up::CatchUp;
 use super::connection::Refusal;
-use super::file::{FilePlayback, Pace};
+use super::file::{FilePlayback, Pace, Way};
 use super::live::{LiveCursor, LiveStream};
 use super::request::Outcome;
 use super::resolve::status_of;
@@ -198,7 +198,11 @@ impl Shard {
             return;
         }
         let (from, pace) = session.starting.take().unwrap_or_default();
-        session.start_granted = file.begin(self.now, from, segment, pace);
+        let way = match session.carrier {
+            Carrier::Interleaved => Way::Stream,
+            Carrier::Unicast | Carrier::Multicast | Carrier::Groups(_) => Way::Datagrams,
+        };
+        session.start_granted = file.begin(self.now, from, segment, pace, way);
         self.begin_tracks(key);
         self.sessions[key].state = State::Playing;
         // First, so that media flows even when nobody is left who asked for it.

@@ -29,11 +29,31 @@ pub fn step(segment: &Segment, leading: u8, pace: Pace) -> Duration {
     least / parts.min(u128::from(u32::MAX)) as u32
 }
 
+/// What is due within this time may leave together on a connection: most of what a send costs is not what is in it, and
+/// players of a stream hold more than that.
+const GROUP_MAX: Duration = Duration::from_millis(85);
+
+/// How often a connection gets what is due: a whole number of steps.
+pub fn group(step: Duration) -> Duration {
+    match step.as_nanos() {
+        0 => Duration::ZERO,
+        nanos => step * (GROUP_MAX.as_nanos() / nanos).max(1) as u32,
+    }
+}
+
 /// The last moment of a step that is not behind `now`.
 pub fn in_step(now: Time, step: Duration) -> Time {
     match step.as_nanos() as u64 {
         0 => now,
         nanos => Time::from_nanos(now.as_nanos() / nanos * nanos),
+    }
+}
+
+/// When something leaves that is due then, where the first group leaves at `phase`.
+pub fn in_group(due: Time, phase: Time, group: Duration) -> Time {
+    match group.as_nanos() as u64 {
+        0 => due,
+        nanos => phase + Duration::from_nanos(due.since(phase).as_nanos() as u64 / nanos * nanos),
     }
 }
 
@@ -80,6 +100,19 @@ mod tests {
         assert_eq!(step(&segment(&[(0, 0), (0, 0)]), 0, at(1.0, 1.0)), Duration::ZERO);
         assert_eq!(step(&segment(&[(0, 0)]), 0, at(1.0, 1.0)), Duration::ZERO);
         assert_eq!(step(&segment(&[]), 0, at(1.0, 1.0)), Duration::ZERO);
+    }
+
+    #[test]
+    fn groups_are_of_whole_steps() {
+        let group = |millis| group(Duration::from_millis(millis)).as_millis();
+        assert_eq!([0, 1, 20, 33, 40, 50].map(group), [0, 85, 80, 66, 80, 50]);
+        let leaves = |due| {
+            in_group(Time::from_millis(due), Time::from_millis(40), Duration::from_millis(80)).as_nanos()
+        };
+        assert_eq!(
+            [30, 40, 80, 119, 120, 160].map(leaves).map(|nanos| nanos / 1_000_000),
+            [40, 40, 40, 40, 120, 120]
+        );
     }
 
     #[test]

@@ -18,8 +18,14 @@ pub type Fault = String;
 /// Batches leave in ticks of this length.
 pub const TICK: Duration = Duration::from_millis(5);
 
-/// Nothing of a file comes earlier than this for the sake of other viewers.
-const STEP_MAX: Duration = Duration::from_millis(50);
+/// Nothing of a file comes earlier than this: datagrams for the sake of other viewers, on a connection what leaves
+/// together.
+fn early_max(over: Over) -> Duration {
+    match over {
+        Over::Tcp => Duration::from_millis(85),
+        Over::Udp => Duration::from_millis(50),
+    }
+}
 
 /// Sound begins up to a unit before the picture it goes with.
 const PREROLL: Duration = Duration::from_millis(22);
@@ -429,7 +435,7 @@ fn check_time(track: &Track, play: &Play, scene: &Scene<'_>, unit: u64, dts: i64
     };
     let index = track.index;
     // Viewers are kept in step, and sound comes with the picture before it.
-    let step = STEP_MAX * if track.kind == Kind::Video { 1 } else { 2 };
+    let step = early_max(scene.over) * if track.kind == Kind::Video { 1 } else { 2 };
     // A microsecond, for the reply states its times in microseconds.
     let early = due - at - (TICK + step + play.waited).as_nanos() as f64 - 2_000.0;
     if early > 0.0 && scene.live.is_none() {
