@@ -199,7 +199,7 @@ mod tests {
     use crate::media::memory::{MemoryLibrary, Presentation};
     use crate::shard::SessionId;
     use crate::shard::settings::Listen;
-    use crate::stream::catalog::{Claim, Grant, StreamId, Subscriber};
+    use crate::stream::catalog::{Claim, Grant, StreamId, Subscriber, Want};
 
     /// A library that has a fault, which strikes the shard that asks for it.
     struct Faulty(MemoryLibrary);
@@ -232,7 +232,7 @@ mod tests {
 
         fn unsubscribe(&self, _: &str, _: StreamId, _: ShardIndex) {}
 
-        fn want_keyframe(&self, _: &str, _: StreamId) {}
+        fn want(&self, _: &str, _: StreamId, _: Want) {}
 
         fn name_stream(&self) -> StreamId {
             1

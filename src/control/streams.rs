@@ -14,7 +14,7 @@ use proto::time::NtpTime;
 use crate::config::is_device;
 use crate::media::source::Source;
 use crate::stream::catalog::{
-    Catalog, Claim, ClaimError, Grant, Notice, Reserved, ShardIndex, StreamError, StreamId, Subscriber,
+    Catalog, Claim, ClaimError, Grant, Notice, Reserved, ShardIndex, StreamError, StreamId, Subscriber, Want,
 };
 use crate::stream::publish::Publisher;
 use crate::stream::registry::{OnRepublish, Registry};
@@ -57,9 +57,10 @@ enum Question {
         path: Arc<str>,
         subscriber: Subscriber,
     },
-    Keyframe {
+    Want {
         path: String,
         stream: StreamId,
+        want: Want,
     },
     Unsubscribe {
         path: String,
@@ -118,8 +119,8 @@ impl Catalog for Streams {
         let _ = self.questions.send(Question::Unsubscribe { path: path.to_owned(), stream, shard });
     }
 
-    fn want_keyframe(&self, path: &str, stream: StreamId) {
-        let _ = self.questions.send(Question::Keyframe { path: path.to_owned(), stream });
+    fn want(&self, path: &str, stream: StreamId, want: Want) {
+        let _ = self.questions.send(Question::Want { path: path.to_owned(), stream, want });
     }
 
     fn attend(&self, subscriber: Subscriber) {
@@ -167,7 +168,7 @@ impl Owner {
                 Question::Claim(claim) => self.claim(*claim),
                 Question::Release(grant) => self.registry.release(grant),
                 Question::Subscribe { path, subscriber } => self.subscribe(path, subscriber),
-                Question::Keyframe { path, stream } => self.registry.want_keyframe(&path, stream),
+                Question::Want { path, stream, want } => self.registry.want(&path, stream, want),
                 Question::Unsubscribe { path, stream, shard } => {
                     if let Some(running) = self.running.values().find(|running| running.id == stream) {
                         let _ = running.commands.send(Command::Unsubscribe(shard));

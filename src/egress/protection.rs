@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use proto::rtp::batch::Batch;
-use proto::srtp::{MasterKey, Receiver, Sender, SrtpError};
+use proto::srtp::{MasterKey, Receiver, Sender, SrtpError, Suite};
 
 use super::heads::renumbered;
 use super::numbering::Numbering;
@@ -130,6 +130,11 @@ impl Protector {
 }
 
 impl Protection {
+    /// How what we send is encrypted.
+    pub fn suite(&self) -> Suite {
+        self.protector.borrow().master().suite
+    }
+
     /// The plain form of a compound packet of the viewer.
     pub fn open_rtcp(&mut self, packet: &[u8]) -> Result<Vec<u8>, SrtpError> {
         let mut plain = Vec::with_capacity(packet.len());
@@ -142,7 +147,7 @@ impl Protection {
 mod tests {
     use super::*;
     use proto::rtp::batch::{BatchWriter, Meta, Numbering as Canonical};
-    use proto::srtp::{RANDOM_BYTES, Suite};
+    use proto::srtp::RANDOM_BYTES;
     use proto::time::MediaTime;
 
     const SUITES: [Suite; 3] = [Suite::AesCm128HmacSha1, Suite::AeadAes128Gcm, Suite::AeadAes256Gcm];

@@ -61,6 +61,8 @@ pub struct LiveStream {
     first_viewer: usize,
     /// For each track the sequence number of its latest batch.
     sequences: Vec<u16>,
+    /// Bytes of its largest packet so far.
+    pub packet_bytes: usize,
     /// Keys of SRTP, one a track, the latest last; the others are those of viewers who came before.
     keys: Vec<Vec<SharedProtector>>,
     /// Keys that viewers have brought, and their tracks: what is left out for one counts as well.
@@ -151,6 +153,7 @@ impl LiveStreams {
             finished: None,
             first_viewer: 0,
             sequences: vec![0; description.tracks.len()],
+            packet_bytes: 0,
             keys: Vec::new(),
             own_keys: Vec::new(),
             keyframe_asked: None,
@@ -245,14 +248,20 @@ impl LiveStreams {
     /// Has a key that a viewer brought for a track follow the stream.
     pub fn follow(&mut self, id: StreamId, track: u8, protector: &SharedProtector) {
         if let Some(stream) = self.streams.get_mut(&id) {
-            stream.own_keys.retain(|(_, key)| key.strong_count() > 0);
-            stream.own_keys.push((track, Rc::downgrade(protector)));
+            let key = Rc::downgrade(protector);
+            stream.own_keys.retain(|(_, other)| other.strong_count() > 0 && !other.ptr_eq(&key));
+            stream.own_keys.push((track, key));
         }
     }
 
     /// A stream that is received here.
     pub fn get(&self, id: StreamId) -> Option<&LiveStream> {
         self.streams.get(&id)
+    }
+
+    /// The same, to be changed.
+    pub fn get_mut(&mut self, id: StreamId) -> Option<&mut LiveStream> {
+        self.streams.get_mut(&id)
     }
 
     /// All streams that are received here.
@@ -326,6 +335,8 @@ impl LiveStream {
             *clock = (batch.timestamp(), meta.pts);
         }
         self.meter.count(batch.rtp().len(), meta.dts);
+        let largest = batch.trains().iter().map(|train| usize::from(train.segment)).max();
+        self.packet_bytes = self.packet_bytes.max(largest.unwrap_or(0));
         if let Some(sequence) = self.sequences.get_mut(usize::from(meta.track)) {
             *sequence = batch.sequence();
         }

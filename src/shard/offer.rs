@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proto::time::Time;
 
-use crate::stream::catalog::{Notice, ShardIndex, StreamError, StreamId, Subscriber};
+use crate::stream::catalog::{Notice, ShardIndex, StreamError, StreamId, Subscriber, Want};
 use crate::stream::relay::Relay;
 
 /// One stream under its path.
@@ -70,12 +70,15 @@ impl Offer {
         }
     }
 
-    /// Has a run of the stream ask its source for a keyframe.
-    pub fn want_keyframe(&mut self, stream: StreamId) {
+    /// Does for a run of the stream what a viewer needs: asks its source, or cuts its packets.
+    pub fn want(&mut self, stream: StreamId, want: Want) {
         if let Some(relay) = &mut self.relay
             && relay.fanout().description().id == stream
         {
-            relay.fanout().want_keyframe();
+            match want {
+                Want::Keyframe => relay.fanout().want_keyframe(),
+                Want::SmallPackets => relay.keep_packets_small(),
+            }
         }
     }
 

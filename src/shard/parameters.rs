@@ -1,34 +1,45 @@
 //! GET_PARAMETER and SET_PARAMETER (RFC 2326 sections 10.8 and 10.9): a sign of life, a few facts, and keys.
 
+use proto::io::Conn;
 use proto::rtsp::message::{Request, Response};
 use proto::rtsp::status::Status;
 use proto::rtsp::uri::Target;
 
 use super::connection::Refusal;
+use super::protect::failure;
 use super::rekey;
 use super::request::Outcome;
 use super::session::{Session, SessionKey, Source, State};
 use super::turn::Shard;
 
+/// Parameters that one request is told: there are not so many.
+const NAMES_MAX: usize = 32;
+
 impl Shard {
     /// Answers GET_PARAMETER: an empty body asks for nothing but a reply.
     pub(super) fn parameters_read(
         &mut self,
+        conn: Conn,
         request: &Request,
         target: &Target,
         session: Option<SessionKey>,
     ) -> Outcome {
         let response = self.named(session, Response::new(Status::OK));
         let asked = String::from_utf8_lossy(&request.body);
-        let asked: Vec<_> = asked.lines().map(str::trim).filter(|name| !name.is_empty()).collect();
-        if asked.is_empty() {
+        let mut names: Vec<&str> = Vec::new();
+        for name in asked.lines().map(str::trim).filter(|name| !name.is_empty()) {
+            if !names.contains(&name) && names.len() < NAMES_MAX {
+                names.push(name);
+            }
+        }
+        if names.is_empty() {
             return Outcome::Reply(response);
         }
         let mut known = String::new();
         let mut unknown = Vec::new();
-        for name in asked {
+        for name in names {
             let lines = session.and_then(|key| match name {
-                rekey::PARAMETER => self.keys_read(target, key),
+                rekey::PARAMETER => self.keys_read(conn, target, key),
                 _ => Some(format!("{name}: {}\r\n", self.parameter(self.sessions.get(key)?, name)?)),
             });
             match lines {
@@ -45,6 +56,7 @@ impl Shard {
     /// Answers SET_PARAMETER: nothing but keys can be set, and setting none is a sign of life.
     pub(super) fn parameters_set(
         &mut self,
+        conn: Conn,
         request: &Request,
         target: &Target,
         session: Option<SessionKey>,
@@ -58,13 +70,15 @@ impl Shard {
             let names: Vec<_> = unknown.iter().map(|(name, _)| name.trim()).collect();
             return Refusal::new(Status::PARAMETER_NOT_UNDERSTOOD, names.join("\r\n")).into();
         }
-        for (_, value) in keys {
-            let Some(key) = session else {
-                return Refusal::new(Status::SESSION_NOT_FOUND, "").into();
-            };
-            if let Err(refusal) = self.renew_keys(target, key, value) {
-                return refusal.into();
+        match (&keys[..], session) {
+            ([], _) => {}
+            (_, None) => return Refusal::new(Status::SESSION_NOT_FOUND, "").into(),
+            ([(_, value)], Some(key)) => {
+                if let Err(refusal) = self.renew_keys(conn, target, key, value) {
+                    return refusal.into();
+                }
             }
+            _ => return failure("one key at a time").into(),
         }
         Outcome::Reply(self.named(session, Response::new(Status::OK)))
     }

@@ -288,14 +288,18 @@ impl Shard {
         if session.state != State::Playing {
             let paused = cursor.next;
             if self.settings.gop_cache != GopCache::Off || paused.is_some() {
-                cursor.next = stream.window.begin_or_resume(paused);
+                let begins = stream.window.begin_or_resume(paused);
+                cursor.next = begins.filter(|begins| *begins >= cursor.not_before);
             } else {
                 cursor.not_before = stream.window.end();
             }
+            // What is protected once for all has the same times for all.
+            let is_shared = session.tracks.iter().any(|track| track.protection.is_some());
+            if is_shared {
+                cursor.catch_up = None;
+            }
             // Whoever goes on where it was goes on as it did.
             if cursor.next != paused {
-                // What is protected once for all has the same times for all.
-                let is_shared = session.tracks.iter().any(|track| track.protection.is_some());
                 let catches_up = self.settings.gop_cache == GopCache::CatchUp && !is_shared;
                 let first = cursor.next.filter(|_| catches_up);
                 cursor.catch_up = first.and_then(|first| CatchUp::new(stream, first));

@@ -10,9 +10,10 @@ use rand::RngExt;
 use smallvec::smallvec;
 
 use super::connection::{Mount, Refusal};
-use super::session::SessionId;
+use super::session::{SessionId, SessionKey, Source};
 use super::turn::Shard;
 use crate::egress::protection::{Protection, Protector, SharedProtector};
+use crate::stream::catalog::Want;
 
 /// The keys that a connection has for what was described or set up last, one a track.
 #[derive(Debug)]
@@ -97,16 +98,13 @@ impl Shard {
             tracing::debug!(%session, track, suite = ?key.suite, is_brought = true, is_for_both = true, "srtp");
             let protection =
                 Protection { protector: Protector::own(key.clone()), receiver: Receiver::new(key) };
-            let ssrc = match mount {
-                Mount::Live(stream) => {
-                    self.live.follow(stream.id, track, &protection.protector);
-                    mount.ssrc(track)
-                }
-                // Who brings a key twice gets other bytes under the same numbers: from another source, at least.
-                Mount::File(_) => self.ports.random.random(),
-            };
-            return Ok(Protected { protection, ssrc, told: None });
+            if let Mount::Live(stream) = mount {
+                self.live.follow(stream.id, track, &protection.protector);
+            }
+            // Who brings a key twice gets other bytes under the same numbers: from another source, at least.
+            return Ok(Protected { protection, ssrc: self.ports.random.random(), told: None });
         }
+        self.note_told(conn, track);
         tracing::debug!(%session, track, suite = ?ours.suite, is_brought = brought.is_some(), "srtp");
         // Who brings none uses ours: a description's key is for both ways then.
         let receiver = Receiver::new(brought.as_ref().unwrap_or(&ours));
@@ -118,7 +116,7 @@ impl Shard {
         Ok(Protected { protection, ssrc: mount.ssrc(track), told: answer })
     }
 
-    /// Our key for a track as it was described, or a new one; it counts as told from now on.
+    /// Our key for a track as it was described, or a new one.
     fn told_key(
         &mut self,
         conn: Conn,
@@ -155,8 +153,36 @@ impl Shard {
             keys.keys.get_mut(index)
         });
         let key = key.ok_or_else(|| failure("there is no key for that track"))?;
-        let is_told = std::mem::replace(&mut key.is_told, true);
-        Ok(ToldKey { protector: key.protector.clone(), is_told })
+        Ok(ToldKey { protector: key.protector.clone(), is_told: key.is_told })
+    }
+
+    fn note_told(&mut self, conn: Conn, track: u8) {
+        let keys = self.connections.get_mut(conn).and_then(|connection| connection.keys.as_mut());
+        if let Some(key) = keys.and_then(|keys| keys.keys.get_mut(usize::from(track))) {
+            key.is_told = true;
+        }
+    }
+
+    /// Whether packets of a mount fit into datagrams when they are encrypted, which makes them longer. Those of a live
+    /// stream are made to: publishers may fill an Ethernet frame to its end.
+    pub(super) fn fits_datagrams(&self, mount: &Mount) -> bool {
+        let sizes = self.settings.live.packets;
+        matches!(mount, Mount::Live(_)) || sizes.holds_encrypted(sizes.piece_bytes_max)
+    }
+
+    /// Has the packets of a live stream made small enough, if they are not. Whoever is to get them encrypted in datagrams
+    /// begins behind those that are not.
+    pub(super) fn keep_packets_small(&mut self, key: SessionKey) {
+        let sizes = self.settings.live.packets;
+        let Source::Live(cursor) = &mut self.sessions[key].source else { return };
+        let Some(stream) = self.live.get_mut(cursor.stream) else { return };
+        if sizes.holds_encrypted(stream.packet_bytes) {
+            return;
+        }
+        stream.packet_bytes = 0;
+        cursor.not_before = stream.window.end();
+        self.ports.catalog.want(&stream.description.path, cursor.stream, Want::SmallPackets);
+        tracing::info!(path = %stream.description.path, "packets are made smaller: a viewer gets them encrypted in datagrams");
     }
 
     /// Keys for each track of a mount: of a stream those that others have who came a moment ago, of a file new ones.

@@ -144,9 +144,9 @@ impl Shard {
         match order {
             Order::Subscribe { path, subscriber } => self.subscribe_to(tenure, path, subscriber),
             Order::Unsubscribe { stream, shard } => self.unsubscribe_from(tenure, stream, shard),
-            Order::Keyframe(stream) => {
+            Order::Want(stream, want) => {
                 if let Some(publication) = self.publications.streams.get_mut(&tenure) {
-                    publication.offer.want_keyframe(stream);
+                    publication.offer.want(stream, want);
                 }
             }
             Order::Yield { to } => self.yield_publication(tenure, to),

@@ -14,7 +14,7 @@ use super::session::{Carrier, Numbers, Session, SessionId, SessionKey, Source, S
 use super::turn::{Asker, Shard};
 use crate::egress::heads::Heads;
 use crate::egress::numbering::Numbering;
-use crate::stream::catalog::StreamId;
+use crate::stream::catalog::{StreamId, Want};
 use crate::stream::window::Window;
 
 /// Bytes of media in one send on a connection: what a stalled viewer holds beyond its queue.
@@ -72,7 +72,7 @@ impl Shard {
     /// Has the source of a live stream asked for a keyframe.
     pub(super) fn ask_keyframe(&mut self, stream: StreamId) {
         if let Some(description) = self.live.may_ask_keyframe(self.now, stream) {
-            self.ports.catalog.want_keyframe(&description.path, stream);
+            self.ports.catalog.want(&description.path, stream, Want::Keyframe);
         }
     }
 

@@ -60,7 +60,8 @@ impl Shard {
             return outcome;
         }
         let asked = (self.track_asked_for(&mount, target, session))
-            .and_then(|track| Ok((track, self.routes(conn, request, session)?)));
+            .and_then(|track| Ok((track, self.routes(conn, request, session)?)))
+            .and_then(|(track, ways)| Ok((track, self.fitting(ways, &mount)?)));
         let (track, ways) = match asked {
             Ok(asked) => asked,
             Err(refusal) => return refusal.into(),
@@ -195,6 +196,19 @@ impl Shard {
         Err(Refusal::new(Status::UNSUPPORTED_TRANSPORT, reason))
     }
 
+    /// The ways that can carry a mount's packets.
+    fn fitting(&self, mut ways: Ways, mount: &Mount) -> Result<Ways, Refusal> {
+        let is_too_narrow = |way: &Way| matches!(way, Way::Unicast(_, profile) if profile.is_secure());
+        if ways.iter().any(is_too_narrow) && !self.fits_datagrams(mount) {
+            ways.retain(|way| !is_too_narrow(way));
+        }
+        if ways.is_empty() {
+            let reason = "packets of mtu are too large to be encrypted in datagrams: RTP/SAVP/TCP is offered";
+            return Err(Refusal::new(Status::UNSUPPORTED_TRANSPORT, reason));
+        }
+        Ok(ways)
+    }
+
     /// The channels that a client asked for, or others when it asked for none or for some that are taken.
     pub(super) fn channels(&self, conn: Conn, asked: Option<Pair<u8>>) -> (u8, u8) {
         let sessions =
@@ -287,6 +301,9 @@ impl Shard {
         });
         for address in track_out.addresses() {
             self.udp.register(address, Viewer { session: key, track });
+        }
+        if track_out.protection.is_some() && carrier == Carrier::Unicast {
+            self.keep_packets_small(key);
         }
         let session = &mut self.sessions[key];
         session.tracks.push(track_out);

@@ -123,13 +123,22 @@ pub enum Order {
         /// To which shard.
         shard: ShardIndex,
     },
-    /// A viewer needs a keyframe.
-    Keyframe(StreamId),
+    /// A viewer needs something of it.
+    Want(StreamId, Want),
     /// Another publisher has the path now: it goes on with the stream, or the stream ends when its tracks are others.
     Yield {
         /// Who goes on, and by which grant.
         to: Option<(Subscriber, u64)>,
     },
+}
+
+/// What a viewer may need of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// A keyframe.
+    Keyframe,
+    /// Packets that fit into datagrams when they are encrypted. They are so from then on, for all viewers.
+    SmallPackets,
 }
 
 /// A wish to publish under a path.
@@ -262,8 +271,8 @@ pub trait Catalog: Send + Sync {
     /// Delivers no more to this shard; the stream may stop when nobody is left.
     fn unsubscribe(&self, path: &str, stream: StreamId, shard: ShardIndex);
 
-    /// Has the source of a stream asked for a keyframe, if it can be.
-    fn want_keyframe(&self, path: &str, stream: StreamId);
+    /// Asks for something that a viewer needs of a stream, if it can be had.
+    fn want(&self, path: &str, stream: StreamId, want: Want);
 
     /// Tells a shard of every path that is published to, by [`Notice::Published`], from now on.
     fn attend(&self, subscriber: Subscriber);

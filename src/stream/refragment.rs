@@ -4,6 +4,7 @@ use proto::rtp::batch::BatchWriter;
 use proto::rtp::header::Header;
 use proto::rtp::packetize::MTU_BYTES_DEFAULT;
 use proto::rtp::refragment::{RefragmentError, refragment};
+use proto::srtp::MKI_BYTES_MAX;
 use proto::track::Codec;
 
 /// How large packets may be, in bytes with their RTP headers.
@@ -13,7 +14,12 @@ pub struct PacketSizes {
     pub whole_bytes_max: usize,
     /// The largest piece of one that is cut: what the packets made here are.
     pub piece_bytes_max: usize,
+    /// What a datagram holds.
+    pub datagram_bytes_max: usize,
 }
+
+/// What a packet becomes longer by when it is encrypted: what authenticates it, and the name of its key.
+pub const ENCRYPTION_BYTES_MAX: usize = 16 + MKI_BYTES_MAX;
 
 /// An Ethernet frame of 1500 bytes without the headers of UDP (8) and IPv4 (20) or IPv6 (40).
 const DATAGRAM_BYTES_IPV4: usize = 1_472;
@@ -24,7 +30,23 @@ impl PacketSizes {
     /// `has_ipv6` says that viewers may come over IPv6.
     pub fn new(mtu_bytes: usize, has_ipv6: bool) -> PacketSizes {
         let datagram = if has_ipv6 { DATAGRAM_BYTES_IPV6 } else { DATAGRAM_BYTES_IPV4 };
-        PacketSizes { whole_bytes_max: datagram.max(mtu_bytes), piece_bytes_max: mtu_bytes }
+        let datagram_bytes_max = datagram.max(mtu_bytes);
+        PacketSizes { whole_bytes_max: datagram_bytes_max, piece_bytes_max: mtu_bytes, datagram_bytes_max }
+    }
+
+    /// The same for packets that leave encrypted, too.
+    pub fn for_encryption(self) -> PacketSizes {
+        let whole = self.datagram_bytes_max - ENCRYPTION_BYTES_MAX;
+        PacketSizes {
+            whole_bytes_max: self.whole_bytes_max.min(whole),
+            piece_bytes_max: self.piece_bytes_max.min(whole),
+            ..self
+        }
+    }
+
+    /// Whether a packet fits into a datagram when it is encrypted.
+    pub fn holds_encrypted(self, packet_bytes: usize) -> bool {
+        packet_bytes + ENCRYPTION_BYTES_MAX <= self.datagram_bytes_max
     }
 
     /// Writes a packet under the writer's numbers: as it came, or in pieces. The error says why one that is too large
@@ -69,5 +91,10 @@ mod tests {
         assert_eq!(sizes(1_400, true), (1_452, 1_400));
         assert_eq!(sizes(576, false), (1_472, 576));
         assert_eq!(sizes(9_000, true), (9_000, 9_000));
+        let encrypted = PacketSizes::new(1_400, false).for_encryption();
+        assert_eq!((encrypted.whole_bytes_max, encrypted.piece_bytes_max), (1_448, 1_400));
+        assert_eq!(encrypted.for_encryption(), encrypted);
+        assert!(encrypted.holds_encrypted(1_448) && !encrypted.holds_encrypted(1_449));
+        assert_eq!(PacketSizes::new(1_472, false).for_encryption().piece_bytes_max, 1_448);
     }
 }

@@ -9,7 +9,7 @@ use proto::track::Track;
 
 use super::catalog::{
     Claim, ClaimError, Grant, Notice, Order, PUBLICATIONS_MAX, Pulse, Reserved, ShardIndex, StreamId,
-    Subscriber,
+    Subscriber, Want,
 };
 
 /// A publisher that was silent for longer is stale.
@@ -117,9 +117,9 @@ impl Registry {
         self.order(path, Order::Unsubscribe { stream, shard });
     }
 
-    /// Passes on that a viewer needs a keyframe.
-    pub fn want_keyframe(&mut self, path: &str, stream: StreamId) {
-        self.order(path, Order::Keyframe(stream));
+    /// Passes on what a viewer needs.
+    pub fn want(&mut self, path: &str, stream: StreamId, want: Want) {
+        self.order(path, Order::Want(stream, want));
     }
 
     /// Gives an order to the shard of a stream.

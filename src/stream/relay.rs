@@ -158,6 +158,11 @@ impl Relay {
         Relay { fanout, tracks: relayed, skew: Skew::default(), packet_sizes: limits.packets }
     }
 
+    /// Cuts packets from now on that no datagram would hold encrypted.
+    pub fn keep_packets_small(&mut self) {
+        self.packet_sizes = self.packet_sizes.for_encryption();
+    }
+
     /// Takes packets of any payload type: the sources were not told which. One source keeps to one.
     pub fn accept_any_payload_type(&mut self) {
         for track in &mut self.tracks {

@@ -11,6 +11,7 @@ use ringcaster::driver::sim::Random;
 use ringcaster::media::memory::Presentation;
 use ringcaster::stream::catalog::{
     Catalog, Claim, ClaimError, Description, Grant, Notice, ShardIndex, StreamError, StreamId, Subscriber,
+    Want,
 };
 use ringcaster::stream::publish::Publisher;
 use ringcaster::stream::window::WindowLimits;
@@ -331,7 +332,7 @@ impl Catalog for SimStreams {
         state.pending.push((at, path.clone(), subscriber));
     }
 
-    fn want_keyframe(&self, _: &str, _: StreamId) {}
+    fn want(&self, _: &str, _: StreamId, _: Want) {}
 
     fn name_stream(&self) -> StreamId {
         0

@@ -21,7 +21,7 @@ use ringcaster::shard::settings::{Listen, Settings};
 use ringcaster::shard::tls::TlsConfig;
 use ringcaster::shard::{ClientPorts, Ports, Shard};
 use ringcaster::stream::catalog::{
-    Catalog, Claim, Description, Grant, Notice, ShardIndex, Snapshot, StreamId, Subscriber,
+    Catalog, Claim, Description, Grant, Notice, ShardIndex, Snapshot, StreamId, Subscriber, Want,
 };
 
 use super::door::Door;
@@ -105,7 +105,7 @@ impl Catalog for Silent {
 
     fn unsubscribe(&self, _: &str, _: StreamId, _: ShardIndex) {}
 
-    fn want_keyframe(&self, _: &str, _: StreamId) {}
+    fn want(&self, _: &str, _: StreamId, _: Want) {}
 
     fn name_stream(&self) -> StreamId {
         1

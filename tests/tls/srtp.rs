@@ -11,7 +11,8 @@ use smallvec::smallvec;
 
 use super::opener::Opener;
 use super::{FILE, PATIENCE, builder, gstreamer_plays};
-use crate::client::viewer::{BOTH, Over, Viewer};
+use crate::client::publisher::Publisher;
+use crate::client::viewer::{BOTH, Over, Viewer, port_pair};
 use crate::client::{Client, Message as Came, Response};
 use crate::corpus::Recipe;
 use crate::judge::Turn;
@@ -287,6 +288,134 @@ fn a_viewer_changes_its_key_while_media_flows(backend: Backend) {
     ask(&mut viewer.client, "GET_PARAMETER", &url, "mikey\r\n").expect(451);
 }
 
+/// Sends SETUP in SRTP with what a client brings; the answer.
+fn set_up(client: &mut Client, track: &str, transport: &str, brought: Option<&MasterKey>) -> Response {
+    let header = brought.map(|key| KeyMgmt { uri: track.to_owned(), mikey: mikey(key) }.to_string());
+    let mut headers = vec![("Transport", transport)];
+    headers.extend(header.as_deref().map(|header| ("KeyMgmt", header)));
+    client.request("SETUP", track, &headers)
+}
+
+fn keys_are_for_connections_in_tls_alone(backend: Backend) {
+    let server = builder(backend).setting("loop_nums", -1).start();
+    let opener = Opener::before(server.secure_address(), &[]);
+    let (rtp, rtcp) = port_pair();
+    let ports = [&rtp, &rtcp].map(|socket| socket.local_addr().unwrap().port());
+    let transport = format!("RTP/SAVP;unicast;client_port={}-{}", ports[0], ports[1]);
+    let mut client = Client::connect(opener.address);
+    let (track, told) = described(&mut client, &server.secure_url(FILE)).swap_remove(0);
+    let setup = set_up(&mut client, &track, &transport, None).expect(200);
+    // The same session, in the clear.
+    let mut plain = Client::connect(server.address());
+    plain.session = setup.session().map(str::to_owned);
+    let url = server.url(FILE);
+    ask(&mut plain, "GET_PARAMETER", &url, "mikey\r\n").expect(451);
+    let next = MasterKey::new(told.master.suite, [3; RANDOM_BYTES], b"next");
+    let body = format!("mikey: {}\r\n", KeyMgmt::parameter(&mikey(&next)));
+    ask(&mut plain, "SET_PARAMETER", &url, &body).expect(463);
+    // In TLS it is told, once however often it is asked for; and it is of this URL alone.
+    client.session = setup.session().map(str::to_owned);
+    let answer = ask(&mut client, "GET_PARAMETER", &track, &"mikey\r\n".repeat(1_000)).expect(200);
+    assert_eq!(answer.text().matches("mikey:").count(), 1);
+    ask(&mut client, "SET_PARAMETER", &server.secure_url("/other"), &body).expect(404);
+    ask(&mut client, "SET_PARAMETER", &track, &body.repeat(2)).expect(463);
+}
+
+fn a_key_that_is_brought_twice_makes_no_packet_twice(backend: Backend) {
+    let server = builder(backend).setting("loop_nums", -1).shards(1).start();
+    let opener = Opener::before(server.secure_address(), &[]);
+    let brought = MasterKey::new(Suite::AeadAes128Gcm, [7; RANDOM_BYTES], b"mine");
+    for path in [FILE, "/test"] {
+        let url = server.secure_url(path);
+        let sources = [0, 1].map(|_| {
+            let mut client = Client::connect(opener.address);
+            let (track, _) = described(&mut client, &url).swap_remove(0);
+            let setup = set_up(&mut client, &track, TRANSPORT.1, Some(&brought)).expect(200);
+            client.session = setup.session().map(str::to_owned);
+            client.request("PLAY", &url, &[]).expect(200);
+            assert_eq!(await_key(&mut client, &brought), 0);
+            let (_, packet) = frame(&mut client);
+            assert_eq!(setup.transport("ssrc").map(str::len), Some(8));
+            packet[8..12].to_vec()
+        });
+        assert_ne!(sources[0], sources[1], "{path}");
+    }
+}
+
+fn a_key_counts_as_told_when_it_was(backend: Backend) {
+    let server = builder(backend).start();
+    let opener = Opener::before(server.secure_address(), &[]);
+    let mut client = Client::connect(opener.address);
+    let track = server.secure_url("/test/trackID=0");
+    let brought = MasterKey::new(Suite::AesCm128HmacSha1, [7; RANDOM_BYTES], b"mine");
+    let setup = set_up(&mut client, &track, TRANSPORT.1, Some(&brought)).expect(200);
+    client.session = setup.session().map(str::to_owned);
+    client.request("TEARDOWN", &track, &[]).expect(200);
+    client.session = None;
+    let setup = set_up(&mut client, &track, TRANSPORT.1, None).expect(200);
+    assert!(setup.header("KeyMgmt").is_some());
+}
+
+fn a_refused_change_of_keys_changes_none(backend: Backend) {
+    let server = builder(backend).start();
+    let opener = Opener::before(server.secure_address(), &[]);
+    let mut client = Client::connect(opener.address);
+    let url = server.secure_url(FILE);
+    let tracks = described(&mut client, &url);
+    let other = MasterKey::new(Suite::AeadAes256Gcm, [7; RANDOM_BYTES], b"mine");
+    let setup = set_up(&mut client, &tracks[0].0, TRANSPORT.1, None).expect(200);
+    client.session = setup.session().map(str::to_owned);
+    set_up(&mut client, &tracks[1].0, "RTP/SAVP/TCP;unicast;interleaved=2-3", Some(&other)).expect(200);
+    let next = MasterKey::new(Suite::AesCm128HmacSha1, [9; RANDOM_BYTES], b"next");
+    let body = format!("mikey: {}\r\n", KeyMgmt::parameter(&mikey(&next)));
+    ask(&mut client, "SET_PARAMETER", &url, &body).expect(463);
+    let answer = ask(&mut client, "GET_PARAMETER", &url, "mikey\r\n").expect(200);
+    let text = answer.text();
+    let keys = text.lines().filter_map(|line| line.strip_prefix("mikey: "));
+    let keys: Vec<_> =
+        keys.map(|value| Message::parse(&KeyMgmt::parse_parameter(value).unwrap()).unwrap().master).collect();
+    assert!(keys == [tracks[0].1.master.clone(), other]);
+}
+
+fn packets_that_encryption_makes_too_large_for_datagrams_are_cut(backend: Backend) {
+    let server = builder(backend).start();
+    let opener = Opener::before(server.secure_address(), &[]);
+    let mut publisher = Publisher::start(server.address(), &server.url("/live"), Over::Tcp);
+    // Packets that fill an Ethernet frame.
+    let mut send = |index| publisher.picture_of(index, true, 3, 1_450);
+    send(0);
+    let url = server.secure_url("/live");
+    let mut client = Client::connect(opener.address);
+    let (track, told) = described(&mut client, &url).swap_remove(0);
+    let (rtp, rtcp) = port_pair();
+    let ports = [&rtp, &rtcp].map(|socket| socket.local_addr().unwrap().port());
+    let datagrams = format!("RTP/SAVP;unicast;client_port={}-{}", ports[0], ports[1]);
+    let setup = set_up(&mut client, &track, &datagrams, None).expect(200);
+    client.session = setup.session().map(str::to_owned);
+    client.request("PLAY", &url, &[]).expect(200);
+    server.wait_for_log("packets are made smaller", PATIENCE);
+    rtp.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    let mut receiver = Receiver::new(&told.master);
+    let (mut plain, mut buffer, mut count) = (Vec::new(), [0; 2_000], 0);
+    for index in 1..20 {
+        send(index);
+        while let Ok(size) = rtp.recv(&mut buffer) {
+            assert!(size <= 1_472, "{size} bytes");
+            receiver.handle_rtp(&buffer[..size], &mut plain).unwrap();
+            count += 1;
+        }
+    }
+    assert!(count > 60, "{count} packets");
+    // Who takes TCP, and files whose packets are made here: where these would not fit, TCP alone is offered.
+    set_up(&mut Client::connect(opener.address), &track, TRANSPORT.1, None).expect(200);
+    let wide = builder(backend).setting("mtu", 1_460).start();
+    let opener = Opener::before(wide.secure_address(), &[]);
+    let mut client = Client::connect(opener.address);
+    let (track, _) = described(&mut client, &wide.secure_url(FILE)).swap_remove(0);
+    set_up(&mut client, &track, &datagrams, None).expect(461);
+    set_up(&mut client, &track, TRANSPORT.1, None).expect(200);
+}
+
 fn packets_name_their_key_as_the_setting_has_it(backend: Backend) {
     for (setting, agent, is_named) in [
         ("auto", "Lavf60.3.100", true),
@@ -402,6 +531,11 @@ on_both_backends!(
     media_is_under_the_key_that_a_viewer_brings_with_a_name,
     a_viewer_changes_its_key_while_media_flows,
     packets_name_their_key_as_the_setting_has_it,
+    keys_are_for_connections_in_tls_alone,
+    a_key_that_is_brought_twice_makes_no_packet_twice,
+    a_key_counts_as_told_when_it_was,
+    a_refused_change_of_keys_changes_none,
+    packets_that_encryption_makes_too_large_for_datagrams_are_cut,
     what_cannot_be_encrypted_is_refused,
     whoever_asks_for_no_description_is_told_every_tracks_key,
     a_track_that_is_set_up_again_has_another_key,

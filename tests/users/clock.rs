@@ -20,7 +20,7 @@ use ringcaster::shard::inbox::Inbox;
 use ringcaster::shard::names::{AddressesReply, Names};
 use ringcaster::shard::settings::{Listen, Settings};
 use ringcaster::shard::{ClientPorts, Ports, Shard};
-use ringcaster::stream::catalog::{Catalog, Claim, Grant, ShardIndex, StreamId, Subscriber};
+use ringcaster::stream::catalog::{Catalog, Claim, Grant, ShardIndex, StreamId, Subscriber, Want};
 
 use super::{PASSWORD, USER};
 use crate::client::login::{Login, is_stale};
@@ -173,7 +173,7 @@ impl Catalog for Nothing {
 
     fn unsubscribe(&self, _: &str, _: StreamId, _: ShardIndex) {}
 
-    fn want_keyframe(&self, _: &str, _: StreamId) {}
+    fn want(&self, _: &str, _: StreamId, _: Want) {}
 
     fn attend(&self, _: Subscriber) {}
 

@@ -73,7 +73,7 @@ impl Receiver {
         };
         let ssrc = u32::from_be_bytes(*ssrc);
         match (take_rtcp(&self.keys, &mut self.rtcp, ssrc, packet, plain), &mut self.previous) {
-            (Err(SrtpError::OtherKey | SrtpError::NotAuthentic), Some(previous)) => {
+            (Err(SrtpError::OtherKey | SrtpError::NotAuthentic | SrtpError::Malformed), Some(previous)) => {
                 take_rtcp(&previous.0, &mut previous.1, ssrc, packet, plain)
             }
             (taken, _) => taken,

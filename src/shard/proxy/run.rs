@@ -44,7 +44,7 @@ impl Shard {
                 }
             }
             Order::Unsubscribe { stream, shard } => proxy.offer.unsubscribe(stream, shard),
-            Order::Keyframe(stream) => proxy.offer.want_keyframe(stream),
+            Order::Want(stream, want) => proxy.offer.want(stream, want),
             Order::Yield { .. } => {}
         });
     }

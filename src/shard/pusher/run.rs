@@ -20,8 +20,9 @@ impl Shard {
         match order {
             Order::Subscribe { path, subscriber } => pusher.offer.subscribe(now, path, subscriber),
             Order::Unsubscribe { stream, shard } => pusher.offer.unsubscribe(stream, shard),
-            // Nobody can be asked: senders hear nothing of us.
-            Order::Keyframe(_) | Order::Yield { .. } => {}
+            // Nobody can be asked for a keyframe: senders hear nothing of us.
+            Order::Want(stream, want) => pusher.offer.want(stream, want),
+            Order::Yield { .. } => {}
         }
         self.tend_pusher(key);
     }
