@@ -19,7 +19,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("driver", &["fallback", "config"]),
     ("shard", &["stream", "egress", "driver", "media", "config"]),
     ("control", &["config", "stream", "shard", "media", "driver"]),
-    ("config", &[]),
+    // What formats there are is what media can make.
+    ("config", &["media"]),
     ("cli", &["config", "control", "driver", "media", "shard", "stream"]),
     ("fallback", &[]),
     ("loadtest", &[]),

@@ -45,6 +45,7 @@ mod stalls;
 mod steady;
 mod talking;
 mod tls;
+mod transcoding;
 mod tunnels;
 mod upstream;
 mod users;

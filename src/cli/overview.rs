@@ -5,8 +5,8 @@ use std::fmt::Write;
 use proto::client::Url;
 
 use crate::config::{
-    AudioCodec, AudioOutput, Choice, Loaded, Origin, Output, Proxy, Publish, Pusher, PusherMode, Settings,
-    Transfer, VideoCodec, VideoOutput, keys,
+    AudioCodec, AudioFormat, Choice, Loaded, Origin, Output, Proxy, Publish, Pusher, PusherMode, Settings,
+    Transfer, VideoCodec, VideoFormat, keys,
 };
 
 /// All of it, with the origin of each value.
@@ -69,11 +69,11 @@ fn rule(output: &Output) -> String {
     let pattern = output.url.as_deref().unwrap_or("(files and devices)");
     let place = &output.place;
     let live = if output.live { ", live" } else { "" };
-    let (video, audio) = (video(&output.video), audio(&output.audio));
+    let (video, audio) = (video(&output.format.video), audio(&output.format.audio));
     format!("{pattern}: video {video}, audio {audio}{live} ({}:{})", place.file.display(), place.line)
 }
 
-fn video(output: &VideoOutput) -> String {
+fn video(output: &VideoFormat) -> String {
     let mut text = choice(output.codec, VideoCodec::name).to_string();
     match (output.width, output.height) {
         (Some(width), Some(height)) => text += &format!(" {width}x{height}"),
@@ -85,7 +85,7 @@ fn video(output: &VideoOutput) -> String {
     text + &bitrate(output.bitrate_kbps)
 }
 
-fn audio(output: &AudioOutput) -> String {
+fn audio(output: &AudioFormat) -> String {
     let mut text = choice(output.codec, AudioCodec::name).to_string();
     text += &output.sample_rate.map(|rate| format!(" {rate} Hz")).unwrap_or_default();
     text += &output.channels.map(|channels| format!(" {channels} ch")).unwrap_or_default();

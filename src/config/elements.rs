@@ -3,11 +3,14 @@
 use proto::client::Url;
 use proto::track::BitOrder;
 
-use super::codec::{AudioCodec, Choice, SAMPLE_RATES, VideoCodec};
 use super::node::{Node, Report, Wanted};
-use super::output::{AudioOutput, Output, VideoOutput};
+use super::output::Output;
 use super::settings::{Backchannel, Proxy, Pusher, PusherAudio, PusherMode, PusherVideo, Secret, Transfer};
 use super::values;
+use crate::media::format::{
+    AudioCodec, AudioFormat, BITRATE_KBPS_MAX, Choice, Format, Framerate, PIXELS_MAX, SAMPLE_RATES,
+    VideoCodec, VideoFormat,
+};
 
 /// `<output>`; one inside a proxy or pusher has no `url`.
 pub(super) fn output(node: &Node<'_>, report: &mut Report) -> Output {
@@ -16,8 +19,10 @@ pub(super) fn output(node: &Node<'_>, report: &mut Report) -> Output {
     node.expect(known, report);
     Output {
         url: node.text("url").filter(|_| is_rule).map(str::to_string),
-        video: node.child("video").map(|node| video_output(&node, report)).unwrap_or_default(),
-        audio: node.child("audio").map(|node| audio_output(&node, report)).unwrap_or_default(),
+        format: Format {
+            video: node.child("video").map(|node| video_output(&node, report)).unwrap_or_default(),
+            audio: node.child("audio").map(|node| audio_output(&node, report)).unwrap_or_default(),
+        },
         live: is_rule && node.value("live", SWITCH, values::switch, report).unwrap_or(false),
         place: node.element.place.clone(),
     }
@@ -115,24 +120,26 @@ pub(super) fn backchannel(node: &Node<'_>, report: &mut Report) -> Option<Backch
     })
 }
 
-fn video_output(node: &Node<'_>, report: &mut Report) -> VideoOutput {
+fn video_output(node: &Node<'_>, report: &mut Report) -> VideoFormat {
     node.expect(&["codec", "width", "height", "framerate", "bitrate"], report);
-    VideoOutput {
+    VideoFormat {
         codec: video_codec(node, report),
         width: node.value("width", PIXELS, pixels, report).filter(|&width| width > 0),
         height: node.value("height", PIXELS, pixels, report).filter(|&height| height > 0),
-        framerate: node.value("framerate", FRAMERATE, framerate, report).filter(|&rate| rate > 0.0),
+        framerate: node
+            .value("framerate", FRAMERATE, Framerate::parse, report)
+            .filter(|&rate| rate != Framerate::default()),
         bitrate_kbps: node.value("bitrate", BITRATE, bitrate, report).filter(|&bitrate| bitrate > 0),
     }
 }
 
-fn audio_output(node: &Node<'_>, report: &mut Report) -> AudioOutput {
+fn audio_output(node: &Node<'_>, report: &mut Report) -> AudioFormat {
     node.expect(&["codec", "samplerate", "channels", "bitrate"], report);
     let codec = audio_codec(node, report);
     let named = if let Choice::As(codec) = codec { Some(codec) } else { None };
     let (sample_rate, channels) = sound(node, named, report);
     let bitrate_kbps = node.value("bitrate", BITRATE, bitrate, report).filter(|&bitrate| bitrate > 0);
-    AudioOutput { codec, sample_rate, channels, bitrate_kbps }
+    AudioFormat { codec, sample_rate, channels, bitrate_kbps }
 }
 
 fn pusher_video(node: &Node<'_>, report: &mut Report) -> Option<PusherVideo> {
@@ -233,20 +240,13 @@ fn pusher_port(node: &Node<'_>, name: &str, mode: PusherMode, report: &mut Repor
 }
 
 fn video_codec(node: &Node<'_>, report: &mut Report) -> Choice<VideoCodec> {
-    let codec = node.value("codec", VIDEO_CODEC, |text| choice(text, VideoCodec::parse), report);
+    let codec = node.value("codec", VIDEO_CODEC, |text| Choice::parse(text, VideoCodec::parse), report);
     codec.unwrap_or_default()
 }
 
 fn audio_codec(node: &Node<'_>, report: &mut Report) -> Choice<AudioCodec> {
-    let codec = node.value("codec", AUDIO_CODEC, |text| choice(text, AudioCodec::parse), report);
+    let codec = node.value("codec", AUDIO_CODEC, |text| Choice::parse(text, AudioCodec::parse), report);
     codec.unwrap_or_default()
-}
-
-fn choice<C>(text: &str, parse: impl Fn(&str) -> Option<C>) -> Option<Choice<C>> {
-    if text.eq_ignore_ascii_case("NONE") {
-        return Some(Choice::Drop);
-    }
-    parse(text).map(Choice::As)
 }
 
 fn source_url(text: &str) -> Option<String> {
@@ -292,16 +292,11 @@ fn bit_order(text: &str) -> Option<BitOrder> {
 }
 
 fn pixels(text: &str) -> Option<u32> {
-    values::number(text, 0, 16_384)
-}
-
-fn framerate(text: &str) -> Option<f64> {
-    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    text.parse().ok().filter(|rate| plain && (0.0..=240.0).contains(rate))
+    values::number(text, 0, PIXELS_MAX)
 }
 
 fn bitrate(text: &str) -> Option<u32> {
-    values::number(text, 0, 1_000_000)
+    values::number(text, 0, BITRATE_KBPS_MAX)
 }
 
 fn sample_rate(text: &str) -> Option<u32> {

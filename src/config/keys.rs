@@ -175,6 +175,13 @@ const FILES: &[Key] = &[
         show: |s| s.file_cache_mb.to_string(),
     },
     Key {
+        name: "transcode_threads",
+        noun: "a number of threads",
+        allowed: "0 to 256",
+        set: |s, v| put(&mut s.transcode_threads, values::number(v, 0, 256)),
+        show: |s| s.transcode_threads.to_string(),
+    },
+    Key {
         name: "test",
         noun: SWITCH,
         allowed: SWITCH_ALLOWED,

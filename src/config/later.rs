@@ -2,6 +2,7 @@
 //!
 //! An entry leaves this file together with the change that brings its feature.
 
+use super::output::is_device;
 use super::problem::Problem;
 use super::settings::Settings;
 
@@ -24,7 +25,9 @@ pub(super) fn notes(settings: &Settings) -> Vec<Problem> {
     let nodes = [
         (
             "output",
-            settings.outputs.iter().find(|output| output.asks_for_encoding()).map(|output| &output.place),
+            (settings.outputs.iter().filter(|output| output.url.as_deref().is_some_and(is_device)))
+                .find(|output| output.asks_for_encoding())
+                .map(|output| &output.place),
         ),
         (
             "proxy/output",
@@ -55,12 +58,5 @@ type Asked = fn(&Settings) -> bool;
 const KEYS: &[(&str, Asked)] = &[("metadata", |s| s.metadata)];
 
 /// Elements that are not read.
-const ELEMENTS: &[&str] = &[
-    "backchannel/device",
-    "hwaccel",
-    "max_transcodes",
-    "reload",
-    "run_as",
-    "transcode_threads",
-    "videodevice",
-];
+const ELEMENTS: &[&str] =
+    &["backchannel/device", "hwaccel", "max_transcodes", "reload", "run_as", "videodevice"];

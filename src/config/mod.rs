@@ -4,8 +4,7 @@
 //! command line, environment, file and defaults meet). The rest of the program sees [`Settings`] only.
 
 pub mod checked;
-pub mod codec;
-mod elements;
+pub mod elements;
 mod keys;
 mod later;
 mod network;
@@ -22,11 +21,11 @@ mod user;
 mod values;
 mod wildcard;
 
-pub use codec::{AudioCodec, Choice, VideoCodec};
+pub use crate::media::format::{AudioCodec, AudioFormat, Choice, VideoCodec, VideoFormat};
 pub use keys::{Key, keys};
 pub use network::AddressRange;
 pub use origin::{Origin, Place};
-pub use output::{AudioOutput, Output, Owner, VideoOutput, is_device, is_live_file};
+pub use output::{Output, Owner, file_format, is_device, is_live_file};
 pub use problem::{ConfigError, Problem};
 pub use running::{Loaded, Overrides, find_file, load};
 pub use settings::{

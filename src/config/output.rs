@@ -1,51 +1,21 @@
 //! `<output>`: the format to send a stream in, and which streams a rule is for.
 
-use super::codec::{AudioCodec, Choice, VideoCodec};
 use super::origin::Place;
 use super::settings::Settings;
 use super::wildcard::wildcard;
+use crate::media::format::Format;
 
 /// One `<output>` node.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Output {
     /// `url`: what it matches. None matches every file and device.
     pub url: Option<String>,
-    /// `video`.
-    pub video: VideoOutput,
-    /// `audio`.
-    pub audio: AudioOutput,
+    /// `video` and `audio`.
+    pub format: Format,
     /// `live`: whether files that it matches are live channels, all viewers at the same point.
     pub live: bool,
     /// Where the node is.
     pub place: Place,
-}
-
-/// How video is sent; None keeps what the source has.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct VideoOutput {
-    /// `codec`.
-    pub codec: Choice<VideoCodec>,
-    /// `width` in pixels.
-    pub width: Option<u32>,
-    /// `height` in pixels.
-    pub height: Option<u32>,
-    /// `framerate`, pictures a second.
-    pub framerate: Option<f64>,
-    /// `bitrate` in kbit/s.
-    pub bitrate_kbps: Option<u32>,
-}
-
-/// How sound is sent; None keeps what the source has.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct AudioOutput {
-    /// `codec`.
-    pub codec: Choice<AudioCodec>,
-    /// `samplerate` in hertz, one that the codec carries.
-    pub sample_rate: Option<u32>,
-    /// `channels`, 1 or 2.
-    pub channels: Option<u8>,
-    /// `bitrate` in kbit/s.
-    pub bitrate_kbps: Option<u32>,
 }
 
 /// Who owns a path; decides which rules can be for it.
@@ -82,7 +52,7 @@ impl Owner {
 impl Output {
     /// Whether anything but the source's own format may be asked for.
     pub fn asks_for_encoding(&self) -> bool {
-        self.video != VideoOutput::default() || self.audio != AudioOutput::default()
+        self.format != Format::default()
     }
 
     /// Whether the rule is for `path`, decoded and without parameters, owned by `owner`.
@@ -135,6 +105,14 @@ impl Settings {
 /// Whether the first of these rules that is for a file makes it a live channel.
 pub fn is_live_file(outputs: &[Output], name: &str) -> bool {
     outputs.iter().find(|output| output.matches(name, Owner::File)).is_some_and(|output| output.live)
+}
+
+/// The format that the first of these rules that is for a file asks for.
+pub fn file_format(outputs: &[Output], name: &str) -> Format {
+    outputs
+        .iter()
+        .find(|output| output.matches(name, Owner::File))
+        .map_or(Format::default(), |output| output.format)
 }
 
 /// Whether `path` is a device or a combination of devices.
@@ -197,8 +175,7 @@ mod tests {
     fn rule(url: &str) -> Output {
         Output {
             url: (!url.is_empty()).then(|| url.to_string()),
-            video: VideoOutput::default(),
-            audio: AudioOutput::default(),
+            format: Format::default(),
             live: false,
             place: Place { file: Arc::from(Path::new("f.xml")), line: 1, column: 1 },
         }

@@ -9,11 +9,11 @@ use proto::client::Url;
 use proto::rtsp::digest::Algorithm;
 use proto::track::BitOrder;
 
-use super::codec::{AudioCodec, VideoCodec};
 use super::network::AddressRange;
 use super::origin::{Origin, Place};
 use super::output::Output;
 use super::user::User;
+use crate::media::format::{AudioCodec, VideoCodec};
 
 /// Everything that can be set, with defaults where nobody set it.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,6 +54,8 @@ pub struct Settings {
     pub loops: Loops,
     /// `file_cache_mb`: bound of the memory that holds packetized parts of files, in MiB.
     pub file_cache_mb: u32,
+    /// `transcode_threads`: threads that make files anew in another format; 0 for one a processor.
+    pub transcode_threads: u16,
     /// `test`: whether the built-in channel `/test` exists.
     pub test: bool,
     /// `metadata`: whether streams carry an ONVIF metadata track.
@@ -483,6 +485,7 @@ impl Settings {
 }
 
 impl Default for Settings {
+    #[expect(clippy::too_many_lines, reason = "one a setting")]
     fn default() -> Settings {
         Settings {
             server_ips: Vec::new(),
@@ -503,6 +506,7 @@ impl Default for Settings {
             follow_symlinks: false,
             loops: Loops::Times(1),
             file_cache_mb: 256,
+            transcode_threads: 0,
             test: true,
             metadata: false,
             multicast: false,

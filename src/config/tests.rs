@@ -377,7 +377,9 @@ fn what_this_build_lacks_is_said_once_and_ignored() {
     assert_eq!(warnings_of("<metadata>0</metadata><rtsps_port>0</rtsps_port>"), Vec::<String>::new());
     assert_eq!(warnings_of("<multicast>1</multicast>"), Vec::<String>::new());
     let rule = "<output><video><codec>H265</codec></video></output>";
-    let two = format!("{rule}{rule}");
+    assert_eq!(warnings_of(rule), Vec::<String>::new());
+    let device = rule.replace("<video>", "<url>screenlive</url><video>");
+    let two = format!("{device}{device}");
     assert_eq!(warnings_of(&two), [format!("rtspserver.xml:2:1: config/output: {later}")]);
     let proxy = |output: &str| format!("<proxy><suffix>a</suffix><url>rtsp://h/</url>\n{output}</proxy>");
     assert_eq!(warnings_of(&proxy("<output></output>")), Vec::<String>::new());
@@ -388,7 +390,7 @@ fn what_this_build_lacks_is_said_once_and_ignored() {
 fn sound_that_a_codec_cannot_carry_is_clamped_and_said() {
     let xml = "<output><audio><codec>G726</codec>\n<samplerate>16000</samplerate>\n<channels>2</channels></audio></output>";
     let loaded = load_text(&inside(xml)).unwrap();
-    let audio = loaded.settings.outputs[0].audio;
+    let audio = loaded.settings.outputs[0].format.audio;
     assert_eq!((audio.sample_rate, audio.channels), (Some(8000), Some(1)));
     let lines: Vec<_> = loaded.warnings.iter().map(Problem::to_string).collect();
     assert_eq!(
@@ -401,7 +403,7 @@ fn sound_that_a_codec_cannot_carry_is_clamped_and_said() {
     );
     let opus =
         settings_of("<output><audio><codec>opus</codec><samplerate>44100</samplerate></audio></output>");
-    assert_eq!(opus.outputs[0].audio.sample_rate, Some(48_000));
+    assert_eq!(opus.outputs[0].format.audio.sample_rate, Some(48_000));
 }
 
 #[test]
@@ -413,10 +415,10 @@ fn values_are_understood_in_any_case_and_with_spaces_around() {
     );
     assert_eq!((settings.log_level, settings.backend), (LogLevel::Warn, BackendChoice::Fallback));
     assert!(settings.multicast && settings.loops == Loops::Endless);
-    assert_eq!(settings.outputs[0].video.codec, Choice::As(VideoCodec::H264));
-    assert_eq!(settings.outputs[0].audio.codec, Choice::As(AudioCodec::G711U));
-    assert_eq!(settings.outputs[1].video.codec, Choice::Drop);
-    assert_eq!(settings.outputs[1].audio, AudioOutput::default());
+    assert_eq!(settings.outputs[0].format.video.codec, Choice::As(VideoCodec::H264));
+    assert_eq!(settings.outputs[0].format.audio.codec, Choice::As(AudioCodec::G711U));
+    assert_eq!(settings.outputs[1].format.video.codec, Choice::Drop);
+    assert_eq!(settings.outputs[1].format.audio, AudioFormat::default());
     assert_eq!(settings_of("<loop_nums>0</loop_nums>").loops, Loops::Times(1));
     assert_eq!(settings_of("<gop_cache>2</gop_cache>").gop_cache, GopCache::TrueTimes);
     let settings = settings_of("<gop_cache_s>3</gop_cache_s><gop_cache_mb>5</gop_cache_mb>");
@@ -463,7 +465,7 @@ fn proxies_and_pushers_are_read_whole() {
     let proxy = &settings.proxies[0];
     assert_eq!((proxy.suffix.as_str(), proxy.url.as_str()), ("gate", "rtsp://h/s?a=1&b=2"));
     assert_eq!((proxy.pass.reveal(), proxy.transfer, proxy.ondemand), ("p&A", Transfer::Multicast, false));
-    assert_eq!(proxy.output.as_ref().unwrap().video.width, Some(640));
+    assert_eq!(proxy.output.as_ref().unwrap().format.video.width, Some(640));
     assert_eq!(settings.proxies.len(), 2);
     assert_eq!(settings.proxies.iter().map(|proxy| proxy.backchannel).collect::<Vec<_>>(), [false, true]);
     assert_eq!(settings.pushers[0].mode, PusherMode::Rtsp);

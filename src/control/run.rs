@@ -212,9 +212,17 @@ fn pool_settings(settings: &Settings) -> PoolSettings {
     PoolSettings {
         media_dir: settings.media_dir.clone(),
         follow_symlinks: settings.follow_symlinks,
+        format_of: {
+            let outputs = settings.outputs.clone();
+            Arc::new(move |name| config::file_format(&outputs, name))
+        },
         mtu_bytes: usize::from(settings.mtu),
         cache_bytes: settings.file_cache_mb as usize * 1024 * 1024,
         threads: Pool::threads_by_default(),
+        transcode_threads: match settings.transcode_threads {
+            0 => shards_by_default().into(),
+            count => count.into(),
+        },
         at_thread_start: threads::step_back,
     }
 }
@@ -307,7 +315,9 @@ fn channels(settings: &Settings) -> MakeChannel {
     let (outputs, opener) = (settings.outputs.clone(), Arc::from(pool::opener()));
     Box::new(move |name| {
         let is_live = config::is_live_file(&outputs, name);
-        is_live.then(|| Box::new(Channel::new(folder.clone(), name, Arc::clone(&opener))) as Box<dyn Source>)
+        let format = config::file_format(&outputs, name);
+        let channel = || Channel::new(folder.clone(), name, Arc::clone(&opener), format);
+        is_live.then(|| Box::new(channel()) as Box<dyn Source>)
     })
 }
 

@@ -205,9 +205,9 @@ mod tests {
     struct Faulty(MemoryLibrary);
 
     impl Library for Faulty {
-        fn describe(&self, path: &str, ticket: Ticket, reply: &ReplyTo) {
+        fn describe(&self, path: &str, _: &[(String, String)], ticket: Ticket, reply: &ReplyTo) {
             assert!(!path.contains("fault"), "a fault on purpose");
-            self.0.describe(path, ticket, reply);
+            self.0.describe(path, &[], ticket, reply);
         }
 
         fn segment(&self, file: &Arc<FileInfo>, wanted: Wanted, ticket: Ticket, reply: &ReplyTo) {

@@ -32,6 +32,8 @@ pub struct FileInfo {
     pub seekable: bool,
     /// One sentence for each track that was left out.
     pub left_out: Vec<String>,
+    /// Whether some of it is made anew as it is read, which takes a processor more than a disk.
+    pub is_transcoded: bool,
 }
 
 /// Which segment is wanted.
@@ -74,8 +76,9 @@ pub type ReplyTo = Arc<dyn Fn(Answer) + Send + Sync>;
 
 /// The files that can be played. Every call returns at once.
 pub trait Library: Send + Sync {
-    /// Opens the file that a URL's path names, as it was written (percent-encoding and all).
-    fn describe(&self, path: &str, ticket: Ticket, reply: &ReplyTo);
+    /// Opens the file that a URL's path names, as it was written (percent-encoding and all), in the format that is asked
+    /// for it: by the configuration, and by the URL's parameters in place of that.
+    fn describe(&self, path: &str, parameters: &[(String, String)], ticket: Ticket, reply: &ReplyTo);
 
     /// Reads a segment of a file.
     fn segment(&self, file: &Arc<FileInfo>, wanted: Wanted, ticket: Ticket, reply: &ReplyTo);

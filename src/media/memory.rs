@@ -276,6 +276,7 @@ impl MemoryLibrary {
             seekable: true,
             left_out: Vec::new(),
             tracks,
+            is_transcoded: false,
         });
         let reader = Reader::open(presentation.demux(), &info.tracks, info.duration)?;
         let cutter = Cutter::new(reader, info.clone(), self.mtu_bytes, 65_000);
@@ -305,7 +306,7 @@ impl MemoryLibrary {
 }
 
 impl Library for MemoryLibrary {
-    fn describe(&self, path: &str, ticket: Ticket, reply: &ReplyTo) {
+    fn describe(&self, path: &str, _: &[(String, String)], ticket: Ticket, reply: &ReplyTo) {
         reply(Answer::Described(ticket, self.described(path)));
     }
 

@@ -5,6 +5,7 @@
 //! - [`demux`]: the container, as frames in file order. `ffmpeg` and [`memory`] make them.
 //! - [`reader`]: frames from a keyframe on, in stretches.
 //! - [`cut`]: a stretch, packetized: a [`segment::Segment`].
+//! - [`transcode`]: in between, where another format is asked for than the container has.
 //! - [`channel`]: the same frames as they are due, for a file that is a live stream.
 //! - [`library`]: the port through which shards ask.
 
@@ -14,6 +15,7 @@ pub mod demux;
 #[cfg(feature = "ffmpeg")]
 pub mod ffmpeg;
 pub mod folder;
+pub mod format;
 pub mod keys;
 pub mod library;
 pub mod memory;
@@ -23,3 +25,4 @@ pub mod reader;
 pub mod segment;
 pub mod source;
 pub mod synthetic;
+pub mod transcode;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use proto::track::Track;
 
 use super::demux::Demux;
+use super::format::Format;
 use super::library::MediaError;
 
 /// A file that was opened, at its first frame.
@@ -21,12 +22,14 @@ pub struct Opened {
     pub seekable: bool,
     /// One sentence for each track that was left out.
     pub left_out: Vec<String>,
+    /// Whether some of it is made anew.
+    pub is_transcoded: bool,
 }
 
 /// Takes containers apart.
 pub trait Opener: Send + Sync {
-    /// Opens a file. `path` names it for formats that are known by their extension.
-    fn open(&self, file: File, path: &Path) -> Result<Opened, MediaError>;
+    /// Opens a file in the format that is asked for. `path` names it for containers that are known by their extension.
+    fn open(&self, file: File, path: &Path, format: &Format) -> Result<Opened, MediaError>;
 }
 
 /// The opener of a build without FFmpeg.
@@ -35,7 +38,7 @@ pub struct Absent;
 
 #[cfg(not(feature = "ffmpeg"))]
 impl Opener for Absent {
-    fn open(&self, _: File, _: &Path) -> Result<Opened, MediaError> {
+    fn open(&self, _: File, _: &Path, _: &Format) -> Result<Opened, MediaError> {
         Err(MediaError::Unsupported("this build is without FFmpeg: files do not play".to_owned()))
     }
 }

@@ -525,7 +525,8 @@ mod tests {
                 ..Presentation::default()
             };
             library.add("film", presentation);
-            let Answer::Described(_, Ok(info)) = asked(|reply| library.describe("/film", 1, reply)) else {
+            let Answer::Described(_, Ok(info)) = asked(|reply| library.describe("/film", &[], 1, reply))
+            else {
                 panic!("described")
             };
             let mut player = Player { library, file: FilePlayback::new(info, plays) };

@@ -149,7 +149,7 @@ impl Shard {
     }
 
     pub(super) fn ask_library(&mut self, conn: Conn, target: &Target, reading: usize) {
-        let Some((name, _)) = target.readings().nth(reading) else { return };
+        let Some((name, parameters)) = target.readings().nth(reading) else { return };
         let (ticket, reply) = self.ticket(Asker::Connection(conn));
         if let Some(connection) = self.connections.get_mut(conn) {
             connection.resolved = Some(Resolved {
@@ -159,7 +159,7 @@ impl Shard {
                 asked: Some((ticket, reading)),
             });
         }
-        self.ports.library.describe(name, ticket, &reply);
+        self.ports.library.describe(name, &parameters, ticket, &reply);
     }
 }
 

@@ -186,7 +186,7 @@ fn units_are_numbered_as_the_library_numbers_them() {
         let kept = answers.clone();
         let reply: ringcaster::media::library::ReplyTo =
             Arc::new(move |answer| kept.lock().unwrap().push(answer));
-        library.describe("/film", 1, &reply);
+        library.describe("/film", &[], 1, &reply);
         let Some(Answer::Described(_, Ok(info))) = answers.lock().unwrap().pop() else { panic!("described") };
         let mut wanted = Wanted::Seek(proto::time::MediaTime::ZERO);
         let mut counts = [0, 0];

@@ -96,7 +96,7 @@ impl SlowLibrary {
         match (job, failure) {
             (Job::Describe(_, ticket, reply), Some(error)) => reply(Answer::Described(ticket, Err(error))),
             (Job::Segment(_, _, ticket, reply), Some(error)) => reply(Answer::Segment(ticket, Err(error))),
-            (Job::Describe(path, ticket, reply), None) => self.inner.describe(&path, ticket, &reply),
+            (Job::Describe(path, ticket, reply), None) => self.inner.describe(&path, &[], ticket, &reply),
             (Job::Segment(file, wanted, ticket, reply), None) => {
                 self.inner.segment(&file, wanted, ticket, &reply);
             }
@@ -105,7 +105,7 @@ impl SlowLibrary {
 }
 
 impl Library for SlowLibrary {
-    fn describe(&self, path: &str, ticket: Ticket, reply: &ReplyTo) {
+    fn describe(&self, path: &str, _: &[(String, String)], ticket: Ticket, reply: &ReplyTo) {
         self.take(Job::Describe(path.to_owned(), ticket, reply.clone()));
     }
 

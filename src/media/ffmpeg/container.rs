@@ -114,7 +114,14 @@ pub fn open(file: File, path: &Path) -> Result<Opened, MediaError> {
         samples_start,
         reopen: Box::new(reopen),
     };
-    Ok(Opened { demux: Box::new(container), tracks, duration, seekable: true, left_out })
+    Ok(Opened {
+        demux: Box::new(container),
+        tracks,
+        duration,
+        seekable: true,
+        left_out,
+        is_transcoded: false,
+    })
 }
 
 fn open_input(mut file: File, name: &str) -> Result<Input, MediaError> {

@@ -1,4 +1,4 @@
-//! FFmpeg's encoders for what this server draws itself: H.264 pictures and AAC sound, without delay.
+//! FFmpeg's encoders, set up so that nothing waits.
 
 use bytes::Bytes;
 use ffmpeg_next::codec::{context::Context, encoder};
@@ -8,6 +8,7 @@ use ffmpeg_next::{ChannelLayout, Dictionary, Error, Packet, Rational};
 
 use super::config::{ParameterSets, annex_b};
 use super::raw::silence;
+use crate::media::format::{AudioCodec, VideoCodec};
 use crate::media::library::MediaError;
 
 /// An access unit as it leaves an encoder.
@@ -24,19 +25,21 @@ pub struct Encoded {
 /// What pictures shall be like.
 #[derive(Clone, Copy, Debug)]
 pub struct PictureSettings {
+    /// Codec.
+    pub codec: VideoCodec,
     /// Pixels a line.
     pub width: u32,
     /// Lines.
     pub height: u32,
-    /// Pictures a second.
-    pub framerate: u32,
-    /// Pictures from keyframe to keyframe.
+    /// Pictures in a thousand seconds.
+    pub thousandths: u32,
+    /// Pictures from keyframe to keyframe, at most.
     pub gop: u32,
     /// Bits a second.
-    pub bitrate: usize,
+    pub bitrate: u64,
 }
 
-/// H.264 by libx264.
+/// Pictures, in the order and at the moment in which they come: none waits for another.
 pub struct PictureEncoder {
     encoder: encoder::video::Encoder,
     settings: PictureSettings,
@@ -44,49 +47,96 @@ pub struct PictureEncoder {
 }
 
 impl PictureEncoder {
-    /// An error when this FFmpeg has no libx264 or refuses the settings.
+    /// An error when this FFmpeg lacks the encoder or refuses the settings.
     pub fn open(settings: PictureSettings) -> Result<PictureEncoder, MediaError> {
         silence();
-        let codec = encoder::find_by_name("libx264").ok_or_else(|| absent("libx264"))?;
+        let name = encoder_of_pictures(settings.codec);
+        let codec = encoder::find_by_name(name).ok_or_else(|| absent(name))?;
         let mut video = Context::new_with_codec(codec).encoder().video().map_err(refused)?;
-        let rate = settings.framerate as i32;
+        let time = Rational(1_000, settings.thousandths as i32).reduce();
         video.set_width(settings.width);
         video.set_height(settings.height);
-        video.set_format(Pixel::YUV420P);
-        video.set_time_base(Rational(1, rate));
-        video.set_frame_rate(Some(Rational(rate, 1)));
+        video.set_format(pixels_of(settings.codec));
+        video.set_time_base(time);
+        video.set_frame_rate(Some(Rational(time.1, time.0)));
         video.set_gop(settings.gop);
         video.set_max_b_frames(0);
-        video.set_bit_rate(settings.bitrate);
-        video.set_max_bit_rate(settings.bitrate);
-        let mut options = Dictionary::new();
-        options.set("preset", "superfast");
-        options.set("tune", "zerolatency");
-        options.set("profile", "main");
-        options.set("threads", "1");
-        // One second of the bit rate: keyframes may be as large as they are.
-        options.set("bufsize", &settings.bitrate.to_string());
-        let encoder = video.open_with(options).map_err(refused)?;
+        video.set_bit_rate(settings.bitrate as usize);
+        video.set_max_bit_rate(settings.bitrate as usize);
+        let encoder = video.open_with(options_of(&settings)).map_err(refused)?;
         Ok(PictureEncoder { encoder, settings, next: 0 })
     }
 
+    /// A picture of the right size and format, to be filled.
+    pub fn blank(&self) -> Video {
+        Video::new(pixels_of(self.settings.codec), self.settings.width, self.settings.height)
+    }
+
     /// Encodes a picture in planar YUV 4:2:0.
-    pub fn encode(&mut self, planes: [&[u8]; 3]) -> Result<Vec<Encoded>, MediaError> {
-        let PictureSettings { width, height, .. } = self.settings;
-        let mut frame = Video::new(Pixel::YUV420P, width, height);
+    pub fn encode_planes(&mut self, planes: [&[u8]; 3]) -> Result<Vec<Encoded>, MediaError> {
+        let mut frame = self.blank();
         for (index, plane) in planes.into_iter().enumerate() {
             let stride = frame.stride(index);
-            let width = if index == 0 { width } else { width.div_ceil(2) } as usize;
+            let width = frame.plane_width(index) as usize;
             let lines = frame.data_mut(index).chunks_mut(stride);
             for (line, source) in lines.zip(plane.chunks_exact(width)) {
                 line[..width].copy_from_slice(source);
             }
         }
-        frame.set_pts(Some(self.next));
+        self.encode(&mut frame)
+    }
+
+    /// Encodes a picture that [`PictureEncoder::blank`] has made.
+    pub fn encode(&mut self, picture: &mut Video) -> Result<Vec<Encoded>, MediaError> {
+        picture.set_pts(Some(self.next));
         self.next += 1;
-        self.encoder.send_frame(&frame).map_err(refused)?;
+        self.encoder.send_frame(picture).map_err(refused)?;
         drain(&mut self.encoder)
     }
+
+    /// What is still to come; nothing can be encoded afterwards.
+    pub fn finish(&mut self) -> Result<Vec<Encoded>, MediaError> {
+        self.encoder.send_eof().map_err(refused)?;
+        drain(&mut self.encoder)
+    }
+}
+
+/// FFmpeg's name of the encoder.
+pub fn encoder_of_pictures(codec: VideoCodec) -> &'static str {
+    match codec {
+        VideoCodec::H264 => "libx264",
+        VideoCodec::H265 => "libx265",
+        VideoCodec::Mpeg4 => "mpeg4",
+        VideoCodec::Jpeg => "mjpeg",
+    }
+}
+
+fn pixels_of(codec: VideoCodec) -> Pixel {
+    if codec == VideoCodec::Jpeg { Pixel::YUVJ420P } else { Pixel::YUV420P }
+}
+
+fn options_of(settings: &PictureSettings) -> Dictionary<'static> {
+    let mut options = Dictionary::new();
+    options.set("threads", "1");
+    // One second of the bit rate: keyframes may be as large as they are.
+    options.set("bufsize", &settings.bitrate.to_string());
+    match settings.codec {
+        VideoCodec::H264 => {
+            options.set("preset", "superfast");
+            options.set("tune", "zerolatency");
+            options.set("profile", "main");
+        }
+        VideoCodec::H265 => {
+            options.set("preset", "ultrafast");
+            options.set("tune", "zerolatency");
+            // One thread, no reordering, and quiet.
+            options.set("x265-params", "pools=none:frame-threads=1:bframes=0:open-gop=0:log-level=none");
+        }
+        VideoCodec::Mpeg4 => {}
+        // The tables that RFC 2435 has.
+        VideoCodec::Jpeg => options.set("huffman", "default"),
+    }
+    options
 }
 
 /// Sequence and picture parameter sets that stand in a keyframe.
@@ -95,43 +145,114 @@ pub fn parameter_sets(keyframe: &Bytes) -> (Vec<Bytes>, Vec<Bytes>) {
     (sets.sps, sets.pps)
 }
 
-/// AAC-LC, mono, by FFmpeg's own encoder.
+/// What sound shall be like.
+#[derive(Clone, Copy, Debug)]
+pub struct SoundSettings {
+    /// Codec.
+    pub codec: AudioCodec,
+    /// Samples a second.
+    pub sample_rate: u32,
+    /// 1 or 2.
+    pub channels: u8,
+    /// Bits a second.
+    pub bitrate: u64,
+}
+
+/// Sound, a frame of samples after the other.
 pub struct SoundEncoder {
     encoder: encoder::audio::Encoder,
-    rate: u32,
-    next: i64,
+    settings: SoundSettings,
+    format: Sample,
+    frame_samples: usize,
 }
 
 impl SoundEncoder {
-    /// Samples of one access unit.
-    pub const FRAME_SAMPLES: usize = 1024;
-
-    /// `rate` is the sampling rate in hertz, `bitrate` the bits a second. An error when this FFmpeg has no AAC.
-    pub fn open(rate: u32, bitrate: usize) -> Result<SoundEncoder, MediaError> {
+    /// An error when this FFmpeg lacks the encoder or refuses the settings.
+    pub fn open(settings: SoundSettings) -> Result<SoundEncoder, MediaError> {
         silence();
-        let codec = encoder::find_by_name("aac").ok_or_else(|| absent("aac"))?;
+        let name = encoder_of_sound(settings.codec);
+        let codec = encoder::find_by_name(name).ok_or_else(|| absent(name))?;
         let mut audio = Context::new_with_codec(codec).encoder().audio().map_err(refused)?;
-        audio.set_rate(rate as i32);
-        audio.set_channel_layout(ChannelLayout::MONO);
-        audio.set_format(Sample::F32(sample::Type::Planar));
-        audio.set_bit_rate(bitrate);
-        audio.set_time_base(Rational(1, rate as i32));
-        let encoder = audio.open().map_err(refused)?;
-        Ok(SoundEncoder { encoder, rate, next: 0 })
+        let format = match settings.codec {
+            AudioCodec::Aac => Sample::F32(sample::Type::Planar),
+            AudioCodec::Opus => Sample::F32(sample::Type::Packed),
+            _ => Sample::I16(sample::Type::Packed),
+        };
+        audio.set_rate(settings.sample_rate as i32);
+        audio.set_channel_layout(ChannelLayout::default(settings.channels.into()));
+        audio.set_format(format);
+        audio.set_bit_rate(settings.bitrate as usize);
+        audio.set_time_base(Rational(1, settings.sample_rate as i32));
+        let mut options = Dictionary::new();
+        if settings.codec == AudioCodec::G726 {
+            options.set("code_size", &(settings.bitrate / 8_000).to_string());
+        }
+        let encoder = audio.open_with(options).map_err(refused)?;
+        let frame_samples = frame_samples(settings.codec, settings.sample_rate);
+        Ok(SoundEncoder { encoder, settings, format, frame_samples })
     }
 
-    /// Encodes [`SoundEncoder::FRAME_SAMPLES`] samples between -1 and 1. What comes out is one call behind; the first
-    /// access unit only sets the decoder up and has a negative time.
-    pub fn encode(&mut self, samples: &[f32; Self::FRAME_SAMPLES]) -> Result<Vec<Encoded>, MediaError> {
-        let mut frame =
-            Audio::new(Sample::F32(sample::Type::Planar), Self::FRAME_SAMPLES, ChannelLayout::MONO);
-        frame.set_rate(self.rate);
-        frame.plane_mut::<f32>(0).copy_from_slice(samples);
-        frame.set_pts(Some(self.next));
-        self.next += Self::FRAME_SAMPLES as i64;
+    /// Samples of each channel in a frame.
+    pub fn frame_samples(&self) -> usize {
+        self.frame_samples
+    }
+
+    /// Encodes a frame of samples between -1 and 1, those of one moment side by side, whose first is at `time`, in
+    /// samples. What comes out may be of earlier ones: AAC begins with an access unit before the first sample, which only
+    /// sets decoders up.
+    pub fn encode(&mut self, time: i64, samples: &[f32]) -> Result<Vec<Encoded>, MediaError> {
+        let layout = ChannelLayout::default(self.settings.channels.into());
+        let mut frame = Audio::new(self.format, self.frame_samples, layout);
+        frame.set_rate(self.settings.sample_rate);
+        frame.set_pts(Some(time));
+        let width = usize::from(self.settings.channels);
+        match self.format {
+            Sample::F32(sample::Type::Planar) => {
+                for channel in 0..width {
+                    let of_channel = samples.iter().skip(channel).step_by(width);
+                    frame
+                        .plane_mut::<f32>(channel)
+                        .iter_mut()
+                        .zip(of_channel)
+                        .for_each(|(to, from)| *to = *from);
+                }
+            }
+            Sample::F32(sample::Type::Packed) => {
+                let bytes = samples.iter().flat_map(|sample| sample.to_ne_bytes());
+                frame.data_mut(0).iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+            }
+            _ => {
+                let whole = |sample: &f32| (sample.clamp(-1.0, 1.0) * f32::from(i16::MAX)).round() as i16;
+                let bytes = samples.iter().flat_map(|sample| whole(sample).to_ne_bytes());
+                frame.data_mut(0).iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+            }
+        }
         self.encoder.send_frame(&frame).map_err(refused)?;
         drain(&mut self.encoder)
     }
+
+    /// What is still to come; nothing can be encoded afterwards.
+    pub fn finish(&mut self) -> Result<Vec<Encoded>, MediaError> {
+        self.encoder.send_eof().map_err(refused)?;
+        drain(&mut self.encoder)
+    }
+}
+
+/// FFmpeg's name of the encoder.
+pub fn encoder_of_sound(codec: AudioCodec) -> &'static str {
+    match codec {
+        AudioCodec::G711A => "pcm_alaw",
+        AudioCodec::G711U => "pcm_mulaw",
+        AudioCodec::G722 => "g722",
+        AudioCodec::G726 => "g726le",
+        AudioCodec::Aac => "aac",
+        AudioCodec::Opus => "libopus",
+    }
+}
+
+/// Samples of an access unit: what AAC has, else 20 ms.
+pub fn frame_samples(codec: AudioCodec, sample_rate: u32) -> usize {
+    if codec == AudioCodec::Aac { 1_024 } else { sample_rate as usize / 50 }
 }
 
 fn drain(encoder: &mut encoder::Encoder) -> Result<Vec<Encoded>, MediaError> {

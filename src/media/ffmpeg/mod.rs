@@ -2,6 +2,7 @@
 
 mod config;
 mod container;
+pub mod convert;
 pub mod encode;
 mod pieces;
 pub mod raw;
@@ -14,14 +15,17 @@ mod tracks;
 use std::fs::File;
 use std::path::Path;
 
+use self::convert::Converters;
+use super::format::Format;
 use super::library::MediaError;
 use super::opener::{Opened, Opener};
+use super::transcode::demux::transcoded;
 
 /// Opens files with FFmpeg.
 pub struct Containers;
 
 impl Opener for Containers {
-    fn open(&self, file: File, path: &Path) -> Result<Opened, MediaError> {
-        container::open(file, path)
+    fn open(&self, file: File, path: &Path, format: &Format) -> Result<Opened, MediaError> {
+        transcoded(container::open(file, path)?, format, &Converters)
     }
 }

@@ -10,6 +10,7 @@ use proto::time::MediaTime;
 use proto::track::{Codec, Kind, Track};
 
 use super::Containers;
+use crate::media::format::Format;
 use crate::media::library::MediaError;
 use crate::media::opener::{Opened, Opener};
 use crate::media::reader::{Reader, Stretch};
@@ -98,7 +99,7 @@ fn corpus() -> Option<&'static Path> {
 }
 
 fn open(path: &Path) -> Result<Opened, MediaError> {
-    Containers.open(File::open(path).unwrap(), path)
+    Containers.open(File::open(path).unwrap(), path, &Format::default())
 }
 
 fn reader(path: &Path) -> (Reader, Vec<Track>) {

@@ -13,24 +13,32 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use self::shelf::{Job, Shelf};
+use self::shelf::{Job, Shelf, Work};
 use super::folder::Folder;
+use super::format::Format;
 use super::library::{Answer, FileInfo, Library, ReplyTo, Ticket, Wanted};
 use super::opener::Opener;
 
+/// The format that is asked for a file by its name.
+pub type FormatOf = Arc<dyn Fn(&str) -> Format + Send + Sync>;
+
 /// What the library of files needs to know.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct PoolSettings {
     /// The folder that files are served from.
     pub media_dir: PathBuf,
     /// Whether links may lead out of it.
     pub follow_symlinks: bool,
+    /// In which format a file is sent where its URL says nothing.
+    pub format_of: FormatOf,
     /// Largest RTP packet, in bytes.
     pub mtu_bytes: usize,
     /// Budget of the segments that are kept.
     pub cache_bytes: usize,
-    /// Media threads.
+    /// Threads that read.
     pub threads: usize,
+    /// Threads that transcode: those who read wait for none of them.
+    pub transcode_threads: usize,
     /// What each of them does first, such as standing back behind the shards.
     pub at_thread_start: fn(),
 }
@@ -43,9 +51,11 @@ pub struct Pool {
 struct Shared {
     folder: Folder,
     opener: Box<dyn Opener>,
+    format_of: FormatOf,
     mtu_bytes: usize,
     shelf: Mutex<Shelf>,
-    has_work: Condvar,
+    has_reading: Condvar,
+    has_transcoding: Condvar,
 }
 
 impl Pool {
@@ -54,21 +64,26 @@ impl Pool {
         let shared = Arc::new(Shared {
             folder: Folder::new(settings.media_dir.clone(), settings.follow_symlinks),
             opener,
+            format_of: settings.format_of.clone(),
             mtu_bytes: settings.mtu_bytes,
             shelf: Mutex::new(Shelf::new(settings.cache_bytes)),
-            has_work: Condvar::new(),
+            has_reading: Condvar::new(),
+            has_transcoding: Condvar::new(),
         });
-        for index in 0..settings.threads.max(1) {
+        let reading = (0..settings.threads.max(1)).map(|index| (format!("media {index}"), Work::Reading));
+        let transcoding = 0..settings.transcode_threads.max(1);
+        let transcoding = transcoding.map(|index| (format!("transcode {index}"), Work::Transcoding));
+        for (name, work) in reading.chain(transcoding) {
             let (shared, at_start) = (shared.clone(), settings.at_thread_start);
-            thread::Builder::new().name(format!("media {index}")).spawn(move || {
+            thread::Builder::new().name(name).spawn(move || {
                 at_start();
-                worker::run(&shared);
+                worker::run(&shared, work);
             })?;
         }
         Ok(Pool { shared })
     }
 
-    /// As many threads as suit this machine: two at least, so that one slow file does not hold up the others.
+    /// As many threads as suit this machine, for reading: two at least, so that one slow file does not hold up the others.
     pub fn threads_by_default() -> usize {
         thread::available_parallelism().map_or(2, |cores| (cores.get() / 2).max(2))
     }
@@ -87,8 +102,10 @@ pub fn opener() -> Box<dyn Opener> {
 }
 
 impl Library for Pool {
-    fn describe(&self, path: &str, ticket: Ticket, reply: &ReplyTo) {
-        self.shared.add(Job::Describe { path: path.to_owned(), ticket, reply: reply.clone() });
+    fn describe(&self, path: &str, parameters: &[(String, String)], ticket: Ticket, reply: &ReplyTo) {
+        let (path, parameters) = (path.to_owned(), parameters.to_owned());
+        let (work, reply) = (Work::Reading, reply.clone());
+        self.shared.add(Job::Describe { path, parameters, work, ticket, reply });
     }
 
     fn segment(&self, file: &Arc<FileInfo>, wanted: Wanted, ticket: Ticket, reply: &ReplyTo) {
@@ -98,7 +115,7 @@ impl Library for Pool {
             reply(Answer::Segment(ticket, Ok(segment)));
         } else if shelf.ask(file, wanted, ticket, reply) {
             drop(shelf);
-            self.shared.has_work.notify_one();
+            self.shared.bell(Work::on(file)).notify_one();
         }
     }
 }
@@ -106,14 +123,24 @@ impl Library for Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.shelf().close();
-        self.shared.has_work.notify_all();
+        self.shared.has_reading.notify_all();
+        self.shared.has_transcoding.notify_all();
     }
 }
 
 impl Shared {
     fn add(&self, job: Job) {
+        let work = job.work();
         self.shelf().add(job);
-        self.has_work.notify_one();
+        self.bell(work).notify_one();
+    }
+
+    /// What wakes those who do a kind of work.
+    fn bell(&self, work: Work) -> &Condvar {
+        match work {
+            Work::Reading => &self.has_reading,
+            Work::Transcoding => &self.has_transcoding,
+        }
     }
 
     /// The shared state. A worker that panicked has left it whole: it is changed in steps that cannot fail.

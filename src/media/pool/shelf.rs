@@ -9,6 +9,7 @@ use proto::time::MediaTime;
 
 use super::cache::Cache;
 use crate::media::cut::Cutter;
+use crate::media::format::Format;
 use crate::media::library::{Answer, FileInfo, MediaError, ReplyTo, Ticket, Wanted};
 use crate::media::reader::Plan;
 use crate::media::segment::{Position, Segment};
@@ -34,6 +35,10 @@ pub enum Job {
     Describe {
         /// As the URL has it.
         path: String,
+        /// What the URL asks for.
+        parameters: Vec<(String, String)>,
+        /// Who is to open the file: where another format is asked for, encoders are opened as well.
+        work: Work,
         /// Whose question.
         ticket: Ticket,
         /// To whom the answer goes.
@@ -48,6 +53,32 @@ pub enum Job {
     },
 }
 
+/// Kinds of work, each of which has threads of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Mostly waits for a disk.
+    Reading,
+    /// Keeps a processor busy.
+    Transcoding,
+}
+
+impl Work {
+    /// What reading a file is.
+    pub fn on(file: &FileInfo) -> Work {
+        if file.is_transcoded { Work::Transcoding } else { Work::Reading }
+    }
+}
+
+impl Job {
+    /// What it is.
+    pub fn work(&self) -> Work {
+        match self {
+            Job::Describe { work, .. } => *work,
+            Job::Segment { file, .. } => Work::on(file),
+        }
+    }
+}
+
 /// Who asked for a segment.
 pub type Askers = Vec<(Ticket, ReplyTo)>;
 
@@ -58,6 +89,8 @@ pub struct Identity {
     pub path: PathBuf,
     /// By which name it is asked for: links have rules of their own.
     pub name: String,
+    /// In which format.
+    pub format: Format,
     /// Which file that is on its disk; a file that was replaced has another.
     pub inode: u64,
     /// When it was changed last.
@@ -68,13 +101,13 @@ pub struct Identity {
 
 impl Identity {
     /// The version that is there at the moment.
-    pub fn of(path: &Path, name: &str, metadata: &std::fs::Metadata) -> Identity {
+    pub fn of(path: &Path, name: &str, format: Format, metadata: &std::fs::Metadata) -> Identity {
         #[cfg(unix)]
         let inode = std::os::unix::fs::MetadataExt::ino(metadata);
         #[cfg(not(unix))]
         let inode = 0;
         let (path, name) = (path.to_owned(), name.to_owned());
-        Identity { path, name, inode, modified: metadata.modified().ok(), size: metadata.len() }
+        Identity { path, name, format, inode, modified: metadata.modified().ok(), size: metadata.len() }
     }
 
     /// Whether `later` is the same file, unchanged or grown at its end as a recording does.
@@ -137,7 +170,8 @@ pub enum Context {
 
 /// The shared state.
 pub struct Shelf {
-    jobs: VecDeque<Job>,
+    reading: VecDeque<Job>,
+    transcoding: VecDeque<Job>,
     asked: HashMap<(u64, Wanted), Askers>,
     files: HashMap<u64, File>,
     ids: HashMap<Identity, u64>,
@@ -152,7 +186,8 @@ impl Shelf {
     /// Nothing open, nothing asked.
     pub fn new(cache_bytes: usize) -> Shelf {
         Shelf {
-            jobs: VecDeque::new(),
+            reading: VecDeque::new(),
+            transcoding: VecDeque::new(),
             asked: HashMap::new(),
             files: HashMap::new(),
             ids: HashMap::new(),
@@ -176,7 +211,7 @@ impl Shelf {
 
     /// Adds a job.
     pub fn add(&mut self, job: Job) {
-        self.jobs.push_back(job);
+        self.jobs(job.work()).push_back(job);
     }
 
     /// Remembers who asks for a segment. Whether it has to be read: nobody else has asked for it yet.
@@ -185,7 +220,7 @@ impl Shelf {
         askers.push((ticket, reply.clone()));
         let is_first = askers.len() == 1;
         if is_first {
-            self.jobs.push_back(Job::Segment { file: file.clone(), wanted });
+            self.add(Job::Segment { file: file.clone(), wanted });
         }
         is_first
     }
@@ -200,9 +235,16 @@ impl Shelf {
         self.asked.contains_key(&(file, wanted))
     }
 
-    /// Whether nobody waits for anything.
-    pub fn is_idle(&self) -> bool {
-        self.jobs.is_empty()
+    /// Whether nobody waits for any such work.
+    pub fn is_idle(&mut self, work: Work) -> bool {
+        self.jobs(work).is_empty()
+    }
+
+    fn jobs(&mut self, work: Work) -> &mut VecDeque<Job> {
+        match work {
+            Work::Reading => &mut self.reading,
+            Work::Transcoding => &mut self.transcoding,
+        }
     }
 
     /// Whether it is worth reading on to a position before anybody asks for it.
@@ -210,9 +252,9 @@ impl Shelf {
         !self.cache.is_pressed() && !self.cache.contains(&(file, position))
     }
 
-    /// The next job.
-    pub fn next(&mut self) -> Option<Job> {
-        self.jobs.pop_front()
+    /// The next job of a kind.
+    pub fn next(&mut self, work: Work) -> Option<Job> {
+        self.jobs(work).pop_front()
     }
 
     /// A segment that was read before.
@@ -345,8 +387,9 @@ impl Shelf {
             }
         }
         // All of them: some were answered meanwhile by what was read ahead.
-        for job in file.waiting.drain(..).rev() {
-            self.jobs.push_front(job);
+        let waiting = std::mem::take(&mut file.waiting);
+        for job in waiting.into_iter().rev() {
+            self.jobs(job.work()).push_front(job);
         }
     }
 
@@ -373,7 +416,9 @@ impl Shelf {
     }
 
     fn forget_older(&mut self, identity: &Identity) {
-        let is_older = |older: &Identity| older.path == identity.path && older.name == identity.name;
+        let is_older = |older: &Identity| {
+            (&older.path, &older.name, older.format) == (&identity.path, &identity.name, identity.format)
+        };
         let older: Vec<_> = (self.files.iter())
             .filter(|(_, file)| {
                 is_older(&file.identity) && Arc::strong_count(&file.info) == 1 + file.idle.len()

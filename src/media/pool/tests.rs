@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use proto::frame::Frame;
 use proto::time::MediaTime;
 
-use super::shelf::{Context, Grant, Identity, Job, SLOW, Shelf};
+use super::shelf::{Context, Grant, Identity, Job, SLOW, Shelf, Work};
 use super::{Pool, PoolSettings};
 use crate::media::cut::Cutter;
 use crate::media::demux::Demux;
+use crate::media::format::Format;
 use crate::media::library::{Answer, FileInfo, Library, MediaError, ReplyTo, Wanted};
 use crate::media::memory::Presentation;
 use crate::media::opener::{Opened, Opener};
@@ -37,7 +38,7 @@ struct Counted {
 }
 
 impl Opener for Counting {
-    fn open(&self, _: File, path: &Path) -> Result<Opened, MediaError> {
+    fn open(&self, _: File, path: &Path, _: &Format) -> Result<Opened, MediaError> {
         self.0.opened.fetch_add(1, SeqCst);
         let presentation = Presentation::default();
         let has_fault = path.ends_with("fault.mp4");
@@ -47,6 +48,7 @@ impl Opener for Counting {
             duration: Some(presentation.duration),
             seekable: true,
             left_out: Vec::new(),
+            is_transcoded: false,
         })
     }
 }
@@ -93,9 +95,11 @@ impl Bench {
         let settings = PoolSettings {
             media_dir: folder.clone(),
             follow_symlinks: false,
+            format_of: Arc::new(|_| Format::default()),
             mtu_bytes: 1_400,
             cache_bytes: 64 * 1024 * 1024,
             threads: 2,
+            transcode_threads: 1,
             at_thread_start: || {},
         };
         let pool = Pool::start(&settings, Box::new(Counting(counts.clone()))).unwrap();
@@ -109,7 +113,7 @@ impl Bench {
     }
 
     fn describe(&self, path: &str) -> Result<Arc<FileInfo>, MediaError> {
-        self.pool.describe(path, 7, &self.reply);
+        self.pool.describe(path, &[], 7, &self.reply);
         match self.answer() {
             Answer::Described(7, result) => result,
             other => panic!("{other:?}"),
@@ -226,7 +230,7 @@ fn threads_end_with_the_pool() {
     let shared = Arc::downgrade(&pool.shared);
     assert!(shared.strong_count() >= 3);
     pool.shared.shelf().close();
-    pool.shared.has_work.notify_all();
+    pool.shared.has_reading.notify_all();
     let deadline = Instant::now() + Duration::from_secs(10);
     while shared.strong_count() > 1 && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(5));
@@ -256,10 +260,17 @@ fn add(shelf: &mut Shelf, name: &str) -> Arc<FileInfo> {
         bits_per_second: None,
         seekable: true,
         left_out: Vec::new(),
+        is_transcoded: false,
     };
     let cutter = Cutter::new(reader, Arc::new(info), 1_400, 0);
-    let identity =
-        Identity { path: PathBuf::from(name), name: name.into(), inode: 1, modified: None, size: 1 };
+    let identity = Identity {
+        path: PathBuf::from(name),
+        name: name.into(),
+        format: Format::default(),
+        inode: 1,
+        modified: None,
+        size: 1,
+    };
     shelf.learn(identity, 0, plan, cutter)
 }
 
@@ -275,9 +286,9 @@ fn a_file_has_two_contexts_at_most() {
     assert!(matches!(grant(&mut shelf, &file, now), Grant::Context(Context::Open { .. })));
     let Grant::Context(Context::Idle(cutter)) = grant(&mut shelf, &file, now) else { panic!("one is idle") };
     assert!(matches!(grant(&mut shelf, &file, now), Grant::Waits));
-    assert!(shelf.next().is_none());
+    assert!(shelf.next(Work::Reading).is_none());
     shelf.give_back(file.id, Some(cutter), now);
-    assert!(shelf.next().is_some(), "the job that waited goes on");
+    assert!(shelf.next(Work::Reading).is_some(), "the job that waited goes on");
 }
 
 #[test]

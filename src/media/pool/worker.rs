@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use rand::RngExt;
 
 use super::Shared;
-use super::shelf::{Askers, Context, Grant, Identity, Job};
+use super::shelf::{Askers, Context, Grant, Identity, Job, Work};
 use crate::media::cut::Cutter;
+use crate::media::format::Format;
 use crate::media::library::{Answer, FileInfo, MediaError, Wanted};
 use crate::media::reader::{Plan, Reader};
 use crate::media::segment::Segment;
@@ -18,26 +19,32 @@ use crate::media::segment::Segment;
 /// everything since the keyframe again.
 const AHEAD_BEHIND_JUMP: usize = 4;
 
-/// Works until the pool is dropped.
-pub fn run(shared: &Shared) {
+/// Does work of one kind until the pool is dropped.
+pub fn run(shared: &Shared, work: Work) {
     loop {
         let mut shelf = shared.shelf();
         let job = loop {
             if shelf.is_closed() {
                 return;
             }
-            match shelf.next() {
+            match shelf.next(work) {
                 Some(job) => break job,
                 None => {
-                    shelf = shared.has_work.wait(shelf).unwrap_or_else(std::sync::PoisonError::into_inner)
+                    shelf = shared.bell(work).wait(shelf).unwrap_or_else(std::sync::PoisonError::into_inner)
                 }
             }
         };
         drop(shelf);
         match job {
-            Job::Describe { path, ticket, reply } => {
-                let answer = guarded(|| describe(shared, &path));
-                reply(Answer::Described(ticket, answer));
+            Job::Describe { path, parameters, work, ticket, reply } => {
+                match guarded(|| describe(shared, &path, &parameters, work)) {
+                    Ok(Some(info)) => reply(Answer::Described(ticket, Ok(info))),
+                    Err(error) => reply(Answer::Described(ticket, Err(error))),
+                    Ok(None) => {
+                        let work = Work::Transcoding;
+                        shared.add(Job::Describe { path, parameters, work, ticket, reply });
+                    }
+                }
             }
             Job::Segment { file, wanted } => serve(shared, &file, wanted),
         }
@@ -50,19 +57,30 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, MediaError>) -> Result<T, MediaEr
         .unwrap_or_else(|_| Err(MediaError::Broken("reading failed by a fault of this program".to_owned())))
 }
 
-fn describe(shared: &Shared, path: &str) -> Result<Arc<FileInfo>, MediaError> {
+/// What a file offers; None where that is found out by those who transcode.
+fn describe(
+    shared: &Shared,
+    path: &str,
+    parameters: &[(String, String)],
+    work: Work,
+) -> Result<Option<Arc<FileInfo>>, MediaError> {
     let found = shared.folder.find(path)?;
+    let format = (shared.format_of)(&found.name).with_parameters(parameters);
+    let format = format.map_err(MediaError::Unsupported)?;
     let unreadable = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => MediaError::NotFound,
         _ => MediaError::Forbidden(format!("{} cannot be read: {error}", found.name)),
     };
     let file = fs::File::open(&found.path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
-    let identity = Identity::of(&found.path, &found.name, &metadata);
+    let identity = Identity::of(&found.path, &found.name, format, &metadata);
     if let Some(info) = shared.shelf().known(&identity) {
-        return Ok(info);
+        return Ok(Some(info));
     }
-    let opened = shared.opener.open(file, &found.path)?;
+    if work == Work::Reading && format != Format::default() {
+        return Ok(None);
+    }
+    let opened = shared.opener.open(file, &found.path, &format)?;
     for sentence in &opened.left_out {
         tracing::warn!(file = %found.name, "{sentence}");
     }
@@ -78,11 +96,12 @@ fn describe(shared: &Shared, path: &str) -> Result<Arc<FileInfo>, MediaError> {
         bits_per_second: average(metadata.len(), opened.duration),
         seekable: opened.seekable,
         left_out: opened.left_out,
+        is_transcoded: opened.is_transcoded,
     });
     let sequence = random.random();
     let plan = reader.plan();
     let cutter = Cutter::new(reader, info, shared.mtu_bytes, sequence);
-    Ok(shared.shelf().learn(identity, sequence, plan, cutter))
+    Ok(Some(shared.shelf().learn(identity, sequence, plan, cutter)))
 }
 
 /// Bits a second of so many bytes.
@@ -125,7 +144,7 @@ fn serve(shared: &Shared, file: &Arc<FileInfo>, wanted: Wanted) {
         shelf.give_back(file.id, None, began);
         shelf.add(Job::Segment { file: file.clone(), wanted });
         drop(shelf);
-        shared.has_work.notify_one();
+        shared.bell(Work::on(file)).notify_one();
         return;
     }
     let reading = Reading { shared, file, began };
@@ -143,7 +162,7 @@ fn serve(shared: &Shared, file: &Arc<FileInfo>, wanted: Wanted) {
         }
     };
     shared.shelf().give_back(file.id, cutter, began);
-    shared.has_work.notify_all();
+    shared.bell(Work::on(file)).notify_all();
 }
 
 fn answer(askers: Askers, result: &Result<Arc<Segment>, MediaError>) {
@@ -165,8 +184,9 @@ fn open_again(
         return Err(MediaError::Broken(format!("{} has changed", info.name)));
     }
     let file = fs::File::open(&identity.path).map_err(broken)?;
-    let found = Identity::of(&identity.path, &identity.name, &file.metadata().map_err(broken)?);
-    let opened = shared.opener.open(file, &identity.path)?;
+    let found =
+        Identity::of(&identity.path, &identity.name, identity.format, &file.metadata().map_err(broken)?);
+    let opened = shared.opener.open(file, &identity.path, &identity.format)?;
     if !identity.goes_on_as(&found) || opened.tracks != info.tracks {
         return Err(MediaError::Broken(format!("{} has changed", info.name)));
     }
@@ -214,9 +234,10 @@ impl Reading<'_> {
         let mut next = segment.next;
         for _ in 0..count {
             let Some(position) = next else { return Ok(()) };
-            let shelf = self.shared.shelf();
+            let mut shelf = self.shared.shelf();
             let is_asked = shelf.is_asked(self.file.id, Wanted::At(position));
-            let is_worth_it = is_asked || shelf.is_idle() || (has_jumped && position.part > 0);
+            let is_worth_it =
+                is_asked || shelf.is_idle(Work::on(self.file)) || (has_jumped && position.part > 0);
             if !is_worth_it || !shelf.lacks(self.file.id, position) {
                 return Ok(());
             }

@@ -9,19 +9,35 @@ use proto::frame::Frame;
 use proto::track::{Codec, Framing, Track};
 
 use super::canvas::Canvas;
-use crate::media::ffmpeg::encode::{Encoded, PictureEncoder, PictureSettings, SoundEncoder, parameter_sets};
+use crate::media::ffmpeg::encode::{
+    Encoded, PictureEncoder, PictureSettings, SoundEncoder, SoundSettings, parameter_sets,
+};
+use crate::media::format::{AudioCodec, VideoCodec};
 use crate::media::library::MediaError;
 use crate::media::source::{Pace, Source};
 
 /// The picture: a keyframe each second, so that a viewer without instant start waits no longer.
-const PICTURE: PictureSettings =
-    PictureSettings { width: 1280, height: 720, framerate: 25, gop: 25, bitrate: 2_000_000 };
+const PICTURE: PictureSettings = PictureSettings {
+    codec: VideoCodec::H264,
+    width: 1280,
+    height: 720,
+    thousandths: FRAMERATE * 1_000,
+    gop: FRAMERATE,
+    bitrate: 2_000_000,
+};
+
+/// Pictures a second.
+const FRAMERATE: u32 = 25;
 
 /// Samples a second.
 const SOUND_RATE: u32 = 48_000;
 
-/// Bits a second of the sound.
-const SOUND_BITRATE: usize = 64_000;
+/// AAC-LC, mono.
+const SOUND: SoundSettings =
+    SoundSettings { codec: AudioCodec::Aac, sample_rate: SOUND_RATE, channels: 1, bitrate: 64_000 };
+
+/// Samples of an access unit.
+const SOUND_FRAME: u64 = 1_024;
 
 /// Hertz of the tone, and of the pip that begins every second of the clock.
 const TONE: f32 = 440.0;
@@ -45,7 +61,7 @@ impl EncodedSource {
     /// An error when this FFmpeg lacks an encoder.
     pub fn open() -> Result<EncodedSource, MediaError> {
         let picture = PictureEncoder::open(PICTURE)?;
-        let sound = SoundEncoder::open(SOUND_RATE, SOUND_BITRATE)?;
+        let sound = SoundEncoder::open(SOUND)?;
         let canvas = Canvas::new(PICTURE.width as usize, PICTURE.height as usize);
         let mut source = EncodedSource { picture, sound, canvas, pictures: 0, sounds: 0, first: Vec::new() };
         source.first = source.encode_picture()?;
@@ -55,19 +71,19 @@ impl EncodedSource {
     fn encode_picture(&mut self) -> Result<Vec<Encoded>, MediaError> {
         self.canvas.draw(picture_time(self.pictures));
         self.pictures += 1;
-        self.picture.encode([&self.canvas.luma, &self.canvas.blue, &self.canvas.red])
+        self.picture.encode_planes([&self.canvas.luma, &self.canvas.blue, &self.canvas.red])
     }
 
     fn encode_sound(&mut self) -> Result<Vec<Encoded>, MediaError> {
-        let first = self.sounds * SoundEncoder::FRAME_SAMPLES as u64;
-        let samples = std::array::from_fn(|place| {
+        let first = self.sounds * SOUND_FRAME;
+        let samples: [f32; SOUND_FRAME as usize] = std::array::from_fn(|place| {
             // Both tones repeat every second, so that the argument stays small.
             let sample = (first + place as u64) % u64::from(SOUND_RATE);
             let hertz = if sample < PIP_SAMPLES { PIP } else { TONE };
             (sample as f32 / SOUND_RATE as f32 * hertz * TAU).sin() * 0.25
         });
         self.sounds += 1;
-        self.sound.encode(&samples)
+        self.sound.encode(first as i64, &samples)
     }
 
     /// What is due next, and when.
@@ -90,12 +106,12 @@ impl Source for EncodedSource {
         let (sps, pps) = parameter_sets(&keyframe);
         let mut picture = Track::new(Codec::H264 { sps, pps, framing: Framing::AnnexB }, 0);
         picture.size = Some((PICTURE.width, PICTURE.height));
-        picture.framerate = Some(f64::from(PICTURE.framerate));
-        picture.bitrate = Some(PICTURE.bitrate as u64);
+        picture.framerate = Some(f64::from(FRAMERATE));
+        picture.bitrate = Some(PICTURE.bitrate);
         // AAC-LC, 48 kHz, mono.
         let config = Bytes::from_static(&[0x11, 0x88]);
         let mut sound = Track::new(Codec::Aac { config, sample_rate: SOUND_RATE, channels: 1 }, 1);
-        sound.bitrate = Some(SOUND_BITRATE as u64);
+        sound.bitrate = Some(SOUND.bitrate);
         Ok(vec![picture, sound])
     }
 
@@ -114,23 +130,23 @@ impl Source for EncodedSource {
 }
 
 fn picture_time(index: u64) -> Duration {
-    Duration::from_millis(index * 1_000 / u64::from(PICTURE.framerate))
+    Duration::from_millis(index * 1_000 / u64::from(FRAMERATE))
 }
 
 /// When the samples of a sound frame have all been heard.
 fn sound_time(index: u64) -> Duration {
-    let samples = (index + 1) * SoundEncoder::FRAME_SAMPLES as u64;
+    let samples = (index + 1) * SOUND_FRAME;
     Duration::from_micros(samples * 1_000_000 / u64::from(SOUND_RATE))
 }
 
 fn picture_frame(unit: Encoded) -> Frame {
-    let ticks = 90_000 / PICTURE.framerate;
+    let ticks = 90_000 / FRAMERATE;
     let pts = unit.time * i64::from(ticks);
     Frame { track: 0, pts, dts: pts, duration: ticks, keyframe: unit.is_key, payload: unit.payload }
 }
 
 fn sound_frame(unit: Encoded) -> Frame {
-    let duration = SoundEncoder::FRAME_SAMPLES as u32;
+    let duration = SOUND_FRAME as u32;
     Frame { track: 1, pts: unit.time, dts: unit.time, duration, keyframe: true, payload: unit.payload }
 }
 

@@ -4,16 +4,20 @@
 
 #![allow(unsafe_code)]
 
+pub mod decoder;
 mod input;
 mod io;
 mod packet;
 mod parser;
+mod scaler;
 
 pub use input::{Input, Next, Stream};
 pub use packet::Packet;
 pub use parser::Parser;
+pub use scaler::Scaler;
 
 use std::ffi::CStr;
+use std::ptr;
 use std::sync::Once;
 
 use ffmpeg_next::ffi;
@@ -43,3 +47,20 @@ pub fn has_demuxer(name: &CStr) -> bool {
 fn message(error: i32) -> String {
     ffmpeg_next::Error::from(error).to_string()
 }
+
+/// Gives a context that is not open a copy of its codec's parameters.
+fn set_extradata(codec: &mut ffi::AVCodecContext, extradata: &[u8]) {
+    let Ok(size) = i32::try_from(extradata.len()) else { return };
+    // SAFETY: any size may be asked for; null is looked at below.
+    let copy = unsafe { ffi::av_mallocz(extradata.len() + PADDING_BYTES) }.cast::<u8>();
+    if copy.is_null() {
+        return;
+    }
+    // SAFETY: the copy was made just before with room for all of them.
+    unsafe { ptr::copy_nonoverlapping(extradata.as_ptr(), copy, extradata.len()) };
+    // The context frees it.
+    (codec.extradata, codec.extradata_size) = (copy, size);
+}
+
+/// AV_INPUT_BUFFER_PADDING_SIZE.
+const PADDING_BYTES: usize = ffi::AV_INPUT_BUFFER_PADDING_SIZE as usize;

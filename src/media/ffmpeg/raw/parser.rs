@@ -5,6 +5,8 @@ use std::ptr::{self, NonNull};
 use ffmpeg_next::codec::Id;
 use ffmpeg_next::ffi;
 
+use super::{PADDING_BYTES, set_extradata};
+
 /// What a parser says about one access unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parsed {
@@ -81,19 +83,3 @@ impl Drop for Parser {
         unsafe { ffi::avcodec_free_context(&mut codec) };
     }
 }
-
-fn set_extradata(codec: &mut ffi::AVCodecContext, extradata: &[u8]) {
-    let Ok(size) = i32::try_from(extradata.len()) else { return };
-    // SAFETY: any size may be asked for; null is looked at below.
-    let copy = unsafe { ffi::av_mallocz(extradata.len() + PADDING_BYTES) }.cast::<u8>();
-    if copy.is_null() {
-        return;
-    }
-    // SAFETY: the copy was made just before with room for all of them.
-    unsafe { ptr::copy_nonoverlapping(extradata.as_ptr(), copy, extradata.len()) };
-    // The context frees it.
-    (codec.extradata, codec.extradata_size) = (copy, size);
-}
-
-/// AV_INPUT_BUFFER_PADDING_SIZE.
-const PADDING_BYTES: usize = ffi::AV_INPUT_BUFFER_PADDING_SIZE as usize;

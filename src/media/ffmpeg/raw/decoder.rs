@@ -1,0 +1,44 @@
+//! Decoders of streams that no container describes.
+
+use ffmpeg_next::codec::{self, Context, Id, decoder::Opened};
+use ffmpeg_next::{Dictionary, Error, Rational};
+
+use super::set_extradata;
+
+/// What a decoder must know before the first access unit.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup<'a> {
+    /// Which codec.
+    pub id: Id,
+    /// Parameters as FFmpeg has them; empty when they stand in access units.
+    pub extradata: &'a [u8],
+    /// Ticks a second of the times that access units come with.
+    pub clock_rate: u32,
+    /// Samples a second and channels, where access units do not tell.
+    pub sound: Option<(u32, u8)>,
+    /// Bits of a coded sample; zero where that says nothing.
+    pub bits: u8,
+}
+
+/// Opens a decoder. It works in the thread that calls it.
+pub fn open(setup: Setup<'_>) -> Result<Opened, Error> {
+    let codec = codec::decoder::find(setup.id).ok_or(Error::DecoderNotFound)?;
+    let mut context = Context::new_with_codec(codec);
+    // SAFETY: the pointer is read for the moment that the context is ours.
+    let pointer = unsafe { context.as_mut_ptr() };
+    if pointer.is_null() {
+        return Err(Error::DecoderNotFound);
+    }
+    // SAFETY: it is not null, the context was made just before, and nobody else has it.
+    let fields = unsafe { &mut *pointer };
+    fields.pkt_timebase = Rational(1, setup.clock_rate.min(i32::MAX as u32) as i32).into();
+    fields.bits_per_coded_sample = i32::from(setup.bits);
+    fields.thread_count = 1;
+    set_extradata(fields, setup.extradata);
+    let mut options = Dictionary::new();
+    if let Some((rate, channels)) = setup.sound {
+        fields.sample_rate = rate.min(i32::MAX as u32) as i32;
+        options.set("ch_layout", &format!("{channels}c"));
+    }
+    context.decoder().open_as_with(codec, options)
+}
