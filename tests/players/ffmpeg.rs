@@ -51,7 +51,7 @@ fn a_seek_begins_with_the_picture_of_the_keyframe_and_goes_on_to_the_last(backen
         let recipe = Recipe::named(file);
         let tap = Wiretap::before(server.address());
         let played = play(&tap, over, &["-noaccurate_seek", "-ss", point], recipe)?;
-        let methods = tap.methods().join(" ");
+        let methods = tap.methods_to_teardown().join(" ");
         check(methods == "DESCRIBE SETUP SETUP PLAY PAUSE PLAY TEARDOWN", || format!("asked for {methods}"))?;
         let (request, answer) = tap.met("PLAY").pop().ok_or("no PLAY was met")?;
         let asked = request.start().ok_or("PLAY without a Range")?;

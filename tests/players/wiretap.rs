@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::client::rtp::Packet;
 use crate::client::{Message, Response, parse};
@@ -118,6 +118,15 @@ impl Wiretap {
             _ => None,
         });
         requests.filter(|method| method != "GET_PARAMETER" && method != "OPTIONS").collect()
+    }
+
+    /// The same up to TEARDOWN. FFmpeg does not wait for its answer: it may have ended when that is still on its way.
+    pub(crate) fn methods_to_teardown(&self) -> Vec<String> {
+        let end = Instant::now() + Duration::from_secs(5);
+        while Instant::now() < end && !self.methods().iter().any(|method| method == "TEARDOWN") {
+            thread::sleep(Duration::from_millis(5));
+        }
+        self.methods()
     }
 
     /// Checks packets between requests, over TCP: sequence numbers of every track have no gap, timestamps no break, and
