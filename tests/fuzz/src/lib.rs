@@ -474,7 +474,7 @@ fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Item>, Result<us
         parser.handle_bytes(piece);
         loop {
             match parser.poll() {
-                Ok(Some(item @ Item::Http(_))) => {
+                Ok(Some(item @ Item::Http { .. })) => {
                     items.push(item);
                     return (items, Ok(0));
                 }
@@ -502,7 +502,7 @@ fn read_and_write_again(item: &Item) {
             response.write(&mut out);
             &response.headers
         }
-        Item::Http(head) => {
+        Item::Http { head, .. } => {
             Ask::of(head);
             return;
         }
