@@ -132,7 +132,7 @@ fn watch_as(
         // As it comes: a decoder that begins in the middle gives other samples.
         input.extend("-map 0:a:0 -c copy -f data".split(' ').chain([heard.as_str()]));
     }
-    let played = see(&input, recipe, Duration::from_secs(25))?;
+    let played = see(&input, recipe, Duration::from_secs(30))?;
     let source = source(recipe);
     let pictures = rest_of("pictures", &source.pictures.sums, &played.pictures.sums, 0)?;
     let kept = kept_packets_max(packet_bytes);

@@ -140,8 +140,8 @@ fn by_gstreamer(backend: Backend, over: Over) {
         let scratch = Scratch(scratch("repeated"));
         let file = repeated(recipe, &scratch)?;
         let arguments = format!(
-            "{} gst-launch-1.0 -q rtspclientsink name=s protocols={} location={url} filesrc location={file} ! {}",
-            // Some seconds more than it takes.
+            "-k 1 {} gst-launch-1.0 -q rtspclientsink name=s protocols={} location={url} filesrc location={file} ! {}",
+            // Some seconds more than it takes. Told to end, it hangs at times.
             9 + SECONDS * plays(recipe) as u32 * 4 / 5,
             over.name(),
             elements(recipe)

@@ -132,7 +132,7 @@ fn ffmpeg_and_gstreamer_publish_with_name_and_password(backend: Backend) {
         let source = format!("filesrc location={} ! {elements}", file.display());
         let sink = format!("rtspclientsink name=s protocols={} location={}", over.name(), to(right, "g"));
         let path = format!("/live/g{}", over.name());
-        let arguments = format!("12 gst-launch-1.0 -q {sink} {source}");
+        let arguments = format!("-k 1 12 gst-launch-1.0 -q {sink} {source}");
         assert_eq!(is_published(&server, &path, "timeout", &arguments), Ok(()), "{over:?}");
         for wrong in ["us%40er:wrong", "viewer:v"] {
             assert_eq!(is_refused("ffmpeg", &by_ffmpeg(&to(wrong, "x"))), Ok(()), "{over:?} {wrong}");
