@@ -36,7 +36,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("aes_gcm", &["src/proto"]),
     ("base64", &["src/proto", "src/config", "loadtest"]),
     ("clap", &["src/cli", "loadtest"]),
-    ("crossbeam_channel", &["src/shard", "src/media", "src/control", "src/driver/uring/tests"]),
+    (
+        "crossbeam_channel",
+        &["src/shard", "src/media", "src/stream/transcoded", "src/control", "src/driver/uring/tests"],
+    ),
     ("ctr", &["src/proto"]),
     ("ffmpeg_next", &["src/media/ffmpeg"]),
     ("file_rotate", &["src/cli"]),

@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use crate::corpus::{self, Recipe};
-use crate::server::{Backend, Server, on_both_backends, scratch};
+use crate::server::{Backend, Builder, Server, on_both_backends, scratch};
 use crate::upstream::gstreamer::GstServer;
 
 /// Beside the program under test: another package's programs are not built with the tests.
@@ -20,6 +20,12 @@ fn program() -> &'static Path {
         assert!(build.status().unwrap().success(), "the load test does not build");
         target.join("debug/loadtest")
     })
+}
+
+/// A server that begins when the load test is there: building it may take longer than a server lives.
+fn server(backend: Backend) -> Builder {
+    program();
+    Server::with(backend)
 }
 
 /// What one run has said.
@@ -71,7 +77,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 fn every_picture_of_a_publisher_reaches_every_viewer(backend: Backend) {
-    let server = Server::with(backend).http().start();
+    let server = server(backend).http().start();
     let (url, pid) = (server.url("/live/camera"), server.pid().to_string());
     for transport in ["tcp", "udp", "http", "ws", "mixed"] {
         let arguments =
@@ -88,7 +94,7 @@ fn every_picture_of_a_publisher_reaches_every_viewer(backend: Backend) {
 }
 
 fn doors_in_tls_deliver_every_picture(backend: Backend) {
-    let server = Server::with(backend).tls("p256-cert.pem", "p256-key.pem").start();
+    let server = server(backend).tls("p256-cert.pem", "p256-key.pem").start();
     let (url, plain, pid) =
         (server.secure_url("/live/camera"), server.url("/live/camera"), server.pid().to_string());
     for transport in ["rtsps", "https", "wss"] {
@@ -111,7 +117,7 @@ fn doors_in_tls_deliver_every_picture(backend: Backend) {
 }
 
 fn one_viewer_of_a_group_counts_for_all(backend: Backend) {
-    let server = Server::with(backend).setting("multicast", 1).setting("multicast_interface", "127.0.0.1");
+    let server = server(backend).setting("multicast", 1).setting("multicast_interface", "127.0.0.1");
     let server = server.start();
     let (url, pid) = (server.url("/live/camera"), server.pid().to_string());
     let arguments = ["fanout", "--url", &url, "--viewers", "5", "--duration", "1.5", "--server-pid", &pid];
@@ -132,7 +138,7 @@ fn one_viewer_of_a_group_counts_for_all(backend: Backend) {
 }
 
 fn several_publishers_send_to_the_end(backend: Backend) {
-    let server = Server::with(backend).http().start();
+    let server = server(backend).http().start();
     let url = server.url("/live/{}");
     for transport in ["tcp", "udp", "http", "ws"] {
         let arguments = ["publish", "--url", &url, "--publishers", "3", "--duration", "1"];
@@ -143,7 +149,7 @@ fn several_publishers_send_to_the_end(backend: Backend) {
 }
 
 fn viewers_play_what_is_there_and_files_from_their_own_points(backend: Backend) {
-    let server = Server::with(backend).media(corpus::folder()).start();
+    let server = server(backend).media(corpus::folder()).start();
     let report = Report::of(&["play", "--url", &server.url("/test"), "--viewers", "3", "--duration", "1"]);
     assert_eq!((report.number("played"), report.number("silent")), (3.0, 0.0));
     let url = server.url("/h264_aac.mp4");
@@ -153,7 +159,7 @@ fn viewers_play_what_is_there_and_files_from_their_own_points(backend: Backend) 
 }
 
 fn sessions_come_and_go_and_are_held(backend: Backend) {
-    let server = Server::with(backend).http().start();
+    let server = server(backend).http().start();
     let (url, pid) = (server.url("/test"), server.pid().to_string());
     for transport in ["tcp", "udp", "http", "ws"] {
         let arguments = ["churn", "--url", &url, "--viewers", "4", "--duration", "1", "--server-pid", &pid];
@@ -166,7 +172,7 @@ fn sessions_come_and_go_and_are_held(backend: Backend) {
 }
 
 fn who_stops_reading_is_counted_apart(backend: Backend) {
-    let server = Server::with(backend).start();
+    let server = server(backend).start();
     let url = server.url("/test");
     let arguments =
         ["stall", "--url", &url, "--viewers", "4", "--stalled", "1", "--slow", "1", "--duration", "1"];
@@ -176,7 +182,7 @@ fn who_stops_reading_is_counted_apart(backend: Backend) {
 }
 
 fn those_who_come_at_once_are_measured_apart(backend: Backend) {
-    let server = Server::with(backend).start();
+    let server = server(backend).start();
     let url = server.url("/live/burst");
     for transport in ["tcp", "udp"] {
         let arguments = ["fanout", "--url", &url, "--viewers", "23", "--burst", "20", "--duration", "2"];
@@ -204,7 +210,7 @@ fn every_bare_loop_delivers() {
 
 #[test]
 fn a_report_has_its_ratio_to_the_limit_where_that_is_asked_for() {
-    let server = Server::with(Backend::Uring).start();
+    let server = server(Backend::Uring).start();
     let (url, pid) = (server.url("/live/camera"), server.pid().to_string());
     let arguments = ["fanout", "--url", &url, "--viewers", "3", "--duration", "0.5", "--server-pid", &pid];
     let report = Report::of(&[&arguments[..], &["--limit"]].concat());
@@ -213,7 +219,7 @@ fn a_report_has_its_ratio_to_the_limit_where_that_is_asked_for() {
 
 #[test]
 fn failures_are_told_and_end_in_an_exit_code() {
-    let server = Server::with(Backend::Uring).start();
+    let server = server(Backend::Uring).start();
     let output = run(&["play", "--url", &server.url("/nothing"), "--viewers", "2", "--duration", "0.2"]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
     assert!(text(&output.stdout).contains("\"DESCRIBE: answered 404\": 2"), "{}", text(&output.stdout));
@@ -236,7 +242,7 @@ fn gstreamers_server_is_measured_by_the_same_scenarios() {
 /// FFmpeg decodes what we publish without a complaint: pictures that are made are H.264.
 #[test]
 fn made_pictures_are_decoded_without_an_error() {
-    let server = Server::with(Backend::Uring).start();
+    let server = server(Backend::Uring).start();
     let url = server.url("/live/camera");
     let mut publisher = Command::new(program());
     publisher.args(["publish", "--url", &url, "--duration", "12", "--json"]).stdout(Stdio::null());

@@ -1,5 +1,8 @@
 //! Files in another format than their own: what a URL or the configuration asks for is what players get.
 
+mod lips;
+mod live;
+
 use std::time::Duration;
 
 use crate::client::Client;
@@ -39,9 +42,15 @@ fn kept(folder: &Scratch, url: &str, over: Over, streams: &str) -> String {
 
 /// How much two files look alike: 1 is the same (structural similarity).
 fn likeness(file: &str, other: &str) -> f64 {
-    let filter = "[1:v]setpts=PTS-STARTPTS[b];[0:v]setpts=PTS-STARTPTS[c];[b][c]scale2ref[d][a];[a][d]ssim";
-    let mut arguments = words(&format!("-v info -i {file} -i {other} -lavfi"));
-    arguments.push(filter.to_owned());
+    likeness_by(file, &format!("-i {other}"), "setpts=PTS-STARTPTS", "setpts=PTS-STARTPTS")
+}
+
+/// The same of an input and another, each through a filter.
+fn likeness_by(file: &str, other: &str, filter: &str, other_filter: &str) -> f64 {
+    let filter =
+        format!("[1:v]{other_filter}[b];[0:v]{filter}[c];[b][c]scale2ref[d][a];[a][d]ssim=shortest=1");
+    let mut arguments = words(&format!("-v info -i {file} {other} -lavfi"));
+    arguments.push(filter);
     arguments.extend(words("-f null -"));
     let output = run("ffmpeg", &arguments, PATIENCE).unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -48,8 +48,9 @@ pub(super) fn overview(loaded: &Loaded) -> String {
 
 /// Which `<output>` is for a path, decoded and without parameters.
 pub(super) fn rule_for(settings: &Settings, path: &str) -> String {
-    let owner = settings.owner_of(path);
-    let rule = match settings.rule_for(path, owner) {
+    let rules = settings.rules();
+    let owner = rules.owner_of(path);
+    let rule = match rules.rule_for(path, owner) {
         Some(output) => rule(output),
         None => "none, the source's own format".to_string(),
     };

@@ -182,6 +182,20 @@ const FILES: &[Key] = &[
         show: |s| s.transcode_threads.to_string(),
     },
     Key {
+        name: "max_transcodes",
+        noun: "a number of streams",
+        allowed: "0 to 256",
+        set: |s, v| put(&mut s.max_transcodes, values::number(v, 0, 256)),
+        show: |s| s.max_transcodes.to_string(),
+    },
+    Key {
+        name: "keyframe_interval_s",
+        noun: "a time in seconds",
+        allowed: "1 to 60",
+        set: |s, v| put(&mut s.keyframe_interval_s, values::number(v, 1, 60)),
+        show: |s| s.keyframe_interval_s.to_string(),
+    },
+    Key {
         name: "test",
         noun: SWITCH,
         allowed: SWITCH_ALLOWED,

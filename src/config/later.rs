@@ -29,18 +29,6 @@ pub(super) fn notes(settings: &Settings) -> Vec<Problem> {
                 .find(|output| output.asks_for_encoding())
                 .map(|output| &output.place),
         ),
-        (
-            "proxy/output",
-            (settings.proxies.iter().filter_map(|proxy| proxy.output.as_ref()))
-                .find(|output| output.asks_for_encoding())
-                .map(|output| &output.place),
-        ),
-        (
-            "pusher/output",
-            (settings.pushers.iter().filter_map(|pusher| pusher.output.as_ref()))
-                .find(|output| output.asks_for_encoding())
-                .map(|output| &output.place),
-        ),
         ("backchannel", settings.backchannel.as_ref().map(|backchannel| &backchannel.place)),
     ];
     for (name, place) in nodes {
@@ -58,5 +46,4 @@ type Asked = fn(&Settings) -> bool;
 const KEYS: &[(&str, Asked)] = &[("metadata", |s| s.metadata)];
 
 /// Elements that are not read.
-const ELEMENTS: &[&str] =
-    &["backchannel/device", "hwaccel", "max_transcodes", "reload", "run_as", "videodevice"];
+const ELEMENTS: &[&str] = &["backchannel/device", "hwaccel", "reload", "run_as", "videodevice"];

@@ -25,7 +25,7 @@ pub use crate::media::format::{AudioCodec, AudioFormat, Choice, VideoCodec, Vide
 pub use keys::{Key, keys};
 pub use network::AddressRange;
 pub use origin::{Origin, Place};
-pub use output::{Output, Owner, file_format, is_device, is_live_file};
+pub use output::{Output, Owner, Rules, is_device};
 pub use problem::{ConfigError, Problem};
 pub use running::{Loaded, Overrides, find_file, load};
 pub use settings::{

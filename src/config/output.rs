@@ -1,5 +1,7 @@
 //! `<output>`: the format to send a stream in, and which streams a rule is for.
 
+use std::collections::HashMap;
+
 use super::origin::Place;
 use super::settings::Settings;
 use super::wildcard::wildcard;
@@ -69,50 +71,76 @@ impl Output {
     }
 }
 
+/// The rules of a configuration, and whose paths are whose.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    outputs: Vec<Output>,
+    /// Proxies and pushers by path, with rules of their own.
+    own: HashMap<String, (Owner, Option<Output>)>,
+    has_test: bool,
+}
+
 impl Settings {
+    /// The rules for the formats that streams are sent in.
+    pub fn rules(&self) -> Rules {
+        let proxies = self.proxies.iter().map(|proxy| (&proxy.suffix, (Owner::Proxy, proxy.output.clone())));
+        let pushers =
+            self.pushers.iter().map(|pusher| (&pusher.suffix, (Owner::Pusher, pusher.output.clone())));
+        let mut own = HashMap::new();
+        for (path, entry) in proxies.chain(pushers) {
+            own.entry(path.clone()).or_insert(entry);
+        }
+        Rules { outputs: self.outputs.clone(), own, has_test: self.test }
+    }
+}
+
+impl Rules {
     /// The `<output>` for `path`, decoded and without parameters: a proxy's or pusher's own, else the first that matches.
     pub fn rule_for(&self, path: &str, owner: Owner) -> Option<&Output> {
-        let suffix = path.trim_matches('/');
-        let own = match owner {
-            Owner::Proxy => {
-                self.proxies.iter().find(|proxy| proxy.suffix == suffix).and_then(|p| p.output.as_ref())
-            }
-            Owner::Pusher => {
-                self.pushers.iter().find(|pusher| pusher.suffix == suffix).and_then(|p| p.output.as_ref())
-            }
-            _ => None,
-        };
+        let own = self.own.get(path.trim_matches('/')).filter(|(own, _)| *own == owner);
+        let own = own.and_then(|(_, output)| output.as_ref());
         own.or_else(|| self.outputs.iter().find(|output| output.matches(path, owner)))
     }
 
     /// Who owns `path` as far as the configuration can tell; a published path looks like a file.
     pub fn owner_of(&self, path: &str) -> Owner {
         let path = path.trim_matches('/');
-        if path.eq_ignore_ascii_case("test") && self.test {
+        if path.eq_ignore_ascii_case("test") && self.has_test {
             Owner::Test
         } else if is_device(path) {
             Owner::Device
-        } else if self.proxies.iter().any(|proxy| proxy.suffix == path) {
-            Owner::Proxy
-        } else if self.pushers.iter().any(|pusher| pusher.suffix == path) {
-            Owner::Pusher
         } else {
-            Owner::File
+            self.own.get(path).map_or(Owner::File, |(owner, _)| *owner)
         }
     }
-}
 
-/// Whether the first of these rules that is for a file makes it a live channel.
-pub fn is_live_file(outputs: &[Output], name: &str) -> bool {
-    outputs.iter().find(|output| output.matches(name, Owner::File)).is_some_and(|output| output.live)
-}
+    /// Whether the first rule that is for a file makes it a live channel.
+    pub fn is_live_file(&self, name: &str) -> bool {
+        self.rule_for(name, Owner::File).is_some_and(|output| output.live)
+    }
 
-/// The format that the first of these rules that is for a file asks for.
-pub fn file_format(outputs: &[Output], name: &str) -> Format {
-    outputs
-        .iter()
-        .find(|output| output.matches(name, Owner::File))
-        .map_or(Format::default(), |output| output.format)
+    /// Whether any file may be a live channel.
+    pub fn have_live_files(&self) -> bool {
+        self.outputs.iter().any(|output| output.live)
+    }
+
+    /// The format that the first rule that is for a file asks for.
+    pub fn file_format(&self, name: &str) -> Format {
+        self.format(name, Owner::File)
+    }
+
+    /// The format that is asked for of the live stream of a path, which is no file's.
+    pub fn live_format(&self, path: &str) -> Format {
+        let owner = match self.owner_of(path) {
+            Owner::File => Owner::Published,
+            owner => owner,
+        };
+        self.format(path, owner)
+    }
+
+    fn format(&self, path: &str, owner: Owner) -> Format {
+        self.rule_for(path, owner).map_or(Format::default(), |output| output.format)
+    }
 }
 
 /// Whether `path` is a device or a combination of devices.
@@ -230,7 +258,8 @@ mod tests {
         let mut settings =
             Settings { outputs: vec![rule("a.mp4"), rule("mp4"), rule("")], ..Settings::default() };
         let found = |settings: &Settings, path: &str| {
-            settings.rule_for(path, settings.owner_of(path)).map(|output| output.url.clone())
+            let rules = settings.rules();
+            rules.rule_for(path, rules.owner_of(path)).map(|output| output.url.clone())
         };
         assert_eq!(found(&settings, "/x/a.mp4"), Some(Some("a.mp4".to_string())));
         assert_eq!(found(&settings, "/b.mp4"), Some(Some("mp4".to_string())));

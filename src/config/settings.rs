@@ -56,6 +56,10 @@ pub struct Settings {
     pub file_cache_mb: u32,
     /// `transcode_threads`: threads that make files anew in another format; 0 for one a processor.
     pub transcode_threads: u16,
+    /// `max_transcodes`: live streams that are made anew in another format at once; 0 for four a processor.
+    pub max_transcodes: u16,
+    /// `keyframe_interval_s`: seconds from one keyframe to the next where pictures are made here, at most.
+    pub keyframe_interval_s: u16,
     /// `test`: whether the built-in channel `/test` exists.
     pub test: bool,
     /// `metadata`: whether streams carry an ONVIF metadata track.
@@ -507,6 +511,8 @@ impl Default for Settings {
             loops: Loops::Times(1),
             file_cache_mb: 256,
             transcode_threads: 0,
+            max_transcodes: 0,
+            keyframe_interval_s: 2,
             test: true,
             metadata: false,
             multicast: false,

@@ -30,6 +30,7 @@ use crate::media::channel::Channel;
 use crate::media::folder::Folder;
 use crate::media::pool::{self, Pool, PoolSettings};
 use crate::media::source::Source;
+use crate::media::transcode::Keyframes;
 use crate::shard::gate::Visitors;
 use crate::shard::hooks::Hooks;
 use crate::shard::limits::Limits;
@@ -41,6 +42,9 @@ use crate::stream::window::WindowLimits;
 
 /// Files whose URLs are printed at start.
 const FILES_LISTED_MAX: usize = 20;
+
+/// Live streams that are made anew at once where nothing else is said, for each processor: so many of 1080p are real time.
+const TRANSCODES_A_PROCESSOR: usize = 4;
 
 /// How often it is looked whether files have changed that may be read again.
 const LOOK_AT_FILES_EVERY: Duration = Duration::from_secs(1);
@@ -213,8 +217,8 @@ fn pool_settings(settings: &Settings) -> PoolSettings {
         media_dir: settings.media_dir.clone(),
         follow_symlinks: settings.follow_symlinks,
         format_of: {
-            let outputs = settings.outputs.clone();
-            Arc::new(move |name| config::file_format(&outputs, name))
+            let rules = settings.rules();
+            Arc::new(move |name| rules.file_format(name))
         },
         mtu_bytes: usize::from(settings.mtu),
         cache_bytes: settings.file_cache_mb as usize * 1024 * 1024,
@@ -249,7 +253,7 @@ fn shard_settings(settings: &Settings, hosts: &[IpAddr]) -> ShardSettings {
         multicast_ttl: settings.multicast_ttl,
         limits: Arc::new(limits(settings)),
         forwarders: settings.proxy_protocol.clone(),
-        outputs: settings.outputs.clone().into(),
+        rules: settings.rules().into(),
         gop_cache: settings.gop_cache,
         live: LiveLimits {
             packets: PacketSizes::new(settings.mtu.into(), has_ipv6),
@@ -305,19 +309,26 @@ fn sources(settings: &Settings) -> Sources {
     if settings.test {
         built_in.insert("test".to_owned(), Box::new(media::synthetic::source));
     }
-    let channels = settings.outputs.iter().any(|output| output.live).then(|| channels(settings));
-    Sources { built_in, channels }
+    let channels = settings.rules().have_live_files().then(|| channels(settings));
+    Sources {
+        built_in,
+        channels,
+        makes: Arc::from(media::converters()),
+        keyframes: Keyframes::Every(Duration::from_secs(settings.keyframe_interval_s.into())),
+        transcodes_max: match settings.max_transcodes {
+            0 => TRANSCODES_A_PROCESSOR * usize::from(shards_by_default()),
+            count => count.into(),
+        },
+    }
 }
 
 /// The files that are live channels.
 fn channels(settings: &Settings) -> MakeChannel {
     let folder = Folder::new(settings.media_dir.clone(), settings.follow_symlinks);
-    let (outputs, opener) = (settings.outputs.clone(), Arc::from(pool::opener()));
+    let (rules, opener) = (settings.rules(), Arc::from(pool::opener()));
     Box::new(move |name| {
-        let is_live = config::is_live_file(&outputs, name);
-        let format = config::file_format(&outputs, name);
-        let channel = || Channel::new(folder.clone(), name, Arc::clone(&opener), format);
-        is_live.then(|| Box::new(channel()) as Box<dyn Source>)
+        let channel = || Channel::new(folder.clone(), name, Arc::clone(&opener), rules.file_format(name));
+        rules.is_live_file(name).then(|| Box::new(channel()) as Box<dyn Source>)
     })
 }
 

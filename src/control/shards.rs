@@ -199,7 +199,7 @@ mod tests {
     use crate::media::memory::{MemoryLibrary, Presentation};
     use crate::shard::SessionId;
     use crate::shard::settings::Listen;
-    use crate::stream::catalog::{Claim, Grant, StreamId, Subscriber, Want};
+    use crate::stream::catalog::{Claim, Grant, StreamId, StreamName, Subscriber, Want};
 
     /// A library that has a fault, which strikes the shard that asks for it.
     struct Faulty(MemoryLibrary);
@@ -228,7 +228,7 @@ mod tests {
             false
         }
 
-        fn subscribe(&self, _: &Arc<str>, _: Subscriber) {}
+        fn subscribe(&self, _: &StreamName, _: Subscriber) {}
 
         fn unsubscribe(&self, _: &str, _: StreamId, _: ShardIndex) {}
 

@@ -1,7 +1,6 @@
 //! The live streams of this program: started by the first shard that wants one, stopped after the last.
 
 use std::collections::{HashMap, HashSet};
-use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,13 +10,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use proto::time::NtpTime;
 
+use super::threads;
 use crate::config::is_device;
-use crate::media::source::Source;
+use crate::media::source::{Demand, Source};
+use crate::media::transcode::{Absent, Keyframes, Makes};
 use crate::stream::catalog::{
-    Catalog, Claim, ClaimError, Grant, Notice, Reserved, ShardIndex, StreamError, StreamId, Subscriber, Want,
+    Catalog, Claim, ClaimError, Grant, Notice, Reserved, ShardIndex, StreamError, StreamId, StreamName,
+    Subscriber, Want,
 };
 use crate::stream::publish::Publisher;
 use crate::stream::registry::{OnRepublish, Registry};
+use crate::stream::transcoded::{Slots, Transcoded, Workshop};
 use crate::stream::window::WindowLimits;
 
 /// How long a source runs on with nobody watching.
@@ -29,22 +32,42 @@ pub type MakeSource = Box<dyn Fn() -> Box<dyn Source> + Send>;
 /// Makes the source of a file that is a live channel, by its name; None when it is none.
 pub type MakeChannel = Box<dyn Fn(&str) -> Option<Box<dyn Source>> + Send>;
 
+/// Makes a source on the thread that is to run it.
+type Begin = Box<dyn FnOnce() -> Result<Box<dyn Source>, StreamError> + Send>;
+
 /// What streams can be made of.
-#[derive(Default)]
 pub struct Sources {
     /// Those that are always there, by path.
     pub built_in: HashMap<String, MakeSource>,
     /// Files.
     pub channels: Option<MakeChannel>,
+    /// What makes streams anew in another format.
+    pub makes: Arc<dyn Makes + Send + Sync>,
+    /// Where their keyframes stand.
+    pub keyframes: Keyframes,
+    /// How many are made anew at once.
+    pub transcodes_max: usize,
+}
+
+impl Default for Sources {
+    fn default() -> Sources {
+        Sources {
+            built_in: HashMap::new(),
+            channels: None,
+            makes: Arc::new(Absent),
+            keyframes: Keyframes::OnGrid,
+            transcodes_max: 0,
+        }
+    }
 }
 
 /// Streams with a source here that run at once: each has a thread. One more is refused.
 const RUNNING_MAX: usize = 256;
 
 /// The catalog's front, shared by all shards. A thread of its own owns what is behind it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Streams {
-    paths: HashSet<String>,
+    paths: Arc<HashSet<String>>,
     questions: Sender<Question>,
 }
 
@@ -54,7 +77,7 @@ enum Question {
     Claim(Box<Claim>),
     Release(Grant),
     Subscribe {
-        path: Arc<str>,
+        name: StreamName,
         subscriber: Subscriber,
     },
     Want {
@@ -75,8 +98,9 @@ enum Question {
 }
 
 enum Command {
-    Subscribe { path: Arc<str>, subscriber: Subscriber },
+    Subscribe(Subscriber),
     Unsubscribe(ShardIndex),
+    Want(Want),
 }
 
 impl Streams {
@@ -92,16 +116,24 @@ impl Streams {
         let reserved_paths = reserved.iter().filter(|reserved| !reserved.is_published);
         let reserved_paths = reserved_paths.map(|reserved| reserved.path.to_string());
         let paths = sources.built_in.keys().cloned().chain(reserved_paths).collect();
+        let streams = Streams { paths: Arc::new(paths), questions };
+        let workshop = Workshop {
+            catalog: Arc::new(streams.clone()),
+            makes: sources.makes.clone(),
+            keyframes: sources.keyframes,
+            slots: Slots::new(sources.transcodes_max),
+        };
         let owner = Owner {
             sources,
+            workshop,
             running: HashMap::new(),
             registry: Registry::new(on_republish, reserved),
-            questions: questions.clone(),
+            questions: streams.questions.clone(),
             mtu_bytes,
             cache,
         };
         thread::Builder::new().name("streams".into()).spawn(move || owner.run(&received))?;
-        Ok(Streams { paths, questions })
+        Ok(streams)
     }
 }
 
@@ -110,9 +142,9 @@ impl Catalog for Streams {
         self.paths.contains(path) || is_device(path)
     }
 
-    fn subscribe(&self, path: &Arc<str>, subscriber: Subscriber) {
+    fn subscribe(&self, name: &StreamName, subscriber: Subscriber) {
         // The owner lives as long as the program.
-        let _ = self.questions.send(Question::Subscribe { path: path.clone(), subscriber });
+        let _ = self.questions.send(Question::Subscribe { name: name.clone(), subscriber });
     }
 
     fn unsubscribe(&self, path: &str, stream: StreamId, shard: ShardIndex) {
@@ -145,7 +177,8 @@ impl Catalog for Streams {
 
 struct Owner {
     sources: Sources,
-    running: HashMap<Arc<str>, Running>,
+    workshop: Workshop,
+    running: HashMap<StreamName, Running>,
     registry: Registry,
     questions: Sender<Question>,
     mtu_bytes: usize,
@@ -155,6 +188,8 @@ struct Owner {
 struct Running {
     id: StreamId,
     commands: Sender<Command>,
+    /// As a receiver of the stream that it makes anew.
+    number: Option<ShardIndex>,
 }
 
 impl Owner {
@@ -167,25 +202,30 @@ impl Owner {
                 }
                 Question::Claim(claim) => self.claim(*claim),
                 Question::Release(grant) => self.registry.release(grant),
-                Question::Subscribe { path, subscriber } => self.subscribe(path, subscriber),
-                Question::Want { path, stream, want } => self.registry.want(&path, stream, want),
-                Question::Unsubscribe { path, stream, shard } => {
-                    if let Some(running) = self.running.values().find(|running| running.id == stream) {
-                        let _ = running.commands.send(Command::Unsubscribe(shard));
-                    } else {
-                        self.registry.unsubscribe(&path, stream, shard);
-                    }
-                }
+                Question::Subscribe { name, subscriber } => self.subscribe(name, subscriber),
+                Question::Want { path, stream, want } => match self.running(stream) {
+                    Some(running) => drop(running.commands.send(Command::Want(want))),
+                    None => self.registry.want(&path, stream, want),
+                },
+                Question::Unsubscribe { path, stream, shard } => match self.running(stream) {
+                    Some(running) => drop(running.commands.send(Command::Unsubscribe(shard))),
+                    None => self.registry.unsubscribe(&path, stream, shard),
+                },
                 Question::Ended { stream, unserved } => {
-                    self.running.retain(|_, running| running.id != stream);
+                    let ended = self.running.extract_if(|_, running| running.id == stream).next();
+                    let Some((name, _)) = ended else { continue };
                     for command in unserved.try_iter() {
-                        if let Command::Subscribe { path, subscriber } = command {
-                            self.subscribe(path, subscriber);
+                        if let Command::Subscribe(subscriber) = command {
+                            self.subscribe(name.clone(), subscriber);
                         }
                     }
                 }
             }
         }
+    }
+
+    fn running(&self, stream: StreamId) -> Option<&Running> {
+        self.running.values().find(|running| running.id == stream)
     }
 
     fn claim(&mut self, claim: Claim) {
@@ -197,21 +237,24 @@ impl Owner {
         self.registry.claim(claim, next_id);
     }
 
-    fn subscribe(&mut self, path: Arc<str>, subscriber: Subscriber) {
-        let Err(subscriber) = self.registry.subscribe(&path, subscriber) else { return };
-        if !self.running.contains_key(&path)
-            && let Err(error) = self.start(&path)
+    fn subscribe(&mut self, name: StreamName, subscriber: Subscriber) {
+        let subscriber = if name.is_plain() {
+            let Err(subscriber) = self.registry.subscribe(&name.path, subscriber) else { return };
+            subscriber
+        } else {
+            subscriber
+        };
+        if !self.running.contains_key(&name)
+            && let Err(error) = self.start(&name)
         {
-            (subscriber.deliver)(Notice::Subscribed { path, answer: Err(error) });
+            (subscriber.deliver)(Notice::Subscribed { name, answer: Err(error) });
             return;
         }
-        let _ = self.running[&path].commands.send(Command::Subscribe { path: path.clone(), subscriber });
+        let _ = self.running[&name].commands.send(Command::Subscribe(subscriber));
     }
 
-    fn start(&mut self, path: &Arc<str>) -> Result<(), StreamError> {
-        let channel = || self.sources.channels.as_ref().and_then(|make| make(path));
-        let source = self.sources.built_in.get(&**path).map(|make| make()).or_else(channel);
-        let source = source.ok_or(StreamError::NotFound)?;
+    fn start(&mut self, name: &StreamName) -> Result<(), StreamError> {
+        let (begin, number) = self.begin(name)?;
         if self.running.len() >= RUNNING_MAX {
             return Err(StreamError::Unavailable(format!(
                 "{RUNNING_MAX} streams run, as many as there may be"
@@ -220,20 +263,44 @@ impl Owner {
         let (commands, received) = unbounded();
         let id = next_id();
         let (mtu_bytes, cache) = (self.mtu_bytes, self.cache);
-        let live = Live { id, path: path.clone(), received, mtu_bytes, cache };
+        let live = Live { id, name: name.clone(), received, mtu_bytes, cache };
         let questions = self.questions.clone();
-        let spawned = thread::Builder::new().name(format!("source {path}")).spawn(move || {
+        let spawned = thread::Builder::new().name(format!("source {}", name.path)).spawn(move || {
             // A source that panics has said so; its viewers and those who come later must not wait for it.
-            let _ = catch_unwind(AssertUnwindSafe(|| live.run(source)));
+            let _ = catch_unwind(AssertUnwindSafe(|| match begin() {
+                Ok(source) => live.run(source),
+                Err(error) => live.refuse(&error),
+            }));
             // Nobody listens any more only when the program is over.
             let _ = questions.send(Question::Ended { stream: id, unserved: live.received });
         });
         if let Err(error) = spawned {
-            tracing::error!(%path, %error, "no thread for a source");
+            tracing::error!(stream = %name, %error, "no thread for a source");
             return Err(StreamError::Unavailable("no thread for its source".to_owned()));
         }
-        self.running.insert(path.clone(), Running { id, commands });
+        self.running.insert(name.clone(), Running { id, commands, number });
         Ok(())
+    }
+
+    /// How a stream begins; for one that is made anew, its number as a receiver of the one that it is made of.
+    fn begin(&self, name: &StreamName) -> Result<(Begin, Option<ShardIndex>), StreamError> {
+        if name.is_plain() {
+            let path = &name.path;
+            let channel = || self.sources.channels.as_ref().and_then(|make| make(path));
+            let source = self.sources.built_in.get(&**path).map(|make| make()).or_else(channel);
+            let source = source.ok_or(StreamError::NotFound)?;
+            return Ok((Box::new(move || Ok(source)), None));
+        }
+        let taken: HashSet<_> = self.running.values().filter_map(|running| running.number).collect();
+        // Shards are counted from below.
+        let number = (0..=ShardIndex::MAX).rev().find(|number| !taken.contains(number)).unwrap_or_default();
+        let (name, workshop) = (name.clone(), self.workshop.clone());
+        let begin: Begin = Box::new(move || {
+            threads::step_back();
+            let transcoded = Transcoded::begin(&name, workshop, number)?;
+            Ok(Box::new(transcoded))
+        });
+        Ok((begin, Some(number)))
     }
 }
 
@@ -246,7 +313,7 @@ fn next_id() -> StreamId {
 /// One run of one stream, on a thread of its own.
 struct Live {
     id: StreamId,
-    path: Arc<str>,
+    name: StreamName,
     received: Receiver<Command>,
     mtu_bytes: usize,
     cache: WindowLimits,
@@ -258,53 +325,64 @@ impl Live {
         let tracks = match source.tracks() {
             Ok(tracks) => tracks,
             Err(error) => {
-                tracing::error!(path = %self.path, %error, "source does not start");
-                self.refuse(&StreamError::Unavailable(error.to_string()));
+                tracing::error!(stream = %self.name, %error, "source does not start");
+                self.refuse(&error.into());
                 return;
             }
         };
-        let origin = NtpTime::from_unix(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
-        let random = &mut rand::rng();
-        let mut publisher =
-            Publisher::new(self.id, &self.path, tracks, origin, self.mtu_bytes, self.cache, random);
-        tracing::info!(path = %self.path, "source started");
+        let now = || NtpTime::from_unix(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
+        let origin = source.origin().unwrap_or_else(now);
+        let (name, random) = (self.name.clone(), &mut rand::rng());
+        let mut publisher = Publisher::new(self.id, name, tracks, origin, self.mtu_bytes, self.cache, random);
+        tracing::info!(stream = %self.name, "source started");
         let mut idle_since = Instant::now();
+        let mut is_left = false;
         let result = source.run(&mut |frame| {
             self.obey(&mut publisher);
             if !publisher.fanout().is_idle() {
                 idle_since = Instant::now();
             } else if idle_since.elapsed() > LINGER {
-                return ControlFlow::Break(());
+                is_left = true;
+                return Demand::Nothing;
             }
-            publisher.publish(&frame);
-            ControlFlow::Continue(())
+            if let Some(frame) = frame {
+                publisher.publish(&frame);
+            }
+            if publisher.fanout().awaits_keyframe() { Demand::Keyframe } else { Demand::More }
         });
-        match &result {
-            Ok(()) => tracing::info!(path = %self.path, "source stopped: nobody watches"),
+        let reason = match result {
+            Ok(()) if is_left => {
+                tracing::info!(stream = %self.name, "source stopped: nobody watches");
+                "the source stopped".to_owned()
+            }
+            Ok(()) => "the source has ended".to_owned(),
             Err(error) => {
-                tracing::error!(path = %self.path, %error, "source failed");
+                tracing::error!(stream = %self.name, %error, "source failed");
                 // Not left for another start: it might fail again at once, for ever.
                 self.refuse(&StreamError::Unavailable(error.to_string()));
+                error.to_string()
             }
-        }
-        publisher
-            .fanout()
-            .end(&result.err().map_or_else(|| "the source stopped".to_owned(), |error| error.to_string()));
+        };
+        publisher.fanout().end(&reason);
     }
 
     fn obey(&self, publisher: &mut Publisher) {
         for command in self.received.try_iter() {
             match command {
-                Command::Subscribe { path, subscriber } => publisher.fanout().subscribe(&path, subscriber),
+                Command::Subscribe(subscriber) => publisher.fanout().subscribe(&self.name.path, subscriber),
                 Command::Unsubscribe(shard) => publisher.fanout().unsubscribe(shard),
+                Command::Want(Want::Keyframe) => publisher.fanout().want_keyframe(),
+                // Packets are made so small here that they hold.
+                Command::Want(Want::SmallPackets) => {}
             }
         }
     }
 
     fn refuse(&self, error: &StreamError) {
         for command in self.received.try_iter() {
-            if let Command::Subscribe { path, subscriber } = command {
-                (subscriber.deliver)(Notice::Subscribed { path, answer: Err(error.clone()) });
+            if let Command::Subscribe(subscriber) = command {
+                let name = self.name.clone();
+                (subscriber.deliver)(Notice::Subscribed { name, answer: Err(error.clone()) });
             }
         }
     }
@@ -327,7 +405,7 @@ mod tests {
             Ok(Vec::new())
         }
 
-        fn run(self: Box<Self>, _: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> Result<(), MediaError> {
+        fn run(self: Box<Self>, _: &mut dyn FnMut(Option<Frame>) -> Demand) -> Result<(), MediaError> {
             // Whoever asks meanwhile is answered as well.
             thread::sleep(Duration::from_millis(20));
             assert!(!self.panics, "a fault on purpose");
@@ -337,7 +415,7 @@ mod tests {
 
     fn camera(make: MakeSource) -> Streams {
         let built_in = HashMap::from([("camera".to_owned(), make)]);
-        let sources = Sources { built_in, channels: None };
+        let sources = Sources { built_in, ..Sources::default() };
         Streams::start(sources, 1_400, WindowLimits::default(), OnRepublish::Stale, Vec::new()).unwrap()
     }
 
@@ -350,7 +428,7 @@ mod tests {
         for shard in 0..ASKED {
             let sender = sender.clone();
             let deliver = Arc::new(move |notice| sender.send(notice).is_ok());
-            streams.subscribe(&"camera".into(), Subscriber { shard, deliver });
+            streams.subscribe(&StreamName::plain("camera".into()), Subscriber { shard, deliver });
             thread::sleep(Duration::from_micros(300));
         }
         for _ in 0..ASKED {
@@ -367,7 +445,7 @@ mod tests {
         let streams = camera(make);
         let (sender, notices) = unbounded();
         let deliver = Arc::new(move |notice| sender.send(notice).is_ok());
-        streams.subscribe(&"camera".into(), Subscriber { shard: 0, deliver });
+        streams.subscribe(&StreamName::plain("camera".into()), Subscriber { shard: 0, deliver });
         assert!(matches!(
             notices.recv_timeout(Duration::from_secs(5)),
             Ok(Notice::Subscribed { answer: Err(StreamError::Unavailable(_)), .. })

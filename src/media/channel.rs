@@ -1,7 +1,6 @@
 //! A file as a live channel: its frames as they are due, again and again.
 
 use std::fs::File;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use super::format::Format;
 use super::library::MediaError;
 use super::opener::Opener;
 use super::reader::Reader;
-use super::source::{Pace, Source};
+use super::source::{Demand, Pace, Source};
 
 /// One file that is played to all who watch it at once.
 pub struct Channel {
@@ -44,7 +43,7 @@ impl Source for Channel {
         Ok(opened.tracks)
     }
 
-    fn run(self: Box<Self>, sink: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> Result<(), MediaError> {
+    fn run(self: Box<Self>, sink: &mut dyn FnMut(Option<Frame>) -> Demand) -> Result<(), MediaError> {
         let Some((mut reader, tracks)) = self.opened else { return Err(MediaError::NotFound) };
         let rates: Vec<u32> = tracks.iter().map(|track| track.clock_rate).collect();
         let mut pace = Pace::start();
@@ -55,7 +54,7 @@ impl Source for Channel {
                 for frame in stretch.frames {
                     let frame = play.place(frame);
                     pace.wait_until(play.due(&frame));
-                    if sink(frame).is_break() {
+                    if sink(Some(frame)) == Demand::Nothing {
                         return Ok(());
                     }
                 }

@@ -113,6 +113,32 @@ impl Format {
     }
 }
 
+/// As the parameters of a URL that ask for it.
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let codec = |choice: Choice<&'static str>| match choice {
+            Choice::Keep => None,
+            Choice::Drop => Some("NONE".to_owned()),
+            Choice::As(name) => Some(name.to_owned()),
+        };
+        let number = |number: Option<u32>| number.map(|number| number.to_string());
+        let Format { video, audio } = self;
+        let parts = [
+            ("ve", codec(video.codec.map(VideoCodec::name))),
+            ("w", number(video.width)),
+            ("h", number(video.height)),
+            ("fr", video.framerate.map(|rate| rate.to_string())),
+            ("vb", number(video.bitrate_kbps)),
+            ("ae", codec(audio.codec.map(AudioCodec::name))),
+            ("sr", number(audio.sample_rate)),
+            ("ch", number(audio.channels.map(u32::from))),
+            ("ab", number(audio.bitrate_kbps)),
+        ];
+        let said = parts.iter().filter_map(|(name, value)| Some(format!("{name}={}", value.as_ref()?)));
+        f.write_str(&said.collect::<Vec<_>>().join("&"))
+    }
+}
+
 /// Video codecs of `<codec>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum VideoCodec {
@@ -156,6 +182,15 @@ pub enum Choice<C> {
 }
 
 impl<C> Choice<C> {
+    /// The same of another kind of codec.
+    fn map<D>(self, other: impl FnOnce(C) -> D) -> Choice<D> {
+        match self {
+            Choice::Keep => Choice::Keep,
+            Choice::Drop => Choice::Drop,
+            Choice::As(codec) => Choice::As(other(codec)),
+        }
+    }
+
     /// What `text` names: a codec, `NONE`, or nothing.
     pub fn parse(text: &str, codec: impl FnOnce(&str) -> Option<C>) -> Option<Choice<C>> {
         match text {
@@ -269,6 +304,7 @@ mod tests {
             rule.with_parameters(&parameters)
         };
         let format = asked("ve=h265&W=0&h=480&fr=12.5&vb=300&ae=pcma&sr=16000&ab=0&t=unicast&x=y").unwrap();
+        assert_eq!(format.to_string(), "ve=H265&h=480&fr=12.5&vb=300&ae=G711A&sr=16000&ch=1");
         assert_eq!(format.video.codec, Choice::As(VideoCodec::H265));
         assert_eq!((format.video.width, format.video.height), (None, Some(480)));
         assert_eq!(format.video.framerate.unwrap().to_string(), "12.5");

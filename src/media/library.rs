@@ -6,6 +6,7 @@ use std::time::Duration;
 use proto::time::MediaTime;
 use proto::track::Track;
 
+use super::format::Format;
 use super::segment::{Position, Segment};
 
 /// Names a question so that its answer finds whoever asked; made by the asking shard.
@@ -18,6 +19,8 @@ pub struct FileInfo {
     pub id: u64,
     /// Path below the media folder, for the log.
     pub name: String,
+    /// What it was asked for in.
+    pub format: Format,
     /// Playable tracks. A batch's track index points into this list.
     pub tracks: Vec<Track>,
     /// For each track the canonical synchronization source of its packets.

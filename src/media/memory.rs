@@ -13,6 +13,7 @@ use proto::track::{Codec, Framing, Track};
 
 use super::cut::Cutter;
 use super::demux::Demux;
+use super::format::Format;
 use super::library::{Answer, FileInfo, Library, MediaError, ReplyTo, Ticket, Wanted};
 use super::reader::Reader;
 use super::segment::{Position, Segment};
@@ -268,6 +269,7 @@ impl MemoryLibrary {
         let info = Arc::new(FileInfo {
             id,
             name: name.to_owned(),
+            format: Format::default(),
             ssrc: numbers.clone().map(|index| 0x1000_0000 + id as u32 * 16 + index).collect(),
             // Close to the wrap, which every receiver must survive.
             timestamp_base: numbers.map(|index| u32::MAX - 90_000 - index).collect(),

@@ -26,3 +26,17 @@ pub mod segment;
 pub mod source;
 pub mod synthetic;
 pub mod transcode;
+
+use self::transcode::Makes;
+
+/// What makes frames anew in this build.
+#[cfg(feature = "ffmpeg")]
+pub fn converters() -> Box<dyn Makes + Send + Sync> {
+    Box::new(ffmpeg::convert::Converters)
+}
+
+/// What makes frames anew in this build.
+#[cfg(not(feature = "ffmpeg"))]
+pub fn converters() -> Box<dyn Makes + Send + Sync> {
+    Box::new(transcode::Absent)
+}

@@ -1,10 +1,10 @@
 //! The port of everything live: a source runs on a thread of its own and hands out frames as they come.
 
-use std::ops::ControlFlow;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use proto::frame::Frame;
+use proto::time::NtpTime;
 use proto::track::Track;
 
 use super::library::MediaError;
@@ -14,8 +14,24 @@ pub trait Source: Send {
     /// What it offers. Opens whatever has to be opened for that.
     fn tracks(&mut self) -> Result<Vec<Track>, MediaError>;
 
-    /// Hands out frames, each when it is due, until `sink` says stop. Their times count from zero.
-    fn run(self: Box<Self>, sink: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> Result<(), MediaError>;
+    /// Wall-clock time of time zero, once it is opened; None where it is now.
+    fn origin(&self) -> Option<NtpTime> {
+        None
+    }
+
+    /// Hands out frames, each when it is due, until `sink` says stop; None only asks. Their times count from zero.
+    fn run(self: Box<Self>, sink: &mut dyn FnMut(Option<Frame>) -> Demand) -> Result<(), MediaError>;
+}
+
+/// What is wanted of a source after a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Demand {
+    /// More.
+    More,
+    /// More, soon with a keyframe, where it can choose.
+    Keyframe,
+    /// Nothing.
+    Nothing,
 }
 
 /// Says when the frames of a computed source are due, without drift.

@@ -47,7 +47,7 @@ impl Shard {
         let Some(connection) = self.connections.get(conn) else { return Outcome::Wait };
         let (name, tracks, duration, id) = match &mount {
             Mount::File(file) => (file.name.as_str(), &file.tracks, file.duration, file.id),
-            Mount::Live(stream) => (stream.path.as_str(), &stream.tracks, None, stream.id),
+            Mount::Live(stream) => (stream.path(), &stream.tracks, None, stream.id),
         };
         let sdp = Sdp {
             origin_id: id,

@@ -66,7 +66,7 @@ impl Shard {
         self.keep_pushers();
         self.keep_transmissions();
         for stream in self.live.take_idle(self.now, self.settings.linger) {
-            self.ports.catalog.unsubscribe(&stream.path, stream.id, self.index);
+            self.ports.catalog.unsubscribe(stream.path(), stream.id, self.index);
         }
     }
 }

@@ -312,7 +312,7 @@ impl TrackIn {
     fn leave_out(&self, relay: &mut Relay, error: &RelayError, numbers: &mut Numbers) {
         numbers.malformed += 1;
         if numbers.malformed.is_power_of_two() {
-            let path = &relay.fanout().description().path;
+            let path = relay.fanout().description().path();
             tracing::warn!(%path, track = self.track, %error, count = numbers.malformed,
                 "packets of a source are left out");
         }

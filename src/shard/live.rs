@@ -15,7 +15,7 @@ use super::bandwidth::Meter;
 use super::catch_up::CatchUp;
 use super::session::SessionKey;
 use crate::egress::protection::{Protector, SharedProtector};
-use crate::stream::catalog::{Description, Snapshot, StreamError, StreamId};
+use crate::stream::catalog::{Description, Snapshot, StreamError, StreamId, StreamName};
 use crate::stream::window::{Window, WindowLimits};
 
 /// A source is asked for a keyframe at most this often, however many viewers need one.
@@ -74,12 +74,12 @@ pub struct LiveStream {
     idle_since: Option<Time>,
 }
 
-/// All of them, by name and by path.
+/// All of them, by run and by what they are asked for by.
 #[derive(Debug, Default)]
 pub struct LiveStreams {
     /// Asked twice a viewer and batch: of a few streams a comparison finds one sooner than a hash.
     streams: BTreeMap<StreamId, LiveStream>,
-    by_path: HashMap<Arc<str>, Entry>,
+    by_name: HashMap<StreamName, Entry>,
 }
 
 #[derive(Debug)]
@@ -97,7 +97,7 @@ pub enum Asker {
     Groups,
 }
 
-/// What is known of a path.
+/// What is known of a stream.
 #[derive(Debug)]
 pub enum Lookup {
     /// The stream runs and is received here.
@@ -110,8 +110,8 @@ pub enum Lookup {
 
 impl LiveStreams {
     /// Finds a stream for somebody who asks for it.
-    pub fn look_up(&mut self, path: &Arc<str>, asker: Asker) -> Lookup {
-        match self.by_path.get_mut(path) {
+    pub fn look_up(&mut self, name: &StreamName, asker: Asker) -> Lookup {
+        match self.by_name.get_mut(name) {
             Some(Entry::Running(id)) => match self.streams.get(id) {
                 Some(stream) => Lookup::Running(stream.description.clone()),
                 None => Lookup::Subscribe,
@@ -121,7 +121,7 @@ impl LiveStreams {
                 Lookup::Wait
             }
             None => {
-                self.by_path.insert(path.clone(), Entry::Asked(vec![asker]));
+                self.by_name.insert(name.clone(), Entry::Asked(vec![asker]));
                 Lookup::Subscribe
             }
         }
@@ -131,11 +131,11 @@ impl LiveStreams {
     pub fn subscribed(
         &mut self,
         now: Time,
-        path: &Arc<str>,
+        name: &StreamName,
         answer: Result<Snapshot, StreamError>,
         limits: WindowLimits,
     ) -> (Vec<Asker>, Result<Arc<Description>, StreamError>) {
-        let waiting = match self.by_path.remove(path) {
+        let waiting = match self.by_name.remove(name) {
             Some(Entry::Asked(waiting)) => waiting,
             _ => Vec::new(),
         };
@@ -166,7 +166,7 @@ impl LiveStreams {
             let arrival = now - newest.since(batch.meta().dts);
             stream.push(arrival, batch);
         }
-        self.by_path.insert(path.clone(), Entry::Running(description.id));
+        self.by_name.insert(name.clone(), Entry::Running(description.id));
         self.streams.insert(description.id, stream);
         (waiting, Ok(description))
     }
@@ -188,7 +188,7 @@ impl LiveStreams {
 
     /// Nothing more comes of a stream. Those who play it, and see what is left of it, are to be looked at.
     pub fn finish(&mut self, now: Time, id: StreamId, reason: String) -> Vec<SessionKey> {
-        self.by_path.retain(|_, entry| !matches!(entry, Entry::Running(running) if *running == id));
+        self.by_name.retain(|_, entry| !matches!(entry, Entry::Running(running) if *running == id));
         let Some(stream) = self.streams.get_mut(&id) else { return Vec::new() };
         stream.finished = Some((now, reason));
         let viewers = stream.viewers.clone();
@@ -199,7 +199,7 @@ impl LiveStreams {
     /// Forgets a stream.
     pub fn remove(&mut self, id: StreamId) {
         self.streams.remove(&id);
-        self.by_path.retain(|_, entry| !matches!(entry, Entry::Running(running) if *running == id));
+        self.by_name.retain(|_, entry| !matches!(entry, Entry::Running(running) if *running == id));
     }
 
     fn forget_finished(&mut self, id: StreamId) {
@@ -360,7 +360,7 @@ mod tests {
         let mut live = LiveStreams::default();
         let description = Arc::new(Description {
             id: 7,
-            path: "test".into(),
+            name: StreamName::plain("test".into()),
             tracks: Vec::new(),
             ssrc: Vec::new(),
             timestamp_base: Vec::new(),
@@ -373,7 +373,8 @@ mod tests {
             idle.iter().map(|description| description.id).collect()
         };
         let snapshot = Snapshot { description, batches: Vec::new() };
-        let _ = live.subscribed(at(0), &"test".into(), Ok(snapshot), WindowLimits::default());
+        let _ =
+            live.subscribed(at(0), &StreamName::plain("test".into()), Ok(snapshot), WindowLimits::default());
         live.begin(7);
         assert_eq!(idle(&mut live, 100), [0; 0]);
         live.join(7, session);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proto::time::Time;
 
-use crate::stream::catalog::{Notice, ShardIndex, StreamError, StreamId, Subscriber, Want};
+use crate::stream::catalog::{Notice, ShardIndex, StreamError, StreamId, StreamName, Subscriber, Want};
 use crate::stream::relay::Relay;
 
 /// One stream under its path.
@@ -116,6 +116,7 @@ impl Offer {
 
 impl Waiting {
     fn refuse(self, error: &StreamError) {
-        (self.subscriber.deliver)(Notice::Subscribed { path: self.path, answer: Err(error.clone()) });
+        let name = StreamName::plain(self.path);
+        (self.subscriber.deliver)(Notice::Subscribed { name, answer: Err(error.clone()) });
     }
 }

@@ -181,8 +181,11 @@ impl Shard {
         }
         stream.packet_bytes = 0;
         cursor.not_before = stream.window.end();
-        self.ports.catalog.want(&stream.description.path, cursor.stream, Want::SmallPackets);
-        tracing::info!(path = %stream.description.path, "packets are made smaller: a viewer gets them encrypted in datagrams");
+        self.ports.catalog.want(stream.description.path(), cursor.stream, Want::SmallPackets);
+        tracing::info!(
+            path = stream.description.path(),
+            "packets are made smaller: a viewer gets them encrypted in datagrams"
+        );
     }
 
     /// Keys for each track of a mount: of a stream those that others have who came a moment ago, of a file new ones.

@@ -12,7 +12,9 @@ use proto::track::Track;
 use super::offer::Offer;
 use super::session::SessionKey;
 use super::turn::Shard;
-use crate::stream::catalog::{Grant, Notice, Order, Pulse, ShardIndex, StreamError, StreamId, Subscriber};
+use crate::stream::catalog::{
+    Grant, Notice, Order, Pulse, ShardIndex, StreamError, StreamId, StreamName, Subscriber,
+};
 use crate::stream::relay::Relay;
 
 /// One stream that is published here.
@@ -222,7 +224,7 @@ impl Shard {
     fn subscribe_to(&mut self, tenure: u64, path: Arc<str>, subscriber: Subscriber) {
         let Some(publication) = self.publications.streams.get_mut(&tenure) else {
             let answer = Err(StreamError::NotFound);
-            (subscriber.deliver)(Notice::Subscribed { path, answer });
+            (subscriber.deliver)(Notice::Subscribed { name: StreamName::plain(path), answer });
             return;
         };
         publication.offer.subscribe(self.now, path, subscriber);
@@ -242,7 +244,7 @@ impl Shard {
             Some(mut publication) => {
                 for (path, subscriber) in publication.offer.take_waiting() {
                     // The catalog knows who has the path now.
-                    self.ports.catalog.subscribe(&path, subscriber);
+                    self.ports.catalog.subscribe(&StreamName::plain(path), subscriber);
                 }
                 (publication.offer.take(), Some(publication.publisher))
             }

@@ -72,7 +72,7 @@ impl Shard {
     /// Has the source of a live stream asked for a keyframe.
     pub(super) fn ask_keyframe(&mut self, stream: StreamId) {
         if let Some(description) = self.live.may_ask_keyframe(self.now, stream) {
-            self.ports.catalog.want(&description.path, stream, Want::Keyframe);
+            self.ports.catalog.want(description.path(), stream, Want::Keyframe);
         }
     }
 

@@ -10,9 +10,9 @@ use super::announce::ClaimState;
 use super::connection::{Mount, Refusal, Resolved};
 use super::live::{self, LiveStreams, Lookup};
 use super::turn::{Asker, Shard};
-use crate::config::is_live_file;
+use crate::media::format::Format;
 use crate::media::library::{FileInfo, MediaError, Ticket};
-use crate::stream::catalog::{Description, StreamError};
+use crate::stream::catalog::{Description, StreamError, StreamName};
 
 /// The state of a question.
 pub(super) enum Resolution {
@@ -44,7 +44,10 @@ impl Shard {
         let live_path = target.path.trim_matches('/');
         let live_path = percent_decode(live_path).unwrap_or_else(|_| live_path.to_owned());
         if self.ports.catalog.owns(&live_path) || self.publications.has_path(&live_path) {
-            return self.resolve_live(conn, target, &Arc::from(live_path));
+            return match self.settings.rules.live_format(&live_path).with_parameters(&target.parameters) {
+                Ok(format) => self.resolve_live(conn, target, &StreamName { path: live_path.into(), format }),
+                Err(reason) => Resolution::Refused(Refusal::new(Status::UNSUPPORTED_MEDIA_TYPE, reason)),
+            };
         }
         self.ask_library(conn, target, 0);
         Resolution::Waiting
@@ -74,10 +77,10 @@ impl Shard {
         let is_announcing = (connection.announced.as_ref())
             .is_some_and(|announced| announced.claim == ClaimState::LooksForFile);
         if let Ok(file) = &answer
-            && is_live_file(&self.settings.outputs, &file.name)
+            && self.settings.rules.is_live_file(&file.name)
             && !is_announcing
         {
-            return self.tune_in(conn, &target, reading, &Arc::from(file.name.as_str()));
+            return self.tune_in(conn, &target, reading, Arc::from(file.name.as_str()));
         }
         resolved.mount =
             answer.map(Mount::File).map_err(|error| Refusal::new(status_of(&error), error.to_string()));
@@ -90,17 +93,23 @@ impl Shard {
         self.retry(conn);
     }
 
-    /// Goes on with the live channel of the file that a reading of the path was found to name.
-    fn tune_in(&mut self, conn: Conn, target: &Target, reading: usize, path: &Arc<str>) {
-        let resolution = self.resolve_live(conn, target, path);
+    /// Goes on with the live channel of the file that a reading of the path was found to name. It comes in the format of
+    /// its rule; what the URL asks for beyond is made of that.
+    fn tune_in(&mut self, conn: Conn, target: &Target, reading: usize, path: Arc<str>) {
         // Parts of a file's name may look like parameters.
-        if let Some((name, _)) = target.readings().nth(reading)
-            && let Some(resolved) =
-                self.connections.get_mut(conn).and_then(|connection| connection.resolved.as_mut())
-        {
+        let Some((name, parameters)) = target.readings().nth(reading) else { return };
+        let found = match Format::default().with_parameters(&parameters) {
+            Ok(format) => self.resolve_live(conn, target, &StreamName { path, format }),
+            Err(reason) => Resolution::Refused(Refusal::new(Status::UNSUPPORTED_MEDIA_TYPE, reason)),
+        };
+        let connection = self.connections.get_mut(conn);
+        if let Some(resolved) = connection.and_then(|connection| connection.resolved.as_mut()) {
             name.clone_into(&mut resolved.name);
+            if let Resolution::Refused(refusal) = &found {
+                resolved.mount = Err(refusal.clone());
+            }
         }
-        if matches!(resolution, Resolution::Found(_)) {
+        if !matches!(found, Resolution::Waiting) {
             self.retry(conn);
         }
     }
@@ -109,7 +118,7 @@ impl Shard {
     pub(super) fn live_answered(
         &mut self,
         conn: Conn,
-        path: &Arc<str>,
+        name: &StreamName,
         answer: &Result<Arc<Description>, StreamError>,
     ) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
@@ -117,30 +126,38 @@ impl Shard {
         if resolved.asked.take().is_none() {
             return;
         }
+        if !name.is_plain() && matches!(answer, Err(StreamError::AsItComes)) {
+            let (target, shown) = (resolved.target.clone(), resolved.name.clone());
+            let found = self.resolve_live(conn, &target, &StreamName::plain(name.path.clone()));
+            let connection = self.connections.get_mut(conn);
+            if let Some(resolved) = connection.and_then(|connection| connection.resolved.as_mut()) {
+                resolved.name = shown;
+            }
+            if !matches!(found, Resolution::Waiting) {
+                self.retry(conn);
+            }
+            return;
+        }
         resolved.mount = answer.clone().map(Mount::Live).map_err(|error| {
-            tracing::warn!(%path, %error, "stream not available");
-            let status = match error {
-                StreamError::NotFound => Status::NOT_FOUND,
-                StreamError::Unavailable(_) => Status::SERVICE_UNAVAILABLE,
-            };
-            Refusal::new(status, error.to_string())
+            tracing::warn!(stream = %name, %error, "stream not available");
+            Refusal::of_stream(&error)
         });
         self.retry(conn);
     }
 
-    fn resolve_live(&mut self, conn: Conn, target: &Target, path: &Arc<str>) -> Resolution {
-        let lookup = self.live.look_up(path, live::Asker::Connection(conn));
+    fn resolve_live(&mut self, conn: Conn, target: &Target, stream: &StreamName) -> Resolution {
+        let lookup = self.live.look_up(stream, live::Asker::Connection(conn));
         let (mount, asked) = match lookup {
             Lookup::Running(description) => (Ok(Mount::Live(description)), None),
             Lookup::Subscribe => {
                 let subscriber = self.ports.shards[usize::from(self.index)].subscriber();
-                self.ports.catalog.subscribe(path, subscriber);
+                self.ports.catalog.subscribe(stream, subscriber);
                 (Err(unanswered()), Some((0, 0)))
             }
             Lookup::Wait => (Err(unanswered()), Some((0, 0))),
         };
         let Some(connection) = self.connections.get_mut(conn) else { return Resolution::Waiting };
-        let (target, name) = (target.clone(), path.to_string());
+        let (target, name) = (target.clone(), stream.path.to_string());
         connection.resolved = Some(Resolved { target, name, mount: mount.clone(), asked });
         match mount {
             Ok(mount) => Resolution::Found(mount),
@@ -175,6 +192,19 @@ fn is_current(resolved: &Resolved, is_retrying: bool, live: &LiveStreams) -> boo
 
 fn unanswered() -> Refusal {
     Refusal::new(Status::INTERNAL_SERVER_ERROR, "the answer has not come yet")
+}
+
+impl Refusal {
+    /// Why a live stream cannot be watched.
+    pub(super) fn of_stream(error: &StreamError) -> Refusal {
+        let status = match error {
+            StreamError::NotFound => Status::NOT_FOUND,
+            StreamError::Unsupported(_) => Status::UNSUPPORTED_MEDIA_TYPE,
+            StreamError::Busy(_) => Status::NOT_ENOUGH_BANDWIDTH,
+            StreamError::Unavailable(_) | StreamError::AsItComes => Status::SERVICE_UNAVAILABLE,
+        };
+        Refusal::new(status, error.to_string())
+    }
 }
 
 /// Whose fault it is, as a status.

@@ -15,7 +15,7 @@ use super::limits::Limits;
 use super::proxy::ProxySpec;
 use super::pusher::PusherSpec;
 use super::tls::TlsServer;
-use crate::config::{AddressRange, GopCache, Output};
+use crate::config::{AddressRange, GopCache, Rules};
 use crate::stream::groups::GroupRange;
 use crate::stream::relay::LiveLimits;
 
@@ -40,8 +40,8 @@ pub struct Settings {
     pub forwarders: Vec<AddressRange>,
     /// The web services that are asked and told. None where there are none.
     pub hooks: Option<Arc<dyn Hooks>>,
-    /// Which files are live channels.
-    pub outputs: Arc<[Output]>,
+    /// Which files are live channels, and the formats of live streams.
+    pub rules: Arc<Rules>,
     /// How long a session lives without a sign of life; zero = for ever.
     pub session_timeout: Duration,
     /// How long a live viewer may lag before it is moved to the next keyframe, and a datagram may wait for a full
@@ -205,7 +205,7 @@ impl Default for Settings {
             access: None,
             forwarders: Vec::new(),
             hooks: None,
-            outputs: Arc::default(),
+            rules: Arc::default(),
             session_timeout: Duration::from_secs(60),
             slow_reader: Duration::from_millis(1_000),
             loops: Some(1),

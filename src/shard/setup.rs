@@ -582,7 +582,7 @@ impl Mount {
     pub(super) fn name(&self) -> &str {
         match self {
             Mount::File(file) => &file.name,
-            Mount::Live(stream) => &stream.path,
+            Mount::Live(stream) => stream.path(),
         }
     }
 

@@ -283,13 +283,13 @@ impl Shard {
         match message {
             Message::Media(Answer::Described(ticket, answer)) => self.described(ticket, answer),
             Message::Media(Answer::Segment(ticket, answer)) => self.segment_arrived(ticket, answer),
-            Message::Stream(Notice::Subscribed { path, answer }) => {
+            Message::Stream(Notice::Subscribed { name, answer }) => {
                 let (waiting, answer) =
-                    self.live.subscribed(self.now, &path, answer, self.settings.live.cache);
+                    self.live.subscribed(self.now, &name, answer, self.settings.live.cache);
                 for asker in waiting {
                     match asker {
-                        live::Asker::Connection(conn) => self.live_answered(conn, &path, &answer),
-                        live::Asker::Groups => self.stream_found(&path, &answer),
+                        live::Asker::Connection(conn) => self.live_answered(conn, &name, &answer),
+                        live::Asker::Groups => self.stream_found(&name, &answer),
                     }
                 }
             }

@@ -11,6 +11,7 @@ use proto::time::{NtpTime, Time};
 use proto::track::{Kind, Track};
 
 use super::relay::Relay;
+use crate::media::format::Format;
 
 /// Names one run of a live stream: a stream that ended and came again has another name.
 pub type StreamId = u64;
@@ -22,13 +23,41 @@ pub const PUBLICATIONS_MAX: usize = 4_096;
 /// Which shard, counted from 0.
 pub type ShardIndex = u16;
 
+/// What is asked for: the stream of a path, as it comes or made anew in another format.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct StreamName {
+    /// The path, without the leading slash.
+    pub path: Arc<str>,
+    /// The format; what it does not say is as it comes.
+    pub format: Format,
+}
+
+impl StreamName {
+    /// The stream of a path as it comes.
+    pub fn plain(path: Arc<str>) -> StreamName {
+        StreamName { path, format: Format::default() }
+    }
+
+    /// Whether it is asked for as it comes.
+    pub fn is_plain(&self) -> bool {
+        self.format == Format::default()
+    }
+}
+
+impl fmt::Display for StreamName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.path)?;
+        if self.is_plain() { Ok(()) } else { write!(f, " ({})", self.format) }
+    }
+}
+
 /// What a live stream offers; constant while its [`StreamId`] lives.
 #[derive(Clone, Debug)]
 pub struct Description {
     /// The stream's name among all runs of all streams.
     pub id: StreamId,
-    /// Its URL's path, without the leading slash.
-    pub path: String,
+    /// What it is asked for by.
+    pub name: StreamName,
     /// Its tracks. A batch's track index points into this list.
     pub tracks: Vec<Track>,
     /// For each track the synchronization source of its packets.
@@ -40,6 +69,11 @@ pub struct Description {
 }
 
 impl Description {
+    /// Its URL's path, without the leading slash.
+    pub fn path(&self) -> &str {
+        &self.name.path
+    }
+
     /// Index of the track whose keyframes a viewer starts at: the first with pictures, else the first.
     pub fn leading(&self) -> u8 {
         leading(&self.tracks)
@@ -57,8 +91,8 @@ pub enum Notice {
     /// Answers a subscription: the stream's past as far as viewers may start in it. Later batches follow without a
     /// gap and without repeating one.
     Subscribed {
-        /// The path that was asked for.
-        path: Arc<str>,
+        /// What was asked for.
+        name: StreamName,
         /// The stream, or why there is none.
         answer: Result<Snapshot, StreamError>,
     },
@@ -242,6 +276,15 @@ pub enum StreamError {
     /// Its source does not start: 503, with the reason.
     #[error("{0}")]
     Unavailable(String),
+    /// It cannot be had in this format: 415, with the reason.
+    #[error("{0}")]
+    Unsupported(String),
+    /// So much is made anew already that this would be too much: 453.
+    #[error("max_transcodes is {0}, and as many streams are made in another format already")]
+    Busy(usize),
+    /// It comes in this format: it is to be asked for as it comes.
+    #[error("the stream has this format already")]
+    AsItComes,
 }
 
 /// How notices reach one shard. False when its inbox is full: the notice was dropped, and the shard resumes at the
@@ -266,7 +309,7 @@ pub trait Catalog: Send + Sync {
     fn owns(&self, path: &str) -> bool;
 
     /// Starts the stream if need be and delivers it to a shard from then on; answered by [`Notice::Subscribed`].
-    fn subscribe(&self, path: &Arc<str>, subscriber: Subscriber);
+    fn subscribe(&self, name: &StreamName, subscriber: Subscriber);
 
     /// Delivers no more to this shard; the stream may stop when nobody is left.
     fn unsubscribe(&self, path: &str, stream: StreamId, shard: ShardIndex);

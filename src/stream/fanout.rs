@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proto::rtp::batch::Batch;
 
-use super::catalog::{Description, Notice, ShardIndex, Snapshot, Subscriber};
+use super::catalog::{Description, Notice, ShardIndex, Snapshot, StreamName, Subscriber};
 use super::window::{WindowLimits, memory_bytes};
 
 /// A subscribed shard.
@@ -66,7 +66,7 @@ impl Fanout {
             let is_delivered = (receiver.subscriber.deliver)(notice);
             if !is_delivered && !receiver.awaits_keyframe {
                 let shard = receiver.subscriber.shard;
-                tracing::warn!(stream = %self.description.path, shard, "a shard is behind; it skips to the next keyframe");
+                tracing::warn!(stream = %self.description.name, shard, "a shard is behind; it skips to the next keyframe");
             }
             receiver.awaits_keyframe = !is_delivered;
             receiver.lacks_start &= !(is_start && is_delivered);
@@ -77,7 +77,8 @@ impl Fanout {
     pub fn subscribe(&mut self, path: &Arc<str>, subscriber: Subscriber) {
         self.unsubscribe(subscriber.shard);
         let snapshot = Snapshot { description: self.description.clone(), batches: self.cached.clone() };
-        (subscriber.deliver)(Notice::Subscribed { path: path.clone(), answer: Ok(snapshot) });
+        let name = StreamName { path: path.clone(), format: self.description.name.format };
+        (subscriber.deliver)(Notice::Subscribed { name, answer: Ok(snapshot) });
         let lacks_start = self.cached.is_empty();
         self.receivers.push(Receiver { subscriber, awaits_keyframe: false, lacks_start });
     }
@@ -137,8 +138,8 @@ impl Fanout {
             // The list goes as well: a stream whose keyframes are far apart would keep its length.
             self.cached = Vec::new();
             if !std::mem::replace(&mut self.was_overrun, true) {
-                let path = &self.description.path;
-                tracing::info!(stream = %path, "its keyframes are farther apart than gop_cache_s and gop_cache_mb allow: new viewers may wait for the next one");
+                let name = &self.description.name;
+                tracing::info!(stream = %name, "its keyframes are farther apart than gop_cache_s and gop_cache_mb allow: new viewers may wait for the next one");
             }
         }
     }
@@ -157,7 +158,7 @@ mod tests {
     fn fanout(limits: WindowLimits) -> Fanout {
         let description = Description {
             id: 1,
-            path: "a".into(),
+            name: StreamName::plain("a".into()),
             tracks: Vec::new(),
             ssrc: Vec::new(),
             timestamp_base: Vec::new(),

@@ -8,4 +8,5 @@ pub mod refragment;
 pub mod registry;
 pub mod relay;
 pub mod timeline;
+pub mod transcoded;
 pub mod window;

@@ -9,7 +9,7 @@ use proto::time::NtpTime;
 use proto::track::Track;
 use rand::{Rng, RngExt};
 
-use super::catalog::{Description, StreamId};
+use super::catalog::{Description, StreamId, StreamName};
 use super::fanout::Fanout;
 use super::window::WindowLimits;
 
@@ -23,7 +23,7 @@ impl Publisher {
     /// A stream that begins now. SSRCs, first sequence numbers and timestamps are random (RFC 3550 section 5.1).
     pub fn new(
         id: StreamId,
-        path: &str,
+        name: StreamName,
         tracks: Vec<Track>,
         origin: NtpTime,
         mtu_bytes: usize,
@@ -44,7 +44,7 @@ impl Publisher {
             .collect();
         let description = Description {
             id,
-            path: path.to_owned(),
+            name,
             ssrc: numberings.iter().map(|numbering| numbering.ssrc).collect(),
             timestamp_base: numberings.iter().map(|numbering| numbering.timestamp).collect(),
             tracks,
@@ -61,8 +61,8 @@ impl Publisher {
             Ok(Some(batch)) => self.fanout.distribute(Arc::new(batch)),
             Ok(None) => {}
             Err(error) => {
-                let path = &self.fanout.description().path;
-                tracing::warn!(stream = %path, track = frame.track, %error, "frame left out");
+                let name = &self.fanout.description().name;
+                tracing::warn!(stream = %name, track = frame.track, %error, "frame left out");
             }
         }
     }

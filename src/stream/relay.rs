@@ -15,7 +15,7 @@ use proto::track::{Codec, Kind, Track};
 use rand::{Rng, RngExt};
 use thiserror::Error;
 
-use super::catalog::{Description, StreamId};
+use super::catalog::{Description, StreamId, StreamName};
 use super::fanout::Fanout;
 use super::refragment::PacketSizes;
 use super::timeline::{Skew, Timeline};
@@ -72,7 +72,7 @@ pub struct Relay {
 
 impl fmt::Debug for Relay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Relay({})", self.fanout.description().path)
+        write!(f, "Relay({})", self.fanout.description().path())
     }
 }
 
@@ -148,7 +148,7 @@ impl Relay {
             .collect();
         let description = Description {
             id,
-            path: path.to_owned(),
+            name: StreamName::plain(path.into()),
             ssrc: relayed.iter().map(|track| track.numbering.ssrc).collect(),
             timestamp_base: relayed.iter().map(|track| track.numbering.timestamp).collect(),
             tracks,
@@ -187,7 +187,7 @@ impl Relay {
         if let Err(error) = track.put(&header, packet, &packet[payload], &self.packet_sizes)
             && !std::mem::replace(&mut track.has_indivisible, true)
         {
-            let (path, bytes) = (&self.fanout.description().path, packet.len());
+            let (path, bytes) = (self.fanout.description().path(), packet.len());
             tracing::warn!(stream = %path, track = index, bytes, %error, "a packet that no datagram holds stays whole: viewers over UDP may miss it");
         }
         if header.marker || track.is_whole_in_a_packet() {

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use proto::time::Time;
 use ringcaster::driver::sim::Random;
-use ringcaster::stream::catalog::{Claim, Grant, Notice, ShardIndex, StreamError, StreamId, Subscriber};
+use ringcaster::stream::catalog::{
+    Claim, Grant, Notice, ShardIndex, StreamError, StreamId, StreamName, Subscriber,
+};
 use ringcaster::stream::registry::{OnRepublish, Registry};
 
 /// Streams that clients publish have numbers above this.
@@ -125,7 +127,7 @@ impl State {
             Question::Subscribe(path, subscriber) => {
                 if let Err(subscriber) = self.registry.subscribe(&path, subscriber) {
                     let answer = Err(StreamError::NotFound);
-                    (subscriber.deliver)(Notice::Subscribed { path, answer });
+                    (subscriber.deliver)(Notice::Subscribed { name: StreamName::plain(path), answer });
                 }
             }
             Question::Unsubscribe(path, stream, shard) => {

@@ -10,8 +10,8 @@ use rand::rngs::SmallRng;
 use ringcaster::driver::sim::Random;
 use ringcaster::media::memory::Presentation;
 use ringcaster::stream::catalog::{
-    Catalog, Claim, ClaimError, Description, Grant, Notice, ShardIndex, StreamError, StreamId, Subscriber,
-    Want,
+    Catalog, Claim, ClaimError, Description, Grant, Notice, ShardIndex, StreamError, StreamId, StreamName,
+    Subscriber, Want,
 };
 use ringcaster::stream::publish::Publisher;
 use ringcaster::stream::window::WindowLimits;
@@ -213,7 +213,7 @@ impl SimStreams {
                 if state.random.chance(self.temper.refusal) {
                     state.refused += 1;
                     let answer = Err(StreamError::Unavailable("the camera is off".into()));
-                    (subscriber.deliver)(Notice::Subscribed { path, answer });
+                    (subscriber.deliver)(Notice::Subscribed { name: StreamName::plain(path), answer });
                     continue;
                 }
                 self.start(state, wall);
@@ -229,8 +229,15 @@ impl SimStreams {
     fn start(&self, state: &mut State, wall: NtpTime) {
         let id = state.runs.len() as u64 + 1;
         let mut random = SmallRng::seed_from_u64(state.random.draw());
-        let publisher =
-            Publisher::new(id, PATH, self.tracks.clone(), wall, 1_400, WindowLimits::default(), &mut random);
+        let publisher = Publisher::new(
+            id,
+            StreamName::plain(PATH.into()),
+            self.tracks.clone(),
+            wall,
+            1_400,
+            WindowLimits::default(),
+            &mut random,
+        );
         let lost_at = self.temper.loss.map(|mean| state.now + mean.mul_f64(2.0 * state.random.fraction()));
         state.running = Some(Running {
             publisher,
@@ -323,7 +330,8 @@ impl Catalog for SimStreams {
         path == PATH
     }
 
-    fn subscribe(&self, path: &Arc<str>, subscriber: Subscriber) {
+    fn subscribe(&self, name: &StreamName, subscriber: Subscriber) {
+        let path = &name.path;
         if !self.owns(path) {
             return self.claims.subscribe(path, self.wrapped(subscriber, Arc::default()));
         }

@@ -21,7 +21,7 @@ use ringcaster::shard::settings::{Listen, Settings};
 use ringcaster::shard::tls::TlsConfig;
 use ringcaster::shard::{ClientPorts, Ports, Shard};
 use ringcaster::stream::catalog::{
-    Catalog, Claim, Description, Grant, Notice, ShardIndex, Snapshot, StreamId, Subscriber, Want,
+    Catalog, Claim, Description, Grant, Notice, ShardIndex, Snapshot, StreamId, StreamName, Subscriber, Want,
 };
 
 use super::door::Door;
@@ -89,18 +89,18 @@ impl Catalog for Silent {
         path == "door"
     }
 
-    fn subscribe(&self, path: &Arc<str>, subscriber: Subscriber) {
+    fn subscribe(&self, name: &StreamName, subscriber: Subscriber) {
         let codec = Codec::G711 { law: Law::Mu, sample_rate: 8_000, channels: 1 };
         let description = Arc::new(Description {
             id: self.name_stream(),
-            path: path.to_string(),
+            name: name.clone(),
             tracks: vec![Track::new(codec, 0)],
             ssrc: vec![1],
             timestamp_base: vec![0],
             origin: NtpTime::default(),
         });
         let answer = Ok(Snapshot { description, batches: Vec::new() });
-        (subscriber.deliver)(Notice::Subscribed { path: path.clone(), answer });
+        (subscriber.deliver)(Notice::Subscribed { name: name.clone(), answer });
     }
 
     fn unsubscribe(&self, _: &str, _: StreamId, _: ShardIndex) {}

@@ -20,7 +20,9 @@ use ringcaster::shard::inbox::Inbox;
 use ringcaster::shard::names::{AddressesReply, Names};
 use ringcaster::shard::settings::{Listen, Settings};
 use ringcaster::shard::{ClientPorts, Ports, Shard};
-use ringcaster::stream::catalog::{Catalog, Claim, Grant, ShardIndex, StreamId, Subscriber, Want};
+use ringcaster::stream::catalog::{
+    Catalog, Claim, Grant, ShardIndex, StreamId, StreamName, Subscriber, Want,
+};
 
 use super::{PASSWORD, USER};
 use crate::client::login::{Login, is_stale};
@@ -169,7 +171,7 @@ impl Catalog for Nothing {
         false
     }
 
-    fn subscribe(&self, _: &Arc<str>, _: Subscriber) {}
+    fn subscribe(&self, _: &StreamName, _: Subscriber) {}
 
     fn unsubscribe(&self, _: &str, _: StreamId, _: ShardIndex) {}
 

@@ -125,10 +125,12 @@ fn options_of(settings: &PictureSettings) -> Dictionary<'static> {
             options.set("preset", "superfast");
             options.set("tune", "zerolatency");
             options.set("profile", "main");
+            options.set("forced-idr", "1");
         }
         VideoCodec::H265 => {
             options.set("preset", "ultrafast");
             options.set("tune", "zerolatency");
+            options.set("forced-idr", "1");
             // One thread, no reordering, and quiet.
             options.set("x265-params", "pools=none:frame-threads=1:bframes=0:open-gop=0:log-level=none");
         }

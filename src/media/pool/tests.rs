@@ -253,6 +253,7 @@ fn add(shelf: &mut Shelf, name: &str) -> Arc<FileInfo> {
     let info = FileInfo {
         id: shelf.new_id(),
         name: name.to_owned(),
+        format: Format::default(),
         ssrc: vec![1, 2],
         timestamp_base: vec![0, 0],
         tracks,

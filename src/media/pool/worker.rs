@@ -89,6 +89,7 @@ fn describe(
     let info = Arc::new(FileInfo {
         id: shared.shelf().new_id(),
         name: found.name,
+        format,
         ssrc: opened.tracks.iter().map(|_| random.random()).collect(),
         timestamp_base: opened.tracks.iter().map(|_| random.random()).collect(),
         tracks: opened.tracks,

@@ -1,7 +1,6 @@
 //! The test channel as viewers expect it: 720p H.264 and AAC, from one encoder for all of them.
 
 use std::f32::consts::TAU;
-use std::ops::ControlFlow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +13,7 @@ use crate::media::ffmpeg::encode::{
 };
 use crate::media::format::{AudioCodec, VideoCodec};
 use crate::media::library::MediaError;
-use crate::media::source::{Pace, Source};
+use crate::media::source::{Demand, Pace, Source};
 
 /// The picture: a keyframe each second, so that a viewer without instant start waits no longer.
 const PICTURE: PictureSettings = PictureSettings {
@@ -115,12 +114,12 @@ impl Source for EncodedSource {
         Ok(vec![picture, sound])
     }
 
-    fn run(mut self: Box<Self>, sink: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> Result<(), MediaError> {
+    fn run(mut self: Box<Self>, sink: &mut dyn FnMut(Option<Frame>) -> Demand) -> Result<(), MediaError> {
         let mut pace = Pace::start();
         let mut frames: Vec<Frame> = self.first.drain(..).map(picture_frame).collect();
         loop {
             for frame in frames {
-                if sink(frame).is_break() {
+                if sink(Some(frame)) == Demand::Nothing {
                     return Ok(());
                 }
             }
@@ -168,10 +167,11 @@ mod tests {
         };
         let tracks = source.tracks().unwrap();
         let mut frames = Vec::new();
-        let mut sink = |frame: Frame| {
+        let mut sink = |frame: Option<Frame>| {
+            let frame = frame.expect("it never only asks");
             let is_over = frame.track == 0 && frame.pts >= seconds * 90_000;
             frames.push(frame);
-            if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if is_over { Demand::Nothing } else { Demand::More }
         };
         source.run(&mut sink).unwrap();
         Some((tracks, frames))

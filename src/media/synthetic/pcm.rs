@@ -1,7 +1,6 @@
 //! The test channel without a codec library: H.264 whose macroblocks are bare samples (I_PCM), and a G.711 tone.
 
 use std::f64::consts::TAU;
-use std::ops::ControlFlow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +9,7 @@ use proto::track::{Codec, Framing, Law, Track};
 
 use super::canvas::Canvas;
 use crate::media::library::MediaError;
-use crate::media::source::{Pace, Source};
+use crate::media::source::{Demand, Pace, Source};
 
 /// Picture size in macroblocks of 16 pixels: 64x48, about 1 Mbit/s at 25 pictures a second.
 const MACROBLOCKS: (usize, usize) = (4, 3);
@@ -79,16 +78,16 @@ impl Source for PcmSource {
         Ok(vec![video, Track::new(sound, 1)])
     }
 
-    fn run(self: Box<Self>, sink: &mut dyn FnMut(Frame) -> ControlFlow<()>) -> Result<(), MediaError> {
+    fn run(self: Box<Self>, sink: &mut dyn FnMut(Option<Frame>) -> Demand) -> Result<(), MediaError> {
         let mut canvas = Canvas::new(MACROBLOCKS.0 * 16, MACROBLOCKS.1 * 16);
         let mut pace = Pace::start();
         for index in 0.. {
             pace.wait_until(Duration::from_millis(20 * index));
             // Every second 20 ms has a picture.
-            if index % 2 == 0 && sink(PcmSource::picture(&mut canvas, index / 2)).is_break() {
+            if index % 2 == 0 && sink(Some(PcmSource::picture(&mut canvas, index / 2))) == Demand::Nothing {
                 break;
             }
-            if sink(PcmSource::sound(index)).is_break() {
+            if sink(Some(PcmSource::sound(index))) == Demand::Nothing {
                 break;
             }
         }
@@ -283,9 +282,10 @@ mod tests {
     fn it_runs_until_the_sink_stops_it() {
         let mut frames = Vec::new();
         let source = Box::new(PcmSource::new());
-        let mut sink = |frame: Frame| {
+        let mut sink = |frame: Option<Frame>| {
+            let frame = frame.expect("it never only asks");
             frames.push((frame.track, frame.pts));
-            if frames.len() == 4 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if frames.len() == 4 { Demand::Nothing } else { Demand::More }
         };
         source.run(&mut sink).unwrap();
         assert_eq!(frames, [(0, 0), (1, 0), (1, 160), (0, 3_600)]);

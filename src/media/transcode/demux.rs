@@ -7,7 +7,7 @@ use proto::time::MediaTime;
 use proto::track::{Codec, Kind, Track};
 
 use super::plan::{Decision, decide};
-use super::{Convert, KEYFRAME_NANOS, Makes};
+use super::{Convert, KEYFRAME_NANOS, Keyframes, Makes};
 use crate::media::demux::Demux;
 use crate::media::format::Format;
 use crate::media::library::MediaError;
@@ -49,7 +49,7 @@ pub fn transcoded(opened: Opened, format: &Format, makes: &dyn Makes) -> Result<
                 continue;
             }
             Decision::Keep => None,
-            Decision::Video(target) => Some(makes.video(track, index, target)?),
+            Decision::Video(target) => Some(makes.video(track, index, target, Keyframes::OnGrid)?),
             Decision::Audio(target) => Some(makes.audio(track, index, target)?),
         };
         match converter {

@@ -7,6 +7,8 @@
 pub mod demux;
 pub mod plan;
 
+use std::time::Duration;
+
 use proto::frame::Frame;
 use proto::time::MediaTime;
 use proto::track::Track;
@@ -18,6 +20,15 @@ use plan::{AudioTarget, VideoTarget};
 /// need none before it: whoever begins anywhere makes the same.
 pub const KEYFRAME_NANOS: i64 = 2_000_000_000;
 
+/// Where keyframes stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keyframes {
+    /// At the multiples of [`KEYFRAME_NANOS`].
+    OnGrid,
+    /// At least as often as this, and where they are wanted.
+    Every(Duration),
+}
+
 /// One track on its way into another format.
 pub trait Convert: Send {
     /// What comes out of it.
@@ -25,6 +36,12 @@ pub trait Convert: Send {
 
     /// Takes a frame of the source and hands on what it makes of it, perhaps of earlier ones.
     fn push(&mut self, frame: &Frame, out: &mut dyn FnMut(Frame)) -> Result<(), MediaError>;
+
+    /// Takes a frame of which nothing is to be seen, for the sake of those that follow.
+    fn skip(&mut self, frame: &Frame) -> Result<(), MediaError>;
+
+    /// The next picture is to stand alone.
+    fn want_keyframe(&mut self);
 
     /// Hands on what is still to come: the source has ended.
     fn finish(&mut self, out: &mut dyn FnMut(Frame)) -> Result<(), MediaError>;
@@ -36,8 +53,40 @@ pub trait Convert: Send {
 /// Makes converters. Errors are of what this build or the machine lacks.
 pub trait Makes {
     /// One for pictures of `track`, which becomes track `index` of its presentation.
-    fn video(&self, track: &Track, index: u8, target: &VideoTarget) -> Result<Box<dyn Convert>, MediaError>;
+    fn video(
+        &self,
+        track: &Track,
+        index: u8,
+        target: &VideoTarget,
+        keyframes: Keyframes,
+    ) -> Result<Box<dyn Convert>, MediaError>;
 
     /// One for its sound.
     fn audio(&self, track: &Track, index: u8, target: &AudioTarget) -> Result<Box<dyn Convert>, MediaError>;
+
+    /// Size in pixels of a picture of `track`; None when it cannot be decoded.
+    fn size(&self, track: &Track, frame: &Frame) -> Option<(u32, u32)>;
+}
+
+/// A build that can make nothing anew.
+pub struct Absent;
+
+impl Makes for Absent {
+    fn video(&self, _: &Track, _: u8, _: &VideoTarget, _: Keyframes) -> Result<Box<dyn Convert>, MediaError> {
+        Err(absent())
+    }
+
+    fn audio(&self, _: &Track, _: u8, _: &AudioTarget) -> Result<Box<dyn Convert>, MediaError> {
+        Err(absent())
+    }
+
+    fn size(&self, _: &Track, _: &Frame) -> Option<(u32, u32)> {
+        None
+    }
+}
+
+fn absent() -> MediaError {
+    MediaError::Unsupported(
+        "this build makes nothing in another format; it lacks the feature ffmpeg".to_owned(),
+    )
 }

@@ -64,7 +64,7 @@ impl Shard {
         };
         let resolved = self.connections.get(conn).and_then(|connection| connection.resolved.as_ref());
         match (mount, self.user(conn), resolved) {
-            (Mount::Live(stream), Some(user), _) => self.allow(access, user, Action::Play, &stream.path),
+            (Mount::Live(stream), Some(user), _) => self.allow(access, user, Action::Play, stream.path()),
             (Mount::File(_), Some(user), Some(resolved)) => {
                 self.allow(access, user, Action::Play, &decoded(&resolved.name))
             }

@@ -11,7 +11,7 @@ use crate::shard::connection::{Mount, Refusal};
 use crate::shard::live::{Asker, Lookup};
 use crate::shard::session::{Session, SessionId, State};
 use crate::shard::turn::Shard;
-use crate::stream::catalog::{Description, ShardIndex, StreamError};
+use crate::stream::catalog::{Description, ShardIndex, StreamError, StreamName};
 
 /// Why a transmission ends that nobody listens to any more.
 const UNHEARD: &str = "nobody listens any more";
@@ -30,14 +30,14 @@ impl Shard {
     /// A live stream that clients wait for is known here, or is not to be had.
     pub(in crate::shard) fn stream_found(
         &mut self,
-        path: &Arc<str>,
+        name: &StreamName,
         answer: &Result<Arc<Description>, StreamError>,
     ) {
-        let asking: Vec<_> = self.transmissions.asking.extract_if(.., |(asked, ..)| asked == path).collect();
+        let asking: Vec<_> = self.transmissions.asking.extract_if(.., |(asked, ..)| asked == name).collect();
         for (_, shard, ticket) in asking {
             let answer = match answer {
                 Ok(stream) => self.offer(Mount::Live(stream.clone())),
-                Err(error) => Err(Refusal::new(Status::SERVICE_UNAVAILABLE, error.to_string())),
+                Err(error) => Err(Refusal::of_stream(error)),
             };
             self.tell_member(shard, FromHome::Described(ticket, answer));
         }
@@ -76,16 +76,16 @@ impl Shard {
     fn describe_groups(&mut self, named: Named, shard: ShardIndex, ticket: Ticket) {
         let answer = match named {
             Named::File(file) => self.offer(Mount::File(file)),
-            Named::Live(path) => match self.live.look_up(&path, Asker::Groups) {
+            Named::Live(name) => match self.live.look_up(&name, Asker::Groups) {
                 Lookup::Running(stream) => {
                     self.live.touch(self.now, stream.id);
                     self.offer(Mount::Live(stream))
                 }
                 lookup => {
-                    self.transmissions.asking.push((path.clone(), shard, ticket));
+                    self.transmissions.asking.push((name.clone(), shard, ticket));
                     if matches!(lookup, Lookup::Subscribe) {
                         let subscriber = self.ports.shards[usize::from(self.index)].subscriber();
-                        self.ports.catalog.subscribe(&path, subscriber);
+                        self.ports.catalog.subscribe(&name, subscriber);
                     }
                     return;
                 }

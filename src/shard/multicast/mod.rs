@@ -32,7 +32,7 @@ use smallvec::SmallVec;
 use super::connection::{Mount, Refusal};
 use super::session::SessionId;
 use crate::media::library::{FileInfo, Ticket};
-use crate::stream::catalog::ShardIndex;
+use crate::stream::catalog::{ShardIndex, StreamName};
 
 pub(super) use member::Member;
 pub(super) use offer::{Asked, GroupWish};
@@ -54,8 +54,8 @@ pub struct Offer {
 /// What a client has named.
 #[derive(Clone, Debug)]
 pub enum Named {
-    /// The live stream of a path.
-    Live(Arc<str>),
+    /// A live stream.
+    Live(StreamName),
     /// A file.
     File(Arc<FileInfo>),
 }
@@ -96,14 +96,14 @@ impl Named {
     /// What a mount is named by.
     fn of(mount: &Mount) -> Named {
         match mount {
-            Mount::Live(stream) => Named::Live(Arc::from(stream.path.as_str())),
+            Mount::Live(stream) => Named::Live(stream.name.clone()),
             Mount::File(file) => Named::File(file.clone()),
         }
     }
 
     fn name(&self) -> &str {
         match self {
-            Named::Live(path) => path,
+            Named::Live(stream) => &stream.path,
             Named::File(file) => &file.name,
         }
     }

@@ -14,7 +14,7 @@ use super::{Named, Offer, Tracks};
 use crate::media::library::Ticket;
 use crate::shard::connection::Mount;
 use crate::shard::session::{SessionId, SessionKey};
-use crate::stream::catalog::ShardIndex;
+use crate::stream::catalog::{ShardIndex, StreamName};
 use crate::stream::groups::Groups;
 
 slotmap::new_key_type! {
@@ -61,11 +61,11 @@ struct Place {
 pub struct Transmissions {
     all: SlotMap<TransmissionKey, Transmission>,
     /// By what is sent: a live stream, else a file; and by its name.
-    by_name: HashMap<(bool, Arc<str>), TransmissionKey>,
+    by_name: HashMap<(bool, StreamName), TransmissionKey>,
     /// Whose reports come to a socket: the track's.
     sockets: HashMap<Udp, (TransmissionKey, u8)>,
     /// Clients that wait for a live stream to be known here.
-    pub asking: Vec<(Arc<str>, ShardIndex, Ticket)>,
+    pub asking: Vec<(StreamName, ShardIndex, Ticket)>,
     /// What groups are taken from; None while multicast is off.
     pub groups: Option<Groups>,
 }
@@ -254,6 +254,10 @@ impl Transmission {
     }
 }
 
-fn id(named: &Named) -> (bool, Arc<str>) {
-    (matches!(named, Named::Live(_)), Arc::from(named.name()))
+/// What has groups of its own: whether it is live, and what it is asked for by.
+fn id(named: &Named) -> (bool, StreamName) {
+    match named {
+        Named::Live(name) => (true, name.clone()),
+        Named::File(file) => (false, StreamName { path: Arc::from(file.name.as_str()), format: file.format }),
+    }
 }

@@ -10,7 +10,7 @@ use super::reports::Reports;
 use super::{Mode, Pusher, PusherKey};
 use crate::shard::inflow::{TrackIn, WayIn};
 use crate::shard::turn::{Alarm, Shard};
-use crate::stream::catalog::{Order, StreamError};
+use crate::stream::catalog::{Order, StreamError, StreamName};
 
 impl Shard {
     /// Obeys what the catalog passes on.
@@ -32,7 +32,7 @@ impl Shard {
         let waits = |pusher: &&mut Pusher| pusher.spec.mode == Mode::Rtsp && pusher.spec.path == *path;
         let Some(pusher) = self.pushers.slots.iter_mut().find(waits) else { return };
         for (path, subscriber) in pusher.offer.take_waiting() {
-            self.ports.catalog.subscribe(&path, subscriber);
+            self.ports.catalog.subscribe(&StreamName::plain(path), subscriber);
         }
     }
 

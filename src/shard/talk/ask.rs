@@ -117,7 +117,7 @@ impl Shard {
     pub(super) fn sink_of(&self, mount: &Mount) -> Option<SinkAddress> {
         let Mount::Live(stream) = mount else { return None };
         let spec =
-            self.settings.proxies.iter().find(|spec| spec.backchannel && *spec.path == *stream.path)?;
+            self.settings.proxies.iter().find(|spec| spec.backchannel && *spec.path == *stream.path())?;
         Some(SinkAddress { home: spec.home, tenure: spec.tenure })
     }
 

@@ -209,6 +209,13 @@ impl Convert for Sound {
         Ok(())
     }
 
+    /// Nothing: sound that is not heard is not missed by what follows.
+    fn skip(&mut self, _: &Frame) -> Result<(), MediaError> {
+        Ok(())
+    }
+
+    fn want_keyframe(&mut self) {}
+
     fn finish(&mut self, out: &mut dyn FnMut(Frame)) -> Result<(), MediaError> {
         for sound in self.decoder.finish::<Audio>() {
             if let Some(pts) = sound.timestamp().or(sound.pts()) {

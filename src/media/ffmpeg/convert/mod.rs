@@ -4,21 +4,36 @@ mod audio;
 mod decode;
 mod video;
 
+use ffmpeg_next::frame::Video;
+use proto::frame::Frame;
 use proto::track::Track;
 
 use crate::media::library::MediaError;
 use crate::media::transcode::plan::{AudioTarget, VideoTarget};
-use crate::media::transcode::{Convert, Makes};
+use crate::media::transcode::{Convert, Keyframes, Makes};
 
 /// Makes converters of FFmpeg's decoders and encoders.
 pub struct Converters;
 
 impl Makes for Converters {
-    fn video(&self, track: &Track, index: u8, target: &VideoTarget) -> Result<Box<dyn Convert>, MediaError> {
-        Ok(Box::new(video::Pictures::new(track, index, target)?))
+    fn video(
+        &self,
+        track: &Track,
+        index: u8,
+        target: &VideoTarget,
+        keyframes: Keyframes,
+    ) -> Result<Box<dyn Convert>, MediaError> {
+        Ok(Box::new(video::Pictures::new(track, index, target, keyframes)?))
     }
 
     fn audio(&self, track: &Track, index: u8, target: &AudioTarget) -> Result<Box<dyn Convert>, MediaError> {
         Ok(Box::new(audio::Sound::new(track, index, target)?))
+    }
+
+    fn size(&self, track: &Track, frame: &Frame) -> Option<(u32, u32)> {
+        let mut decoder = decode::Decoder::open(track).ok()?;
+        let mut pictures = decoder.push::<Video>(frame);
+        pictures.extend(decoder.finish::<Video>());
+        pictures.first().map(|picture| (picture.width(), picture.height()))
     }
 }

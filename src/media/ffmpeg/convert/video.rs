@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use ffmpeg_next::frame::Video;
+use ffmpeg_next::picture;
 use proto::frame::Frame;
 use proto::time::MediaTime;
 use proto::track::{Codec, Framing, Track};
@@ -15,7 +16,7 @@ use crate::media::ffmpeg::raw::Scaler;
 use crate::media::format::VideoCodec;
 use crate::media::library::MediaError;
 use crate::media::transcode::plan::VideoTarget;
-use crate::media::transcode::{Convert, KEYFRAME_NANOS};
+use crate::media::transcode::{Convert, KEYFRAME_NANOS, Keyframes};
 
 /// Ticks a second of pictures.
 const CLOCK_RATE: u32 = 90_000;
@@ -30,9 +31,12 @@ pub struct Pictures {
     track: Track,
     scaler: Option<Scaler>,
     encoder: Option<PictureEncoder>,
-    /// Which stretch of the content the encoder is in: each begins with a keyframe, and with an encoder that remembers
-    /// nothing.
+    keyframes: Keyframes,
+    /// Where keyframes stand on a grid, which stretch of the content the encoder is in: each begins with an encoder that
+    /// remembers nothing.
     stretch: i64,
+    /// Where they do not, the time that needs one; None when one is wanted at once.
+    keyframe_due: Option<MediaTime>,
     /// Times and durations of pictures that are with the encoder.
     inside: VecDeque<(i64, u32)>,
     /// Nothing before this is wanted.
@@ -52,13 +56,18 @@ struct Pace {
 
 impl Pictures {
     /// A converter of `source`, which becomes track `index`.
-    pub fn new(source: &Track, index: u8, target: &VideoTarget) -> Result<Pictures, MediaError> {
+    pub fn new(
+        source: &Track,
+        index: u8,
+        target: &VideoTarget,
+        keyframes: Keyframes,
+    ) -> Result<Pictures, MediaError> {
         let settings = PictureSettings {
             codec: target.codec,
             width: target.width,
             height: target.height,
             thousandths: target.thousandths,
-            gop: gop(target.thousandths),
+            gop: gop(target.thousandths, keyframes),
             bitrate: target.bitrate,
         };
         let mut track = Track::new(coded(settings)?, index);
@@ -73,7 +82,9 @@ impl Pictures {
             track,
             scaler: None,
             encoder: None,
+            keyframes,
             stretch: 0,
+            keyframe_due: None,
             inside: VecDeque::new(),
             from: MediaTime(i64::MIN),
             pace,
@@ -122,17 +133,25 @@ impl Pictures {
         duration: u32,
         out: &mut dyn FnMut(Frame),
     ) -> Result<(), MediaError> {
-        let stretch = time.0.max(0) / KEYFRAME_NANOS;
-        if self.encoder.is_some() && stretch != self.stretch {
-            self.close(out)?;
+        if self.keyframes == Keyframes::OnGrid {
+            let stretch = time.0.max(0) / KEYFRAME_NANOS;
+            if self.encoder.is_some() && stretch != self.stretch {
+                self.close(out)?;
+            }
+            self.stretch = stretch;
         }
-        self.stretch = stretch;
         let mut encoder = match self.encoder.take() {
             Some(encoder) => encoder,
             None => PictureEncoder::open(self.settings)?,
         };
         let mut scaled = encoder.blank();
         self.scale(picture, &mut scaled)?;
+        if let Keyframes::Every(interval) = self.keyframes
+            && self.keyframe_due.is_none_or(|due| time >= due)
+        {
+            scaled.set_kind(picture::Type::I);
+            self.keyframe_due = Some(time + interval);
+        }
         self.inside.push_back((pts, duration));
         let encoded = encoder.encode(&mut scaled)?;
         self.encoder = Some(encoder);
@@ -197,6 +216,20 @@ impl Convert for Pictures {
         self.error.take().map_or(Ok(()), Err)
     }
 
+    fn skip(&mut self, frame: &Frame) -> Result<(), MediaError> {
+        for picture in self.decoder.push::<Video>(frame) {
+            let pts = picture.timestamp().or(picture.pts()).unwrap_or(frame.pts);
+            if let Some(pace) = &mut self.pace {
+                (pace.next, pace.shown) = (None, Some((pts, frame.duration, picture)));
+            }
+        }
+        Ok(())
+    }
+
+    fn want_keyframe(&mut self) {
+        self.keyframe_due = None;
+    }
+
     fn finish(&mut self, out: &mut dyn FnMut(Frame)) -> Result<(), MediaError> {
         let usual = 90_000_000 / self.settings.thousandths;
         for picture in self.decoder.finish::<Video>() {
@@ -222,10 +255,14 @@ impl Convert for Pictures {
     }
 }
 
-/// More than a stretch has: keyframes stand where encoders begin.
-fn gop(thousandths: u32) -> u32 {
-    let pictures = u64::from(thousandths) * KEYFRAME_NANOS as u64 / 1_000_000_000_000;
-    (pictures as u32).saturating_mul(2).max(2)
+/// More than there are from one keyframe to the next: they stand where they are told to.
+fn gop(thousandths: u32, keyframes: Keyframes) -> u32 {
+    let nanos = match keyframes {
+        Keyframes::OnGrid => KEYFRAME_NANOS as u128,
+        Keyframes::Every(interval) => interval.as_nanos(),
+    };
+    let pictures = u128::from(thousandths) * nanos / 1_000_000_000_000;
+    pictures.saturating_mul(2).clamp(2, 100_000) as u32
 }
 
 /// The codec with the parameters that the encoder gives it, which stand in its first picture.
