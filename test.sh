@@ -24,6 +24,14 @@ sha256sum:coreutils
 curl:curl
 chromium:chromium
 npm:npm
+Xvfb:xvfb
+pipewire:pipewire
+pw-cat:pipewire-bin
+pipewire-pulse:pipewire-pulse
+wireplumber:wireplumber
+dbus-daemon:dbus
+xrandr:x11-xserver-utils
+xdpyinfo:x11-utils
 "
 # What GStreamer must be able to do, by package.
 ELEMENTS="

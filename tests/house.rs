@@ -78,6 +78,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio", &["fallback", "loadtest", "src/control/hooks"]),
     ("tokio_uring", &["loadtest"]),
     ("tracing_subscriber", &["src/cli"]),
+    ("x11rb", &["src/media/capture"]),
 ];
 
 /// The two rooms that may hold `unsafe`.
@@ -87,6 +88,7 @@ const UNSAFE: &[&str] = &["src/driver/uring", "src/media/ffmpeg/raw"];
 const PLATFORM: &[&str] = &[
     "src/driver/mod.rs",
     "src/media/capture/mod.rs",
+    "src/media/ffmpeg/mod.rs",
     "src/cli/platform",
     "src/control/threads.rs",
     "fallback/src/platform",

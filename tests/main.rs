@@ -12,6 +12,7 @@ mod channels;
 mod client;
 mod corpus;
 mod crowd;
+mod devices;
 mod driver;
 mod files;
 mod hooks;

@@ -60,6 +60,11 @@ fn likeness_by(file: &str, other: &str, filter: &str, other_filter: &str) -> f64
 
 /// The second second of a file's sound: its level, and the share of the tone in it.
 fn heard(file: &str) -> (f64, f64) {
+    heard_at(file, TONE)
+}
+
+/// The same of a tone of so many hertz.
+pub(crate) fn heard_at(file: &str, hertz: f64) -> (f64, f64) {
     let mut arguments =
         words(&format!("-v error -ss 1.2 -t 0.7 -i {file} -af pan=mono|c0=c0 -ar 48000 -f f32le -"));
     arguments.insert(0, "-nostdin".to_owned());
@@ -68,7 +73,7 @@ fn heard(file: &str) -> (f64, f64) {
         output.stdout.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes).into()).collect();
     assert!(samples.len() > 24_000, "{} samples", samples.len());
     let power = samples.iter().map(|sample| sample * sample).sum::<f64>() / samples.len() as f64;
-    let turn = |index: usize| (index as f64 * TONE / 48_000.0 * std::f64::consts::TAU).sin_cos();
+    let turn = |index: usize| (index as f64 * hertz / 48_000.0 * std::f64::consts::TAU).sin_cos();
     let (sine, cosine) = samples.iter().enumerate().fold((0.0, 0.0), |(sine, cosine), (index, sample)| {
         let (of_sine, of_cosine) = turn(index);
         (sine + sample * of_sine, cosine + sample * of_cosine)

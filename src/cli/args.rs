@@ -30,6 +30,8 @@ pub(super) enum Command {
     Check(Check),
     /// Read a password and print what stands for it in a configuration
     HashPassword(HashPassword),
+    /// List monitors, windows and microphones, with the names they are streamed by
+    Devices,
     /// Print what this machine offers
     Probe,
 }

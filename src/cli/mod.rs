@@ -7,6 +7,7 @@
 mod args;
 mod check;
 mod daemon;
+mod devices;
 mod hash_password;
 mod logging;
 mod overview;
@@ -36,6 +37,10 @@ pub fn main() -> ExitCode {
         Some(Command::Serve(serve)) => serve::serve(&serve),
         Some(Command::Check(check)) => check::check(&check),
         Some(Command::HashPassword(user)) => hash_password::hash_password(&user),
+        Some(Command::Devices) => {
+            devices::devices();
+            Ok(())
+        }
         Some(Command::Probe) => probe::probe(),
     };
     match done {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use proto::client::Url;
 
+use super::making::MAKING;
 use super::settings::{
     BackendChoice, GopCache, Host, LogFormat, LogLevel, Loops, NotifyFail, NotifyMethod, OnRepublish,
     Settings, Srtp, ZeroCopy,
@@ -28,7 +29,7 @@ pub struct Key {
 
 /// All settings that have one value, in the order in which they are documented.
 pub fn keys() -> impl Iterator<Item = &'static Key> {
-    NETWORK.iter().chain(FILES).chain(MULTICAST).chain(ACCESS).chain(SESSIONS).chain(PROGRAM)
+    NETWORK.iter().chain(FILES).chain(MAKING).chain(MULTICAST).chain(ACCESS).chain(SESSIONS).chain(PROGRAM)
 }
 
 /// Whether a setting is a list, whose element may be repeated.
@@ -173,27 +174,6 @@ const FILES: &[Key] = &[
         allowed: "16 to 1048576",
         set: |s, v| put(&mut s.file_cache_mb, values::number(v, 16, 1_048_576)),
         show: |s| s.file_cache_mb.to_string(),
-    },
-    Key {
-        name: "transcode_threads",
-        noun: "a number of threads",
-        allowed: "0 to 256",
-        set: |s, v| put(&mut s.transcode_threads, values::number(v, 0, 256)),
-        show: |s| s.transcode_threads.to_string(),
-    },
-    Key {
-        name: "max_transcodes",
-        noun: "a number of streams",
-        allowed: "0 to 256",
-        set: |s, v| put(&mut s.max_transcodes, values::number(v, 0, 256)),
-        show: |s| s.max_transcodes.to_string(),
-    },
-    Key {
-        name: "keyframe_interval_s",
-        noun: "a time in seconds",
-        allowed: "1 to 60",
-        set: |s, v| put(&mut s.keyframe_interval_s, values::number(v, 1, 60)),
-        show: |s| s.keyframe_interval_s.to_string(),
     },
     Key {
         name: "test",
@@ -595,7 +575,7 @@ const PROGRAM: &[Key] = &[
     },
 ];
 
-fn put<T>(slot: &mut T, value: Option<T>) -> bool {
+pub(super) fn put<T>(slot: &mut T, value: Option<T>) -> bool {
     let Some(value) = value else { return false };
     *slot = value;
     true
@@ -605,7 +585,7 @@ fn put_some<T>(slot: &mut Option<T>, value: Option<T>) -> bool {
     put(slot, value.map(Some))
 }
 
-fn switch(on: bool) -> String {
+pub(super) fn switch(on: bool) -> String {
     if on { "1".to_string() } else { "0".to_string() }
 }
 
@@ -633,6 +613,6 @@ fn level_number(level: LogLevel) -> u8 {
     }
 }
 
-const SWITCH: &str = "a switch";
-const SWITCH_ALLOWED: &str = "0 or 1";
+pub(super) const SWITCH: &str = "a switch";
+pub(super) const SWITCH_ALLOWED: &str = "0 or 1";
 const RANGES_ALLOWED: &str = "IPv4 or IPv6 addresses, and ranges such as 192.0.2.0/24 and 2001:db8::/32";

@@ -2,7 +2,6 @@
 //!
 //! An entry leaves this file together with the change that brings its feature.
 
-use super::output::is_device;
 use super::problem::Problem;
 use super::settings::Settings;
 
@@ -22,15 +21,7 @@ pub(super) fn notes(settings: &Settings) -> Vec<Problem> {
             notes.push(Problem::outside(settings.cite(key), NOT_YET));
         }
     }
-    let nodes = [
-        (
-            "output",
-            (settings.outputs.iter().filter(|output| output.url.as_deref().is_some_and(is_device)))
-                .find(|output| output.asks_for_encoding())
-                .map(|output| &output.place),
-        ),
-        ("backchannel", settings.backchannel.as_ref().map(|backchannel| &backchannel.place)),
-    ];
+    let nodes = [("backchannel", settings.backchannel.as_ref().map(|backchannel| &backchannel.place))];
     for (name, place) in nodes {
         if let Some(place) = place {
             notes.push(Problem::at(place, format!("config/{name}"), NOT_YET));

@@ -7,6 +7,7 @@ pub mod checked;
 pub mod elements;
 mod keys;
 mod later;
+mod making;
 mod network;
 mod node;
 pub mod origin;

@@ -60,6 +60,8 @@ pub struct Settings {
     pub max_transcodes: u16,
     /// `keyframe_interval_s`: seconds from one keyframe to the next where pictures are made here, at most.
     pub keyframe_interval_s: u16,
+    /// `show_cursor`: whether the pointer is seen on screens.
+    pub show_cursor: bool,
     /// `test`: whether the built-in channel `/test` exists.
     pub test: bool,
     /// `metadata`: whether streams carry an ONVIF metadata track.
@@ -513,6 +515,7 @@ impl Default for Settings {
             transcode_threads: 0,
             max_transcodes: 0,
             keyframe_interval_s: 2,
+            show_cursor: true,
             test: true,
             metadata: false,
             multicast: false,

@@ -378,9 +378,6 @@ fn what_this_build_lacks_is_said_once_and_ignored() {
     assert_eq!(warnings_of("<multicast>1</multicast>"), Vec::<String>::new());
     let rule = "<output><video><codec>H265</codec></video></output>";
     assert_eq!(warnings_of(rule), Vec::<String>::new());
-    let device = rule.replace("<video>", "<url>screenlive</url><video>");
-    let two = format!("{device}{device}");
-    assert_eq!(warnings_of(&two), [format!("rtspserver.xml:2:1: config/output: {later}")]);
     let proxy = |output: &str| format!("<proxy><suffix>a</suffix><url>rtsp://h/</url>\n{output}</proxy>");
     assert_eq!(warnings_of(&proxy("<output></output>")), Vec::<String>::new());
     assert_eq!(warnings_of(&proxy(rule)), Vec::<String>::new());

@@ -5,6 +5,7 @@ mod addresses;
 mod certificate;
 mod doors;
 mod hooks;
+mod live;
 mod multicast;
 mod names;
 mod proxies;

@@ -26,6 +26,8 @@ use super::threads;
 use crate::config::{self, Loops, Publish, Settings, Srtp};
 use crate::driver::Backend;
 use crate::media;
+use crate::media::capture;
+use crate::media::capture::hub::Hub;
 use crate::media::channel::Channel;
 use crate::media::folder::Folder;
 use crate::media::pool::{self, Pool, PoolSettings};
@@ -313,6 +315,7 @@ fn sources(settings: &Settings) -> Sources {
     Sources {
         built_in,
         channels,
+        hub: Arc::new(Hub::new(capture::system(settings.show_cursor))),
         makes: Arc::from(media::converters()),
         keyframes: Keyframes::Every(Duration::from_secs(settings.keyframe_interval_s.into())),
         transcodes_max: match settings.max_transcodes {
@@ -327,7 +330,7 @@ fn channels(settings: &Settings) -> MakeChannel {
     let folder = Folder::new(settings.media_dir.clone(), settings.follow_symlinks);
     let (rules, opener) = (settings.rules(), Arc::from(pool::opener()));
     Box::new(move |name| {
-        let channel = || Channel::new(folder.clone(), name, Arc::clone(&opener), rules.file_format(name));
+        let channel = || Channel::new(folder.clone(), name, Arc::clone(&opener));
         rules.is_live_file(name).then(|| Box::new(channel()) as Box<dyn Source>)
     })
 }

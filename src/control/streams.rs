@@ -1,30 +1,29 @@
 //! The live streams of this program: started by the first shard that wants one, stopped after the last.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use proto::time::NtpTime;
 
+use super::live::{Command, Live};
 use super::threads;
 use crate::config::is_device;
-use crate::media::source::{Demand, Source};
+use crate::media::capture::hub::Hub;
+use crate::media::capture::source::Captured;
+use crate::media::capture::{Device, NoDevices};
+use crate::media::source::Source;
 use crate::media::transcode::{Absent, Keyframes, Makes};
 use crate::stream::catalog::{
     Catalog, Claim, ClaimError, Grant, Notice, Reserved, ShardIndex, StreamError, StreamId, StreamName,
     Subscriber, Want,
 };
-use crate::stream::publish::Publisher;
 use crate::stream::registry::{OnRepublish, Registry};
-use crate::stream::transcoded::{Slots, Transcoded, Workshop};
+use crate::stream::transcoded::{Slot, Slots, Transcoded, Workshop};
 use crate::stream::window::WindowLimits;
-
-/// How long a source runs on with nobody watching.
-const LINGER: Duration = Duration::from_secs(5);
 
 /// Makes a source; called each time its stream starts.
 pub type MakeSource = Box<dyn Fn() -> Box<dyn Source> + Send>;
@@ -33,7 +32,10 @@ pub type MakeSource = Box<dyn Fn() -> Box<dyn Source> + Send>;
 pub type MakeChannel = Box<dyn Fn(&str) -> Option<Box<dyn Source>> + Send>;
 
 /// Makes a source on the thread that is to run it.
-type Begin = Box<dyn FnOnce() -> Result<Box<dyn Source>, StreamError> + Send>;
+type Begin = Box<dyn FnOnce() -> Result<Begun, StreamError> + Send>;
+
+/// A source, and its place among those that are made anew.
+type Begun = (Box<dyn Source>, Option<Slot>);
 
 /// What streams can be made of.
 pub struct Sources {
@@ -41,6 +43,8 @@ pub struct Sources {
     pub built_in: HashMap<String, MakeSource>,
     /// Files.
     pub channels: Option<MakeChannel>,
+    /// Screens, cameras and microphones.
+    pub hub: Arc<Hub>,
     /// What makes streams anew in another format.
     pub makes: Arc<dyn Makes + Send + Sync>,
     /// Where their keyframes stand.
@@ -54,6 +58,7 @@ impl Default for Sources {
         Sources {
             built_in: HashMap::new(),
             channels: None,
+            hub: Arc::new(Hub::new(Arc::new(NoDevices))),
             makes: Arc::new(Absent),
             keyframes: Keyframes::OnGrid,
             transcodes_max: 0,
@@ -63,6 +68,12 @@ impl Default for Sources {
 
 /// Streams with a source here that run at once: each has a thread. One more is refused.
 const RUNNING_MAX: usize = 256;
+
+/// Receivers that are no shards have numbers above this.
+const FIRST_NUMBER: ShardIndex = 1 << 12;
+
+/// Streams that may be finding out what there is to be made anew, beyond those that are.
+const BEGINNING_MAX: usize = 16;
 
 /// The catalog's front, shared by all shards. A thread of its own owns what is behind it.
 #[derive(Clone, Debug)]
@@ -97,12 +108,6 @@ enum Question {
     },
 }
 
-enum Command {
-    Subscribe(Subscriber),
-    Unsubscribe(ShardIndex),
-    Want(Want),
-}
-
 impl Streams {
     /// Starts the owner of these streams.
     pub fn start(
@@ -129,6 +134,7 @@ impl Streams {
             running: HashMap::new(),
             registry: Registry::new(on_republish, reserved),
             questions: streams.questions.clone(),
+            last_number: FIRST_NUMBER,
             mtu_bytes,
             cache,
         };
@@ -181,6 +187,7 @@ struct Owner {
     running: HashMap<StreamName, Running>,
     registry: Registry,
     questions: Sender<Question>,
+    last_number: ShardIndex,
     mtu_bytes: usize,
     cache: WindowLimits,
 }
@@ -238,7 +245,7 @@ impl Owner {
     }
 
     fn subscribe(&mut self, name: StreamName, subscriber: Subscriber) {
-        let subscriber = if name.is_plain() {
+        let subscriber = if name.is_plain() && Device::parse(&name.path).is_none() {
             let Err(subscriber) = self.registry.subscribe(&name.path, subscriber) else { return };
             subscriber
         } else {
@@ -255,7 +262,12 @@ impl Owner {
 
     fn start(&mut self, name: &StreamName) -> Result<(), StreamError> {
         let (begin, number) = self.begin(name)?;
-        if self.running.len() >= RUNNING_MAX {
+        let of_kind = self.running.values().filter(|running| running.number.is_some() == number.is_some());
+        let count = of_kind.count();
+        if number.is_some() && count >= self.sources.transcodes_max + BEGINNING_MAX {
+            return Err(StreamError::Busy(self.sources.transcodes_max));
+        }
+        if count >= RUNNING_MAX {
             return Err(StreamError::Unavailable(format!(
                 "{RUNNING_MAX} streams run, as many as there may be"
             )));
@@ -263,14 +275,17 @@ impl Owner {
         let (commands, received) = unbounded();
         let id = next_id();
         let (mtu_bytes, cache) = (self.mtu_bytes, self.cache);
-        let live = Live { id, name: name.clone(), received, mtu_bytes, cache };
+        let live = Live { id, name: name.clone(), received, mtu_bytes, cache, waiting: RefCell::default() };
         let questions = self.questions.clone();
         let spawned = thread::Builder::new().name(format!("source {}", name.path)).spawn(move || {
-            // A source that panics has said so; its viewers and those who come later must not wait for it.
-            let _ = catch_unwind(AssertUnwindSafe(|| match begin() {
-                Ok(source) => live.run(source),
+            let run = catch_unwind(AssertUnwindSafe(|| match begin() {
+                Ok((source, _slot)) => live.run(source),
                 Err(error) => live.refuse(&error),
             }));
+            if run.is_err() {
+                // It has said so; who asked for it must not wait, and another try might end like this again.
+                live.refuse(&StreamError::Unavailable("its source has a fault".to_owned()));
+            }
             // Nobody listens any more only when the program is over.
             let _ = questions.send(Question::Ended { stream: id, unserved: live.received });
         });
@@ -283,24 +298,56 @@ impl Owner {
     }
 
     /// How a stream begins; for one that is made anew, its number as a receiver of the one that it is made of.
-    fn begin(&self, name: &StreamName) -> Result<(Begin, Option<ShardIndex>), StreamError> {
+    fn begin(&mut self, name: &StreamName) -> Result<(Begin, Option<ShardIndex>), StreamError> {
+        if let Some(devices) = Device::parse(&name.path) {
+            let devices = devices.into_iter().map(|device| match &name.window {
+                Some(title) => device.of_window(title),
+                None => device,
+            });
+            return Ok((self.begin_captured(devices.collect(), name), None));
+        }
         if name.is_plain() {
             let path = &name.path;
             let channel = || self.sources.channels.as_ref().and_then(|make| make(path));
             let source = self.sources.built_in.get(&**path).map(|make| make()).or_else(channel);
             let source = source.ok_or(StreamError::NotFound)?;
-            return Ok((Box::new(move || Ok(source)), None));
+            return Ok((Box::new(move || Ok((source, None))), None));
         }
-        let taken: HashSet<_> = self.running.values().filter_map(|running| running.number).collect();
-        // Shards are counted from below.
-        let number = (0..=ShardIndex::MAX).rev().find(|number| !taken.contains(number)).unwrap_or_default();
+        let number = self.next_number();
         let (name, workshop) = (name.clone(), self.workshop.clone());
         let begin: Begin = Box::new(move || {
             threads::step_back();
-            let transcoded = Transcoded::begin(&name, workshop, number)?;
-            Ok(Box::new(transcoded))
+            let (transcoded, slot) = Transcoded::begin(&name, workshop, number)?;
+            Ok((Box::new(transcoded) as Box<dyn Source>, Some(slot)))
         });
         Ok((begin, Some(number)))
+    }
+
+    /// A number that no receiver has. One that was given back comes last: what was said to its owner may be on the way.
+    fn next_number(&mut self) -> ShardIndex {
+        let taken: HashSet<_> = self.running.values().filter_map(|running| running.number).collect();
+        loop {
+            // Shards are counted from below.
+            self.last_number = self.last_number.wrapping_sub(1).max(FIRST_NUMBER);
+            if self.last_number == FIRST_NUMBER {
+                self.last_number = ShardIndex::MAX;
+            }
+            if !taken.contains(&self.last_number) {
+                return self.last_number;
+            }
+        }
+    }
+
+    /// Devices are encoded in whatever format they are asked for.
+    fn begin_captured(&self, devices: Vec<Device>, name: &StreamName) -> Begin {
+        let Sources { hub, makes, keyframes, .. } = &self.sources;
+        let captured = Captured::new(hub.clone(), makes.clone(), *keyframes, devices, name.format);
+        let slots = self.workshop.slots.clone();
+        Box::new(move || {
+            threads::step_back();
+            let slot = slots.take()?;
+            Ok((Box::new(captured) as Box<dyn Source>, Some(slot)))
+        })
     }
 }
 
@@ -310,88 +357,13 @@ fn next_id() -> StreamId {
     LAST_ID.fetch_add(1, Ordering::Relaxed) + 1
 }
 
-/// One run of one stream, on a thread of its own.
-struct Live {
-    id: StreamId,
-    name: StreamName,
-    received: Receiver<Command>,
-    mtu_bytes: usize,
-    cache: WindowLimits,
-}
-
-impl Live {
-    /// Runs the source until nobody watches.
-    fn run(&self, mut source: Box<dyn Source>) {
-        let tracks = match source.tracks() {
-            Ok(tracks) => tracks,
-            Err(error) => {
-                tracing::error!(stream = %self.name, %error, "source does not start");
-                self.refuse(&error.into());
-                return;
-            }
-        };
-        let now = || NtpTime::from_unix(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
-        let origin = source.origin().unwrap_or_else(now);
-        let (name, random) = (self.name.clone(), &mut rand::rng());
-        let mut publisher = Publisher::new(self.id, name, tracks, origin, self.mtu_bytes, self.cache, random);
-        tracing::info!(stream = %self.name, "source started");
-        let mut idle_since = Instant::now();
-        let mut is_left = false;
-        let result = source.run(&mut |frame| {
-            self.obey(&mut publisher);
-            if !publisher.fanout().is_idle() {
-                idle_since = Instant::now();
-            } else if idle_since.elapsed() > LINGER {
-                is_left = true;
-                return Demand::Nothing;
-            }
-            if let Some(frame) = frame {
-                publisher.publish(&frame);
-            }
-            if publisher.fanout().awaits_keyframe() { Demand::Keyframe } else { Demand::More }
-        });
-        let reason = match result {
-            Ok(()) if is_left => {
-                tracing::info!(stream = %self.name, "source stopped: nobody watches");
-                "the source stopped".to_owned()
-            }
-            Ok(()) => "the source has ended".to_owned(),
-            Err(error) => {
-                tracing::error!(stream = %self.name, %error, "source failed");
-                // Not left for another start: it might fail again at once, for ever.
-                self.refuse(&StreamError::Unavailable(error.to_string()));
-                error.to_string()
-            }
-        };
-        publisher.fanout().end(&reason);
-    }
-
-    fn obey(&self, publisher: &mut Publisher) {
-        for command in self.received.try_iter() {
-            match command {
-                Command::Subscribe(subscriber) => publisher.fanout().subscribe(&self.name.path, subscriber),
-                Command::Unsubscribe(shard) => publisher.fanout().unsubscribe(shard),
-                Command::Want(Want::Keyframe) => publisher.fanout().want_keyframe(),
-                // Packets are made so small here that they hold.
-                Command::Want(Want::SmallPackets) => {}
-            }
-        }
-    }
-
-    fn refuse(&self, error: &StreamError) {
-        for command in self.received.try_iter() {
-            if let Command::Subscribe(subscriber) = command {
-                let name = self.name.clone();
-                (subscriber.deliver)(Notice::Subscribed { name, answer: Err(error.clone()) });
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::media::library::MediaError;
+    use crate::media::source::Demand;
     use proto::frame::Frame;
     use proto::track::Track;
 
@@ -438,18 +410,23 @@ mod tests {
     }
 
     #[test]
-    fn a_source_that_panics_can_be_started_again() {
+    fn who_asks_for_a_source_that_panics_is_answered_and_it_can_be_started_again() {
         static STARTS: AtomicU64 = AtomicU64::new(0);
         let make: MakeSource =
             Box::new(|| Box::new(Broken { panics: STARTS.fetch_add(1, Ordering::Relaxed) == 0 }));
         let streams = camera(make);
         let (sender, notices) = unbounded();
-        let deliver = Arc::new(move |notice| sender.send(notice).is_ok());
-        streams.subscribe(&StreamName::plain("camera".into()), Subscriber { shard: 0, deliver });
-        assert!(matches!(
-            notices.recv_timeout(Duration::from_secs(5)),
-            Ok(Notice::Subscribed { answer: Err(StreamError::Unavailable(_)), .. })
-        ));
-        assert_eq!(STARTS.load(Ordering::Relaxed), 2);
+        for start in 1..=2 {
+            let sender = sender.clone();
+            let deliver = Arc::new(move |notice| sender.send(notice).is_ok());
+            streams.subscribe(&StreamName::plain("camera".into()), Subscriber { shard: 0, deliver });
+            assert!(matches!(
+                notices.recv_timeout(Duration::from_secs(5)),
+                Ok(Notice::Subscribed { answer: Err(StreamError::Unavailable(_)), .. })
+            ));
+            assert_eq!(STARTS.load(Ordering::Relaxed), start);
+            // It is forgotten a moment later.
+            thread::sleep(Duration::from_millis(50));
+        }
     }
 }

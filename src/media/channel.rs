@@ -21,14 +21,13 @@ pub struct Channel {
     folder: Folder,
     name: String,
     opener: Arc<dyn Opener>,
-    format: Format,
     opened: Option<(Reader, Vec<Track>)>,
 }
 
 impl Channel {
-    /// The channel of a file, by its name below the folder, in a format.
-    pub fn new(folder: Folder, name: &str, opener: Arc<dyn Opener>, format: Format) -> Channel {
-        Channel { folder, name: name.to_owned(), opener, format, opened: None }
+    /// The channel of a file, by its name below the folder.
+    pub fn new(folder: Folder, name: &str, opener: Arc<dyn Opener>) -> Channel {
+        Channel { folder, name: name.to_owned(), opener, opened: None }
     }
 }
 
@@ -37,7 +36,7 @@ impl Source for Channel {
         let found = self.folder.find(&percent_encode(&self.name))?;
         let file = File::open(&found.path)
             .map_err(|error| MediaError::Forbidden(format!("{} cannot be read: {error}", found.name)))?;
-        let opened = self.opener.open(file, &found.path, &self.format)?;
+        let opened = self.opener.open(file, &found.path, &Format::default())?;
         let reader = Reader::open(opened.demux, &opened.tracks, opened.duration)?;
         self.opened = Some((reader, opened.tracks.clone()));
         Ok(opened.tracks)

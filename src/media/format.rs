@@ -66,6 +66,16 @@ impl Framerate {
         (rate <= FRAMERATE_MAX && thousandths >= 1.0).then_some(Framerate(thousandths as u32))
     }
 
+    /// So many pictures in a thousand seconds; None for none.
+    pub fn of_thousandths(thousandths: u32) -> Option<Framerate> {
+        (thousandths > 0).then_some(Framerate(thousandths))
+    }
+
+    /// So many pictures a second.
+    pub const fn whole(rate: u32) -> Framerate {
+        Framerate(rate * 1_000)
+    }
+
     /// Pictures in a thousand seconds.
     pub fn thousandths(self) -> u32 {
         self.0

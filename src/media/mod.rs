@@ -6,9 +6,11 @@
 //! - [`reader`]: frames from a keyframe on, in stretches.
 //! - [`cut`]: a stretch, packetized: a [`segment::Segment`].
 //! - [`transcode`]: in between, where another format is asked for than the container has.
+//! - [`capture`]: what the machine itself sees and hears.
 //! - [`channel`]: the same frames as they are due, for a file that is a live stream.
 //! - [`library`]: the port through which shards ask.
 
+pub mod capture;
 pub mod channel;
 pub mod cut;
 pub mod demux;

@@ -21,6 +21,9 @@ use crate::stream::window::{Window, WindowLimits};
 /// A source is asked for a keyframe at most this often, however many viewers need one.
 const KEYFRAME_ASKED_MIN: Duration = Duration::from_secs(1);
 
+/// Names that are remembered because what they ask for comes as it is.
+const AGREEING_MAX: usize = 1_024;
+
 /// One viewer's place in a stream's window.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LiveCursor {
@@ -80,6 +83,8 @@ pub struct LiveStreams {
     /// Asked twice a viewer and batch: of a few streams a comparison finds one sooner than a hash.
     streams: BTreeMap<StreamId, LiveStream>,
     by_name: HashMap<StreamName, Entry>,
+    /// Names of streams that come as they are asked for, and which run of them; None until that is received here.
+    agreeing: HashMap<StreamName, Option<StreamId>>,
 }
 
 #[derive(Debug)]
@@ -127,6 +132,22 @@ impl LiveStreams {
         }
     }
 
+    /// Whether what is asked for by a name comes as it is, as far as is known.
+    pub fn agrees(&self, name: &StreamName) -> bool {
+        !name.is_plain() && self.agreeing.contains_key(name)
+    }
+
+    /// What is asked for by a name comes as it is, as long as this run of it goes on.
+    pub fn note_agreement(&mut self, name: StreamName) {
+        if self.agreeing.len() < AGREEING_MAX {
+            let running = match self.by_name.get(&StreamName::plain(name.path.clone())) {
+                Some(Entry::Running(id)) => Some(*id),
+                _ => None,
+            };
+            self.agreeing.insert(name, running);
+        }
+    }
+
     /// Takes the answer to a subscription; returns those who waited for it.
     pub fn subscribed(
         &mut self,
@@ -141,9 +162,19 @@ impl LiveStreams {
         };
         let snapshot = match answer {
             Ok(snapshot) => snapshot,
-            Err(error) => return (waiting, Err(error)),
+            Err(error) => {
+                self.agreeing.retain(|agreeing, run| run.is_some() || agreeing.path != name.path);
+                return (waiting, Err(error));
+            }
         };
         let description = snapshot.description;
+        if name.is_plain() {
+            for (agreeing, run) in &mut self.agreeing {
+                if run.is_none() && agreeing.path == name.path {
+                    *run = Some(description.id);
+                }
+            }
+        }
         let mut stream = LiveStream {
             description: description.clone(),
             window: Window::new(limits),
@@ -188,7 +219,7 @@ impl LiveStreams {
 
     /// Nothing more comes of a stream. Those who play it, and see what is left of it, are to be looked at.
     pub fn finish(&mut self, now: Time, id: StreamId, reason: String) -> Vec<SessionKey> {
-        self.by_name.retain(|_, entry| !matches!(entry, Entry::Running(running) if *running == id));
+        self.forget_name(id);
         let Some(stream) = self.streams.get_mut(&id) else { return Vec::new() };
         stream.finished = Some((now, reason));
         let viewers = stream.viewers.clone();
@@ -199,7 +230,12 @@ impl LiveStreams {
     /// Forgets a stream.
     pub fn remove(&mut self, id: StreamId) {
         self.streams.remove(&id);
+        self.forget_name(id);
+    }
+
+    fn forget_name(&mut self, id: StreamId) {
         self.by_name.retain(|_, entry| !matches!(entry, Entry::Running(running) if *running == id));
+        self.agreeing.retain(|_, run| *run != Some(id));
     }
 
     fn forget_finished(&mut self, id: StreamId) {

@@ -10,6 +10,7 @@ use super::announce::ClaimState;
 use super::connection::{Mount, Refusal, Resolved};
 use super::live::{self, LiveStreams, Lookup};
 use super::turn::{Asker, Shard};
+use crate::media::capture::Device;
 use crate::media::format::Format;
 use crate::media::library::{FileInfo, MediaError, Ticket};
 use crate::stream::catalog::{Description, StreamError, StreamName};
@@ -45,7 +46,7 @@ impl Shard {
         let live_path = percent_decode(live_path).unwrap_or_else(|_| live_path.to_owned());
         if self.ports.catalog.owns(&live_path) || self.publications.has_path(&live_path) {
             return match self.settings.rules.live_format(&live_path).with_parameters(&target.parameters) {
-                Ok(format) => self.resolve_live(conn, target, &StreamName { path: live_path.into(), format }),
+                Ok(format) => self.resolve_live(conn, target, &named(&live_path, format, target)),
                 Err(reason) => Resolution::Refused(Refusal::new(Status::UNSUPPORTED_MEDIA_TYPE, reason)),
             };
         }
@@ -93,13 +94,12 @@ impl Shard {
         self.retry(conn);
     }
 
-    /// Goes on with the live channel of the file that a reading of the path was found to name. It comes in the format of
-    /// its rule; what the URL asks for beyond is made of that.
+    /// Goes on with the live channel of the file that a reading of the path was found to name.
     fn tune_in(&mut self, conn: Conn, target: &Target, reading: usize, path: Arc<str>) {
         // Parts of a file's name may look like parameters.
         let Some((name, parameters)) = target.readings().nth(reading) else { return };
-        let found = match Format::default().with_parameters(&parameters) {
-            Ok(format) => self.resolve_live(conn, target, &StreamName { path, format }),
+        let found = match self.settings.rules.file_format(&path).with_parameters(&parameters) {
+            Ok(format) => self.resolve_live(conn, target, &StreamName::new(path, format)),
             Err(reason) => Resolution::Refused(Refusal::new(Status::UNSUPPORTED_MEDIA_TYPE, reason)),
         };
         let connection = self.connections.get_mut(conn);
@@ -127,6 +127,7 @@ impl Shard {
             return;
         }
         if !name.is_plain() && matches!(answer, Err(StreamError::AsItComes)) {
+            self.live.note_agreement(name.clone());
             let (target, shown) = (resolved.target.clone(), resolved.name.clone());
             let found = self.resolve_live(conn, &target, &StreamName::plain(name.path.clone()));
             let connection = self.connections.get_mut(conn);
@@ -146,6 +147,8 @@ impl Shard {
     }
 
     fn resolve_live(&mut self, conn: Conn, target: &Target, stream: &StreamName) -> Resolution {
+        let as_it_comes = StreamName::plain(stream.path.clone());
+        let stream = if self.live.agrees(stream) { &as_it_comes } else { stream };
         let lookup = self.live.look_up(stream, live::Asker::Connection(conn));
         let (mount, asked) = match lookup {
             Lookup::Running(description) => (Ok(Mount::Live(description)), None),
@@ -188,6 +191,15 @@ fn is_current(resolved: &Resolved, is_retrying: bool, live: &LiveStreams) -> boo
         Ok(Mount::File(_)) => true,
         Err(_) => is_retrying,
     }
+}
+
+/// What a path, a format and other parameters of a URL ask for. Devices have one name each, however they are spelled.
+fn named(path: &str, format: Format, target: &Target) -> StreamName {
+    let Some(devices) = Device::parse(path) else { return StreamName::new(path.into(), format) };
+    let spelled: Vec<_> = devices.iter().map(Device::to_string).collect();
+    let window = target.parameters.iter().find(|(name, _)| name.eq_ignore_ascii_case("window"));
+    let window = window.map(|(_, title)| Arc::from(title.as_str()));
+    StreamName { path: spelled.join("+").into(), format, window }
 }
 
 fn unanswered() -> Refusal {

@@ -30,24 +30,34 @@ pub struct StreamName {
     pub path: Arc<str>,
     /// The format; what it does not say is as it comes.
     pub format: Format,
+    /// Of a screen, the window whose title has this in it.
+    pub window: Option<Arc<str>>,
 }
 
 impl StreamName {
     /// The stream of a path as it comes.
     pub fn plain(path: Arc<str>) -> StreamName {
-        StreamName { path, format: Format::default() }
+        StreamName::new(path, Format::default())
+    }
+
+    /// The stream of a path in a format.
+    pub fn new(path: Arc<str>, format: Format) -> StreamName {
+        StreamName { path, format, window: None }
     }
 
     /// Whether it is asked for as it comes.
     pub fn is_plain(&self) -> bool {
-        self.format == Format::default()
+        self.format == Format::default() && self.window.is_none()
     }
 }
 
 impl fmt::Display for StreamName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.path)?;
-        if self.is_plain() { Ok(()) } else { write!(f, " ({})", self.format) }
+        if let Some(window) = &self.window {
+            write!(f, " of {window:?}")?;
+        }
+        if self.format == Format::default() { Ok(()) } else { write!(f, " ({})", self.format) }
     }
 }
 

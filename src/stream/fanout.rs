@@ -77,7 +77,7 @@ impl Fanout {
     pub fn subscribe(&mut self, path: &Arc<str>, subscriber: Subscriber) {
         self.unsubscribe(subscriber.shard);
         let snapshot = Snapshot { description: self.description.clone(), batches: self.cached.clone() };
-        let name = StreamName { path: path.clone(), format: self.description.name.format };
+        let name = StreamName { path: path.clone(), ..self.description.name.clone() };
         (subscriber.deliver)(Notice::Subscribed { name, answer: Ok(snapshot) });
         let lacks_start = self.cached.is_empty();
         self.receivers.push(Receiver { subscriber, awaits_keyframe: false, lacks_start });
@@ -106,6 +106,11 @@ impl Fanout {
     /// Whether a receiver can begin nowhere before the next keyframe, or somebody has asked for one.
     pub fn awaits_keyframe(&self) -> bool {
         self.is_keyframe_wanted || self.receivers.iter().any(|receiver| receiver.lacks_start)
+    }
+
+    /// Whether there is something that who comes now begins with.
+    pub fn has_past(&self) -> bool {
+        !self.cached.is_empty()
     }
 
     /// Whether nobody receives the stream.

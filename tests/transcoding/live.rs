@@ -229,7 +229,7 @@ fn what_cannot_be_had_is_refused_with_its_reason(backend: Backend) {
         ("/test&ve=H266", 415, "ve=H266 is not understood"),
         ("/test&ve=none&ae=none", 415, "nothing of it is asked for"),
         ("/nothing&ve=H265", 404, "no such file"),
-        ("/screenlive9&ve=H265", 404, "no such stream"),
+        ("/videodevice9&ve=H265", 404, "no such stream"),
     ] {
         let answer = client.request("DESCRIBE", &server.url(path), &[]).expect(status);
         assert!(answer.text().contains(reason), "{path}: {}", answer.text());

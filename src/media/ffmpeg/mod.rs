@@ -3,6 +3,8 @@
 mod config;
 mod container;
 pub mod convert;
+#[cfg(target_os = "linux")]
+pub mod devices;
 pub mod encode;
 mod pieces;
 pub mod raw;

@@ -13,6 +13,7 @@ use proto::frame::Frame;
 use proto::time::MediaTime;
 use proto::track::Track;
 
+use super::capture::Shape;
 use super::library::MediaError;
 use plan::{AudioTarget, VideoTarget};
 
@@ -64,8 +65,17 @@ pub trait Makes {
     /// One for its sound.
     fn audio(&self, track: &Track, index: u8, target: &AudioTarget) -> Result<Box<dyn Convert>, MediaError>;
 
-    /// Size in pixels of a picture of `track`; None when it cannot be decoded.
-    fn size(&self, track: &Track, frame: &Frame) -> Option<(u32, u32)>;
+    /// One for pictures that are not coded, whose times are in ticks of 90 kHz.
+    fn pixels(
+        &self,
+        shape: Shape,
+        index: u8,
+        target: &VideoTarget,
+        keyframes: Keyframes,
+    ) -> Result<Box<dyn Convert>, MediaError>;
+
+    /// Size in pixels of a picture of `track`; None when it is damaged.
+    fn size(&self, track: &Track, frame: &Frame) -> Result<Option<(u32, u32)>, MediaError>;
 }
 
 /// A build that can make nothing anew.
@@ -80,8 +90,12 @@ impl Makes for Absent {
         Err(absent())
     }
 
-    fn size(&self, _: &Track, _: &Frame) -> Option<(u32, u32)> {
-        None
+    fn pixels(&self, _: Shape, _: u8, _: &VideoTarget, _: Keyframes) -> Result<Box<dyn Convert>, MediaError> {
+        Err(absent())
+    }
+
+    fn size(&self, _: &Track, _: &Frame) -> Result<Option<(u32, u32)>, MediaError> {
+        Err(absent())
     }
 }
 

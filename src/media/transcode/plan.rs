@@ -2,13 +2,27 @@
 
 use proto::track::{Codec, Kind, Law, Track};
 
-use crate::media::format::{AudioCodec, AudioFormat, Choice, Format, Framerate, VideoCodec, VideoFormat};
+use crate::media::format::{
+    AudioCodec, AudioFormat, Choice, Format, Framerate, PIXELS_MAX, VideoCodec, VideoFormat,
+};
 
 /// Sound of a source that does not tell its rate.
 const RATE_BY_DEFAULT: u32 = 48_000;
 
 /// Pictures a second of a source that does not tell.
 const FRAMERATE_BY_DEFAULT: f64 = 25.0;
+
+/// Pictures a second of screens where nothing is asked.
+pub const FRAMERATE_OF_SCREENS: Framerate = Framerate::whole(15);
+
+/// Pictures a second of cameras that do not tell, where nothing is asked.
+pub const FRAMERATE_OF_CAMERAS: Framerate = Framerate::whole(25);
+
+/// Sound of devices where nothing is asked.
+const SAMPLE_RATE_OF_DEVICES: u32 = 8_000;
+
+/// Pixels of the largest picture that is made, those of level 6.2 of H.264 (table A-1).
+const PICTURE_MAX: u64 = 139_264 * 256;
 
 /// Fewest pixels of a side.
 const PIXELS_MIN: u32 = 16;
@@ -81,19 +95,66 @@ fn video(track: &Track, asked: &VideoFormat) -> Result<Decision, String> {
     if !is_other_codec && !asks_size && framerate.is_none() {
         return Ok(Decision::Keep);
     }
-    let source = track.size.ok_or("the size of the pictures is not known")?;
+    let source = track.size.filter(|(width, height)| *width > 0 && *height > 0);
+    let source = source.ok_or("the size of the pictures is not known")?;
     let (width, height) = size(codec, source, asked.width, asked.height);
+    let pixels = u64::from(width) * u64::from(height);
+    if width > PIXELS_MAX || height > PIXELS_MAX || pixels > PICTURE_MAX {
+        return Err(format!("pictures of {width}x{height} are larger than can be made"));
+    }
     if !is_other_codec && (width, height) == source && framerate.is_none() {
         return Ok(Decision::Keep);
     }
     let rate = framerate.map(|rate| f64::from(rate.thousandths()) / 1_000.0);
     let rate = rate.or(track.framerate).filter(|rate| *rate > 0.0).unwrap_or(FRAMERATE_BY_DEFAULT);
+    Ok(Decision::Video(target(codec, (width, height), framerate, rate, asked)))
+}
+
+fn target(
+    codec: VideoCodec,
+    (width, height): (u32, u32),
+    framerate: Option<Framerate>,
+    rate: f64,
+    asked: &VideoFormat,
+) -> VideoTarget {
     let bitrate = match asked.bitrate_kbps {
         Some(kbps) => u64::from(kbps) * 1_000,
         None => sensible_bitrate(codec, width, height, rate),
     };
     let thousandths = (rate * 1_000.0).round().max(1.0) as u32;
-    Ok(Decision::Video(VideoTarget { codec, width, height, framerate, thousandths, bitrate }))
+    VideoTarget { codec, width, height, framerate, thousandths, bitrate }
+}
+
+/// What pictures of a size are made into that a device gives without a codec.
+pub fn pictures(source: (u32, u32), asked: &VideoFormat) -> VideoTarget {
+    let codec = codec_of_device(asked);
+    let rate = asked.framerate.unwrap_or(FRAMERATE_OF_CAMERAS);
+    let size = size(codec, source, asked.width, asked.height);
+    target(codec, size, Some(rate), f64::from(rate.thousandths()) / 1_000.0, asked)
+}
+
+/// Whether a codec is the one that pictures of a device are asked for in.
+pub fn is_of_device(codec: &Codec, asked: &VideoFormat) -> bool {
+    video_codec(codec) == Some(codec_of_device(asked))
+}
+
+fn codec_of_device(asked: &VideoFormat) -> VideoCodec {
+    match asked.codec {
+        Choice::As(codec) => codec,
+        Choice::Keep | Choice::Drop => VideoCodec::H264,
+    }
+}
+
+/// What sound of a device is made into.
+pub fn sound_of_device(asked: &AudioFormat) -> AudioTarget {
+    let codec = match asked.codec {
+        Choice::As(codec) => codec,
+        Choice::Keep | Choice::Drop => AudioCodec::G711U,
+    };
+    let sample_rate = codec.clamp_rate(asked.sample_rate.unwrap_or(SAMPLE_RATE_OF_DEVICES));
+    let channels = codec.clamp_channels(asked.channels.unwrap_or(2));
+    let bitrate = bitrate_of_sound(codec, sample_rate, channels, asked.bitrate_kbps);
+    AudioTarget { codec, sample_rate, channels, bitrate }
 }
 
 fn audio(track: &Track, asked: &AudioFormat) -> Decision {
@@ -109,17 +170,21 @@ fn audio(track: &Track, asked: &AudioFormat) -> Decision {
     if !is_asked || (own, sample_rate, wanted_channels) == (Some(codec), rate, channels) {
         return Decision::Keep;
     }
-    let bitrate = match (codec, asked.bitrate_kbps) {
-        (AudioCodec::G711A | AudioCodec::G711U, _) => u64::from(sample_rate) * 8 * u64::from(wanted_channels),
-        (AudioCodec::G722, _) => 64_000 * u64::from(wanted_channels),
+    let bitrate = bitrate_of_sound(codec, sample_rate, wanted_channels, asked.bitrate_kbps);
+    Decision::Audio(AudioTarget { codec, sample_rate, channels: wanted_channels, bitrate })
+}
+
+fn bitrate_of_sound(codec: AudioCodec, sample_rate: u32, channels: u8, kbps: Option<u32>) -> u64 {
+    match (codec, kbps) {
+        (AudioCodec::G711A | AudioCodec::G711U, _) => u64::from(sample_rate) * 8 * u64::from(channels),
+        (AudioCodec::G722, _) => 64_000 * u64::from(channels),
         (AudioCodec::G726, kbps) => u64::from(kbps.unwrap_or(32).clamp(16, 40) / 8) * 8_000,
         (AudioCodec::Aac | AudioCodec::Opus, Some(kbps)) => u64::from(kbps) * 1_000,
         (AudioCodec::Aac | AudioCodec::Opus, None) => {
             let mono = if sample_rate > 24_000 { 64_000 } else { 32_000 };
-            mono * u64::from(wanted_channels)
+            mono * u64::from(channels)
         }
-    };
-    Decision::Audio(AudioTarget { codec, sample_rate, channels: wanted_channels, bitrate })
+    }
 }
 
 /// The size that comes nearest to what is asked: with one side alone the shape stays. Codecs want even sides, JPEG in RTP
@@ -241,6 +306,8 @@ mod tests {
         assert_eq!(sized(&[("ve", "JPEG")]), (VideoCodec::Jpeg, 1_920, 1_080));
         assert_eq!(sized(&[("w", "1"), ("h", "1")]), (VideoCodec::H264, 16, 16));
         assert_eq!(sized(&[("ve", "H265"), ("w", "640")]), (VideoCodec::H265, 640, 360));
+        let huge = Format::default().with_parameters(&[("w".into(), "16000".into())]).unwrap();
+        assert!(decide(&h264(), &huge).unwrap_err().contains("larger than can be made"));
     }
 
     #[test]

@@ -37,6 +37,10 @@ impl Shard {
         for (_, shard, ticket) in asking {
             let answer = match answer {
                 Ok(stream) => self.offer(Mount::Live(stream.clone())),
+                Err(StreamError::AsItComes) => {
+                    self.describe_groups(Named::Live(StreamName::plain(name.path.clone())), shard, ticket);
+                    continue;
+                }
                 Err(error) => Err(Refusal::of_stream(error)),
             };
             self.tell_member(shard, FromHome::Described(ticket, answer));

@@ -258,6 +258,6 @@ impl Transmission {
 fn id(named: &Named) -> (bool, StreamName) {
     match named {
         Named::Live(name) => (true, name.clone()),
-        Named::File(file) => (false, StreamName { path: Arc::from(file.name.as_str()), format: file.format }),
+        Named::File(file) => (false, StreamName::new(Arc::from(file.name.as_str()), file.format)),
     }
 }

@@ -44,6 +44,11 @@ impl Behind {
         Behind { name, anchor: None, pace: Pace::Whole, said: None }
     }
 
+    /// What came by then was of no later time.
+    pub fn begin(&mut self, at: Instant, newest: MediaTime) {
+        self.anchor = Some((at, newest));
+    }
+
     /// What is to be done with what has come, of a decoding time; whether it had been waited for.
     pub fn pace(&mut self, was_waited_for: bool, dts: MediaTime) -> Pace {
         let now = Instant::now();

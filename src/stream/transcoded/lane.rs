@@ -1,5 +1,7 @@
 //! One track of a live stream on its way into another format.
 
+use std::time::{Duration, Instant};
+
 use proto::frame::Frame;
 use proto::rtp::batch::Batch;
 use proto::rtp::depacketize::Depacketizer;
@@ -10,16 +12,22 @@ use super::behind::Pace;
 use crate::media::library::MediaError;
 use crate::media::transcode::Convert;
 
+/// How long a keyframe is waited for where pictures are missing.
+const KEYFRAME_MAX: Duration = Duration::from_secs(1);
+
+/// Clocks that are off by less than this share of a second are left alone.
+const SLACK: i64 = 50;
+
 /// One track of the stream as it comes.
 pub struct Lane {
     depacketizer: Depacketizer,
     clock_rate: u32,
-    /// RTP timestamp of content time zero.
-    base: u32,
+    /// The RTP timestamp that came last, and the content time it is, in ticks.
+    latest: Option<(u32, i64)>,
     pub is_video: bool,
     pub way: Way,
-    /// Whether nothing can be decoded before a keyframe.
-    awaits_keyframe: bool,
+    /// Since when pictures are missing, so that one is needed that stands alone.
+    lost: Option<Instant>,
 }
 
 /// What becomes of a track; which one of the new stream it is.
@@ -33,20 +41,20 @@ pub enum Way {
 }
 
 impl Lane {
-    pub fn new(track: &Track, base: u32, way: Way) -> Lane {
+    pub fn new(track: &Track, way: Way) -> Lane {
         Lane {
             depacketizer: Depacketizer::new(track),
             clock_rate: track.clock_rate,
-            base,
+            latest: None,
             is_video: track.kind() == Kind::Video,
             way,
-            awaits_keyframe: false,
+            lost: None,
         }
     }
 
     /// Whether pictures were lost, and one is needed that stands alone.
     pub fn awaits_keyframe(&self) -> bool {
-        self.awaits_keyframe
+        self.lost.is_some()
     }
 
     /// Takes what came and hands on what it makes of it, perhaps of what came earlier.
@@ -59,15 +67,31 @@ impl Lane {
                 tracing::trace!(%error, "a packet that is to be made anew is left out");
             }
             while let Some(received) = self.depacketizer.poll_frame() {
-                let meta = batch.meta();
-                let pts = unwrapped(received.timestamp.wrapping_sub(self.base), meta.pts, self.clock_rate);
-                let dts = meta.dts.to_ticks(self.clock_rate).min(pts);
+                let pts = self.time(received.timestamp, batch);
+                let dts = batch.meta().dts.to_ticks(self.clock_rate).min(pts);
                 let (keyframe, payload) = (received.keyframe, received.payload);
                 let frame = Frame { track: 0, pts, dts, duration: 0, keyframe, payload };
                 self.pass(frame, received.lost, pace, out)?;
             }
         }
         Ok(())
+    }
+
+    /// The content time of a frame that a batch brought, in ticks. Sources' clocks are corrected while they run; frames
+    /// follow each other as their timestamps say until that is off by more than is heard.
+    fn time(&mut self, timestamp: u32, batch: &Batch) -> i64 {
+        let apart = |later: u32, earlier: u32| i64::from(later.wrapping_sub(earlier) as i32);
+        let content = batch.meta().pts.to_ticks(self.clock_rate) + apart(timestamp, batch.timestamp());
+        let ticks = match self.latest {
+            Some((before, ticks)) => {
+                let expected = ticks + apart(timestamp, before);
+                let slack = i64::from(self.clock_rate) / SLACK;
+                if (expected - content).abs() <= slack { expected } else { content }
+            }
+            None => content,
+        };
+        self.latest = Some((timestamp, ticks));
+        ticks
     }
 
     fn pass(
@@ -90,14 +114,17 @@ impl Lane {
             return converter.push(&frame, &mut hand_on);
         }
         if is_behind_loss && !frame.keyframe || pace == Pace::Nothing {
-            self.awaits_keyframe = true;
+            self.lost.get_or_insert_with(Instant::now);
         }
-        if self.awaits_keyframe {
-            if !frame.keyframe || pace == Pace::Nothing {
+        if let Some(lost) = self.lost {
+            // Not every source can be asked for one: damage is seen rather than nothing.
+            if pace == Pace::Nothing || !frame.keyframe && lost.elapsed() < KEYFRAME_MAX {
                 return Ok(());
             }
-            self.awaits_keyframe = false;
-            converter.reset(MediaTime(i64::MIN));
+            self.lost = None;
+            if frame.keyframe {
+                converter.reset(MediaTime(i64::MIN));
+            }
         }
         match pace {
             Pace::Whole => converter.push(&frame, &mut hand_on),
@@ -123,24 +150,31 @@ pub fn kept(track: &Track, index: u8) -> Track {
     kept
 }
 
-/// The ticks behind content time zero that an RTP timestamp stands for, of all that it may the nearest to a time.
-fn unwrapped(timestamp: u32, near: MediaTime, clock_rate: u32) -> i64 {
-    let near = near.to_ticks(clock_rate);
-    near.wrapping_add(i64::from(timestamp.wrapping_sub(near as u32) as i32))
-}
-
 #[cfg(test)]
 mod tests {
+    use proto::rtp::batch::{BatchWriter, Meta, Numbering};
+
     use super::*;
 
+    fn batch(timestamp: u32, pts_ms: i64) -> Batch {
+        let numbering = Numbering { ssrc: 1, payload_type: 96, sequence: 1, timestamp };
+        let pts = MediaTime(pts_ms * 1_000_000);
+        let mut writer = BatchWriter::new(numbering, 10);
+        writer.packet(true, &[&[0; 10]]);
+        writer.finish(Meta { track: 0, keyframe: true, dts: pts, pts }).unwrap()
+    }
+
     #[test]
-    fn timestamps_are_those_nearest_to_their_time() {
-        let wrap = 1_i64 << 32;
-        for ticks in [0, -3_000, 90_000, wrap - 10, wrap + 10, 5 * wrap + 7] {
-            for off in [-20_000, 0, 20_000] {
-                let near = MediaTime::from_ticks(ticks + off, 90_000);
-                assert_eq!(unwrapped(ticks as u32, near, 90_000), ticks, "{ticks} {off}");
-            }
-        }
+    fn frames_follow_each_other_as_their_timestamps_say_until_their_clock_is_set() {
+        let mut lane = Lane::new(&Track::new(Codec::Jpeg, 0), Way::Keep(0));
+        let first = u32::MAX - 1_000;
+        let mut at = |timestamp: u32, pts_ms| lane.time(timestamp, &batch(timestamp, pts_ms));
+        assert_eq!(at(first, 500), 45_000);
+        // Over the wrap, and a little off.
+        assert_eq!(at(first.wrapping_add(3_600), 545), 48_600);
+        assert_eq!(at(first.wrapping_add(7_200), 580), 52_200);
+        // A report has moved the clock.
+        assert_eq!(at(first.wrapping_add(10_800), 900), 81_000);
+        assert_eq!(at(first.wrapping_add(14_400), 940), 84_600);
     }
 }

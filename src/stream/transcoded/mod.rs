@@ -6,54 +6,45 @@
 //! ```
 
 mod behind;
+mod feed;
 mod lane;
 mod slots;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use crossbeam_channel::RecvTimeoutError;
 use proto::frame::Frame;
 use proto::rtp::batch::Batch;
+use proto::rtp::packetize::carries;
 use proto::time::NtpTime;
 use proto::track::{Kind, Track};
 
 use self::behind::{Behind, Pace};
+use self::feed::Feed;
 use self::lane::{Lane, Way};
-use self::slots::Slot;
-pub use self::slots::Slots;
-use super::catalog::{
-    Catalog, Description, Notice, ShardIndex, StreamError, StreamName, Subscriber, Want, leading,
-};
+pub use self::slots::{Slot, Slots};
+use super::catalog::{Catalog, Notice, ShardIndex, StreamError, StreamName, leading};
 use crate::media::library::MediaError;
 use crate::media::source::{Demand, Source};
 use crate::media::transcode::plan::{Decision, decide};
 use crate::media::transcode::{Keyframes, Makes};
 
-/// Notices that wait at most. What comes beyond is lost, and the stream goes on at its next keyframe.
-const INBOX_MAX: usize = 512;
-
-/// How long the stream may take to be known, and to its first picture where its size is not.
+/// How long it may take until the pictures of a stream are known.
 const START_MAX: Duration = Duration::from_secs(15);
 
-/// So many pictures tell their rate, where nothing else does.
-const PICTURES_FOR_A_RATE: usize = 10;
+/// How long their rate may take.
+const RATE_MAX: Duration = Duration::from_secs(2);
 
 /// Between two looks at whether anybody still watches, when nothing comes.
 const IDLE: Duration = Duration::from_millis(500);
-
-/// The stream is asked for a keyframe at most this often.
-const KEYFRAME_ASKED_MIN: Duration = Duration::from_secs(1);
 
 /// One live stream in one format.
 pub struct Transcoded {
     feed: Feed,
     lanes: Vec<Lane>,
     tracks: Vec<Track>,
-    /// What came before the first of it was made anew.
-    past: Vec<Arc<Batch>>,
     behind: Behind,
-    _slot: Slot,
 }
 
 /// What it takes to make streams anew.
@@ -69,15 +60,6 @@ pub struct Workshop {
     pub slots: Slots,
 }
 
-/// The stream as it comes. Left when this is dropped.
-struct Feed {
-    catalog: Arc<dyn Catalog>,
-    description: Arc<Description>,
-    inbox: Receiver<Notice>,
-    number: ShardIndex,
-    keyframe_asked: Option<Instant>,
-}
-
 impl Transcoded {
     /// The stream that is asked for, once it is known what has to be done. `number` tells the receiver from shards and
     /// from others of its kind. An error where it cannot be had, or comes as it is asked for.
@@ -85,22 +67,11 @@ impl Transcoded {
         name: &StreamName,
         workshop: Workshop,
         number: ShardIndex,
-    ) -> Result<Transcoded, StreamError> {
+    ) -> Result<(Transcoded, Slot), StreamError> {
         let Workshop { catalog, makes, keyframes, slots } = workshop;
-        let (feed, mut past) = Feed::join(name, catalog, number)?;
+        let mut feed = Feed::join(name, catalog, number)?;
         let mut sources: Vec<_> = feed.description.tracks.iter().map(lane::as_received).collect();
-        for (index, track) in sources.iter_mut().enumerate() {
-            let is_sized = |track: &Track| decide(track, &name.format).is_ok();
-            if track.kind() != Kind::Video {
-                continue;
-            }
-            if !is_sized(track) {
-                track.size = feed.size(index, track, &*makes, &mut past);
-            }
-            if track.framerate.is_none() && name.format.video.framerate.is_some() {
-                track.framerate = feed.framerate(index, &mut past);
-            }
-        }
+        learn(&mut feed, &mut sources, name, &*makes)?;
         let decisions = sources.iter().map(|track| decide(track, &name.format));
         let decisions: Vec<_> = decisions.collect::<Result<_, _>>().map_err(StreamError::Unsupported)?;
         if decisions.iter().all(|decision| *decision == Decision::Keep) {
@@ -109,10 +80,11 @@ impl Transcoded {
         let slot = slots.take()?;
         let (mut lanes, mut tracks) = (Vec::new(), Vec::new());
         for (track, decision) in sources.iter().zip(&decisions) {
-            let base = feed.description.timestamp_base.get(lanes.len()).copied().unwrap_or_default();
             let index = tracks.len() as u8;
             let way = match decision {
                 Decision::Drop => Way::Drop,
+                // What cannot be sent anew, such as metadata in a format that is not known.
+                Decision::Keep if carries(&track.codec).is_err() => Way::Drop,
                 Decision::Keep => Way::Keep(index),
                 Decision::Video(target) => Way::Convert(index, makes.video(track, index, target, keyframes)?),
                 Decision::Audio(target) => Way::Convert(index, makes.audio(track, index, target)?),
@@ -122,20 +94,24 @@ impl Transcoded {
                 Way::Keep(index) => tracks.push(lane::kept(track, *index)),
                 Way::Convert(_, converter) => tracks.push(converter.track().clone()),
             }
-            lanes.push(Lane::new(track, base, way));
+            lanes.push(Lane::new(track, way));
         }
         if tracks.is_empty() {
             let reason = "nothing of it is asked for: both codecs are NONE";
             return Err(StreamError::Unsupported(reason.to_owned()));
         }
         let behind = Behind::new(name.clone());
-        Ok(Transcoded { feed, lanes, tracks, past, behind, _slot: slot })
+        Ok((Transcoded { feed, lanes, tracks, behind }, slot))
     }
 
     /// Makes the newest picture of the past anew, so that there is one at once, and what follows it. Where pictures stay
     /// as they are, all of it.
     fn relive(&mut self, sink: &mut Sink<'_>) -> Result<(), MediaError> {
-        let past = std::mem::take(&mut self.past);
+        let past = std::mem::take(&mut self.feed.past);
+        // What comes meanwhile waits, and is behind.
+        if let Some(newest) = past.iter().map(|batch| batch.meta().dts).max() {
+            self.behind.begin(self.feed.joined, newest);
+        }
         let leading = leading(&self.feed.description.tracks);
         let is_made =
             matches!(self.lanes.get(usize::from(leading)), Some(Lane { way: Way::Convert(..), .. }));
@@ -189,31 +165,31 @@ impl Source for Transcoded {
     }
 
     fn run(mut self: Box<Self>, sink: &mut dyn FnMut(Option<Frame>) -> Demand) -> Result<(), MediaError> {
-        let mut sink = Sink { sink, demand: Demand::More };
+        let mut sink = Sink { sink, demand: Demand::More, given: 0 };
         self.relive(&mut sink)?;
-        loop {
+        sink.ask();
+        while self.obey(sink.take_demand()) {
             let was_waiting = self.feed.inbox.is_empty();
-            let notice = match self.feed.inbox.recv_timeout(IDLE) {
-                Ok(notice) => Some(notice),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
-            };
-            match notice {
-                Some(Notice::Batch { stream, batch }) if stream == self.feed.description.id => {
+            let given = sink.given;
+            match self.feed.inbox.recv_timeout(IDLE) {
+                Ok(Notice::Batch { stream, batch }) if stream == self.feed.description.id => {
                     let pace = self.behind.pace(was_waiting, batch.meta().dts);
                     self.take(&batch, pace, &mut sink)?;
                 }
-                Some(Notice::Ended { stream, reason }) if stream == self.feed.description.id => {
+                Ok(Notice::Ended { stream, reason }) if stream == self.feed.description.id => {
                     tracing::info!(path = self.feed.description.path(), %reason, "what was made anew has ended");
-                    return Ok(());
+                    // Begun anew, it would end like this again.
+                    return if sink.given > 0 { Ok(()) } else { Err(MediaError::Broken(reason)) };
                 }
-                Some(_) => {}
-                None => sink.ask(),
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Ok(_) | Err(RecvTimeoutError::Timeout) => {}
             }
-            if !self.obey(sink.take_demand()) {
-                return Ok(());
+            if sink.given == given {
+                // Nobody waits for a picture to be heard.
+                sink.ask();
             }
         }
+        Ok(())
     }
 }
 
@@ -221,10 +197,12 @@ impl Source for Transcoded {
 struct Sink<'a> {
     sink: &'a mut dyn FnMut(Option<Frame>) -> Demand,
     demand: Demand,
+    given: usize,
 }
 
 impl Sink<'_> {
     fn give(&mut self, frame: Frame) {
+        self.given += 1;
         let demand = (self.sink)(Some(frame));
         self.hear(demand);
     }
@@ -235,7 +213,8 @@ impl Sink<'_> {
     }
 
     fn hear(&mut self, demand: Demand) {
-        if demand != Demand::More {
+        // The latest word counts: somebody may have come after nobody was there.
+        if (self.demand, demand) != (Demand::Keyframe, Demand::More) {
             self.demand = demand;
         }
     }
@@ -245,91 +224,27 @@ impl Sink<'_> {
     }
 }
 
-impl Feed {
-    /// Subscribes to the stream; it, and its past.
-    fn join(
-        name: &StreamName,
-        catalog: Arc<dyn Catalog>,
-        number: ShardIndex,
-    ) -> Result<(Feed, Vec<Arc<Batch>>), StreamError> {
-        let (sender, inbox) = bounded(INBOX_MAX);
-        let deliver = Arc::new(move |notice| sender.try_send(notice).is_ok());
-        catalog.subscribe(&StreamName::plain(name.path.clone()), Subscriber { shard: number, deliver });
-        let Ok(Notice::Subscribed { answer, .. }) = inbox.recv_timeout(START_MAX) else {
-            return Err(StreamError::Unavailable("the stream does not begin".to_owned()));
-        };
-        let snapshot = answer?;
-        let feed = Feed { catalog, description: snapshot.description, inbox, number, keyframe_asked: None };
-        Ok((feed, snapshot.batches))
-    }
-
-    /// Size of the pictures of a track, by the first of them that can be decoded.
-    fn size(
-        &self,
-        index: usize,
-        track: &Track,
-        makes: &dyn Makes,
-        past: &mut Vec<Arc<Batch>>,
-    ) -> Option<(u32, u32)> {
-        let until = Instant::now() + START_MAX;
-        let mut lane = Lane::new(track, 0, Way::Keep(0));
-        let (mut size, mut next) = (None, 0);
-        self.catalog.want(self.description.path(), self.description.id, Want::Keyframe);
-        loop {
-            for batch in past.iter().skip(next).filter(|batch| usize::from(batch.meta().track) == index) {
-                let look = &mut |frame: Frame| {
-                    if size.is_none() && frame.keyframe {
-                        size = makes.size(track, &frame);
-                    }
-                };
-                lane.take(batch, Pace::Whole, look).ok()?;
-            }
-            next = past.len();
-            if size.is_some() {
-                return size;
-            }
-            match self.inbox.recv_deadline(until) {
-                Ok(Notice::Batch { stream, batch }) if stream == self.description.id => past.push(batch),
-                // That it has ended is found out again.
-                Ok(Notice::Ended { .. }) | Err(_) => return None,
-                Ok(_) => {}
-            }
+/// Finds out what has to be known of pictures: their size, and their rate where they are made anew.
+fn learn(
+    feed: &mut Feed,
+    sources: &mut [Track],
+    name: &StreamName,
+    makes: &dyn Makes,
+) -> Result<(), StreamError> {
+    let until = Instant::now() + START_MAX;
+    for (index, track) in sources.iter_mut().enumerate() {
+        if track.kind() != Kind::Video {
+            continue;
+        }
+        if track.size.is_none() && decide(track, &name.format).is_err() {
+            track.size = Some(feed.size(index, track, makes, until)?);
+        }
+        let is_made = |track: &Track| matches!(decide(track, &name.format), Ok(Decision::Video(_)));
+        if track.framerate.is_none() && is_made(track) {
+            track.framerate = feed.framerate(index, until.min(Instant::now() + RATE_MAX))?;
         }
     }
-
-    /// Pictures a second of a track, by those that came last: what most of them lie apart.
-    fn framerate(&self, index: usize, past: &mut Vec<Arc<Batch>>) -> Option<f64> {
-        let until = Instant::now() + START_MAX;
-        loop {
-            let pictures = past.iter().filter(|batch| usize::from(batch.meta().track) == index);
-            let mut times: Vec<_> = pictures.map(|batch| batch.meta().pts.0).collect();
-            times.sort_unstable();
-            times.dedup();
-            if times.len() >= PICTURES_FOR_A_RATE {
-                let mut apart: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
-                apart.sort_unstable();
-                return Some(1e9 / apart[apart.len() / 2] as f64);
-            }
-            match self.inbox.recv_deadline(until) {
-                Ok(Notice::Batch { stream, batch }) if stream == self.description.id => past.push(batch),
-                Ok(Notice::Ended { .. }) | Err(_) => return None,
-                Ok(_) => {}
-            }
-        }
-    }
-
-    fn ask_keyframe(&mut self) {
-        if self.keyframe_asked.is_none_or(|asked| asked.elapsed() >= KEYFRAME_ASKED_MIN) {
-            self.keyframe_asked = Some(Instant::now());
-            self.catalog.want(self.description.path(), self.description.id, Want::Keyframe);
-        }
-    }
-}
-
-impl Drop for Feed {
-    fn drop(&mut self) {
-        self.catalog.unsubscribe(self.description.path(), self.description.id, self.number);
-    }
+    Ok(())
 }
 
 impl From<MediaError> for StreamError {

@@ -18,7 +18,7 @@ use crate::media::transcode::Convert;
 use crate::media::transcode::plan::AudioTarget;
 
 /// Sound whose times are off by less than this goes on without a break, as a share of a second: containers round.
-const SLACK: i64 = 20;
+const SLACK: i64 = 40;
 
 /// Longest silence that is put where sound is missing, in seconds; beyond it all begins anew.
 const SILENCE_S: i64 = 10;

@@ -4,11 +4,13 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use ffmpeg_next::codec::{Id, decoder::Opened};
+use ffmpeg_next::format::Pixel;
 use ffmpeg_next::frame::{Audio, Video};
 use ffmpeg_next::{Error, Frame as Decoded, Packet};
 use proto::frame::Frame;
 use proto::track::{BitOrder, Codec, Framing, Law, Track};
 
+use crate::media::capture::{Pixels, Shape};
 use crate::media::ffmpeg::raw::{self, decoder::Setup};
 use crate::media::library::MediaError;
 
@@ -27,7 +29,8 @@ impl Decoder {
         let (id, extradata) = described(&track.codec)
             .ok_or_else(|| MediaError::Unsupported("what is not known cannot be decoded".to_owned()))?;
         let (sound, bits) = sound(&track.codec);
-        let setup = Setup { id, extradata: &extradata, clock_rate: track.clock_rate, sound, bits };
+        let setup =
+            Setup { id, extradata: &extradata, clock_rate: track.clock_rate, sound, pixels: None, bits };
         let opened = raw::decoder::open(setup).map_err(|error| {
             MediaError::Unsupported(format!("this FFmpeg cannot decode {}: {error}", id.name()))
         })?;
@@ -36,6 +39,17 @@ impl Decoder {
             _ => None,
         };
         Ok(Decoder { opened, framing, awaits_keyframe: true })
+    }
+
+    /// One for pictures that are not coded, whose times are in ticks of 90 kHz.
+    pub fn of_pixels(shape: Shape) -> Result<Decoder, MediaError> {
+        raw::silence();
+        let pixels = Some((pixel(shape.pixels), shape.width, shape.height));
+        let setup =
+            Setup { id: Id::RAWVIDEO, extradata: &[], clock_rate: 90_000, sound: None, pixels, bits: 0 };
+        let opened = raw::decoder::open(setup)
+            .map_err(|error| MediaError::Unsupported(format!("pixels cannot be read: {error}")))?;
+        Ok(Decoder { opened, framing: None, awaits_keyframe: true })
     }
 
     /// Takes an access unit; what can be shown or heard now. A unit that is damaged is left out.
@@ -85,6 +99,18 @@ impl Decoder {
                 }
             }
         }
+    }
+}
+
+fn pixel(pixels: Pixels) -> Pixel {
+    match pixels {
+        Pixels::Bgr0 => Pixel::BGRZ,
+        Pixels::Bgr24 => Pixel::BGR24,
+        Pixels::Rgb24 => Pixel::RGB24,
+        Pixels::Yuyv422 => Pixel::YUYV422,
+        Pixels::Uyvy422 => Pixel::UYVY422,
+        Pixels::Nv12 => Pixel::NV12,
+        Pixels::Yuv420p => Pixel::YUV420P,
     }
 }
 

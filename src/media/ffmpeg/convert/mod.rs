@@ -8,6 +8,7 @@ use ffmpeg_next::frame::Video;
 use proto::frame::Frame;
 use proto::track::Track;
 
+use crate::media::capture::Shape;
 use crate::media::library::MediaError;
 use crate::media::transcode::plan::{AudioTarget, VideoTarget};
 use crate::media::transcode::{Convert, Keyframes, Makes};
@@ -30,10 +31,20 @@ impl Makes for Converters {
         Ok(Box::new(audio::Sound::new(track, index, target)?))
     }
 
-    fn size(&self, track: &Track, frame: &Frame) -> Option<(u32, u32)> {
-        let mut decoder = decode::Decoder::open(track).ok()?;
+    fn pixels(
+        &self,
+        shape: Shape,
+        index: u8,
+        target: &VideoTarget,
+        keyframes: Keyframes,
+    ) -> Result<Box<dyn Convert>, MediaError> {
+        Ok(Box::new(video::Pictures::of_pixels(shape, index, target, keyframes)?))
+    }
+
+    fn size(&self, track: &Track, frame: &Frame) -> Result<Option<(u32, u32)>, MediaError> {
+        let mut decoder = decode::Decoder::open(track)?;
         let mut pictures = decoder.push::<Video>(frame);
         pictures.extend(decoder.finish::<Video>());
-        pictures.first().map(|picture| (picture.width(), picture.height()))
+        Ok(pictures.first().map(|picture| (picture.width(), picture.height())))
     }
 }

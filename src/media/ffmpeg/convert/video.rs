@@ -10,6 +10,7 @@ use proto::time::MediaTime;
 use proto::track::{Codec, Framing, Track};
 
 use super::decode::Decoder;
+use crate::media::capture::Shape;
 use crate::media::ffmpeg::config::{ParameterSets, annex_b};
 use crate::media::ffmpeg::encode::{Encoded, PictureEncoder, PictureSettings};
 use crate::media::ffmpeg::raw::Scaler;
@@ -17,6 +18,9 @@ use crate::media::format::VideoCodec;
 use crate::media::library::MediaError;
 use crate::media::transcode::plan::VideoTarget;
 use crate::media::transcode::{Convert, KEYFRAME_NANOS, Keyframes};
+
+/// A picture is repeated for so long at the most where others are missing, in ticks.
+const STILL_MAX: i64 = 2 * CLOCK_RATE as i64;
 
 /// Ticks a second of pictures.
 const CLOCK_RATE: u32 = 90_000;
@@ -62,6 +66,25 @@ impl Pictures {
         target: &VideoTarget,
         keyframes: Keyframes,
     ) -> Result<Pictures, MediaError> {
+        Pictures::behind(Decoder::open(source)?, index, target, keyframes)
+    }
+
+    /// A converter of pictures that are not coded.
+    pub fn of_pixels(
+        shape: Shape,
+        index: u8,
+        target: &VideoTarget,
+        keyframes: Keyframes,
+    ) -> Result<Pictures, MediaError> {
+        Pictures::behind(Decoder::of_pixels(shape)?, index, target, keyframes)
+    }
+
+    fn behind(
+        decoder: Decoder,
+        index: u8,
+        target: &VideoTarget,
+        keyframes: Keyframes,
+    ) -> Result<Pictures, MediaError> {
         let settings = PictureSettings {
             codec: target.codec,
             width: target.width,
@@ -77,7 +100,7 @@ impl Pictures {
         let pace =
             target.framerate.map(|rate| Pace { thousandths: rate.thousandths(), next: None, shown: None });
         Ok(Pictures {
-            decoder: Decoder::open(source)?,
+            decoder,
             settings,
             track,
             scaler: None,
@@ -96,8 +119,12 @@ impl Pictures {
         let Some(pace) = &mut self.pace else { return self.emit(&picture, pts, duration, out) };
         let next = pace.next.unwrap_or_else(|| pace.moment_at(pts));
         pace.next = Some(next);
-        if let Some((_, _, before)) = pace.shown.replace((pts, duration, picture)) {
+        let Some((begins, _, before)) = pace.shown.replace((pts, duration, picture)) else { return };
+        if (0..=STILL_MAX).contains(&(pts - begins)) {
             self.show(&before, pts, out);
+        } else {
+            // Nothing came for a while, or the clock was set.
+            pace.next = Some(pace.moment_at(pts));
         }
     }
 
@@ -147,7 +174,7 @@ impl Pictures {
         let mut scaled = encoder.blank();
         self.scale(picture, &mut scaled)?;
         if let Keyframes::Every(interval) = self.keyframes
-            && self.keyframe_due.is_none_or(|due| time >= due)
+            && self.keyframe_due.is_none_or(|due| time >= due || due > time + interval)
         {
             scaled.set_kind(picture::Type::I);
             self.keyframe_due = Some(time + interval);

@@ -1,9 +1,13 @@
 //! Decoders of streams that no container describes.
 
 use ffmpeg_next::codec::{self, Context, Id, decoder::Opened};
+use ffmpeg_next::format::Pixel;
 use ffmpeg_next::{Dictionary, Error, Rational};
 
 use super::set_extradata;
+
+/// Pixels of the largest picture that is decoded: 8192 by 8192.
+const PIXELS_MAX: u64 = 1 << 26;
 
 /// What a decoder must know before the first access unit.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +20,8 @@ pub struct Setup<'a> {
     pub clock_rate: u32,
     /// Samples a second and channels, where access units do not tell.
     pub sound: Option<(u32, u8)>,
+    /// How pixels lie, and their size, of pictures that are not coded.
+    pub pixels: Option<(Pixel, u32, u32)>,
     /// Bits of a coded sample; zero where that says nothing.
     pub bits: u8,
 }
@@ -34,8 +40,14 @@ pub fn open(setup: Setup<'_>) -> Result<Opened, Error> {
     fields.pkt_timebase = Rational(1, setup.clock_rate.min(i32::MAX as u32) as i32).into();
     fields.bits_per_coded_sample = i32::from(setup.bits);
     fields.thread_count = 1;
+    if let Some((pixels, width, height)) = setup.pixels {
+        fields.pix_fmt = pixels.into();
+        (fields.width, fields.height) = (width as i32, height as i32);
+    }
     set_extradata(fields, setup.extradata);
     let mut options = Dictionary::new();
+    // A picture that is larger than any that is made takes memory from all.
+    options.set("max_pixels", &PIXELS_MAX.to_string());
     if let Some((rate, channels)) = setup.sound {
         fields.sample_rate = rate.min(i32::MAX as u32) as i32;
         options.set("ch_layout", &format!("{channels}c"));

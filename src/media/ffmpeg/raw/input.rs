@@ -226,7 +226,7 @@ impl Drop for Input {
 }
 
 /// Options for opening.
-struct Dictionary(*mut ffi::AVDictionary);
+pub(super) struct Dictionary(*mut ffi::AVDictionary);
 
 impl Default for Dictionary {
     fn default() -> Dictionary {
@@ -235,9 +235,15 @@ impl Default for Dictionary {
 }
 
 impl Dictionary {
-    fn set(&mut self, key: &CStr, value: &CStr) {
+    pub(super) fn set(&mut self, key: &CStr, value: &CStr) {
         // SAFETY: both strings end with zero and are copied; the dictionary is null or one of FFmpeg's.
         unsafe { ffi::av_dict_set(&mut self.0, key.as_ptr(), value.as_ptr(), 0) };
+    }
+}
+
+impl Dictionary {
+    pub(super) fn as_mut_ptr(&mut self) -> *mut *mut ffi::AVDictionary {
+        &mut self.0
     }
 }
 
@@ -259,7 +265,7 @@ unsafe extern "C" fn refuse(
     ffi::AVERROR(ffi::EPERM)
 }
 
-fn describe(stream: *const ffi::AVStream) -> Stream {
+pub(super) fn describe(stream: *const ffi::AVStream) -> Stream {
     // SAFETY: the caller took the pointer from an open context that it borrows.
     let stream = unsafe { &*stream };
     // SAFETY: every stream has parameters as long as it lives.

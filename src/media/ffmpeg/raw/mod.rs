@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 pub mod decoder;
+pub mod device;
 mod input;
 mod io;
 mod packet;

@@ -1,0 +1,36 @@
+//! Settings of what is made here: streams in another format, and what devices give.
+
+use super::keys::{Key, SWITCH, SWITCH_ALLOWED, put, switch};
+use super::values;
+
+/// What is made here.
+pub(super) const MAKING: &[Key] = &[
+    Key {
+        name: "transcode_threads",
+        noun: "a number of threads",
+        allowed: "0 to 256",
+        set: |s, v| put(&mut s.transcode_threads, values::number(v, 0, 256)),
+        show: |s| s.transcode_threads.to_string(),
+    },
+    Key {
+        name: "max_transcodes",
+        noun: "a number of streams",
+        allowed: "0 to 256",
+        set: |s, v| put(&mut s.max_transcodes, values::number(v, 0, 256)),
+        show: |s| s.max_transcodes.to_string(),
+    },
+    Key {
+        name: "keyframe_interval_s",
+        noun: "a time in seconds",
+        allowed: "1 to 60",
+        set: |s, v| put(&mut s.keyframe_interval_s, values::number(v, 1, 60)),
+        show: |s| s.keyframe_interval_s.to_string(),
+    },
+    Key {
+        name: "show_cursor",
+        noun: SWITCH,
+        allowed: SWITCH_ALLOWED,
+        set: |s, v| put(&mut s.show_cursor, values::switch(v)),
+        show: |s| switch(s.show_cursor),
+    },
+];

@@ -1,0 +1,285 @@
+//! One capture of a device for all who want it: opened by the first, closed after the last.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+
+use super::{Device, Devices, Taken};
+use crate::media::format::{Format, Framerate};
+use crate::media::library::MediaError;
+
+/// Pictures, or stretches of sound, that wait for one who wants them. What comes beyond is left out for it.
+const WAITING_MAX: usize = 32;
+
+/// All captures.
+pub struct Hub {
+    devices: Arc<dyn Devices>,
+    running: Mutex<HashMap<Device, Weak<Shared>>>,
+}
+
+/// What a capture tells.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Something was taken.
+    Taken(Taken),
+    /// Nothing more comes.
+    Lost(MediaError),
+}
+
+/// Somebody's share of a capture.
+pub struct Tap {
+    /// What comes of it.
+    pub events: Receiver<Event>,
+    _shared: Arc<Shared>,
+}
+
+struct Shared {
+    takers: Mutex<Vec<Sender<Event>>>,
+    /// The highest rate that anybody wants, in thousandths.
+    thousandths: AtomicU32,
+}
+
+impl Hub {
+    /// No capture yet.
+    pub fn new(devices: Arc<dyn Devices>) -> Hub {
+        Hub { devices, running: Mutex::default() }
+    }
+
+    /// The devices.
+    pub fn devices(&self) -> &dyn Devices {
+        &*self.devices
+    }
+
+    /// A share of a device's capture, which begins if there is none. Whether it can be opened is told as an event.
+    pub fn tap(&self, device: &Device, wanted: &Format) -> Result<Tap, MediaError> {
+        let (sender, events) = bounded(WAITING_MAX);
+        let thousandths = wanted.video.framerate.map_or(0, Framerate::thousandths);
+        let mut running = lock(&self.running);
+        if let Some(shared) = running.get(device).and_then(Weak::upgrade)
+            && shared.add(&sender, thousandths)
+        {
+            return Ok(Tap { events, _shared: shared });
+        }
+        let shared =
+            Arc::new(Shared { takers: Mutex::new(vec![sender]), thousandths: AtomicU32::new(thousandths) });
+        let (devices, device, wanted) = (self.devices.clone(), device.clone(), *wanted);
+        running.insert(device.clone(), Arc::downgrade(&shared));
+        let weak = Arc::downgrade(&shared);
+        thread::Builder::new()
+            .name(format!("capture {device}"))
+            .spawn(move || capture(&*devices, &device, wanted, &weak))
+            .map_err(|error| MediaError::Broken(format!("no thread for a device: {error}")))?;
+        Ok(Tap { events, _shared: shared })
+    }
+}
+
+impl Shared {
+    /// Adds somebody, unless the capture has ended.
+    fn add(&self, sender: &Sender<Event>, thousandths: u32) -> bool {
+        let mut takers = lock(&self.takers);
+        if takers.is_empty() {
+            return false;
+        }
+        takers.push(sender.clone());
+        self.thousandths.fetch_max(thousandths, Ordering::Relaxed);
+        true
+    }
+
+    /// Hands something to all who still want it; false when nobody does.
+    fn hand_out(&self, event: &Event) -> bool {
+        let mut takers = lock(&self.takers);
+        takers.retain(|taker| !matches!(taker.try_send(event.clone()), Err(TrySendError::Disconnected(_))));
+        !takers.is_empty()
+    }
+
+    /// Tells all that nothing more comes. Nobody can be added afterwards.
+    fn end(&self, error: &MediaError) {
+        for taker in lock(&self.takers).drain(..) {
+            let _ = taker.try_send(Event::Lost(error.clone()));
+        }
+    }
+}
+
+/// Takes of a device until nobody wants anything more.
+fn capture(devices: &dyn Devices, device: &Device, mut wanted: Format, shared: &Weak<Shared>) {
+    let rate = |shared: &Shared| shared.thousandths.load(Ordering::Relaxed);
+    // Those who wait are told, whatever ends this.
+    let _end = End(shared);
+    let end = |error: &MediaError| {
+        if let Some(shared) = shared.upgrade() {
+            shared.end(error);
+        }
+    };
+    'open: loop {
+        let opened_for = shared.upgrade().map_or(0, |shared| rate(&shared));
+        wanted.video.framerate = Framerate::of_thousandths(opened_for);
+        let mut capture = match devices.open(device, &wanted) {
+            Ok(capture) => capture,
+            Err(error) => return end(&error),
+        };
+        tracing::info!(%device, "device opened");
+        loop {
+            let taken = capture.take();
+            let Some(shared) = shared.upgrade() else {
+                tracing::info!(%device, "device closed: nobody watches");
+                return;
+            };
+            match taken {
+                Ok(Some(taken)) => {
+                    if !shared.hand_out(&Event::Taken(taken)) {
+                        // Nobody is left, and who comes now begins anew.
+                        tracing::info!(%device, "device closed: nobody watches");
+                        return;
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(%device, %error, "device lost");
+                    return shared.end(&error);
+                }
+            }
+            if rate(&shared) > opened_for {
+                continue 'open;
+            }
+        }
+    }
+}
+
+/// Ends a capture that has not said why.
+struct End<'a>(&'a Weak<Shared>);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.end(&MediaError::Broken("its capture has ended".to_owned()));
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::time::{Duration, Instant};
+
+    use bytes::Bytes;
+    use proto::track::{Codec, Track};
+
+    use super::super::{Capture, Form, Found};
+    use super::*;
+
+    /// A device that can be unplugged.
+    #[derive(Default)]
+    struct Plug {
+        opened: AtomicUsize,
+        closed: Arc<AtomicUsize>,
+        is_out: Arc<AtomicU32>,
+    }
+
+    struct Plugged(Arc<AtomicUsize>, Arc<AtomicU32>);
+
+    impl Devices for Plug {
+        fn open(&self, _: &Device, _: &Format) -> Result<Box<dyn Capture>, MediaError> {
+            if self.is_out.load(Ordering::SeqCst) == 1 {
+                return Err(MediaError::NotFound);
+            }
+            self.opened.fetch_add(1, Ordering::SeqCst);
+            Ok(Box::new(Plugged(self.closed.clone(), self.is_out.clone())))
+        }
+
+        fn list(&self) -> Vec<Result<Found, String>> {
+            Vec::new()
+        }
+    }
+
+    impl Capture for Plugged {
+        fn take(&mut self) -> Result<Option<Taken>, MediaError> {
+            thread::sleep(Duration::from_millis(1));
+            if self.1.load(Ordering::SeqCst) == 1 {
+                return Err(MediaError::Broken("unplugged".to_owned()));
+            }
+            let form = Form::Track(Track::new(Codec::Jpeg, 0));
+            Ok(Some(Taken { form, at: Instant::now(), keyframe: true, payload: Bytes::from_static(b"x") }))
+        }
+    }
+
+    impl Drop for Plugged {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn next(tap: &Tap) -> Event {
+        tap.events.recv_timeout(PATIENCE).unwrap()
+    }
+
+    #[test]
+    fn all_share_one_capture_which_ends_with_the_last() {
+        let plug = Arc::new(Plug::default());
+        let hub = Hub::new(plug.clone());
+        let (first, second) = (
+            hub.tap(&Device::Camera(0), &Format::default()).unwrap(),
+            hub.tap(&Device::Camera(0), &Format::default()).unwrap(),
+        );
+        assert!(matches!((next(&first), next(&second)), (Event::Taken(_), Event::Taken(_))));
+        drop(first);
+        assert!(matches!(next(&second), Event::Taken(_)));
+        assert_eq!((plug.opened.load(Ordering::SeqCst), plug.closed.load(Ordering::SeqCst)), (1, 0));
+        drop(second);
+        let end = Instant::now() + PATIENCE;
+        while plug.closed.load(Ordering::SeqCst) == 0 {
+            assert!(Instant::now() < end);
+            thread::sleep(Duration::from_millis(2));
+        }
+        let again = hub.tap(&Device::Camera(0), &Format::default()).unwrap();
+        assert!(matches!(next(&again), Event::Taken(_)));
+        assert_eq!(plug.opened.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn all_are_told_that_a_device_is_lost_and_it_can_be_opened_again() {
+        let plug = Arc::new(Plug::default());
+        let hub = Hub::new(plug.clone());
+        let tap = hub.tap(&Device::Camera(0), &Format::default()).unwrap();
+        assert!(matches!(next(&tap), Event::Taken(_)));
+        plug.is_out.store(1, Ordering::SeqCst);
+        let lost = tap.events.iter().find_map(|event| match event {
+            Event::Lost(error) => Some(error),
+            Event::Taken(_) => None,
+        });
+        assert_eq!(lost, Some(MediaError::Broken("unplugged".to_owned())));
+        let refused = hub.tap(&Device::Camera(0), &Format::default()).unwrap();
+        assert!(matches!(next(&refused), Event::Lost(MediaError::NotFound)));
+        plug.is_out.store(0, Ordering::SeqCst);
+        let again = hub.tap(&Device::Camera(0), &Format::default()).unwrap();
+        assert!(matches!(next(&again), Event::Taken(_)));
+    }
+
+    #[test]
+    fn who_wants_more_pictures_than_come_has_the_device_opened_again() {
+        let plug = Arc::new(Plug::default());
+        let hub = Hub::new(plug.clone());
+        let at = |rate: f64| {
+            let mut format = Format::default();
+            format.video.framerate = Framerate::new(rate);
+            format
+        };
+        let slow = hub.tap(&Device::Camera(0), &at(10.0)).unwrap();
+        next(&slow);
+        let fast = hub.tap(&Device::Camera(0), &at(30.0)).unwrap();
+        let end = Instant::now() + PATIENCE;
+        while plug.opened.load(Ordering::SeqCst) < 2 {
+            next(&fast);
+            assert!(Instant::now() < end);
+        }
+        assert!(matches!(next(&slow), Event::Taken(_)));
+    }
+}

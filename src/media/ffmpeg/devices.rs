@@ -1,0 +1,271 @@
+//! Screens, windows and microphones, through FFmpeg's devices.
+
+use std::env;
+use std::ffi::CStr;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::{Bytes, BytesMut};
+use ffmpeg_next::codec::Id;
+use ffmpeg_next::format::Pixel;
+use proto::track::{Codec, Track};
+
+use super::raw::device::{DeviceInput, sources};
+use crate::media::capture::x11::{self, Area};
+use crate::media::capture::{Capture, Device, Devices, Form, Found, Pixels, Shape, Taken};
+use crate::media::format::{Format, Framerate};
+use crate::media::library::MediaError;
+use crate::media::transcode::plan::FRAMERATE_OF_SCREENS;
+
+/// While nothing comes of a device it is looked at this often.
+const LOOK: Duration = Duration::from_millis(4);
+
+/// A device that gives nothing for so long is let go for a moment, so that its thread sees whether anybody watches.
+const SILENCE: Duration = Duration::from_millis(200);
+
+/// A screen's place and size are looked at this often.
+const LAYOUT: Duration = Duration::from_secs(1);
+
+/// Times of devices may be this far from the clock; beyond it they are of another one.
+const CLOCK_SLACK: Duration = Duration::from_secs(2);
+
+/// Samples a second of microphones, which converters bring to what is asked.
+const SAMPLE_RATE: u32 = 48_000;
+
+/// Samples of one packet of a microphone: 20 ms.
+const PACKET_SAMPLES: u32 = SAMPLE_RATE / 50;
+
+/// Kinds of sound devices in the order in which they are tried.
+const SOUND: [&CStr; 2] = [c"pulse", c"alsa"];
+
+/// The devices of this machine.
+pub struct SystemDevices {
+    /// Whether the pointer is seen on screens.
+    pub has_pointer: bool,
+}
+
+impl Devices for SystemDevices {
+    fn open(&self, device: &Device, wanted: &Format) -> Result<Box<dyn Capture>, MediaError> {
+        match device {
+            Device::Screen(_) | Device::Window(_) => {
+                let rate = wanted.video.framerate.unwrap_or(FRAMERATE_OF_SCREENS);
+                Ok(Box::new(Screen::open(device, rate, self.has_pointer)?))
+            }
+            Device::Microphone(index) => {
+                let channels = wanted.audio.channels.unwrap_or(2);
+                Ok(Box::new(microphone(*index, channels)?))
+            }
+            Device::Camera(_) => Err(MediaError::NotFound),
+        }
+    }
+
+    fn list(&self) -> Vec<Result<Found, String>> {
+        let mut all = Vec::new();
+        match x11::areas() {
+            Ok(areas) => all.extend(areas.into_iter().enumerate().map(|(index, area)| {
+                let Area { name, x, y, width, height } = area;
+                let description = format!("{name}, {width}x{height} at {x},{y}");
+                Ok(Found { device: Device::Screen(index as u32), description })
+            })),
+            Err(error) => all.push(Err(format!("screens: {error}"))),
+        }
+        if let Ok(windows) = x11::windows() {
+            all.extend(windows.into_iter().map(|window| {
+                let description = "a window".to_owned();
+                Ok(Found { device: Device::Window(window.title), description })
+            }));
+        }
+        match microphones() {
+            Ok((_, found)) => {
+                all.extend(found.into_iter().enumerate().map(|(index, (name, description))| {
+                    let description = format!("{description} ({name})");
+                    Ok(Found { device: Device::Microphone(index as u32), description })
+                }))
+            }
+            Err(error) => all.push(Err(format!("sound: {error}"))),
+        }
+        all
+    }
+}
+
+/// A screen or a window as FFmpeg grabs it.
+struct Screen {
+    device: Device,
+    area: Area,
+    input: Reader,
+    looked: Instant,
+}
+
+impl Screen {
+    fn open(device: &Device, rate: Framerate, has_pointer: bool) -> Result<Screen, MediaError> {
+        let area = place(device)?;
+        let display = env::var("DISPLAY").unwrap_or_default();
+        let mut options = vec![
+            (c"framerate", rate.to_string()),
+            (c"draw_mouse", u8::from(has_pointer).to_string()),
+            // Sides that are odd cannot be encoded, and one line more is not missed.
+            (c"video_size", format!("{}x{}", area.width & !1, area.height & !1)),
+        ];
+        match device {
+            Device::Window(title) => {
+                options.push((c"window_id", x11::window(title)?.id.to_string()));
+            }
+            _ => {
+                options.push((c"grab_x", area.x.to_string()));
+                options.push((c"grab_y", area.y.to_string()));
+            }
+        }
+        let input = DeviceInput::open(c"x11grab", &display, &options)
+            .map_err(|error| MediaError::Broken(format!("{device} cannot be grabbed: {error}")))?;
+        Ok(Screen { device: device.clone(), area, input: Reader::new(input)?, looked: Instant::now() })
+    }
+}
+
+impl Capture for Screen {
+    fn take(&mut self) -> Result<Option<Taken>, MediaError> {
+        if self.looked.elapsed() >= LAYOUT {
+            self.looked = Instant::now();
+            let area = place(&self.device)?;
+            if area != self.area {
+                let Area { x, y, width, height, .. } = area;
+                return Err(MediaError::Broken(format!("it is {width}x{height} at {x},{y} now")));
+            }
+        }
+        self.input.take()
+    }
+}
+
+/// Where a screen or a window is.
+fn place(device: &Device) -> Result<Area, MediaError> {
+    match device {
+        Device::Screen(index) => {
+            let areas = x11::areas()?;
+            areas.get(*index as usize).cloned().ok_or_else(|| {
+                let names: Vec<_> = areas.iter().map(|area| area.name.as_str()).collect();
+                tracing::info!(%device, "no such screen; there are {}: {}", names.len(), names.join(", "));
+                MediaError::NotFound
+            })
+        }
+        Device::Window(title) => Ok(x11::window(title)?.area),
+        Device::Camera(_) | Device::Microphone(_) => Err(MediaError::NotFound),
+    }
+}
+
+/// A name to open a device by, and what it is called.
+type Named = (String, String);
+
+/// Microphones of the first kind of sound that there is: names to open them by, and what they are called.
+fn microphones() -> Result<(&'static CStr, Vec<Named>), String> {
+    let mut reasons = Vec::new();
+    for kind in SOUND {
+        match sources(kind) {
+            Ok(found) => {
+                // What a loudspeaker plays is no microphone.
+                let heard = found.into_iter().filter(|(name, _)| !name.ends_with(".monitor"));
+                return Ok((kind, heard.collect()));
+            }
+            Err(error) => reasons.push(format!("{}: {error}", kind.to_string_lossy())),
+        }
+    }
+    Err(reasons.join("; "))
+}
+
+fn microphone(index: u32, channels: u8) -> Result<Reader, MediaError> {
+    let (kind, found) = microphones().map_err(MediaError::Broken)?;
+    let Some((name, _)) = found.get(index as usize) else {
+        let names: Vec<_> = found.iter().map(|(name, _)| name.as_str()).collect();
+        tracing::info!(index, "no such microphone; there are {}: {}", names.len(), names.join(", "));
+        return Err(MediaError::NotFound);
+    };
+    let mut options = vec![(c"sample_rate", SAMPLE_RATE.to_string()), (c"channels", channels.to_string())];
+    if kind == c"pulse" {
+        options.push((c"fragment_size", (PACKET_SAMPLES * 2 * u32::from(channels)).to_string()));
+        options.push((c"name", "rtspserver".to_owned()));
+    }
+    let input = DeviceInput::open(kind, name, &options)
+        .map_err(|error| MediaError::Broken(format!("{name} cannot be opened: {error}")))?;
+    Reader::new(input)
+}
+
+/// A device of FFmpeg's as pictures or sound.
+struct Reader {
+    input: DeviceInput,
+    form: Form,
+    /// Seconds of one tick of its times.
+    time_base: (i64, i64),
+    is_sound: bool,
+}
+
+impl Reader {
+    fn new(input: DeviceInput) -> Result<Reader, MediaError> {
+        let unknown = |what: &str| MediaError::Unsupported(format!("a device gives {what}"));
+        let (stream, pixel) = input.stream().ok_or_else(|| unknown("nothing"))?;
+        let form = match stream.codec {
+            Id::RAWVIDEO => {
+                let (width, height) = stream.size.ok_or_else(|| unknown("pictures without a size"))?;
+                let pixels = pixels(pixel).ok_or_else(|| unknown("pixels that are not known"))?;
+                Form::Pixels(Shape { pixels, width, height })
+            }
+            Id::PCM_S16LE => {
+                let channels = stream.channels.clamp(1, 8) as u8;
+                Form::Track(Track::new(Codec::L16 { sample_rate: stream.sample_rate, channels }, 0))
+            }
+            other => return Err(unknown(other.name())),
+        };
+        let is_sound = stream.codec == Id::PCM_S16LE;
+        Ok(Reader { input, form, time_base: stream.time_base, is_sound })
+    }
+
+    /// When something was taken whose time is that of the wall clock.
+    fn moment(&self, pts: Option<i64>) -> Instant {
+        let now = Instant::now();
+        let age = pts.and_then(|pts| {
+            let (numerator, denominator) = self.time_base;
+            let nanos = i128::from(pts) * i128::from(numerator) * 1_000_000_000 / i128::from(denominator);
+            let wall = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_nanos() as i128;
+            u64::try_from(wall - nanos).ok().map(Duration::from_nanos)
+        });
+        age.filter(|age| *age < CLOCK_SLACK).and_then(|age| now.checked_sub(age)).unwrap_or(now)
+    }
+}
+
+impl Capture for Reader {
+    fn take(&mut self) -> Result<Option<Taken>, MediaError> {
+        let begin = Instant::now();
+        loop {
+            match self.input.read().map_err(MediaError::Broken)? {
+                Some(packet) => {
+                    let at = self.moment(packet.pts());
+                    let bytes = packet.into_bytes();
+                    let payload = if self.is_sound { big_endian(&bytes) } else { bytes };
+                    let form = self.form.clone();
+                    return Ok(Some(Taken { form, at, keyframe: true, payload }));
+                }
+                None if begin.elapsed() > SILENCE => return Ok(None),
+                None => thread::sleep(LOOK),
+            }
+        }
+    }
+}
+
+fn pixels(pixel: Pixel) -> Option<Pixels> {
+    Some(match pixel {
+        Pixel::BGRZ | Pixel::BGRA => Pixels::Bgr0,
+        Pixel::BGR24 => Pixels::Bgr24,
+        Pixel::RGB24 => Pixels::Rgb24,
+        Pixel::YUYV422 => Pixels::Yuyv422,
+        Pixel::UYVY422 => Pixels::Uyvy422,
+        Pixel::NV12 => Pixels::Nv12,
+        Pixel::YUV420P => Pixels::Yuv420p,
+        _ => return None,
+    })
+}
+
+/// Samples as RTP has them (RFC 3551 section 4.5.11).
+fn big_endian(samples: &[u8]) -> Bytes {
+    let mut swapped = BytesMut::with_capacity(samples.len());
+    for sample in samples.as_chunks::<2>().0 {
+        swapped.extend_from_slice(&[sample[1], sample[0]]);
+    }
+    swapped.freeze()
+}

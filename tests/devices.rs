@@ -1,0 +1,4 @@
+//! The machine's own eyes and ears as streams.
+
+mod screen;
+mod sound;
