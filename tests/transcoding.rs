@@ -142,6 +142,22 @@ fn sound_comes_in_the_codec_rate_and_channels_that_a_url_asks_for(backend: Backe
     }
 }
 
+fn sound_of_every_codec_comes_in_another(backend: Backend) {
+    let server = server(backend).start();
+    for name in
+        ["h264_opus.mkv", "h265_opus.mkv", "h264_pcma.mkv", "jpeg_pcmu.mov", "jpeg_g722.mkv", "g726_32.wav"]
+    {
+        let scratch = Scratch(scratch("transcoding"));
+        let source = Recipe::named(name).path();
+        let (level, _) = heard(source.to_str().unwrap());
+        let url = server.url(&format!("/{name}&ae=AAC&sr=16000"));
+        let (its_level, its_tone) = heard(&kept(&scratch, &url, Over::Tcp, "-vn -c:a pcm_s16le"));
+        println!("{name}: level {:.2}, tone {its_tone:.3}", its_level / level);
+        assert!(its_tone > 0.8, "{name}: {its_tone}");
+        assert!((0.4..1.8).contains(&(its_level / level)), "{name}: {its_level} for {level}");
+    }
+}
+
 fn what_agrees_with_what_is_asked_for_comes_as_it_is(backend: Backend) {
     let server =
         server(backend).xml("<output><url>mp4</url><video><codec>H264</codec></video></output>").start();
@@ -221,6 +237,7 @@ fn what_cannot_be_made_is_refused_with_its_reason(backend: Backend) {
 on_both_backends!(
     pictures_come_in_the_codec_size_and_rate_that_a_url_asks_for,
     sound_comes_in_the_codec_rate_and_channels_that_a_url_asks_for,
+    sound_of_every_codec_comes_in_another,
     what_agrees_with_what_is_asked_for_comes_as_it_is,
     rules_of_the_configuration_are_met_and_urls_override_them,
     playing_begins_at_a_keyframe_before_the_time_asked_for,

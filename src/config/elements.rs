@@ -105,7 +105,7 @@ pub(super) fn pusher(node: &Node<'_>, report: &mut Report) -> Option<Pusher> {
 
 /// `<backchannel>`. None when its codec is `NONE`.
 pub(super) fn backchannel(node: &Node<'_>, report: &mut Report) -> Option<Backchannel> {
-    node.expect(&["codec", "samplerate", "channels"], report);
+    node.expect(&["codec", "samplerate", "channels", "device"], report);
     let codec = match audio_codec(node, report) {
         Choice::Keep => AudioCodec::G711U,
         Choice::Drop => return None,
@@ -116,6 +116,7 @@ pub(super) fn backchannel(node: &Node<'_>, report: &mut Report) -> Option<Backch
         codec,
         sample_rate: rate.unwrap_or(codec.clamp_rate(8_000)),
         channels: channels.unwrap_or(1),
+        device: node.text("device").unwrap_or_default().to_string(),
         place: node.element.place.clone(),
     })
 }

@@ -21,12 +21,6 @@ pub(super) fn notes(settings: &Settings) -> Vec<Problem> {
             notes.push(Problem::outside(settings.cite(key), NOT_YET));
         }
     }
-    let nodes = [("backchannel", settings.backchannel.as_ref().map(|backchannel| &backchannel.place))];
-    for (name, place) in nodes {
-        if let Some(place) = place {
-            notes.push(Problem::at(place, format!("config/{name}"), NOT_YET));
-        }
-    }
     notes
 }
 
@@ -37,4 +31,4 @@ type Asked = fn(&Settings) -> bool;
 const KEYS: &[(&str, Asked)] = &[("metadata", |s| s.metadata)];
 
 /// Elements that are not read.
-const ELEMENTS: &[&str] = &["backchannel/device", "hwaccel", "reload", "run_as", "videodevice"];
+const ELEMENTS: &[&str] = &["reload", "run_as", "videodevice"];

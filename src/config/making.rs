@@ -2,6 +2,7 @@
 
 use super::keys::{Key, SWITCH, SWITCH_ALLOWED, put, switch};
 use super::values;
+use crate::media::hardware::Wanted;
 
 /// What is made here.
 pub(super) const MAKING: &[Key] = &[
@@ -25,6 +26,13 @@ pub(super) const MAKING: &[Key] = &[
         allowed: "1 to 60",
         set: |s, v| put(&mut s.keyframe_interval_s, values::number(v, 1, 60)),
         show: |s| s.keyframe_interval_s.to_string(),
+    },
+    Key {
+        name: "hwaccel",
+        noun: "something that encodes pictures",
+        allowed: "auto, off, vaapi, nvenc, qsv, v4l2m2m",
+        set: |s, v| put(&mut s.hwaccel, Wanted::parse(v)),
+        show: |s| s.hwaccel.name().to_string(),
     },
     Key {
         name: "show_cursor",

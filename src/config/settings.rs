@@ -14,6 +14,7 @@ use super::origin::{Origin, Place};
 use super::output::Output;
 use super::user::User;
 use crate::media::format::{AudioCodec, VideoCodec};
+use crate::media::hardware::Wanted;
 
 /// Everything that can be set, with defaults where nobody set it.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,6 +61,8 @@ pub struct Settings {
     pub max_transcodes: u16,
     /// `keyframe_interval_s`: seconds from one keyframe to the next where pictures are made here, at most.
     pub keyframe_interval_s: u16,
+    /// `hwaccel`: what encodes pictures beside the processor.
+    pub hwaccel: Wanted,
     /// `show_cursor`: whether the pointer is seen on screens.
     pub show_cursor: bool,
     /// `test`: whether the built-in channel `/test` exists.
@@ -399,6 +402,8 @@ pub struct Backchannel {
     pub sample_rate: u32,
     /// Channels.
     pub channels: u8,
+    /// The loudspeaker that it is heard on; empty is the system's own choice.
+    pub device: String,
     /// Where the node is.
     pub place: Place,
 }
@@ -515,6 +520,7 @@ impl Default for Settings {
             transcode_threads: 0,
             max_transcodes: 0,
             keyframe_interval_s: 2,
+            hwaccel: Wanted::Auto,
             show_cursor: true,
             test: true,
             metadata: false,

@@ -369,10 +369,7 @@ fn unknown_elements_are_ignored_with_the_nearest_name() {
 #[test]
 fn what_this_build_lacks_is_said_once_and_ignored() {
     let later = "this build does not have it yet; the setting is ignored";
-    assert_eq!(
-        warnings_of("<hwaccel>auto</hwaccel>"),
-        [format!("rtspserver.xml:2:1: config/hwaccel: {later}")]
-    );
+    assert_eq!(warnings_of("<reload>1</reload>"), [format!("rtspserver.xml:2:1: config/reload: {later}")]);
     assert_eq!(warnings_of("<metadata>1</metadata>"), [format!("metadata, rtspserver.xml:2: {later}")]);
     assert_eq!(warnings_of("<metadata>0</metadata><rtsps_port>0</rtsps_port>"), Vec::<String>::new());
     assert_eq!(warnings_of("<multicast>1</multicast>"), Vec::<String>::new());

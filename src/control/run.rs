@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, never, select, tick, unbounded};
 use proto::rtsp::uri::percent_encode;
 use proto::srtp::Suite;
+use proto::track::Track;
 
 use super::access::access;
 use super::addresses::{self, AddressError};
@@ -23,20 +24,24 @@ use super::pushers;
 use super::shards::{Common, ShardError, Shards};
 use super::streams::{MakeChannel, MakeSource, Sources, Streams};
 use super::threads;
-use crate::config::{self, Loops, Publish, Settings, Srtp};
+use crate::config::{self, Backchannel, Loops, Publish, Settings, Srtp};
 use crate::driver::Backend;
 use crate::media;
 use crate::media::capture;
 use crate::media::capture::hub::Hub;
 use crate::media::channel::Channel;
 use crate::media::folder::Folder;
+use crate::media::format::{AudioCodec, AudioFormat, Choice};
+use crate::media::hardware::{self, Hardware, Wanted};
+use crate::media::playback;
 use crate::media::pool::{self, Pool, PoolSettings};
 use crate::media::source::Source;
 use crate::media::transcode::Keyframes;
+use crate::media::transcode::plan;
 use crate::shard::gate::Visitors;
 use crate::shard::hooks::Hooks;
 use crate::shard::limits::Limits;
-use crate::shard::settings::{Listen, MayPublish, PortKind, Settings as ShardSettings};
+use crate::shard::settings::{Listen, LoudspeakerSpec, MayPublish, PortKind, Settings as ShardSettings};
 use crate::stream::refragment::PacketSizes;
 use crate::stream::registry::OnRepublish;
 use crate::stream::relay::LiveLimits;
@@ -66,6 +71,9 @@ pub enum RunError {
     /// A shard could not start, or failed.
     #[error(transparent)]
     Shard(#[from] ShardError),
+    /// What is to encode pictures does not.
+    #[error("hwaccel is {0}, which does not work here ({1}): set it to auto or off")]
+    Hardware(Hardware, String),
     /// Web services cannot be called.
     #[error("{0}")]
     Hooks(String),
@@ -98,6 +106,9 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
     let hosts = addresses::hosts(&settings)?;
     let Opened { listen, certificate } = doors::open(&settings, &hosts)?;
     let backend = Backend::choose(settings.backend).map_err(RunError::Backend)?;
+    if let Wanted::Only(kind) = settings.hwaccel {
+        hardware::choose(settings.hwaccel).map_err(|error| RunError::Hardware(kind, error))?;
+    }
     let signals = signals()?;
     let mtu_bytes = usize::from(settings.mtu);
     let count = settings.shards.unwrap_or_else(shards_by_default);
@@ -132,6 +143,7 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
     let shards = Shards::start(count, &common)?;
     let addresses: Vec<_> = listen.iter().map(|door| door.address).collect();
     tracing::info!(backend = backend.name(), shards = count, listen = ?addresses, "serving");
+    look_for_hardware(settings.hwaccel);
     let is_reached = hosts.iter().any(|host| !host.is_loopback()) && settings.allow.is_empty();
     if settings.may_publish() == Publish::On && is_reached {
         tracing::warn!(
@@ -148,6 +160,21 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
         hooks.finish(until);
     }
     result
+}
+
+/// Looks for what encodes pictures beside the processor. Nobody waits for it: until it is found the processor does.
+fn look_for_hardware(wanted: Wanted) {
+    let look = move || match hardware::choose(wanted) {
+        Ok(Some(kind)) => tracing::info!(%kind, "pictures are encoded beside the processor"),
+        Ok(None) if wanted == Wanted::Auto => {
+            tracing::info!("pictures are encoded by the processor: nothing beside it does (hwaccel is auto)");
+        }
+        Ok(None) => {}
+        Err(error) => tracing::warn!(%error, "pictures are encoded by the processor"),
+    };
+    if let Err(error) = thread::Builder::new().name("hardware".into()).spawn(look) {
+        tracing::warn!(%error, "no thread to look for hardware");
+    }
 }
 
 /// Every shard takes a pair of UDP ports for each address that viewers come to, and every publisher's track one more.
@@ -255,6 +282,7 @@ fn shard_settings(settings: &Settings, hosts: &[IpAddr]) -> ShardSettings {
         multicast_ttl: settings.multicast_ttl,
         limits: Arc::new(limits(settings)),
         forwarders: settings.proxy_protocol.clone(),
+        loudspeaker: settings.backchannel.as_ref().map(loudspeaker),
         rules: settings.rules().into(),
         gop_cache: settings.gop_cache,
         live: LiveLimits {
@@ -279,6 +307,25 @@ fn shard_settings(settings: &Settings, hosts: &[IpAddr]) -> ShardSettings {
         shutdown: Duration::from_secs(settings.shutdown_s.into()),
         ..ShardSettings::default()
     }
+}
+
+/// What viewers say: in the format that is asked for, or in any other that can be decoded.
+fn loudspeaker(settings: &Backchannel) -> LoudspeakerSpec {
+    let Backchannel { codec, sample_rate, channels, device, .. } = settings;
+    let preferred = (*codec, *sample_rate, *channels);
+    let others = AudioCodec::ALL.into_iter().filter(|other| other != codec);
+    let others = others.map(|codec| (codec, codec.clamp_rate(8_000), 1));
+    let formats = std::iter::once(preferred).chain(others).enumerate();
+    let formats = formats.map(|(index, (codec, sample_rate, channels))| {
+        let asked = AudioFormat {
+            codec: Choice::As(codec),
+            sample_rate: Some(sample_rate),
+            channels: Some(channels),
+            bitrate_kbps: None,
+        };
+        Track::new(plan::coded(&plan::sound_of_device(&asked)), index as u8)
+    });
+    LoudspeakerSpec { formats: formats.collect(), device: device.clone(), loudspeakers: playback::system() }
 }
 
 /// The bounds of all shards together; 0 means none.

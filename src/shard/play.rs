@@ -204,6 +204,7 @@ impl Shard {
         };
         session.start_granted = file.begin(self.now, from, segment, pace, way);
         self.begin_tracks(key);
+        self.begin_talk(key);
         self.sessions[key].state = State::Playing;
         // First, so that media flows even when nobody is left who asked for it.
         self.make_ready(key);
@@ -349,6 +350,7 @@ impl Shard {
                 session.start_granted = file.resume(self.now, pace);
                 session.state = State::Playing;
                 self.begin_tracks(key);
+                self.begin_talk(key);
                 return self.confirm(key, &asked);
             }
             if file.is_paused_midway() {

@@ -43,10 +43,11 @@ impl Shard {
             _ => {}
         }
         let live_path = target.path.trim_matches('/');
-        let live_path = percent_decode(live_path).unwrap_or_else(|_| live_path.to_owned());
+        let live_path = canonical(percent_decode(live_path).unwrap_or_else(|_| live_path.to_owned()));
         if self.ports.catalog.owns(&live_path) || self.publications.has_path(&live_path) {
-            return match self.settings.rules.live_format(&live_path).with_parameters(&target.parameters) {
-                Ok(format) => self.resolve_live(conn, target, &named(&live_path, format, target)),
+            let format = self.settings.rules.live_format(&live_path).with_parameters(&target.parameters);
+            return match format.and_then(|format| named(&live_path, format, target)) {
+                Ok(name) => self.resolve_live(conn, target, &name),
                 Err(reason) => Resolution::Refused(Refusal::new(Status::UNSUPPORTED_MEDIA_TYPE, reason)),
             };
         }
@@ -193,14 +194,30 @@ fn is_current(resolved: &Resolved, is_retrying: bool, live: &LiveStreams) -> boo
     }
 }
 
-/// What a path, a format and other parameters of a URL ask for. Devices have one name each, however they are spelled.
-fn named(path: &str, format: Format, target: &Target) -> StreamName {
-    let Some(devices) = Device::parse(path) else { return StreamName::new(path.into(), format) };
-    let spelled: Vec<_> = devices.iter().map(Device::to_string).collect();
-    let window = target.parameters.iter().find(|(name, _)| name.eq_ignore_ascii_case("window"));
-    let window = window.map(|(_, title)| Arc::from(title.as_str()));
-    StreamName { path: spelled.join("+").into(), format, window }
+/// The path of devices in the one spelling that they have here; any other as it is.
+fn canonical(path: String) -> String {
+    let Some(devices) = Device::parse(&path) else { return path };
+    devices.iter().map(Device::to_string).collect::<Vec<_>>().join("+")
 }
+
+/// What a path, a format and other parameters of a URL ask for. An error names the parameter that makes no sense.
+fn named(path: &str, format: Format, target: &Target) -> Result<StreamName, String> {
+    let mut name = StreamName::new(path.into(), format);
+    let devices = Device::parse(path).unwrap_or_default();
+    let window = target.parameters.iter().find(|(name, _)| name.eq_ignore_ascii_case("window"));
+    if let Some((_, title)) =
+        window.filter(|_| devices.iter().any(|device| matches!(device, Device::Screen(_))))
+    {
+        if title.is_empty() || title.len() > TITLE_MAX || title.chars().any(char::is_control) {
+            return Err("window= is not the title of a window".to_owned());
+        }
+        name.window = Some(title.to_lowercase().into());
+    }
+    Ok(name)
+}
+
+/// Bytes of the longest title that a window is looked for by.
+const TITLE_MAX: usize = 200;
 
 fn unanswered() -> Refusal {
     Refusal::new(Status::INTERNAL_SERVER_ERROR, "the answer has not come yet")

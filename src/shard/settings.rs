@@ -14,6 +14,7 @@ use super::hooks::Hooks;
 use super::limits::Limits;
 use super::proxy::ProxySpec;
 use super::pusher::PusherSpec;
+pub use super::talk::LoudspeakerSpec;
 use super::tls::TlsServer;
 use crate::config::{AddressRange, GopCache, Rules};
 use crate::stream::groups::GroupRange;
@@ -40,6 +41,8 @@ pub struct Settings {
     pub forwarders: Vec<AddressRange>,
     /// The web services that are asked and told. None where there are none.
     pub hooks: Option<Arc<dyn Hooks>>,
+    /// What is said to streams whose source does not take it itself. None where nobody can.
+    pub loudspeaker: Option<LoudspeakerSpec>,
     /// Which files are live channels, and the formats of live streams.
     pub rules: Arc<Rules>,
     /// How long a session lives without a sign of life; zero = for ever.
@@ -205,6 +208,7 @@ impl Default for Settings {
             access: None,
             forwarders: Vec::new(),
             hooks: None,
+            loudspeaker: None,
             rules: Arc::default(),
             session_timeout: Duration::from_secs(60),
             slow_reader: Duration::from_millis(1_000),

@@ -29,6 +29,7 @@ use super::ready::{self, Ready};
 use super::secure::Sealing;
 use super::session::{Session, SessionId, SessionKey};
 use super::settings::{Listen, PortKind, Settings};
+use super::talk::Loudspeaker;
 use crate::egress::heads::Heads;
 use crate::media::library::{Answer, ReplyTo, Ticket};
 use crate::stream::catalog::{Notice, ShardIndex};
@@ -51,6 +52,8 @@ pub struct Shard {
     pub(super) publications: Publications,
     pub(super) proxies: Proxies,
     pub(super) pushers: Pushers,
+    /// The machine's own, where what viewers say is heard.
+    pub(super) loudspeaker: Loudspeaker,
     pub(super) udp: UdpPairs,
     pub(super) suspects: Suspects,
     pub(super) refused: Refused,
@@ -129,6 +132,7 @@ impl Shard {
             publications: Publications::default(),
             proxies,
             pushers,
+            loudspeaker: Loudspeaker::default(),
             udp,
             suspects: Suspects::default(),
             refused: Refused::default(),
@@ -314,7 +318,11 @@ impl Shard {
                     self.proxy_addresses(key, ticket, answer);
                 }
             }
-            Message::ToSink(tenure, what) => self.order_talkback(tenure, what),
+            Message::ToSink(tenure, what) => {
+                if !self.order_loudspeaker(tenure, &what) {
+                    self.order_talkback(tenure, what);
+                }
+            }
             Message::FromSink(sink, ticket, what) => self.hear_sink(sink, ticket, what),
             Message::ToHome(what) => self.hear_member(what),
             Message::FromHome(what) => self.hear_home(what),

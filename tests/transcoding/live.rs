@@ -290,7 +290,23 @@ fn groups_of_one_stream_in_two_formats_are_two(backend: Backend) {
     }
 }
 
+fn pictures_are_encoded_by_the_processor_where_nothing_else_does(backend: Backend) {
+    // Machines that test have no such hardware.
+    let server = Server::with(backend).setting("hwaccel", "auto").start();
+    server.wait_for_log("pictures are encoded by the processor", PATIENCE);
+    let found = probed(&format!("-rtsp_transport tcp {}", server.url("/test&ve=H265&ae=none")), "codec_name");
+    assert_eq!(found.trim(), "hevc");
+    assert_eq!(server.lines("pictures are encoded"), 1);
+    for kind in ["vaapi", "nvenc", "qsv", "v4l2m2m"] {
+        let ended = Server::with(backend).setting("hwaccel", kind).run_to_end(PATIENCE);
+        assert!(!ended.status.success());
+        let said = format!("hwaccel is {kind}, which does not work here");
+        assert!(ended.output.contains(&said), "{}", ended.output);
+    }
+}
+
 on_both_backends!(
+    pictures_are_encoded_by_the_processor_where_nothing_else_does,
     pictures_of_a_publisher_come_in_the_codec_and_size_that_a_url_asks_for,
     pictures_come_at_the_rate_that_a_url_asks_for,
     sound_of_a_publisher_comes_in_the_codec_rate_and_channels_that_a_url_asks_for,

@@ -11,13 +11,21 @@ use super::{Device, Devices, Taken};
 use crate::media::format::{Format, Framerate};
 use crate::media::library::MediaError;
 
-/// Pictures, or stretches of sound, that wait for one who wants them. What comes beyond is left out for it.
-const WAITING_MAX: usize = 32;
+/// Stretches of sound that wait for one who wants them. What comes beyond is left out for it.
+const SOUNDS_MAX: usize = 32;
+
+/// Pictures that do: they are large, and the latest are of use.
+const PICTURES_MAX: usize = 2;
+
+/// A device gives no fewer pictures a second: it is waited for, and what is slower is made of that.
+const THOUSANDTHS_MIN: u32 = 2_000;
 
 /// All captures.
 pub struct Hub {
     devices: Arc<dyn Devices>,
     running: Mutex<HashMap<Device, Weak<Shared>>>,
+    /// Devices that a thread is with: some systems let it wait for ever.
+    held: Arc<Mutex<HashMap<Device, usize>>>,
 }
 
 /// What a capture tells.
@@ -45,7 +53,7 @@ struct Shared {
 impl Hub {
     /// No capture yet.
     pub fn new(devices: Arc<dyn Devices>) -> Hub {
-        Hub { devices, running: Mutex::default() }
+        Hub { devices, running: Mutex::default(), held: Arc::default() }
     }
 
     /// The devices.
@@ -55,22 +63,30 @@ impl Hub {
 
     /// A share of a device's capture, which begins if there is none. Whether it can be opened is told as an event.
     pub fn tap(&self, device: &Device, wanted: &Format) -> Result<Tap, MediaError> {
-        let (sender, events) = bounded(WAITING_MAX);
-        let thousandths = wanted.video.framerate.map_or(0, Framerate::thousandths);
+        let (sender, events) = bounded(if device.is_heard() { SOUNDS_MAX } else { PICTURES_MAX });
+        let rate = wanted.video.framerate.filter(|_| !device.is_heard());
+        let thousandths = rate.map_or(0, |rate| rate.thousandths().max(THOUSANDTHS_MIN));
         let mut running = lock(&self.running);
+        running.retain(|_, shared| shared.strong_count() > 0);
         if let Some(shared) = running.get(device).and_then(Weak::upgrade)
             && shared.add(&sender, thousandths)
         {
             return Ok(Tap { events, _shared: shared });
         }
+        let held = Held::take(&self.held, device).ok_or_else(|| {
+            MediaError::Broken(format!("{device} does not answer, and is waited for already"))
+        })?;
         let shared =
             Arc::new(Shared { takers: Mutex::new(vec![sender]), thousandths: AtomicU32::new(thousandths) });
         let (devices, device, wanted) = (self.devices.clone(), device.clone(), *wanted);
         running.insert(device.clone(), Arc::downgrade(&shared));
         let weak = Arc::downgrade(&shared);
         thread::Builder::new()
-            .name(format!("capture {device}"))
-            .spawn(move || capture(&*devices, &device, wanted, &weak))
+            .name("capture".to_owned())
+            .spawn(move || {
+                let _held = held;
+                capture(&*devices, &device, wanted, &weak);
+            })
             .map_err(|error| MediaError::Broken(format!("no thread for a device: {error}")))?;
         Ok(Tap { events, _shared: shared })
     }
@@ -143,6 +159,36 @@ fn capture(devices: &dyn Devices, device: &Device, mut wanted: Format, shared: &
             }
             if rate(&shared) > opened_for {
                 continue 'open;
+            }
+        }
+    }
+}
+
+/// A thread is with a device, until this is dropped.
+struct Held(Arc<Mutex<HashMap<Device, usize>>>, Device);
+
+/// Threads that may be with one device: one that was just left may still be closing it.
+const HELD_MAX: usize = 3;
+
+impl Held {
+    fn take(all: &Arc<Mutex<HashMap<Device, usize>>>, device: &Device) -> Option<Held> {
+        let mut held = lock(all);
+        let count = held.entry(device.clone()).or_default();
+        if *count >= HELD_MAX {
+            return None;
+        }
+        *count += 1;
+        Some(Held(all.clone(), device.clone()))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut held = lock(&self.0);
+        if let Some(count) = held.get_mut(&self.1) {
+            *count -= 1;
+            if *count == 0 {
+                held.remove(&self.1);
             }
         }
     }

@@ -73,7 +73,7 @@ impl Device {
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, index) = match self {
-            Device::Window(title) => return write!(f, "screenlive?window={title}"),
+            Device::Window(title) => return write!(f, "screenlive?window={title:?}"),
             Device::Screen(index) => ("screenlive", index),
             Device::Camera(index) => ("videodevice", index),
             Device::Microphone(index) => ("audiodevice", index),

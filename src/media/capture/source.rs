@@ -213,7 +213,8 @@ impl Source for Captured {
         let mut demand = Demand::More;
         let mut give = |frame: Option<Frame>, demand: &mut Demand| {
             let heard = sink(frame);
-            if heard != Demand::More {
+            // The latest word counts: somebody may have come after nobody was there.
+            if (*demand, heard) != (Demand::Keyframe, Demand::More) {
                 *demand = heard;
             }
         };

@@ -32,6 +32,9 @@ const CLOCK_SLACK: Duration = Duration::from_secs(2);
 /// Samples a second of microphones, which converters bring to what is asked.
 const SAMPLE_RATE: u32 = 48_000;
 
+/// Channels of microphones, which converters mix to what is asked.
+const CHANNELS: u32 = 2;
+
 /// Samples of one packet of a microphone: 20 ms.
 const PACKET_SAMPLES: u32 = SAMPLE_RATE / 50;
 
@@ -51,10 +54,7 @@ impl Devices for SystemDevices {
                 let rate = wanted.video.framerate.unwrap_or(FRAMERATE_OF_SCREENS);
                 Ok(Box::new(Screen::open(device, rate, self.has_pointer)?))
             }
-            Device::Microphone(index) => {
-                let channels = wanted.audio.channels.unwrap_or(2);
-                Ok(Box::new(microphone(*index, channels)?))
-            }
+            Device::Microphone(index) => Ok(Box::new(microphone(*index)?)),
             Device::Camera(_) => Err(MediaError::NotFound),
         }
     }
@@ -125,7 +125,11 @@ impl Capture for Screen {
     fn take(&mut self) -> Result<Option<Taken>, MediaError> {
         if self.looked.elapsed() >= LAYOUT {
             self.looked = Instant::now();
-            let area = place(&self.device)?;
+            let mut area = place(&self.device)?;
+            if matches!(self.device, Device::Window(_)) {
+                // It is grabbed wherever it is.
+                (area.x, area.y) = (self.area.x, self.area.y);
+            }
             if area != self.area {
                 let Area { x, y, width, height, .. } = area;
                 return Err(MediaError::Broken(format!("it is {width}x{height} at {x},{y} now")));
@@ -170,16 +174,16 @@ fn microphones() -> Result<(&'static CStr, Vec<Named>), String> {
     Err(reasons.join("; "))
 }
 
-fn microphone(index: u32, channels: u8) -> Result<Reader, MediaError> {
+fn microphone(index: u32) -> Result<Reader, MediaError> {
     let (kind, found) = microphones().map_err(MediaError::Broken)?;
     let Some((name, _)) = found.get(index as usize) else {
         let names: Vec<_> = found.iter().map(|(name, _)| name.as_str()).collect();
         tracing::info!(index, "no such microphone; there are {}: {}", names.len(), names.join(", "));
         return Err(MediaError::NotFound);
     };
-    let mut options = vec![(c"sample_rate", SAMPLE_RATE.to_string()), (c"channels", channels.to_string())];
+    let mut options = vec![(c"sample_rate", SAMPLE_RATE.to_string()), (c"channels", CHANNELS.to_string())];
     if kind == c"pulse" {
-        options.push((c"fragment_size", (PACKET_SAMPLES * 2 * u32::from(channels)).to_string()));
+        options.push((c"fragment_size", (PACKET_SAMPLES * 2 * CHANNELS).to_string()));
         options.push((c"name", "rtspserver".to_owned()));
     }
     let input = DeviceInput::open(kind, name, &options)

@@ -7,8 +7,9 @@ use ffmpeg_next::frame::{Audio, Video};
 use ffmpeg_next::{ChannelLayout, Dictionary, Error, Packet, Rational};
 
 use super::config::{ParameterSets, annex_b};
-use super::raw::silence;
+use super::raw::{hardware, silence};
 use crate::media::format::{AudioCodec, VideoCodec};
+use crate::media::hardware::Hardware;
 use crate::media::library::MediaError;
 
 /// An access unit as it leaves an encoder.
@@ -43,33 +44,93 @@ pub struct PictureSettings {
 pub struct PictureEncoder {
     encoder: encoder::video::Encoder,
     settings: PictureSettings,
+    pixels: Pixel,
+    /// Where pictures are put for an encoder that has memory of its own.
+    memory: Option<hardware::Pictures>,
     next: i64,
 }
 
 impl PictureEncoder {
-    /// An error when this FFmpeg lacks the encoder or refuses the settings.
+    /// One beside the processor where there is one, else the processor's.
+    pub fn best(settings: PictureSettings) -> Result<PictureEncoder, MediaError> {
+        if let Some((kind, name)) = super::hardware::encoder_of_pictures(settings.codec) {
+            match PictureEncoder::of_hardware(settings, kind, name) {
+                Ok(encoder) => return Ok(encoder),
+                Err(error) => tracing::debug!(name, %error, "pictures are encoded by the processor"),
+            }
+        }
+        PictureEncoder::open(settings)
+    }
+
+    /// One beside the processor. An error when there is none, or it refuses the settings.
+    pub fn of_hardware(
+        settings: PictureSettings,
+        kind: Hardware,
+        name: &str,
+    ) -> Result<PictureEncoder, MediaError> {
+        let memory = match kind {
+            Hardware::Vaapi => Some(hardware::Pictures::new(settings.width, settings.height)),
+            Hardware::Nvenc | Hardware::Qsv | Hardware::V4l2m2m => None,
+        };
+        let memory = memory.transpose().map_err(MediaError::Unsupported)?;
+        PictureEncoder::with(settings, name, (Pixel::NV12, memory), hardware_options(kind))
+    }
+
+    /// The processor's. An error when this FFmpeg lacks the encoder or refuses the settings.
     pub fn open(settings: PictureSettings) -> Result<PictureEncoder, MediaError> {
-        silence();
         let name = encoder_of_pictures(settings.codec);
+        PictureEncoder::with(settings, name, (pixels_of(settings.codec), None), options_of(&settings))
+    }
+
+    fn with(
+        settings: PictureSettings,
+        name: &str,
+        (pixels, memory): (Pixel, Option<hardware::Pictures>),
+        options: Dictionary<'static>,
+    ) -> Result<PictureEncoder, MediaError> {
+        silence();
         let codec = encoder::find_by_name(name).ok_or_else(|| absent(name))?;
-        let mut video = Context::new_with_codec(codec).encoder().video().map_err(refused)?;
+        let mut context = Context::new_with_codec(codec);
+        if let Some(memory) = &memory {
+            memory.attach(&mut context);
+        }
+        let mut video = context.encoder().video().map_err(refused)?;
         let time = Rational(1_000, settings.thousandths as i32).reduce();
         video.set_width(settings.width);
         video.set_height(settings.height);
-        video.set_format(pixels_of(settings.codec));
+        video.set_format(if memory.is_some() { Pixel::VAAPI } else { pixels });
         video.set_time_base(time);
         video.set_frame_rate(Some(Rational(time.1, time.0)));
         video.set_gop(settings.gop);
         video.set_max_b_frames(0);
         video.set_bit_rate(settings.bitrate as usize);
         video.set_max_bit_rate(settings.bitrate as usize);
-        let encoder = video.open_with(options_of(&settings)).map_err(refused)?;
-        Ok(PictureEncoder { encoder, settings, next: 0 })
+        let encoder = video.open_with(options).map_err(refused)?;
+        Ok(PictureEncoder { encoder, settings, pixels, memory, next: 0 })
+    }
+
+    /// Whether it is beside the processor.
+    pub fn is_of_hardware(&self) -> bool {
+        self.pixels == Pixel::NV12
+    }
+
+    /// What comes of one grey picture. An error when nothing does.
+    pub fn try_out(mut self) -> Result<Vec<Encoded>, MediaError> {
+        let mut grey = self.blank();
+        for plane in 0..grey.planes() {
+            grey.data_mut(plane).fill(128);
+        }
+        let mut encoded = self.encode(&mut grey)?;
+        encoded.extend(self.finish()?);
+        if encoded.is_empty() {
+            return Err(MediaError::Broken("an encoder gives nothing".to_owned()));
+        }
+        Ok(encoded)
     }
 
     /// A picture of the right size and format, to be filled.
     pub fn blank(&self) -> Video {
-        Video::new(pixels_of(self.settings.codec), self.settings.width, self.settings.height)
+        Video::new(self.pixels, self.settings.width, self.settings.height)
     }
 
     /// Encodes a picture in planar YUV 4:2:0.
@@ -90,7 +151,13 @@ impl PictureEncoder {
     pub fn encode(&mut self, picture: &mut Video) -> Result<Vec<Encoded>, MediaError> {
         picture.set_pts(Some(self.next));
         self.next += 1;
-        self.encoder.send_frame(picture).map_err(refused)?;
+        match &self.memory {
+            None => self.encoder.send_frame(picture).map_err(refused)?,
+            Some(memory) => {
+                let copy = memory.upload(picture).map_err(MediaError::Broken)?;
+                self.encoder.send_frame(&copy).map_err(refused)?;
+            }
+        }
         drain(&mut self.encoder)
     }
 
@@ -99,6 +166,25 @@ impl PictureEncoder {
         self.encoder.send_eof().map_err(refused)?;
         drain(&mut self.encoder)
     }
+}
+
+/// So that nothing waits beside the processor either.
+fn hardware_options(kind: Hardware) -> Dictionary<'static> {
+    let mut options = Dictionary::new();
+    match kind {
+        Hardware::Nvenc => {
+            options.set("tune", "ull");
+            options.set("zerolatency", "1");
+            options.set("forced-idr", "1");
+        }
+        Hardware::Qsv => {
+            options.set("async_depth", "1");
+            options.set("forced_idr", "1");
+        }
+        Hardware::Vaapi => options.set("async_depth", "1"),
+        Hardware::V4l2m2m => {}
+    }
+    options
 }
 
 /// FFmpeg's name of the encoder.

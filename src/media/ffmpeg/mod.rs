@@ -6,7 +6,9 @@ pub mod convert;
 #[cfg(target_os = "linux")]
 pub mod devices;
 pub mod encode;
+pub mod hardware;
 mod pieces;
+pub mod playback;
 pub mod raw;
 pub mod report;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What has to be done to a track so that it is in the format that is asked for: nothing where it is.
 
-use proto::track::{Codec, Kind, Law, Track};
+use proto::aac::audio_specific_config;
+use proto::track::{BitOrder, Codec, Kind, Law, Track};
 
 use crate::media::format::{
     AudioCodec, AudioFormat, Choice, Format, Framerate, PIXELS_MAX, VideoCodec, VideoFormat,
@@ -220,6 +221,23 @@ fn sensible_bitrate(codec: VideoCodec, width: u32, height: u32, rate: f64) -> u6
     let bits = f64::from(width) * f64::from(height) * rate * bits_a_pixel;
     // In whole tens of kilobits.
     ((bits / 10_000.0).round() as u64).max(10) * 10_000
+}
+
+/// The codec of sound as it is to be, with what a receiver must know.
+pub fn coded(target: &AudioTarget) -> Codec {
+    let AudioTarget { codec, sample_rate, channels, bitrate } = *target;
+    match codec {
+        AudioCodec::G711A => Codec::G711 { law: Law::A, sample_rate, channels },
+        AudioCodec::G711U => Codec::G711 { law: Law::Mu, sample_rate, channels },
+        AudioCodec::G722 => Codec::G722 { channels },
+        AudioCodec::G726 => Codec::G726 { bits: (bitrate / 8_000) as u8, order: BitOrder::LeastFirst },
+        AudioCodec::Opus => Codec::Opus { channels },
+        // AAC-LC (ISO/IEC 14496-3 section 1.6.2.1).
+        AudioCodec::Aac => {
+            let config = audio_specific_config(2, sample_rate, channels).unwrap_or_default();
+            Codec::Aac { config, sample_rate, channels }
+        }
+    }
 }
 
 fn video_codec(codec: &Codec) -> Option<VideoCodec> {

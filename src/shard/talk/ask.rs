@@ -14,6 +14,7 @@ use crate::shard::connection::{Mount, Refusal};
 use crate::shard::request::Outcome;
 use crate::shard::session::{SessionKey, Source};
 use crate::shard::turn::{Asker, Shard};
+use crate::stream::catalog::Description;
 
 /// What a connection knows of a sink.
 #[derive(Debug)]
@@ -72,14 +73,18 @@ impl Shard {
 
     /// Whether a request asks for the backchannel of a session that cannot have one.
     pub(in crate::shard) fn lacks_talk(&self, request: &Request, key: SessionKey) -> bool {
+        if !require::has(&request.headers, BACKCHANNEL) {
+            return false;
+        }
         let mount = match &self.sessions[key].source {
             // A stream that is gone is refused for that.
             Source::Live(cursor) => self.live.get(cursor.stream).map(|stream| &stream.description),
             Source::Member(member) => match &member.offer.mount {
                 Mount::Live(stream) => Some(stream),
-                Mount::File(_) => return require::has(&request.headers, BACKCHANNEL),
+                Mount::File(_) => return self.own_sink().is_none(),
             },
-            Source::File(_) | Source::Ingest(_) => return require::has(&request.headers, BACKCHANNEL),
+            Source::File(_) => return self.own_sink().is_none(),
+            Source::Ingest(_) => return true,
         };
         mount.is_some_and(|stream| self.lacks_backchannel(request, &Mount::Live(stream.clone())))
     }
@@ -113,12 +118,18 @@ impl Shard {
         }
     }
 
-    /// The sink behind a mount: what takes sound there, as far as the configuration tells.
+    /// The sink behind a mount, as far as the configuration tells: the source of a proxy, else the machine's loudspeaker.
     pub(super) fn sink_of(&self, mount: &Mount) -> Option<SinkAddress> {
-        let Mount::Live(stream) = mount else { return None };
-        let spec =
-            self.settings.proxies.iter().find(|spec| spec.backchannel && *spec.path == *stream.path())?;
-        Some(SinkAddress { home: spec.home, tenure: spec.tenure })
+        let of_path = |stream: &Description| {
+            let mut proxies = self.settings.proxies.iter();
+            let spec = proxies.find(|spec| spec.backchannel && *spec.path == *stream.path())?;
+            Some(SinkAddress { home: spec.home, tenure: spec.tenure })
+        };
+        let own = match mount {
+            Mount::Live(stream) => of_path(stream),
+            Mount::File(_) => None,
+        };
+        own.or_else(|| self.own_sink())
     }
 
     /// What the sink behind a mount takes. None while it is being asked: the connection is served again then.

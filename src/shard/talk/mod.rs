@@ -16,6 +16,7 @@
 
 mod arrive;
 mod ask;
+mod loudspeaker;
 mod setup;
 mod track;
 
@@ -31,6 +32,8 @@ use crate::media::library::Ticket;
 use crate::stream::catalog::ShardIndex;
 
 pub(super) use ask::Asked;
+pub(super) use loudspeaker::Loudspeaker;
+pub use loudspeaker::LoudspeakerSpec;
 pub(super) use track::TalkIn;
 
 /// Packets of one talker on their way between two shards. What comes while so many wait is lost: a shard that is that

@@ -1,21 +1,16 @@
 //! Sound in another codec, rate or number of channels.
 
-use bytes::Bytes;
-use ffmpeg_next::format::{Sample, sample};
 use ffmpeg_next::frame::Audio;
-use ffmpeg_next::software::resampling::Context as Resampler;
-use ffmpeg_next::{ChannelLayout, Error};
-use proto::aac::audio_specific_config;
 use proto::frame::Frame;
 use proto::time::MediaTime;
-use proto::track::{BitOrder, Codec, Law, Track};
+use proto::track::Track;
 
 use super::decode::Decoder;
+use super::resample::Resampler;
 use crate::media::ffmpeg::encode::{Encoded, SoundEncoder, SoundSettings};
-use crate::media::format::AudioCodec;
 use crate::media::library::MediaError;
 use crate::media::transcode::Convert;
-use crate::media::transcode::plan::AudioTarget;
+use crate::media::transcode::plan::{AudioTarget, coded};
 
 /// Sound whose times are off by less than this goes on without a break, as a share of a second: containers round.
 const SLACK: i64 = 40;
@@ -23,16 +18,13 @@ const SLACK: i64 = 40;
 /// Longest silence that is put where sound is missing, in seconds; beyond it all begins anew.
 const SILENCE_S: i64 = 10;
 
-/// Samples that one call may yield beyond those that went in, at the most.
-const SPARE_SAMPLES: usize = 4_096;
-
 /// Decodes, resamples and encodes the sound of one track.
 pub struct Sound {
     decoder: Decoder,
     settings: SoundSettings,
     clock_rate: u32,
     track: Track,
-    resampler: Option<(Shape, Resampler)>,
+    resampler: Resampler,
     encoder: Option<SoundEncoder>,
     /// Samples that wait for the rest of their frame, those of one moment side by side.
     waiting: Vec<f32>,
@@ -41,9 +33,6 @@ pub struct Sound {
     /// Time of the first sample that the encoder was given.
     fed_from: i64,
 }
-
-/// Format, layout and rate of decoded sound.
-type Shape = (Sample, ChannelLayout, u32);
 
 impl Sound {
     /// A converter of `source`, which becomes track `index`.
@@ -56,14 +45,14 @@ impl Sound {
         };
         // What this FFmpeg lacks is told at once.
         SoundEncoder::open(settings)?;
-        let mut track = Track::new(coded(settings), index);
+        let mut track = Track::new(coded(target), index);
         track.bitrate = Some(target.bitrate);
         Ok(Sound {
             decoder: Decoder::open(source)?,
             settings,
             clock_rate: source.clock_rate,
             track,
-            resampler: None,
+            resampler: Resampler::new(target.sample_rate, target.channels),
             encoder: None,
             waiting: Vec::new(),
             begins: None,
@@ -79,7 +68,7 @@ impl Sound {
         let rate = i64::from(self.settings.sample_rate);
         let time = (i128::from(pts) * i128::from(rate)).div_euclid(i128::from(self.clock_rate)) as i64;
         self.place(time, out)?;
-        let resampled = self.resample(sound)?;
+        let resampled = self.resampler.run(sound)?;
         self.waiting.extend_from_slice(&resampled);
         self.encode_whole(out)
     }
@@ -101,29 +90,6 @@ impl Sound {
         }
         self.begins = Some(time);
         Ok(())
-    }
-
-    fn resample(&mut self, sound: &Audio) -> Result<Vec<f32>, MediaError> {
-        let failed = |error: Error| MediaError::Broken(format!("sound cannot be resampled: {error}"));
-        let layout = match sound.channel_layout() {
-            layout if layout.is_empty() => ChannelLayout::default(sound.channels().into()),
-            layout => layout,
-        };
-        let shape = (sound.format(), layout, sound.rate());
-        let rate = self.settings.sample_rate;
-        let own = ChannelLayout::default(self.settings.channels.into());
-        if self.resampler.as_ref().is_none_or(|(before, _)| *before != shape) {
-            let packed = Sample::F32(sample::Type::Packed);
-            let made = Resampler::get(shape.0, shape.1, shape.2, packed, own, rate);
-            self.resampler = Some((shape, made.map_err(failed)?));
-        }
-        let Some((_, resampler)) = &mut self.resampler else { return Ok(Vec::new()) };
-        let room = sound.samples() as u64 * u64::from(rate) / u64::from(shape.2.max(1));
-        let mut resampled = Audio::new(Sample::F32(sample::Type::Packed), room as usize + SPARE_SAMPLES, own);
-        resampler.run(sound, &mut resampled).map_err(failed)?;
-        let bytes = resampled.samples() * usize::from(self.settings.channels) * size_of::<f32>();
-        let bytes = resampled.data(0).get(..bytes).unwrap_or_default();
-        Ok(bytes.as_chunks::<4>().0.iter().map(|sample| f32::from_ne_bytes(*sample)).collect())
     }
 
     /// Encodes whole frames. Their bounds depend on their times alone, wherever decoding began.
@@ -228,25 +194,8 @@ impl Convert for Sound {
     fn reset(&mut self, _: MediaTime) {
         self.decoder.reset();
         self.encoder = None;
-        self.resampler = None;
+        self.resampler.reset();
         self.waiting.clear();
         self.begins = None;
     }
-}
-
-fn coded(settings: SoundSettings) -> Codec {
-    let SoundSettings { codec, sample_rate, channels, bitrate } = settings;
-    match codec {
-        AudioCodec::G711A => Codec::G711 { law: Law::A, sample_rate, channels },
-        AudioCodec::G711U => Codec::G711 { law: Law::Mu, sample_rate, channels },
-        AudioCodec::G722 => Codec::G722 { channels },
-        AudioCodec::G726 => Codec::G726 { bits: (bitrate / 8_000) as u8, order: BitOrder::LeastFirst },
-        AudioCodec::Opus => Codec::Opus { channels },
-        AudioCodec::Aac => Codec::Aac { config: aac_config(sample_rate, channels), sample_rate, channels },
-    }
-}
-
-/// AudioSpecificConfig of AAC-LC (ISO/IEC 14496-3 section 1.6.2.1).
-fn aac_config(sample_rate: u32, channels: u8) -> Bytes {
-    audio_specific_config(2, sample_rate, channels).unwrap_or_default()
 }

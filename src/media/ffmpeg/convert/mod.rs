@@ -2,12 +2,15 @@
 
 mod audio;
 mod decode;
+mod resample;
 mod video;
 
 use ffmpeg_next::frame::Video;
 use proto::frame::Frame;
 use proto::track::Track;
 
+pub use self::decode::Decoder;
+pub use self::resample::Resampler;
 use crate::media::capture::Shape;
 use crate::media::library::MediaError;
 use crate::media::transcode::plan::{AudioTarget, VideoTarget};

@@ -13,6 +13,7 @@ use super::decode::Decoder;
 use crate::media::capture::Shape;
 use crate::media::ffmpeg::config::{ParameterSets, annex_b};
 use crate::media::ffmpeg::encode::{Encoded, PictureEncoder, PictureSettings};
+use crate::media::ffmpeg::hardware;
 use crate::media::ffmpeg::raw::Scaler;
 use crate::media::format::VideoCodec;
 use crate::media::library::MediaError;
@@ -167,31 +168,53 @@ impl Pictures {
             }
             self.stretch = stretch;
         }
-        let mut encoder = match self.encoder.take() {
-            Some(encoder) => encoder,
-            None => PictureEncoder::open(self.settings)?,
-        };
-        let mut scaled = encoder.blank();
-        self.scale(picture, &mut scaled)?;
+        let mut kind = picture::Type::None;
         if let Keyframes::Every(interval) = self.keyframes
             && self.keyframe_due.is_none_or(|due| time >= due || due > time + interval)
         {
-            scaled.set_kind(picture::Type::I);
+            kind = picture::Type::I;
             self.keyframe_due = Some(time + interval);
         }
+        let encoder = match self.encoder.take() {
+            Some(encoder) => encoder,
+            None => PictureEncoder::best(self.settings)?,
+        };
         self.inside.push_back((pts, duration));
-        let encoded = encoder.encode(&mut scaled)?;
-        self.encoder = Some(encoder);
+        let is_of_hardware = encoder.is_of_hardware();
+        let encoded = match self.encode_with(encoder, picture, kind) {
+            Err(error) if is_of_hardware => {
+                hardware::give_up(&error);
+                self.inside.clear();
+                self.inside.push_back((pts, duration));
+                self.encode_with(PictureEncoder::open(self.settings)?, picture, kind)?
+            }
+            encoded => encoded?,
+        };
         self.hand_on(encoded, out);
         Ok(())
+    }
+
+    fn encode_with(
+        &mut self,
+        mut encoder: PictureEncoder,
+        picture: &Video,
+        kind: picture::Type,
+    ) -> Result<Vec<Encoded>, MediaError> {
+        let mut scaled = encoder.blank();
+        self.scale(picture, &mut scaled)?;
+        scaled.set_kind(kind);
+        let encoded = encoder.encode(&mut scaled)?;
+        self.encoder = Some(encoder);
+        Ok(encoded)
     }
 
     fn scale(&mut self, picture: &Video, scaled: &mut Video) -> Result<(), MediaError> {
         let shape = (picture.format(), picture.width(), picture.height());
         let failed = |error| MediaError::Broken(format!("pictures cannot be scaled: {error}"));
-        let mut scaler = match self.scaler.take().filter(|scaler| scaler.from() == shape) {
+        let wanted = (scaled.format(), scaled.width(), scaled.height());
+        let mut scaler = match self.scaler.take().filter(|scaler| scaler.shapes() == (shape, wanted)) {
             Some(scaler) => scaler,
-            None => Scaler::new(shape, (scaled.format(), scaled.width(), scaled.height())).map_err(failed)?,
+            None => Scaler::new(shape, wanted).map_err(failed)?,
         };
         let result = scaler.run(picture, scaled).map_err(failed);
         self.scaler = Some(scaler);
@@ -298,13 +321,15 @@ fn coded(settings: PictureSettings) -> Result<Codec, MediaError> {
         PictureEncoder::open(settings)?;
         return Ok(Codec::Jpeg);
     }
-    let mut encoder = PictureEncoder::open(settings)?;
-    let mut blank = encoder.blank();
-    for plane in 0..3 {
-        blank.data_mut(plane).fill(128);
-    }
-    let mut encoded = encoder.encode(&mut blank)?;
-    encoded.extend(encoder.finish()?);
+    let encoder = PictureEncoder::best(settings)?;
+    let is_of_hardware = encoder.is_of_hardware();
+    let encoded = match encoder.try_out() {
+        Err(error) if is_of_hardware => {
+            hardware::give_up(&error);
+            PictureEncoder::open(settings)?.try_out()?
+        }
+        encoded => encoded?,
+    };
     let first = encoded.first().map_or(Bytes::new(), |unit| unit.payload.clone());
     let framing = Framing::AnnexB;
     Ok(match settings.codec {

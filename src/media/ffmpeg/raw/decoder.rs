@@ -44,13 +44,22 @@ pub fn open(setup: Setup<'_>) -> Result<Opened, Error> {
         fields.pix_fmt = pixels.into();
         (fields.width, fields.height) = (width as i32, height as i32);
     }
-    set_extradata(fields, setup.extradata);
+    // Some decoders take what is empty for what is wrong.
+    if !setup.extradata.is_empty() {
+        set_extradata(fields, setup.extradata);
+    }
     let mut options = Dictionary::new();
     // A picture that is larger than any that is made takes memory from all.
     options.set("max_pixels", &PIXELS_MAX.to_string());
     if let Some((rate, channels)) = setup.sound {
         fields.sample_rate = rate.min(i32::MAX as u32) as i32;
-        options.set("ch_layout", &format!("{channels}c"));
+        // Some decoders take none but those with a name.
+        let layout = match channels {
+            1 => "mono".to_owned(),
+            2 => "stereo".to_owned(),
+            more => format!("{more}c"),
+        };
+        options.set("ch_layout", &layout);
     }
     context.decoder().open_as_with(codec, options)
 }

@@ -6,6 +6,7 @@
 
 pub mod decoder;
 pub mod device;
+pub mod hardware;
 mod input;
 mod io;
 mod packet;

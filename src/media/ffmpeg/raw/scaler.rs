@@ -11,7 +11,7 @@ pub type Shape = (Pixel, u32, u32);
 /// Scales pictures of one shape to another.
 pub struct Scaler {
     context: Context,
-    from: Shape,
+    shapes: (Shape, Shape),
 }
 
 // SAFETY: the context is a heap allocation that is bound to no thread; it is used through `&mut self` only.
@@ -21,12 +21,12 @@ impl Scaler {
     /// An error where FFmpeg cannot make the one of the other.
     pub fn new(from: Shape, to: Shape) -> Result<Scaler, Error> {
         let context = Context::get(from.0, from.1, from.2, to.0, to.1, to.2, Flags::BICUBIC)?;
-        Ok(Scaler { context, from })
+        Ok(Scaler { context, shapes: (from, to) })
     }
 
-    /// What it takes.
-    pub fn from(&self) -> Shape {
-        self.from
+    /// What it takes, and what it makes.
+    pub fn shapes(&self) -> (Shape, Shape) {
+        self.shapes
     }
 
     /// Scales a picture into another, which has the shape that was asked for.
