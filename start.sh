@@ -119,7 +119,7 @@ build() {
 # The number of the running server; fails when there is none.
 running() {
     [ -r "$PID_FILE" ] || return 1
-    pid=$(cat "$PID_FILE")
+    pid=$(cat "$PID_FILE" 2>/dev/null) || return 1
     # A number left by a crash may belong to somebody else by now.
     [ -n "$pid" ] && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = rtspserver ] || return 1
     printf '%s' "$pid"

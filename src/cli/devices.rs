@@ -26,6 +26,7 @@ pub(super) fn devices() {
             Err(reason) => writeln!(text, "none of {reason}"),
         };
     }
+    text.push_str("none of cameras: this build does not open them yet\n");
     match playback::system().list() {
         Ok(found) => {
             for (name, description) in found {
@@ -35,9 +36,6 @@ pub(super) fn devices() {
         Err(reason) => {
             let _ = writeln!(text, "none of loudspeakers: {reason}");
         }
-    }
-    if text.is_empty() {
-        text.push_str("there are no devices\n");
     }
     say(&text);
 }

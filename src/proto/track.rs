@@ -231,6 +231,12 @@ impl Track {
         Track { codec, payload_type, clock_rate, size: None, framerate: None, bitrate: None }
     }
 
+    /// The same at `index` of another presentation.
+    pub fn moved_to(&self, index: u8) -> Track {
+        let (size, framerate, bitrate) = (self.size, self.framerate, self.bitrate);
+        Track { size, framerate, bitrate, ..Track::new(self.codec.clone(), index) }
+    }
+
     /// Which kind of track this is.
     pub fn kind(&self) -> Kind {
         self.codec.kind()

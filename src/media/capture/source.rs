@@ -100,11 +100,7 @@ impl Captured {
         let way = self.way(&first.form, target, index)?;
         let track = match (&way, &first.form) {
             (Some(converter), _) => converter.track().clone(),
-            (None, Form::Track(track)) => {
-                let mut kept = Track::new(track.codec.clone(), index);
-                (kept.size, kept.framerate, kept.bitrate) = (track.size, track.framerate, track.bitrate);
-                kept
-            }
+            (None, Form::Track(track)) => track.moved_to(index),
             (None, Form::Pixels(_)) => return Err(MediaError::Broken("pixels do not pass".to_owned())),
         };
         let clock_rate = clock_rate(&first.form);

@@ -164,8 +164,9 @@ fn microphones() -> Result<(&'static CStr, Vec<Named>), String> {
     for kind in SOUND {
         match sources(kind) {
             Ok(found) => {
-                // What a loudspeaker plays is no microphone.
-                let heard = found.into_iter().filter(|(name, _)| !name.ends_with(".monitor"));
+                // What a loudspeaker plays is no microphone, nor is ALSA's nothing.
+                let is_heard = |name: &str| !name.ends_with(".monitor") && name != "null";
+                let heard = found.into_iter().filter(|(name, _)| is_heard(name));
                 return Ok((kind, heard.collect()));
             }
             Err(error) => reasons.push(format!("{}: {error}", kind.to_string_lossy())),

@@ -54,9 +54,7 @@ pub fn transcoded(opened: Opened, format: &Format, makes: &dyn Makes) -> Result<
         };
         match converter {
             None => {
-                let mut kept = Track::new(track.codec.clone(), index);
-                (kept.size, kept.framerate, kept.bitrate) = (track.size, track.framerate, track.bitrate);
-                tracks.push(kept);
+                tracks.push(track.moved_to(index));
                 lanes.push(Lane::Keep(index));
             }
             Some(converter) => {

@@ -143,13 +143,6 @@ pub fn as_received(track: &Track) -> Track {
     track
 }
 
-/// A track that stays as it is, in its new place.
-pub fn kept(track: &Track, index: u8) -> Track {
-    let mut kept = Track::new(track.codec.clone(), index);
-    (kept.size, kept.framerate, kept.bitrate) = (track.size, track.framerate, track.bitrate);
-    kept
-}
-
 #[cfg(test)]
 mod tests {
     use proto::rtp::batch::{BatchWriter, Meta, Numbering};

@@ -91,7 +91,7 @@ impl Transcoded {
             };
             match &way {
                 Way::Drop => {}
-                Way::Keep(index) => tracks.push(lane::kept(track, *index)),
+                Way::Keep(index) => tracks.push(track.moved_to(*index)),
                 Way::Convert(_, converter) => tracks.push(converter.track().clone()),
             }
             lanes.push(Lane::new(track, way));
