@@ -3,3 +3,4 @@
 mod screen;
 mod sound;
 mod talk;
+mod template;

@@ -52,6 +52,7 @@ pub(crate) struct Builder {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     raw: String,
+    file: Option<String>,
     lifetime: Duration,
     is_unprivileged: bool,
     descriptors: Option<u32>,
@@ -85,6 +86,7 @@ impl Server {
             arguments: Vec::new(),
             environment: Vec::new(),
             raw: String::new(),
+            file: None,
             lifetime: Duration::from_secs(60),
             is_unprivileged: false,
             descriptors: None,
@@ -249,6 +251,12 @@ impl Builder {
         self
     }
 
+    /// A whole configuration in place of the one that settings make; its port of RTSP must be this builder's.
+    pub(crate) fn file(mut self, xml: String) -> Builder {
+        self.file = Some(xml);
+        self
+    }
+
     /// Adds a `<proxy>` with these nodes beside suffix and URL.
     pub(crate) fn proxy(self, suffix: &str, url: &str, nodes: &[(&str, &str)]) -> Builder {
         let mut xml = String::from("<proxy>");
@@ -342,7 +350,8 @@ impl Builder {
     fn spawn(self) -> (Server, Vec<thread::JoinHandle<()>>) {
         let folder = scratch("server");
         let file = folder.join("rtspserver.xml");
-        fs::write(&file, self.configuration(&folder)).unwrap();
+        let configuration = self.file.clone().unwrap_or_else(|| self.configuration(&folder));
+        fs::write(&file, configuration).unwrap();
         let program = env!("CARGO_BIN_EXE_rtspserver");
         let mut command = Command::new(if self.descriptors.is_some() { "sh" } else { program });
         if let Some(count) = self.descriptors {

@@ -105,7 +105,7 @@ pub(super) fn pusher(node: &Node<'_>, report: &mut Report) -> Option<Pusher> {
 
 /// `<backchannel>`. None when its codec is `NONE`.
 pub(super) fn backchannel(node: &Node<'_>, report: &mut Report) -> Option<Backchannel> {
-    node.expect(&["codec", "samplerate", "channels", "device"], report);
+    node.expect(&["codec", "samplerate", "channels", "device", "talkers"], report);
     let codec = match audio_codec(node, report) {
         Choice::Keep => AudioCodec::G711U,
         Choice::Drop => return None,
@@ -117,6 +117,7 @@ pub(super) fn backchannel(node: &Node<'_>, report: &mut Report) -> Option<Backch
         sample_rate: rate.unwrap_or(codec.clamp_rate(8_000)),
         channels: channels.unwrap_or(1),
         device: node.text("device").unwrap_or_default().to_string(),
+        talkers: node.value("talkers", TALKERS, talkers, report).unwrap_or(1),
         place: node.element.place.clone(),
     })
 }
@@ -292,6 +293,10 @@ fn bit_order(text: &str) -> Option<BitOrder> {
     }
 }
 
+fn talkers(text: &str) -> Option<u8> {
+    values::number(text, 1, TALKERS_MAX)
+}
+
 fn pixels(text: &str) -> Option<u32> {
     values::number(text, 0, PIXELS_MAX)
 }
@@ -314,6 +319,9 @@ const HOST: Wanted = Wanted { noun: "an address or a name", allowed: "an IPv4 or
 const SOURCE: Wanted = Wanted { noun: "a URL", allowed: "rtsp://, rtsps://, http:// or https:// and a host" };
 const TRANSFER: Wanted = Wanted { noun: "a transport", allowed: "TCP, UDP, MULTICAST" };
 const MODE: Wanted = Wanted { noun: "a mode", allowed: "TCP, UDP, RTSP" };
+/// Each has a thread.
+const TALKERS_MAX: u8 = 16;
+const TALKERS: Wanted = Wanted { noun: "a number of talkers", allowed: "1 to 16" };
 const PIXELS: Wanted = Wanted { noun: "a number of pixels", allowed: "0 (the source's) to 16384" };
 const FRAMERATE: Wanted = Wanted { noun: "a frame rate", allowed: "0 (the source's) to 240" };
 const BITRATE: Wanted = Wanted { noun: "a bit rate in kbit/s", allowed: "0 (automatic) to 1000000" };

@@ -404,6 +404,8 @@ pub struct Backchannel {
     pub channels: u8,
     /// The loudspeaker that it is heard on; empty is the system's own choice.
     pub device: String,
+    /// How many viewers may talk at once: the system mixes what they say.
+    pub talkers: u8,
     /// Where the node is.
     pub place: Place,
 }

@@ -311,7 +311,7 @@ fn shard_settings(settings: &Settings, hosts: &[IpAddr]) -> ShardSettings {
 
 /// What viewers say: in the format that is asked for, or in any other that can be decoded.
 fn loudspeaker(settings: &Backchannel) -> LoudspeakerSpec {
-    let Backchannel { codec, sample_rate, channels, device, .. } = settings;
+    let Backchannel { codec, sample_rate, channels, device, talkers, .. } = settings;
     let preferred = (*codec, *sample_rate, *channels);
     let others = AudioCodec::ALL.into_iter().filter(|other| other != codec);
     let others = others.map(|codec| (codec, codec.clamp_rate(8_000), 1));
@@ -325,7 +325,12 @@ fn loudspeaker(settings: &Backchannel) -> LoudspeakerSpec {
         };
         Track::new(plan::coded(&plan::sound_of_device(&asked)), index as u8)
     });
-    LoudspeakerSpec { formats: formats.collect(), device: device.clone(), loudspeakers: playback::system() }
+    LoudspeakerSpec {
+        formats: formats.collect(),
+        device: device.clone(),
+        talkers: usize::from(*talkers),
+        loudspeakers: playback::system(),
+    }
 }
 
 /// The bounds of all shards together; 0 means none.

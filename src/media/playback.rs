@@ -29,8 +29,8 @@ const WAITING_MAX: usize = 64;
 /// What has waited for so long is too late to be heard.
 const LATE: Duration = Duration::from_millis(400);
 
-/// Threads that may play at once: one that was just left may still be closing its device.
-const VOICES_MAX: usize = 2;
+/// Threads beyond the talkers that may play at once: one that was just left may still be closing its device.
+const CLOSING_MAX: usize = 1;
 
 /// Packets in a row that find no room before nothing is played any more.
 const FULL_MAX: usize = 250;
@@ -115,15 +115,16 @@ pub struct Voice {
 pub struct Voices(Arc<()>);
 
 impl Voice {
-    /// Begins to play what comes in these formats, on a loudspeaker by its name. An error when the system grants no
-    /// thread, or those of earlier talkers hang.
+    /// Begins to play what comes in these formats, on a loudspeaker by its name, beside other talkers of whom there may
+    /// be `talkers` in all. An error when the system grants no thread, or those of earlier talkers hang.
     pub fn begin(
         voices: &Voices,
+        talkers: usize,
         loudspeakers: Arc<dyn Loudspeakers>,
         name: &str,
         formats: Arc<[Track]>,
     ) -> Result<Voice, String> {
-        if Arc::strong_count(&voices.0) > VOICES_MAX {
+        if Arc::strong_count(&voices.0) > talkers + CLOSING_MAX {
             return Err("the loudspeaker does not answer".to_owned());
         }
         let (packets, received) = bounded(WAITING_MAX);

@@ -19,8 +19,8 @@ use crate::server::{Backend, Builder, Server, on_both_backends};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An X server, and who paints on it.
-struct Screen {
-    display: String,
+pub(super) struct Screen {
+    pub(super) display: String,
     children: Vec<Child>,
     windows: Vec<RustConnection>,
 }
@@ -36,7 +36,7 @@ impl Drop for Screen {
 
 impl Screen {
     /// 1280 by 720 pixels: the left half red, the right one blue, each a monitor.
-    fn start() -> Screen {
+    pub(super) fn start() -> Screen {
         Screen::with(&words("-displayfd 1"))
     }
 

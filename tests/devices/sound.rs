@@ -20,8 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What each microphone hears, in hertz.
 const TONES: [f64; 2] = [440.0, 1_000.0];
 
-/// Loudspeakers, one for each backend: tests of both run at once.
-const LOUDSPEAKERS: [&str; 2] = ["talk-fallback", "talk-uring"];
+/// Loudspeakers, one for each backend: tests of both run at once. Those where several talk at once have their own.
+const LOUDSPEAKERS: [&str; 4] = ["talk-fallback", "talk-uring", "mixed-fallback", "mixed-uring"];
 
 /// A sound server with two microphones.
 pub(super) struct Session {

@@ -1,7 +1,7 @@
 //! What a viewer says is heard on a loudspeaker of the machine (ONVIF backchannel), in every format and by every way.
 
 use std::net::UdpSocket;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::sound::session;
@@ -26,8 +26,11 @@ fn name(backend: Backend) -> String {
 }
 
 fn server(backend: Backend, codec: &str) -> Builder {
-    let device = name(backend);
-    let node = format!("<backchannel><codec>{codec}</codec><device>{device}</device></backchannel>");
+    talked_to(backend, codec, &format!("<device>{}</device>", name(backend)))
+}
+
+fn talked_to(backend: Backend, codec: &str, nodes: &str) -> Builder {
+    let node = format!("<backchannel><codec>{codec}</codec>{nodes}</backchannel>");
     session().server(backend).xml(&node).media(folder()).http()
 }
 
@@ -47,34 +50,41 @@ fn payload_type(viewer: &Viewer, name: &str) -> u8 {
     line["a=rtpmap:".len()..].split(' ').next().unwrap().parse().unwrap()
 }
 
-/// Has FFmpeg make packets of the tone, which come here.
-fn packets(payload_type: u8, encoding: &str) -> (UdpSocket, Publishing) {
+/// Has FFmpeg make packets of a tone, which come here.
+fn packets(tone: f64, payload_type: u8, encoding: &str) -> (UdpSocket, Publishing) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
     let to = socket.local_addr().unwrap();
-    let source = format!("-re -f lavfi -i sine=frequency={TONE}:sample_rate=48000");
+    let source = format!("-re -f lavfi -i sine=frequency={tone}:sample_rate=48000");
     let arguments = format!(
         "-nostdin -v error {source} {encoding} -payload_type {payload_type} -f rtp rtp://{to}?pkt_size=1200"
     );
     (socket, spawn("ffmpeg", &arguments))
 }
 
+/// A program that keeps three seconds of what a loudspeaker plays.
+fn recorder(loudspeaker: &str, file: &str) -> Command {
+    let mut record = session().tool("timeout");
+    let source = format!("-f pulse -i {loudspeaker}.monitor");
+    record.args(words(&format!("20 ffmpeg -nostdin -v error -y {source} -t 3 {file}")));
+    record.stdin(Stdio::null());
+    record
+}
+
 /// Says the tone for a while and listens to the loudspeaker meanwhile: the share of the tone in what is heard.
 fn said(backend: Backend, viewer: &mut Viewer, payload_type: u8, encoding: &str) -> f64 {
     let track = viewer.tracks.len() - 1;
-    let (socket, _packets) = packets(payload_type, encoding);
+    let (socket, _packets) = packets(TONE, payload_type, encoding);
     let folder = Scratch(scratch("talk"));
     let file = folder.file("heard.wav");
-    let mut record = session().tool("timeout");
-    let monitor = format!("{}.monitor", name(backend));
-    record.args(words(&format!("20 ffmpeg -nostdin -v error -y -f pulse -i {monitor} -t 3 {file}")));
+    let mut record = recorder(&name(backend), &file);
     let mut recording = None;
     let (begin, mut bytes) = (Instant::now(), [0; 2_048]);
     while begin.elapsed() < SAID {
         let Ok(size) = socket.recv(&mut bytes) else { continue };
         viewer.say(track, &bytes[..size]);
         if recording.is_none() && begin.elapsed() > Duration::from_millis(800) {
-            recording = Some(record.stdin(Stdio::null()).spawn().unwrap());
+            recording = Some(record.spawn().unwrap());
         }
     }
     let status = recording.expect("something was said").wait().unwrap();
@@ -146,6 +156,51 @@ fn a_second_talker_is_refused_until_the_first_has_ended(backend: Backend) {
     }
 }
 
+fn as_many_are_heard_at_once_as_the_configuration_allows(backend: Backend) {
+    let device = format!("mixed-{}", backend.name());
+    let nodes = format!("<device>{device}</device><talkers>2</talkers>");
+    let server = talked_to(backend, "G711U", &nodes).start();
+    let open = || {
+        let client = tagged(Client::connect(server.address()));
+        Viewer::describe_on(client, &server.url("/test"), Over::Tcp)
+    };
+    let tones = [TONE, 1_900.0];
+    let mut talkers = tones.map(|tone| {
+        let mut viewer = open().set_up();
+        let payload_type = payload_type(&viewer, "PCMU/8000");
+        viewer.play(&[]);
+        let (socket, packets) = packets(tone, payload_type, FORMATS[1].2);
+        socket.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+        (viewer, socket, packets)
+    });
+    let mut third = open();
+    let media = third.description.media.last().unwrap().control.clone();
+    let transport = [("Transport", "RTP/AVP/TCP;unicast;interleaved=4-5")];
+    third.client.request("SETUP", &media, &transport).expect(453);
+
+    let folder = Scratch(scratch("mixed"));
+    let file = folder.file("heard.wav");
+    let mut record = recorder(&device, &file);
+    let mut recording = None;
+    let (begin, mut bytes) = (Instant::now(), [0; 2_048]);
+    while begin.elapsed() < SAID {
+        for (viewer, socket, _) in &mut talkers {
+            let Ok(size) = socket.recv(&mut bytes) else { continue };
+            let track = viewer.tracks.len() - 1;
+            viewer.say(track, &bytes[..size]);
+        }
+        if recording.is_none() && begin.elapsed() > Duration::from_millis(800) {
+            recording = Some(record.spawn().unwrap());
+        }
+    }
+    assert!(recording.expect("something was said").wait().unwrap().success());
+    // Two tones of one level: each is half of what is heard.
+    for tone in tones {
+        let (level, of_tone) = heard_at(&file, tone);
+        assert!(level > 1e-5 && of_tone > 0.25, "{tone} Hz: level {level}, share {of_tone}");
+    }
+}
+
 fn the_two_dialogues_of_onvif_hold(backend: Backend) {
     // Without a backchannel the tag is refused, and without the tag nothing of it is said.
     let plain = Server::with(backend).start();
@@ -163,5 +218,6 @@ on_both_backends!(
     what_a_viewer_says_is_heard_in_every_format,
     what_a_viewer_says_is_heard_through_tunnels_and_beside_a_file,
     a_second_talker_is_refused_until_the_first_has_ended,
+    as_many_are_heard_at_once_as_the_configuration_allows,
     the_two_dialogues_of_onvif_hold,
 );

@@ -20,6 +20,8 @@ use crate::stream::catalog::Description;
 #[derive(Debug)]
 pub struct Asked {
     sink: SinkAddress,
+    /// The source of a proxy that takes nothing: the loudspeaker does in its place.
+    instead_of: Option<SinkAddress>,
     formats: Answer<Arc<[Track]>>,
     /// Whether the place is its; None when it has not asked, or a session has taken the place over.
     place: Option<Answer<Ticket>>,
@@ -29,6 +31,12 @@ pub struct Asked {
 enum Answer<T> {
     Awaited(Ticket),
     Known(Result<T, TalkError>),
+}
+
+impl Asked {
+    fn is_of(&self, sink: SinkAddress) -> bool {
+        self.sink == sink || self.instead_of == Some(sink)
+    }
 }
 
 impl<T> Answer<T> {
@@ -135,25 +143,39 @@ impl Shard {
     /// What the sink behind a mount takes. None while it is being asked: the connection is served again then.
     pub(super) fn talk_formats(&mut self, conn: Conn, mount: &Mount) -> Option<Formats> {
         let Some(sink) = self.sink_of(mount) else { return Some(Err(TalkError::Absent)) };
-        if let Some(asked) = self.asked(conn).filter(|asked| asked.sink == sink) {
-            return match &asked.formats {
-                Answer::Awaited(_) => None,
-                Answer::Known(answer) => Some(answer.clone()),
-            };
+        let own = self.own_sink();
+        if let Some(asked) = self.asked(conn).filter(|asked| asked.is_of(sink)) {
+            match &asked.formats {
+                Answer::Awaited(_) => return None,
+                Answer::Known(Err(TalkError::Absent)) if own.is_some_and(|own| own != asked.sink) => {}
+                Answer::Known(answer) => return Some(answer.clone()),
+            }
+            let own = own?;
+            self.ask_formats(conn, own, Some(sink));
+        } else {
+            self.ask_formats(conn, sink, None);
         }
+        None
+    }
+
+    fn ask_formats(&mut self, conn: Conn, sink: SinkAddress, instead_of: Option<SinkAddress>) {
         self.forget_talk(conn);
         let ticket = self.next_ticket(Asker::Connection(conn));
         if let Some(connection) = self.connections.get_mut(conn) {
             let formats = Answer::Awaited(ticket);
-            connection.talk = Some(Box::new(Asked { sink, formats, place: None }));
+            connection.talk = Some(Box::new(Asked { sink, instead_of, formats, place: None }));
         }
         self.tell_sink(sink, ToSink::Describe(self.talker(ticket)));
-        None
+    }
+
+    /// Who really takes what is said on a connection to that sink, as far as it has been asked.
+    pub(super) fn taker(&mut self, conn: Conn, sink: SinkAddress) -> SinkAddress {
+        self.asked(conn).filter(|asked| asked.is_of(sink)).map_or(sink, |asked| asked.sink)
     }
 
     /// Whether the description that a connection was given had a backchannel of that sink.
     pub(super) fn was_offered(&mut self, conn: Conn, sink: SinkAddress) -> bool {
-        let asked = self.asked(conn).filter(|asked| asked.sink == sink);
+        let asked = self.asked(conn).filter(|asked| asked.is_of(sink));
         asked.is_some_and(|asked| matches!(&asked.formats, Answer::Known(Ok(_))))
     }
 

@@ -23,6 +23,8 @@ pub struct LoudspeakerSpec {
     pub formats: Arc<[Track]>,
     /// Its name; empty is the system's own choice.
     pub device: String,
+    /// How many may talk at once; the system mixes them.
+    pub talkers: usize,
     /// Opens it.
     pub loudspeakers: Arc<dyn Loudspeakers>,
 }
@@ -33,7 +35,7 @@ const FAILED_FOR: Duration = Duration::from_secs(10);
 /// The machine's loudspeaker, as its shard has it.
 #[derive(Debug, Default)]
 pub struct Loudspeaker {
-    heard: Option<Heard>,
+    heard: Vec<Heard>,
     /// Since when it does not play, and why.
     failed: Option<(Time, String)>,
     voices: Voices,
@@ -45,6 +47,13 @@ struct Heard {
     id: TalkerId,
     at: Time,
     voice: Voice,
+}
+
+impl Loudspeaker {
+    /// Plays no more of one talker.
+    fn forget(&mut self, talker: TalkerId) {
+        self.heard.retain(|heard| heard.id != talker);
+    }
 }
 
 impl Shard {
@@ -67,18 +76,16 @@ impl Shard {
                 self.tell_talker(ADDRESS, *talker, FromSink::Begun(answer));
             }
             ToSink::Packet { talker, packet, .. } => {
-                let heard = self.loudspeaker.heard.as_mut();
-                let Some(heard) = heard.filter(|heard| heard.id == *talker) else { return true };
+                let mut heard = self.loudspeaker.heard.iter_mut();
+                let Some(heard) = heard.find(|heard| heard.id == *talker) else { return true };
                 heard.at = self.now;
                 if let Err(reason) = heard.voice.say(packet.clone()) {
-                    self.loudspeaker.heard = None;
+                    self.loudspeaker.forget(*talker);
                     self.loudspeaker.failed = Some((self.now, reason.clone()));
                     self.tell_talker(ADDRESS, *talker, FromSink::Ended(reason));
                 }
             }
-            ToSink::End(talker) => {
-                self.loudspeaker.heard.take_if(|heard| heard.id == *talker);
-            }
+            ToSink::End(talker) => self.loudspeaker.forget(*talker),
         }
         true
     }
@@ -90,18 +97,19 @@ impl Shard {
         {
             return Err(TalkError::Unavailable(reason.clone()));
         }
-        if let Some(heard) = &self.loudspeaker.heard {
-            if heard.id != id && now.since(heard.at) < SILENCE_MAX {
-                return Err(TalkError::Busy);
-            }
-            let silent = heard.id;
-            self.loudspeaker.heard = None;
+        self.loudspeaker.forget(id);
+        if self.loudspeaker.heard.len() >= spec.talkers {
+            let longest_silent = self.loudspeaker.heard.iter().min_by_key(|heard| heard.at);
+            let silent = longest_silent.filter(|heard| now.since(heard.at) >= SILENCE_MAX);
+            let silent = silent.ok_or(TalkError::Busy)?.id;
+            self.loudspeaker.forget(silent);
             self.tell_talker(ADDRESS, silent, FromSink::Ended("somebody else talks".to_owned()));
         }
         let (loudspeakers, formats) = (spec.loudspeakers.clone(), spec.formats.clone());
-        let voice = Voice::begin(&self.loudspeaker.voices, loudspeakers, &spec.device, formats);
+        let voices = &self.loudspeaker.voices;
+        let voice = Voice::begin(voices, spec.talkers, loudspeakers, &spec.device, formats);
         let voice = voice.map_err(TalkError::Unavailable)?;
-        self.loudspeaker.heard = Some(Heard { id, at: now, voice });
+        self.loudspeaker.heard.push(Heard { id, at: now, voice });
         Ok(())
     }
 }

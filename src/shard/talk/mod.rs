@@ -1,6 +1,6 @@
 //! How does what a viewer says come to whoever takes it (ONVIF streaming specification section 5.3)?
 //!
-//! A *sink* takes it, one talker at a time. It is on one shard, its viewers are on any; they know its address and what
+//! A *sink* takes it, one talker at a time or as many as its owner allows. It is on one shard, its viewers are on any; they know its address and what
 //! can be said to each other, and nothing of what it is:
 //!
 //! ```text
@@ -99,7 +99,7 @@ pub enum TalkError {
     #[error("nothing takes sound under this path")]
     Absent,
     /// Somebody else talks: 453.
-    #[error("somebody else is talking, and one at a time can: try again later")]
+    #[error("somebody else is talking, and no more can at once: try again later")]
     Busy,
     /// What takes it cannot be reached: 503, with the reason.
     #[error("{0}")]

@@ -51,6 +51,7 @@ impl Shard {
             Some(Err(error)) => return Some(error.into()),
             Some(Ok(ticket)) => ticket,
         };
+        let sink = self.taker(conn, sink);
         let seat = Seat { track, sink, ticket, formats };
         Some(match self.take_seat(conn, request, target, session, mount, seat) {
             Ok(response) => Outcome::Reply(response),
