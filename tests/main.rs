@@ -33,6 +33,7 @@ mod published;
 mod publishing;
 mod pushed;
 mod pushing;
+mod replay;
 mod reports;
 mod requests;
 mod robustness;

@@ -129,6 +129,7 @@ impl Source {
             address,
             name,
             duration,
+            recording: None,
             live: true,
             tracks,
             keys: &[],

@@ -71,7 +71,10 @@ pub(super) fn renumbered(bytes: &[u8], numbering: &Numbering) -> [u8; HEADER_BYT
         timestamp: numbering.timestamp.apply(u32::from_be_bytes([bytes[4], bytes[5], bytes[6], bytes[7]])),
         ssrc: numbering.ssrc,
     };
-    header.to_bytes()
+    let mut head = header.to_bytes();
+    // Whether it has padding, an extension and contributors stays: they are behind the head.
+    head[0] = bytes[0];
+    head
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use proto::rtsp::headers::date::Utc;
 use proto::time::MediaTime;
 use proto::track::Track;
 
@@ -29,6 +30,10 @@ pub struct FileInfo {
     pub timestamp_base: Vec<u32>,
     /// Length of the content; None when the container does not tell.
     pub duration: Option<Duration>,
+    /// When content time zero was recorded: as the container tells, else its length before the file was changed last.
+    pub recorded: Utc,
+    /// Whether every frame of the leading track is a keyframe.
+    pub is_intra: bool,
     /// What it takes on average, by its size; None when the container does not tell its length.
     pub bits_per_second: Option<u64>,
     /// Whether other positions than the start can be reached.

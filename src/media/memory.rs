@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use proto::frame::Frame;
+use proto::rtsp::headers::date::Utc;
 use proto::time::MediaTime;
 use proto::track::{Codec, Framing, Track};
 
@@ -54,6 +55,9 @@ impl Default for Presentation {
         }
     }
 }
+
+/// When the first moment of every computed file was recorded: 2026-01-01T00:00:00Z.
+pub const RECORDED: Utc = Utc(Duration::from_secs(1_767_225_600));
 
 /// Bytes of an AAC access unit: 96 kbit/s.
 const SOUND_BYTES: usize = 256;
@@ -265,6 +269,7 @@ impl MemoryLibrary {
 
     fn open(&self, name: &str, presentation: Presentation, id: u64) -> Result<Opened, MediaError> {
         let tracks = presentation.tracks();
+        let reader = Reader::open(presentation.demux(), &tracks, Some(presentation.duration))?;
         let numbers = 0..tracks.len() as u32;
         let info = Arc::new(FileInfo {
             id,
@@ -274,13 +279,14 @@ impl MemoryLibrary {
             // Close to the wrap, which every receiver must survive.
             timestamp_base: numbers.map(|index| u32::MAX - 90_000 - index).collect(),
             duration: Some(presentation.duration),
+            recorded: RECORDED,
+            is_intra: reader.plan().is_intra(),
             bits_per_second: None,
             seekable: true,
             left_out: Vec::new(),
             tracks,
             is_transcoded: false,
         });
-        let reader = Reader::open(presentation.demux(), &info.tracks, info.duration)?;
         let cutter = Cutter::new(reader, info.clone(), self.mtu_bytes, 65_000);
         Ok(Opened { info, cutter, cached: HashMap::new() })
     }

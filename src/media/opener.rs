@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
+use proto::rtsp::headers::date::Utc;
 use proto::track::Track;
 
 use super::demux::Demux;
@@ -18,6 +19,8 @@ pub struct Opened {
     pub tracks: Vec<Track>,
     /// Length of the content; None when the container does not tell.
     pub duration: Option<Duration>,
+    /// When its first moment was recorded; None when the container does not tell.
+    pub recorded: Option<Utc>,
     /// Whether other positions than the start can be reached.
     pub seekable: bool,
     /// One sentence for each track that was left out.

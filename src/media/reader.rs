@@ -92,6 +92,11 @@ impl Plan {
         self.nanos(frame.track, frame.pts)
     }
 
+    /// Whether every frame of the leading track is a keyframe.
+    pub fn is_intra(&self) -> bool {
+        self.grid
+    }
+
     /// The first position, when a jump to `time` leads there whatever else is in the file.
     pub fn start_for(&self, time: MediaTime) -> Option<Position> {
         let is_start = self.keyless || time <= self.first.max(MediaTime::ZERO);

@@ -9,6 +9,7 @@ pub mod client;
 pub mod frame;
 pub mod io;
 pub mod mikey;
+pub mod onvif;
 pub mod proxy_protocol;
 pub mod rtcp;
 pub mod rtp;

@@ -71,6 +71,7 @@ impl Shard {
         let session = &self.sessions[key];
         let rate = match &session.source {
             Source::File(file) => file.info.bits_per_second,
+            Source::Replay(replay) => replay.info.bits_per_second,
             Source::Live(cursor) => {
                 self.live.get(cursor.stream).and_then(|stream| stream.meter.bits_per_second())
             }

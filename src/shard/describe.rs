@@ -1,12 +1,14 @@
 //! DESCRIBE (RFC 2326 section 10.2): what a path offers, as SDP.
 
 use proto::io::Conn;
+use proto::rtsp::headers::require::{self, REPLAY};
 use proto::rtsp::message::{Request, Response};
 use proto::rtsp::status::Status;
 use proto::rtsp::uri::Target;
-use proto::sdp::Description as Sdp;
+use proto::sdp::{Description as Sdp, Recording};
 
 use super::connection::{Mount, Refusal};
+use super::replay::ReplayAbsent;
 use super::request::Outcome;
 use super::resolve::Resolution;
 use super::turn::Shard;
@@ -33,6 +35,9 @@ impl Shard {
         if let Err(outcome) = self.may_watch(conn, &mount) {
             return outcome;
         }
+        if self.lacks_replay(request, &mount) {
+            return ReplayAbsent.into();
+        }
         let offer = match self.groups_to_describe(conn, request, target, &mount) {
             Ok(offer) => offer,
             Err(outcome) => return outcome,
@@ -49,12 +54,18 @@ impl Shard {
             Mount::File(file) => (file.name.as_str(), &file.tracks, file.duration, file.id),
             Mount::Live(stream) => (stream.path(), &stream.tracks, None, stream.id),
         };
+        let recording = match &mount {
+            Mount::File(file) if offer.is_none() => Some(file.recorded),
+            Mount::File(_) | Mount::Live(_) => None,
+        };
+        let by_clock = require::has(&request.headers, REPLAY);
         let sdp = Sdp {
             origin_id: id,
             origin_version: 1,
             address: connection.local.ip(),
             name,
             duration: duration.filter(|_| offer.is_none()),
+            recording: recording.map(|begun| Recording { begun, by_clock }),
             live: offer.is_some() || matches!(mount, Mount::Live(_)),
             tracks,
             keys: &keys,

@@ -17,7 +17,7 @@ use crate::stream::catalog::leading;
 const AHEAD_MAX: usize = 2;
 
 /// Batches leave in ticks of this length: what is due in one tick leaves together.
-const TICK: Duration = Duration::from_millis(5);
+pub(super) const TICK: Duration = Duration::from_millis(5);
 
 /// Datagrams that are later than this leave as a backlog does, in parts.
 const LATE: Duration = Duration::from_millis(100);
@@ -29,7 +29,7 @@ const SETTLING: Duration = Duration::from_secs(1);
 const SCALE_ALL_FRAMES_MAX: f64 = 2.0;
 
 /// Timestamps of a new stretch begin this long after the last one sent, so that none is used twice.
-const STRETCH_GAP: Duration = Duration::from_millis(20);
+pub(super) const STRETCH_GAP: Duration = Duration::from_millis(20);
 
 /// A file on its way to one viewer.
 #[derive(Debug)]
@@ -372,6 +372,11 @@ impl FilePlayback {
         Some(first.sequence)
     }
 
+    /// The latest moment of the viewer's timeline that was sent; None before the first.
+    pub fn sent_until(&self) -> Option<MediaTime> {
+        self.has_played.then_some(self.sent_until)
+    }
+
     /// How fast it is played, as granted.
     pub fn pace(&self) -> Pace {
         Pace { scale: self.clock.scale, speed: self.clock.speed }
@@ -472,13 +477,13 @@ impl FilePlayback {
 /// How long before `start` the first of a segment is shown or heard: sound may begin before the picture, with what an
 /// encoder put in front of it, and pictures may be shown before the keyframe. None of them may come under a timestamp
 /// that was sent before.
-fn preroll(segment: &Segment, start: MediaTime) -> Duration {
+pub(super) fn preroll(segment: &Segment, start: MediaTime) -> Duration {
     let earliest = segment.entries.iter().map(|entry| entry.batch.meta().pts).min();
     earliest.map_or(Duration::ZERO, |earliest| start.since(earliest))
 }
 
 /// The tick in which something due is sent: ticks are the same for all viewers, so that one turn serves many.
-fn tick(due: Time) -> Time {
+pub(super) fn tick(due: Time) -> Time {
     let nanos = TICK.as_nanos() as u64;
     Time::from_nanos(due.as_nanos() / nanos * nanos)
 }

@@ -33,6 +33,7 @@ pub mod pusher;
 mod ready;
 mod record;
 mod rekey;
+mod replay;
 mod reports;
 mod request;
 mod resolve;

@@ -101,6 +101,13 @@ impl Shard {
                     };
                     Some(format!("npt={:.3}", position.as_secs_f64().max(0.0)))
                 }
+                Source::Replay(replay) => {
+                    let position = match session.state {
+                        State::Playing => replay.reached(self.now),
+                        State::Ready | State::Starting => replay.position().unwrap_or_default(),
+                    };
+                    Some(format!("npt={:.3}", position.as_secs_f64()))
+                }
                 Source::Live(_) | Source::Ingest(_) | Source::Member(_) => Some("npt=now".to_owned()),
             },
             "packets_sent" => {

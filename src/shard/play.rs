@@ -16,6 +16,7 @@ use super::catch_up::CatchUp;
 use super::connection::Refusal;
 use super::file::{FilePlayback, Pace, Way};
 use super::live::{LiveCursor, LiveStream};
+use super::replay::{ReplayAbsent, Unit};
 use super::request::Outcome;
 use super::resolve::status_of;
 use super::session::{Carrier, SessionKey, Source, State};
@@ -28,15 +29,15 @@ use crate::media::library::{MediaError, Ticket, Wanted};
 use crate::media::segment::Segment;
 
 /// Slowest and fastest speed that is granted, forward.
-const SCALE_GRANTED: (f64, f64) = (0.5, 16.0);
+pub(super) const SCALE_GRANTED: (f64, f64) = (0.5, 16.0);
 
 /// Slowest and fastest rate of delivery that is granted.
-const SPEED_GRANTED: (f64, f64) = (0.25, 16.0);
+pub(super) const SPEED_GRANTED: (f64, f64) = (0.25, 16.0);
 
 /// How far behind the end a range may begin and is still answered with the last group of pictures and an end. Players
 /// round the end that the description tells, and FFmpeg 5 adds the first timestamp that it saw, half a second at most
 /// of reordered pictures or late sound. A refusal leaves FFmpeg waiting for ever, because it has sent PAUSE before.
-const BEHIND_END_GRANTED: Duration = Duration::from_millis(500);
+pub(super) const BEHIND_END_GRANTED: Duration = Duration::from_millis(500);
 
 /// What PLAY asks for.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +65,12 @@ impl Shard {
         };
         if !self.sessions[key].is_meant_by(target) {
             return Refusal::new(Status::NOT_FOUND, "the session is of another URL").into();
+        }
+        if self.cannot_replay(request, key) {
+            return ReplayAbsent.into();
+        }
+        if self.is_replayed(request, key) {
+            return self.play_replay(conn, request, target, key);
         }
         let asked = match asked(request) {
             Ok(asked) => asked,
@@ -108,6 +115,8 @@ impl Shard {
                 self.confirm(key, &asked)
             }
             Source::File(_) => self.play_file(conn, key, asked),
+            // Those have been answered.
+            Source::Replay(_) => Outcome::Wait,
         }
     }
 
@@ -162,6 +171,10 @@ impl Shard {
                 let at = file.pause(self.now);
                 response.header("Range", range(at, file, None).to_string())
             }
+            Source::Replay(replay) => {
+                let at = replay.pause(self.now);
+                response.header("Range", replay.range(at, Unit::Clock).to_string())
+            }
         };
         Outcome::Reply(response)
     }
@@ -170,11 +183,14 @@ impl Shard {
     pub(super) fn segment_arrived(&mut self, ticket: Ticket, answer: Result<Arc<Segment>, MediaError>) {
         let Some(Asker::Session(key, is_rewound)) = self.waiting.remove(&ticket) else { return };
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let Source::File(file) = &mut session.source else { return };
-        if file.asked != Some(ticket) {
+        let asked = match &mut session.source {
+            Source::File(file) => &mut file.asked,
+            Source::Replay(replay) => &mut replay.asked,
+            Source::Live(_) | Source::Ingest(_) | Source::Member(_) => return,
+        };
+        if asked.take_if(|asked| *asked == ticket).is_none() {
             return;
         }
-        file.asked = None;
         let segment = match answer {
             Ok(segment) => segment,
             Err(error) if session.state == State::Starting => {
@@ -192,17 +208,27 @@ impl Shard {
                 return;
             }
         };
-        if session.state != State::Starting {
-            file.push(segment, is_rewound);
-            self.make_ready(key);
-            return;
-        }
+        let is_starting = session.state == State::Starting;
         let (from, pace) = session.starting.take().unwrap_or_default();
         let way = match session.carrier {
             Carrier::Interleaved => Way::Stream,
             Carrier::Unicast | Carrier::Multicast | Carrier::Groups(_) => Way::Datagrams,
         };
-        session.start_granted = file.begin(self.now, from, segment, pace, way);
+        match &mut session.source {
+            Source::File(file) if is_starting => {
+                session.start_granted = file.begin(self.now, from, segment, pace, way);
+            }
+            Source::File(file) => file.push(segment, is_rewound),
+            Source::Replay(replay) if is_starting => {
+                session.start_granted = replay.begin(self.now, segment);
+            }
+            Source::Replay(replay) => replay.push(segment),
+            Source::Live(_) | Source::Ingest(_) | Source::Member(_) => {}
+        }
+        if !is_starting {
+            self.make_ready(key);
+            return;
+        }
         self.begin_tracks(key);
         self.begin_talk(key);
         self.sessions[key].state = State::Playing;
@@ -234,8 +260,11 @@ impl Shard {
     pub(super) fn renew_sources(&mut self, key: SessionKey) {
         let loops = self.settings.loops;
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let Source::File(file) = &mut session.source else { return };
-        file.rewind(loops);
+        match &mut session.source {
+            Source::File(file) => file.rewind(loops),
+            Source::Replay(replay) => replay.rewind(),
+            Source::Live(_) | Source::Ingest(_) | Source::Member(_) => return,
+        }
         for track in &mut session.tracks {
             track.numbering.ssrc = rand::RngExt::random(&mut self.ports.random);
             track.sent = Default::default();
@@ -266,7 +295,7 @@ impl Shard {
     }
 
     /// PLAY of one track's URL lets that track flow; of the presentation, all.
-    fn enable(&mut self, key: SessionKey, target: &Target) {
+    pub(super) fn enable(&mut self, key: SessionKey, target: &Target) {
         let session = &mut self.sessions[key];
         let is_playing = session.state == State::Playing;
         let only = target.track.filter(|index| session.track(*index).is_some() || session.is_talk(*index));
@@ -373,14 +402,8 @@ impl Shard {
         let session = &mut self.sessions[key];
         let Source::File(file) = &session.source else { return };
         let info = file.info.clone();
-        session.state = State::Starting;
-        session.trains_sent = 0;
-        session.wake_at = None;
+        session.await_segment();
         session.starting = Some((from, pace));
-        for track in &mut session.tracks {
-            // Its clocks stand elsewhere behind the jump: the next report is due with the first packet.
-            track.report_at = None;
-        }
         let (ticket, reply) = self.ticket(Asker::Session(key, false));
         if let Source::File(file) = &mut self.sessions[key].source {
             file.asked = Some(ticket);
@@ -471,7 +494,10 @@ fn asked(request: &Request) -> Result<Asked, Refusal> {
             (Some(time(from)), to.map(time), Some(count))
         }
         Some(Span::Clock { .. }) => {
-            return Err(Refusal::new(Status::INVALID_RANGE, "files have no time of day: use npt"));
+            return Err(Refusal::new(
+                Status::INVALID_RANGE,
+                "times of day are for replay: Require: onvif-replay, or npt",
+            ));
         }
     };
     // Reverse is not offered: what cannot be granted is played at normal speed, and the reply says so.

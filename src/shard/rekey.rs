@@ -64,7 +64,7 @@ impl Shard {
         let names_some = session.tracks.iter().any(|track| names(track.numbering.ssrc));
         let stream = match &session.source {
             Source::Live(cursor) => Some(cursor.stream),
-            Source::File(_) | Source::Ingest(_) | Source::Member(_) => None,
+            Source::File(_) | Source::Replay(_) | Source::Ingest(_) | Source::Member(_) => None,
         };
         let is_meant = |track: &TrackOut| match target.track {
             Some(index) => index == track.track,

@@ -130,10 +130,10 @@ impl Shard {
         let wall = self.ports.driver.wall();
         let session = &self.sessions[key];
         let track = &session.tracks[slot];
-        let Some(rtp) = self.rtp_at(session, track, wall) else { return };
+        let Some((ntp, rtp)) = self.clocks_at(session, track, wall) else { return };
         let info = SenderInfo {
             ssrc: track.numbering.ssrc,
-            ntp: wall,
+            ntp,
             rtp,
             packets: track.sent.packets,
             octets: track.sent.octets,
@@ -173,10 +173,13 @@ impl Shard {
         }
     }
 
-    /// The viewer's RTP timestamp of the present moment.
-    fn rtp_at(&self, session: &Session, track: &TrackOut, wall: NtpTime) -> Option<u32> {
-        match &session.source {
+    /// What is told of the present moment: the time of day, and the viewer's RTP timestamp.
+    fn clocks_at(&self, session: &Session, track: &TrackOut, wall: NtpTime) -> Option<(NtpTime, u32)> {
+        let rtp = match &session.source {
             Source::File(file) => Some(file.rtp_timestamp(track.track, file.content_at(self.now))),
+            // Where the viewer sets the pace there is no such moment (ONVIF streaming specification section 6.11).
+            Source::Replay(replay) if replay.is_unpaced() => return Some((NtpTime(0), 0)),
+            Source::Replay(replay) => Some(replay.rtp_timestamp(track.track, replay.content_at(self.now))),
             Source::Live(cursor) => {
                 let stream = self.live.get(cursor.stream)?;
                 let index = usize::from(track.track);
@@ -186,7 +189,8 @@ impl Shard {
                 Some(known.wrapping_add(ticks as u32))
             }
             Source::Ingest(_) | Source::Member(_) => None,
-        }
+        };
+        rtp.map(|rtp| (wall, rtp))
     }
 }
 

@@ -3,7 +3,7 @@
 use proto::io::Conn;
 use proto::rtsp::headers::cseq::cseq;
 use proto::rtsp::headers::date::Utc;
-use proto::rtsp::headers::require::{self, BACKCHANNEL};
+use proto::rtsp::headers::require::{self, BACKCHANNEL, REPLAY};
 use proto::rtsp::headers::session::Session as SessionHeader;
 use proto::rtsp::message::{Method, Request, Response};
 use proto::rtsp::status::Status;
@@ -21,8 +21,8 @@ use crate::stream::catalog::ShardIndex;
 const PUBLIC: &str = "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, TEARDOWN, GET_PARAMETER, SET_PARAMETER, \
     ANNOUNCE, RECORD";
 
-/// Feature tags that a client may require (RFC 7826 section 11.1); the last one's depends on the path.
-const KNOWN_TAGS: &[&str] = &["play.basic", "play.scale", "play.speed", BACKCHANNEL];
+/// Feature tags that a client may require (RFC 7826 section 11.1); whether there are the last two depends on the path.
+const KNOWN_TAGS: &[&str] = &["play.basic", "play.scale", "play.speed", BACKCHANNEL, REPLAY];
 
 /// What the `Server` header says.
 pub(super) const SERVER: &str = concat!("Ringcaster/", env!("CARGO_PKG_VERSION"));

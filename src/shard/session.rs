@@ -16,6 +16,7 @@ use super::ingest::Ingest;
 use super::limits::Promise;
 use super::live::LiveCursor;
 use super::multicast::{Member, TransmissionKey};
+use super::replay::Replay;
 use super::talk::TalkIn;
 use crate::egress::track::{Route, TrackOut};
 use crate::stream::catalog::ShardIndex;
@@ -74,6 +75,8 @@ pub enum State {
 pub enum Source {
     /// A file, pulled at the session's own position.
     File(Box<FilePlayback>),
+    /// A file as well, which is told by its own times.
+    Replay(Box<Replay>),
     /// A live stream, as a cursor in the shard's window.
     Live(LiveCursor),
     /// Nothing: the client sends, and others watch.
@@ -218,6 +221,17 @@ impl Session {
         self.trains_sent = 0;
         self.promise = None;
         for track in &mut self.tracks {
+            track.report_at = None;
+        }
+    }
+
+    /// Waits for the segment that a PLAY begins with.
+    pub fn await_segment(&mut self) {
+        self.state = State::Starting;
+        self.trains_sent = 0;
+        self.wake_at = None;
+        for track in &mut self.tracks {
+            // Its clocks stand elsewhere behind the jump: the next report is due with the first packet.
             track.report_at = None;
         }
     }

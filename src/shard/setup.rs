@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use proto::io::{Conn, UdpOptions};
 use proto::rtcp::interval::{Interval, Members, Minimum};
+use proto::rtsp::headers::require::{self, REPLAY};
 use proto::rtsp::headers::transport::{Delivery, Lower, Mode, Pair, Profile, Transport};
 use proto::rtsp::message::{Request, Response};
 use proto::rtsp::status::Status;
@@ -20,6 +21,7 @@ use super::file::FilePlayback;
 use super::inbox::Message;
 use super::live::LiveCursor;
 use super::multicast::{GroupWish, Member, Offer};
+use super::replay::ReplayAbsent;
 use super::request::Outcome;
 use super::resolve::Resolution;
 use super::session::{Carrier, Session, SessionId, SessionKey, Source, State};
@@ -53,6 +55,9 @@ impl Shard {
         if let Err(outcome) = self.may_watch(conn, &mount) {
             return outcome;
         }
+        if self.lacks_replay(request, &mount) {
+            return ReplayAbsent.into();
+        }
         if self.lacks_backchannel(request, &mount) {
             return TalkError::Absent.into();
         }
@@ -61,7 +66,8 @@ impl Shard {
         }
         let asked = (self.track_asked_for(&mount, target, session))
             .and_then(|track| Ok((track, self.routes(conn, request, session)?)))
-            .and_then(|(track, ways)| Ok((track, self.fitting(ways, &mount)?)));
+            .and_then(|(track, ways)| Ok((track, self.fitting(ways, &mount)?)))
+            .and_then(|(track, ways)| Ok((track, self.fitting_replay(ways, request)?)));
         let (track, ways) = match asked {
             Ok(asked) => asked,
             Err(refusal) => return refusal.into(),
@@ -122,6 +128,7 @@ impl Shard {
         let session = &self.sessions[key];
         let is_same = match (&session.source, mount) {
             (Source::File(playing), Mount::File(file)) => playing.info.id == file.id,
+            (Source::Replay(playing), Mount::File(file)) => playing.info.id == file.id,
             (Source::Live(playing), Mount::Live(stream)) => playing.stream == stream.id,
             (Source::Member(member), mount) => member.offer.mount.is_same(mount),
             _ => false,
@@ -207,6 +214,27 @@ impl Shard {
             return Err(Refusal::new(Status::UNSUPPORTED_TRANSPORT, reason));
         }
         Ok(ways)
+    }
+
+    /// The ways that what is replayed can take.
+    fn fitting_replay(&self, mut ways: Ways, request: &Request) -> Result<Ways, Refusal> {
+        if !require::has(&request.headers, REPLAY) {
+            return Ok(ways);
+        }
+        let mut refusal =
+            Refusal::new(Status::UNSUPPORTED_TRANSPORT, "what is sent to groups is not replayed");
+        ways.retain(|way| match way {
+            Way::Interleaved(..) => true,
+            Way::Groups(_) => false,
+            Way::Unicast(_, profile) => match self.fits_replay(profile.is_secure()) {
+                Ok(()) => true,
+                Err(too_large) => {
+                    refusal = too_large;
+                    false
+                }
+            },
+        });
+        if ways.is_empty() { Err(refusal) } else { Ok(ways) }
     }
 
     /// The channels that a client asked for, or others when it asked for none or for some that are taken.
@@ -305,10 +333,9 @@ impl Shard {
         if track_out.protection.is_some() && carrier == Carrier::Unicast {
             self.keep_packets_small(key);
         }
-        let session = &mut self.sessions[key];
-        session.tracks.push(track_out);
-        let id = self.session_header(key);
-        let response = Response::new(Status::OK).header("Session", id);
+        self.sessions[key].tracks.push(track_out);
+        self.note_replay(request, key);
+        let response = Response::new(Status::OK).header("Session", self.session_header(key));
         let response = response.header("Transport", granted.to_string());
         Ok(match told {
             Some(told) => response.header("KeyMgmt", told.to_string()),

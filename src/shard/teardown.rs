@@ -84,7 +84,7 @@ impl Shard {
             self.settings.limits.end(session.peer.ip());
         }
         match &session.source {
-            Source::File(_) => {}
+            Source::File(_) | Source::Replay(_) => {}
             Source::Member(member) => self.leave_groups(member, session.id),
             Source::Live(cursor) => self.live.end(self.now, cursor.stream, key),
             Source::Ingest(ingest) => self.end_ingest(ingest, key, reason),
@@ -148,9 +148,12 @@ impl Shard {
             return self.end_session(key, "there is nothing in it to play");
         }
         // A batch may have come in the meantime.
-        if let Source::File(file) = &mut session.source
-            && !matches!(file.peek(self.now), Next::Finished(_))
-        {
+        let next = match &mut session.source {
+            Source::File(file) => Some(file.peek(self.now)),
+            Source::Replay(replay) => Some(replay.peek(self.now)),
+            Source::Live(_) | Source::Ingest(_) | Source::Member(_) => None,
+        };
+        if next.is_some_and(|next| !matches!(next, Next::Finished(_))) {
             self.make_ready(key);
             return;
         }

@@ -1,5 +1,6 @@
 //! Packets of a publisher that no datagram holds are cut once, where they enter, for all viewers.
 
+use proto::onvif::replay::EXTENSION_BYTES;
 use proto::rtp::batch::BatchWriter;
 use proto::rtp::header::Header;
 use proto::rtp::packetize::MTU_BYTES_DEFAULT;
@@ -47,6 +48,12 @@ impl PacketSizes {
     /// Whether a packet fits into a datagram when it is encrypted.
     pub fn holds_encrypted(self, packet_bytes: usize) -> bool {
         packet_bytes + ENCRYPTION_BYTES_MAX <= self.datagram_bytes_max
+    }
+
+    /// Whether packets that are made here fit into a datagram with the header extension of recordings, encrypted or not.
+    pub fn hold_extended(self, is_secure: bool) -> bool {
+        let encryption = if is_secure { ENCRYPTION_BYTES_MAX } else { 0 };
+        self.piece_bytes_max + EXTENSION_BYTES + encryption <= self.datagram_bytes_max
     }
 
     /// Writes a packet under the writer's numbers: as it came, or in pieces. The error says why one that is too large

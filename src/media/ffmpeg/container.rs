@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ffmpeg_next::codec::Id;
 use proto::frame::Frame;
+use proto::rtsp::headers::date::Utc;
 use proto::time::MediaTime;
 use proto::track::{Kind, Track};
 
@@ -98,6 +99,7 @@ pub fn open(file: File, path: &Path) -> Result<Opened, MediaError> {
     let is_bare = lanes[lead_stream].as_ref().is_some_and(|lane| matches!(lane.times, Times::Ordered(_)))
         && !has_times(&prelude, lead_stream);
     let has_exact_index = input.format_name().contains("mp4");
+    let recorded = input.said_of(c"creation_time").and_then(utc);
     let estimated = input.has_estimated_duration() && !is_constant(&streams[lead_stream]);
     let duration = input.duration_micros().filter(|_| !estimated && !is_bare).map(Duration::from_micros);
     let samples_start = samples_start(&input, &prelude, streams.len())
@@ -118,11 +120,24 @@ pub fn open(file: File, path: &Path) -> Result<Opened, MediaError> {
         demux: Box::new(container),
         tracks,
         duration,
+        recorded,
         seekable: true,
         left_out,
         is_transcoded: false,
     })
 }
+
+/// A time of day as FFmpeg writes it: `2026-01-31T12:00:00.000000Z`. Containers that do not know it have one of the first
+/// day of their era, which is none.
+fn utc(text: &str) -> Option<Utc> {
+    let plain: String = text.trim().chars().filter(|letter| !matches!(letter, '-' | ':')).collect();
+    let clock = plain.replacen(' ', "T", 1);
+    let clock = if clock.ends_with('Z') { clock } else { clock + "Z" };
+    Utc::parse_clock(&clock).filter(|utc| utc.0 > DAY)
+}
+
+/// A day.
+const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 fn open_input(mut file: File, name: &str) -> Result<Input, MediaError> {
     use std::io::{Seek, SeekFrom};

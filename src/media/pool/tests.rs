@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use proto::frame::Frame;
+use proto::rtsp::headers::date::Utc;
 use proto::time::MediaTime;
 
 use super::shelf::{Context, Grant, Identity, Job, SLOW, Shelf, Work};
@@ -46,6 +47,7 @@ impl Opener for Counting {
             demux: Box::new(Counted { demux: presentation.demux(), counts: self.0.clone(), has_fault }),
             tracks: presentation.tracks(),
             duration: Some(presentation.duration),
+            recorded: None,
             seekable: true,
             left_out: Vec::new(),
             is_transcoded: false,
@@ -258,6 +260,8 @@ fn add(shelf: &mut Shelf, name: &str) -> Arc<FileInfo> {
         timestamp_base: vec![0, 0],
         tracks,
         duration: None,
+        recorded: Utc::default(),
+        is_intra: false,
         bits_per_second: None,
         seekable: true,
         left_out: Vec::new(),

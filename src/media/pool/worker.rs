@@ -3,8 +3,9 @@
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use proto::rtsp::headers::date::Utc;
 use rand::RngExt;
 
 use super::Shared;
@@ -94,6 +95,8 @@ fn describe(
         timestamp_base: opened.tracks.iter().map(|_| random.random()).collect(),
         tracks: opened.tracks,
         duration: opened.duration,
+        recorded: opened.recorded.unwrap_or_else(|| recorded_before(&metadata, opened.duration)),
+        is_intra: reader.plan().is_intra(),
         bits_per_second: average(metadata.len(), opened.duration),
         seekable: opened.seekable,
         left_out: opened.left_out,
@@ -103,6 +106,14 @@ fn describe(
     let plan = reader.plan();
     let cutter = Cutter::new(reader, info, shared.mtu_bytes, sequence);
     Ok(Some(shared.shelf().learn(identity, sequence, plan, cutter)))
+}
+
+/// When a file was begun whose last moment is the one at which it was changed last.
+fn recorded_before(metadata: &fs::Metadata, duration: Option<Duration>) -> Utc {
+    let changed = metadata.modified().ok();
+    let changed =
+        changed.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok()).unwrap_or_default();
+    Utc(changed.saturating_sub(duration.unwrap_or_default()))
 }
 
 /// Bits a second of so many bytes.

@@ -8,7 +8,7 @@ mod write;
 
 pub use group::{Group, Multicast};
 pub use parse::{Direction, MEDIA_MAX, Media, SDP_BYTES_MAX, SdpError, Session, parse};
-pub use write::Description;
+pub use write::{Description, Recording};
 
 #[cfg(test)]
 mod tests;

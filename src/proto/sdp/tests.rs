@@ -243,6 +243,7 @@ proptest! {
             address: if v6 { "::1".parse().unwrap() } else { "127.0.0.1".parse().unwrap() },
             name: &name,
             duration: seconds.map(|seconds| Duration::from_secs(seconds.into())),
+            recording: None,
             live: seconds.is_none(),
             tracks: &tracks,
             keys: &[],

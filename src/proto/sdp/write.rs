@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::format;
 use super::group::Multicast;
+use crate::rtsp::headers::date::Utc;
+use crate::rtsp::headers::range::Span;
 use crate::track::{Codec, Kind, Track};
 
 /// What one presentation says of itself (RFC 8866 section 5, RFC 2326 appendix C).
@@ -21,6 +23,8 @@ pub struct Description<'a> {
     pub name: &'a str,
     /// How long it plays; None when live or unknown.
     pub duration: Option<Duration>,
+    /// What is known of a recording; None of what is none.
+    pub recording: Option<Recording>,
     /// Whether it is live, so that its range is the present.
     pub live: bool,
     /// The tracks in the order of their control URLs `trackID=0`, `trackID=1` and so on.
@@ -32,6 +36,15 @@ pub struct Description<'a> {
     pub backchannel: &'a [Track],
     /// The groups that it is sent to; None when each viewer says where.
     pub multicast: Option<Multicast<'a>>,
+}
+
+/// When something was recorded (ONVIF streaming specification section 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recording {
+    /// Its first moment.
+    pub begun: Utc,
+    /// Whether the range is told by the time of day: to clients that ask by it.
+    pub by_clock: bool,
 }
 
 impl Description<'_> {
@@ -47,12 +60,28 @@ impl Description<'_> {
             if !self.backchannel.is_empty() {
                 out.push_str("a=recvonly\r\n");
             }
+            if self.recording.is_some() {
+                let reference = self.track_reference(index, track);
+                let _ = write!(out, "a=x-onvif-track:{reference}\r\n");
+            }
         }
         if !self.backchannel.is_empty() {
             let _ = write_media(&mut out, self.tracks.len(), self.backchannel, None, None);
             out.push_str("a=sendonly\r\n");
         }
         out
+    }
+
+    /// What a track is called in a recording: its kind, and which of that kind it is.
+    fn track_reference(&self, index: usize, track: &Track) -> String {
+        let kind = track.kind();
+        let number = self.tracks[..=index].iter().filter(|other| other.kind() == kind).count();
+        let name = match kind {
+            Kind::Video => "VIDEO",
+            Kind::Audio => "AUDIO",
+            Kind::Application => "META",
+        };
+        format!("{name}{number:03}")
     }
 
     fn write_session(&self, out: &mut String) -> std::fmt::Result {
@@ -73,6 +102,10 @@ impl Description<'_> {
             None => write!(out, "c=IN {family} {any}\r\n")?,
         }
         write!(out, "t=0 0\r\na=control:*\r\n")?;
+        if let Some(Recording { begun, by_clock: true }) = self.recording {
+            let end = self.duration.map(|duration| Utc(begun.0.saturating_add(duration)));
+            return write!(out, "a=range:{}\r\n", Span::Clock { from: Some(begun), to: end });
+        }
         match self.duration {
             Some(duration) => write!(out, "a=range:npt=0-{:.3}\r\n", duration.as_secs_f64()),
             None if self.live => write!(out, "a=range:npt=now-\r\n"),
@@ -162,6 +195,7 @@ mod tests {
             address: "192.0.2.1".parse().unwrap(),
             name: "a film",
             duration: Some(Duration::from_millis(34_400)),
+            recording: None,
             live: false,
             tracks,
             keys: &[],
@@ -206,6 +240,23 @@ mod tests {
         assert_eq!(description.write(), expected);
         description.live = false;
         assert!(description.write().ends_with("a=range:npt=0-\r\n"));
+    }
+
+    #[test]
+    fn tracks_of_a_recording_have_names_and_its_range_is_by_the_clock_for_those_who_ask_so() {
+        let sound = Codec::G711 { law: Law::A, sample_rate: 8_000, channels: 1 };
+        let tracks = [Track::new(Codec::Jpeg, 0), Track::new(sound.clone(), 1), Track::new(sound, 2)];
+        let begun = Utc::parse_clock("20260101T000000Z").unwrap();
+        let of = |by_clock| {
+            let recording = Some(Recording { begun, by_clock });
+            Description { recording, ..description(&tracks) }.write()
+        };
+        let text = of(false);
+        let names: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("a=x-onvif-track:")).collect();
+        assert_eq!(names, ["VIDEO001", "AUDIO001", "AUDIO002"]);
+        assert!(text.contains("a=range:npt=0-34.400\r\n"));
+        assert!(of(true).contains("a=range:clock=20260101T000000Z-20260101T000034.400Z\r\n"));
+        assert!(!description(&tracks).write().contains("onvif"));
     }
 
     #[test]

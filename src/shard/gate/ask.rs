@@ -165,7 +165,7 @@ impl Shard {
     fn action_of(&self, session: SessionKey) -> Action {
         match self.sessions[session].source {
             Source::Ingest(_) => Action::Publish,
-            Source::File(_) | Source::Live(_) | Source::Member(_) => Action::Play,
+            Source::File(_) | Source::Replay(_) | Source::Live(_) | Source::Member(_) => Action::Play,
         }
     }
 

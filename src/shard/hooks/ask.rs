@@ -52,6 +52,7 @@ impl Shard {
         }
         let name = match &session.source {
             Source::File(file) => file.info.name.clone(),
+            Source::Replay(replay) => replay.info.name.clone(),
             Source::Live(cursor) => match self.live.get(cursor.stream) {
                 Some(stream) => stream.description.path().to_owned(),
                 None => decoded(&session.path),

@@ -133,7 +133,7 @@ impl Shard {
                 file.jump(None, None);
                 self.seek(sender, MediaTime::ZERO, Pace::default());
             }
-            Source::Ingest(_) | Source::Member(_) => {}
+            Source::Replay(_) | Source::Ingest(_) | Source::Member(_) => {}
         }
         Ok(())
     }
@@ -146,7 +146,7 @@ impl Shard {
         match &mut session.source {
             Source::Live(cursor) => self.live.leave(cursor.stream, sender),
             Source::File(file) => drop(file.pause(self.now)),
-            Source::Ingest(_) | Source::Member(_) => {}
+            Source::Replay(_) | Source::Ingest(_) | Source::Member(_) => {}
         }
     }
 
@@ -181,7 +181,7 @@ impl Shard {
                 };
                 session.tracks.iter().map(|track| (track.track, start(track))).collect()
             }
-            Source::Ingest(_) | Source::Member(_) => Starts::new(),
+            Source::Replay(_) | Source::Ingest(_) | Source::Member(_) => Starts::new(),
         }
     }
 }

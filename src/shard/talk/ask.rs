@@ -91,7 +91,7 @@ impl Shard {
                 Mount::Live(stream) => Some(stream),
                 Mount::File(_) => return self.own_sink().is_none(),
             },
-            Source::File(_) => return self.own_sink().is_none(),
+            Source::File(_) | Source::Replay(_) => return self.own_sink().is_none(),
             Source::Ingest(_) => return true,
         };
         mount.is_some_and(|stream| self.lacks_backchannel(request, &Mount::Live(stream.clone())))

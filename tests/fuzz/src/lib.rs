@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use proto::client::mjpeg::{MjpegClient, MjpegConfig, MjpegEvent};
 use proto::client::{Client, Config, Event, Transfer, Url};
 use proto::mikey::Message;
+use proto::onvif::replay::Extension;
 use proto::proxy_protocol::{HeaderReader, Progress};
 use proto::rtcp::parse::{Compound, Packet};
 use proto::rtcp::report::ReportBlock;
@@ -15,6 +16,7 @@ use proto::rtp::pushed::{BUFFERED_MAX, ByteOrder, Deframer, HEAD_BYTES, Pushed, 
 use proto::rtsp::auth::{Account, Guard, Line, NonceKey, Verdict};
 use proto::rtsp::digest::Algorithm;
 use proto::rtsp::headers::authorization::Authorization;
+use proto::rtsp::headers::frames::Frames;
 use proto::rtsp::headers::key_mgmt::KeyMgmt;
 use proto::rtsp::headers::range::Range;
 use proto::rtsp::headers::rtp_info::RtpInfo;
@@ -238,6 +240,14 @@ pub fn range(data: &[u8]) {
     }
     if let Ok(speed) = Speed::parse(&text) {
         assert_eq!(Speed::parse(&speed.to_string()), Ok(speed));
+    }
+    if let Ok(frames) = Frames::parse(&text) {
+        assert_eq!(Frames::parse(&frames.to_string()), Ok(frames));
+    }
+    if let Some(extension) = Extension::parse(data) {
+        let mut packet = vec![0x90, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7];
+        packet.extend(extension.to_bytes());
+        assert_eq!(Extension::parse(&packet), Some(extension));
     }
     if let Some(session) = Session::parse(&text) {
         assert_eq!(Session::parse(&session.to_string()), Some(session));

@@ -201,6 +201,19 @@ impl Input {
         self.fields().duration_estimation_method == AVFMT_DURATION_FROM_BITRATE
     }
 
+    /// What the container says of itself under a name; None when that is nothing, or no text.
+    pub fn said_of(&self, name: &CStr) -> Option<&str> {
+        // SAFETY: the dictionary belongs to the context, which lives as long as this value, and the name ends with zero.
+        let entry = unsafe { ffi::av_dict_get(self.fields().metadata, name.as_ptr(), std::ptr::null(), 0) };
+        // SAFETY: an entry lies in the dictionary, which nobody changes.
+        let value = unsafe { entry.as_ref() }?.value;
+        if value.is_null() {
+            return None;
+        }
+        // SAFETY: values of a dictionary end with zero.
+        unsafe { CStr::from_ptr(value) }.to_str().ok()
+    }
+
     fn fields(&self) -> &ffi::AVFormatContext {
         // SAFETY: the context lives as long as this value.
         unsafe { self.context.as_ref() }

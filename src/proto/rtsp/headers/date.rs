@@ -29,8 +29,9 @@ impl Utc {
         format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
     }
 
-    /// Reads `19961108T142300Z`, with a fraction after the seconds or without. None when it is anything else, no
-    /// day of the calendar or before 1970.
+    /// Reads `19961108T142300Z`, with a fraction after the seconds or without. A moment before 1970 is read as the first
+    /// of that year: GStreamer counts from 1900 and means the beginning. None when it is anything else, no day of the
+    /// calendar or before 1900.
     pub fn parse_clock(text: &str) -> Option<Utc> {
         let text = text.trim();
         let (date, time) = text.split_once(['T', 't'])?;
@@ -43,11 +44,14 @@ impl Utc {
         let (year, month, day) = (field(date, 0, 4)?, field(date, 4, 6)?, field(date, 6, 8)?);
         let (hour, minute, second) = (field(time, 0, 2)?, field(time, 2, 4)?, field(time, 4, 6)?);
         // Second 60 is a leap second.
-        if year < 1970 || !(1..=12).contains(&month) || hour > 23 || minute > 59 || second > 60 {
+        if year < 1900 || !(1..=12).contains(&month) || hour > 23 || minute > 59 || second > 60 {
             return None;
         }
         if day == 0 || day > month_days(year, month) {
             return None;
+        }
+        if year < 1970 {
+            return fraction_nanos(fraction).map(|_| Utc::default());
         }
         let seconds = days_since_epoch(year, month, day) * DAY_S + hour * 3600 + minute * 60 + second;
         Some(Utc(Duration::new(seconds, fraction_nanos(fraction)?)))
@@ -163,6 +167,13 @@ mod tests {
     }
 
     #[test]
+    fn what_was_before_the_epoch_is_its_beginning() {
+        for text in ["19000101T000000.00Z", "19691231T235959.9Z", "19700101T000000Z"] {
+            assert_eq!(Utc::parse_clock(text), Some(Utc::default()), "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_no_time_is_refused() {
         for text in [
             "",
@@ -174,7 +185,9 @@ mod tests {
             "19961100T002300Z",
             "1996110T142300Z",
             "19961108T142300.xZ",
-            "19691231T235959Z",
+            "18991231T235959Z",
+            "19690230T000000Z",
+            "19000101T000000.xZ",
             "+9961108T142300Z",
             "1996\u{fc}108T142300Z",
         ] {

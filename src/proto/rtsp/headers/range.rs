@@ -36,10 +36,10 @@ pub enum Span {
         /// None = to the end.
         to: Option<Timecode>,
     },
-    /// Time of day.
+    /// Time of day. At least one of both is there.
     Clock {
-        /// Begin.
-        from: Utc,
+        /// None = from the beginning (`-19961108T143520Z`, which ONVIF allows).
+        from: Option<Utc>,
         /// None = to the end.
         to: Option<Utc>,
     },
@@ -224,7 +224,9 @@ impl fmt::Display for Span {
                 to.map_or(Ok(()), |to| to.fmt(f))
             }
             Span::Clock { from, to } => {
-                write!(f, "clock={from}-")?;
+                f.write_str("clock=")?;
+                from.map_or(Ok(()), |from| write!(f, "{from}"))?;
+                f.write_str("-")?;
                 to.map_or(Ok(()), |to| to.fmt(f))
             }
         }
@@ -305,9 +307,14 @@ fn parse_smpte(count: FrameCount, ends: &str) -> Result<Span, RangeError> {
 
 fn parse_clock(ends: &str) -> Result<Span, RangeError> {
     let (from, to) = ends.split_once('-').ok_or(RangeError::Syntax)?;
-    let from = Utc::parse_clock(from).ok_or(RangeError::Syntax)?;
-    let to = Some(to.trim()).filter(|to| !to.is_empty());
-    let to = to.map(|to| Utc::parse_clock(to).ok_or(RangeError::Syntax)).transpose()?;
+    let point = |text: &str| match text.trim() {
+        "" => Ok(None),
+        text => Utc::parse_clock(text).map(Some).ok_or(RangeError::Syntax),
+    };
+    let (from, to) = (point(from)?, point(to)?);
+    if from.is_none() && to.is_none() {
+        return Err(RangeError::Syntax);
+    }
     Ok(Span::Clock { from, to })
 }
 
@@ -352,7 +359,9 @@ mod tests {
 
         let text = "clock=19961108T142300Z-19961108T143520Z";
         assert_eq!(Range::parse(text).unwrap().to_string(), text);
-        assert_eq!(Range::parse("clock=19961108T142300Z-").unwrap().to_string(), "clock=19961108T142300Z-");
+        for text in ["clock=19961108T142300Z-", "clock=-19961108T142300Z"] {
+            assert_eq!(Range::parse(text).unwrap().to_string(), text);
+        }
     }
 
     #[test]
@@ -378,6 +387,8 @@ mod tests {
             "smpte-25=00:00:00:25-",
             "smpte=00:00:00:00.-",
             "clock=x-",
+            "clock=-",
+            "clock=-x",
             "clock=19961108T142300Z",
             "npt=0-;time=x",
         ] {
@@ -419,7 +430,8 @@ mod tests {
             (point(), prop::option::of(point())).prop_map(|(from, to)| Span::Npt { from: Some(from), to }),
             point().prop_map(|to| Span::Npt { from: None, to: Some(to) }),
             smpte,
-            (utc(), prop::option::of(utc())).prop_map(|(from, to)| Span::Clock { from, to }),
+            (utc(), prop::option::of(utc())).prop_map(|(from, to)| Span::Clock { from: Some(from), to }),
+            utc().prop_map(|to| Span::Clock { from: None, to: Some(to) }),
         ]
     }
 

@@ -5,6 +5,10 @@ use crate::rtsp::message::Headers;
 /// Asks for a track that takes sound (ONVIF streaming specification section 5.3).
 pub const BACKCHANNEL: &str = "www.onvif.org/ver20/backchannel";
 
+/// Asks for a recording's own times in its packets, and ways to play it that RTSP alone has not (ONVIF streaming
+/// specification section 6.4).
+pub const REPLAY: &str = "onvif-replay";
+
 /// The tags of all headers of that name, in order.
 pub fn tags<'a>(headers: &'a Headers, name: &str) -> impl Iterator<Item = &'a str> {
     headers.get_all(name).flat_map(|value| value.split(',')).map(str::trim).filter(|tag| !tag.is_empty())

@@ -1,0 +1,3 @@
+//! What the ONVIF streaming specification adds to RTSP and RTP.
+
+pub mod replay;
