@@ -121,7 +121,13 @@ pub(in crate::rtp) fn jpeg_file(sampling: Sampling, restart_interval: u16, scan:
     sized_jpeg_file((640, 480), sampling, restart_interval, scan)
 }
 
-fn sized_jpeg_file(size: (u16, u16), sampling: Sampling, restart_interval: u16, scan: &[u8]) -> Vec<u8> {
+/// The same of another size.
+pub(in crate::rtp) fn sized_jpeg_file(
+    size: (u16, u16),
+    sampling: Sampling,
+    restart_interval: u16,
+    scan: &[u8],
+) -> Vec<u8> {
     let (size, quantization) = (Some(size), &quantization(70));
     let header = FileHeader { size, sampling, restart_interval, quantization, extension: &[] };
     [header.write().unwrap(), scan.to_vec(), END.to_vec()].concat()

@@ -1,15 +1,15 @@
 //! The quantized coefficients of a JPEG file, whatever its Huffman tables, scans and restart intervals are (ITU-T T.81
-//! annexes B and F).
+//! annexes B, F and G).
 
-use super::bits::BitReader;
 use super::huffman::{Decoder, standard_decoders};
+use super::scan::{Band, Scan};
 use super::{CUT, DHT, DQT, DRI, EOI, SOF0, SOI, SOS, Sampling, next_segment};
 
 /// Pixels of the largest picture that is taken apart, those of 8K: two bytes are kept for each, and for its colour one.
 const PIXELS_MAX: usize = 1 << 25;
 
-/// Scans of a sequential picture: one a component at the most.
-const SCANS_MAX: usize = 3;
+/// Scans of a progressive picture, more than any encoder makes.
+const SCANS_MAX: usize = 64;
 
 /// Coefficients of a block, in zigzag order.
 pub(super) type Block = [i16; 64];
@@ -18,10 +18,20 @@ pub(super) type Block = [i16; 64];
 pub(super) struct Coefficients {
     pub(super) width: u16,
     pub(super) height: u16,
+    order: Order,
     /// How colour is sampled, whatever the size of a unit; of grey pictures, how it may be.
     pub(super) sampling: Sampling,
     /// One of grey, three of colours.
     pub(super) components: Vec<Component>,
+}
+
+/// What a scan holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// All of its components.
+    Sequential,
+    /// Some coefficients of them, or some bits of those.
+    Progressive,
 }
 
 /// Luminance, or one of the colours.
@@ -68,9 +78,7 @@ pub(super) fn read(file: &[u8]) -> Result<Coefficients, &'static str> {
     };
     let (mut picture, mut scans) = (None, 0);
     loop {
-        // The end, or what is left of the file when nothing more is expected.
-        let is_whole = |picture: &Coefficients| picture.components.iter().all(|it| it.quantization.is_some());
-        if let Some(whole) = picture.take_if(|picture| is_whole(picture)) {
+        if let Some(whole) = picture.take_if(|picture: &mut Coefficients| picture.is_whole(rest)) {
             return Ok(whole);
         }
         let (marker, segment, behind) = next_segment(rest).filter(|next| next.0 != EOI).ok_or(CUT)?;
@@ -82,15 +90,18 @@ pub(super) fn read(file: &[u8]) -> Result<Coefficients, &'static str> {
                 let interval = segment.try_into().map_err(|_| CUT)?;
                 tables.restart_interval = u16::from_be_bytes(interval);
             }
-            // Baseline, and what differs from it in its tables alone.
-            SOF0 | 0xc1 => picture = Some(Coefficients::parse(segment, rest.len())?),
+            // Baseline, what differs from it in its tables alone, and progressive.
+            SOF0..=SOF2 if picture.is_none() => {
+                let order = if marker == SOF2 { Order::Progressive } else { Order::Sequential };
+                picture = Some(Coefficients::parse(segment, rest.len(), order)?);
+            }
             SOS if scans < SCANS_MAX => {
                 let picture = picture.as_mut().ok_or("it has no frame header")?;
                 scans += 1;
                 picture.read_scan(segment, rest, &tables)?;
                 rest = behind_scan(rest);
             }
-            0xc2..=0xcf => return Err("it is not a sequential picture"),
+            SOF0..=0xcf => return Err("it is neither a sequential nor a progressive picture"),
             // Adobe's mark that colours are not luminance and chrominance.
             APP14 if segment.starts_with(b"Adobe") && segment.get(11) != Some(&1) => {
                 return Err("its colours are not luminance and chrominance");
@@ -137,7 +148,7 @@ impl Tables {
 
 impl Coefficients {
     /// A picture of zeros, as its frame header (section B.2.2) says; `data_bytes` are behind it.
-    fn parse(segment: &[u8], data_bytes: usize) -> Result<Coefficients, &'static str> {
+    fn parse(segment: &[u8], data_bytes: usize, order: Order) -> Result<Coefficients, &'static str> {
         let &[precision, h1, h0, w1, w0, count, ref listed @ ..] = segment else { return Err(CUT) };
         let (width, height) = (u16::from_be_bytes([w1, w0]), u16::from_be_bytes([h1, h0]));
         if precision != 8 {
@@ -157,7 +168,9 @@ impl Coefficients {
         // Luminance has the most of both, or it is refused.
         let (across_max, down_max) = factors(listed[0][1]);
         let sampling = match *listed {
-            [[_, luma, _], [_, blue, _], [_, red, _]] => sampling(factors(luma), factors(blue), factors(red))?,
+            [[_, luma, _], [_, blue, _], [_, red, _]] => {
+                sampling(factors(luma), factors(blue), factors(red))?
+            }
             _ => Sampling::Both,
         };
         let mut components = Vec::with_capacity(3);
@@ -172,8 +185,8 @@ impl Coefficients {
             };
             let stride = units(width, across_max) * usize::from(across);
             let lines = units(height, down_max) * usize::from(down);
-            // A block takes two codes of one bit at least.
-            if stride * lines > data_bytes.saturating_mul(4) {
+            // A block takes one bit at least.
+            if stride * lines > data_bytes.saturating_mul(8) {
                 return Err(CUT);
             }
             components.push(Component {
@@ -187,63 +200,106 @@ impl Coefficients {
                 blocks: vec![[0; 64]; stride * lines],
             });
         }
-        Ok(Coefficients { width, height, sampling, components })
+        Ok(Coefficients { width, height, order, sampling, components })
+    }
+
+    /// Whether all of it has come, with what is left of the file.
+    fn is_whole(&self, rest: &[u8]) -> bool {
+        let is_begun = self.components.iter().all(|component| component.quantization.is_some());
+        let mut fill = rest.iter().skip_while(|byte| **byte == 0xff);
+        is_begun && (self.order == Order::Sequential || fill.next().is_none_or(|marker| *marker == EOI))
     }
 
     fn read_scan(&mut self, header: &[u8], data: &[u8], tables: &Tables) -> Result<(), &'static str> {
+        const NO_TABLE: &str = "a table is missing";
         let (&count, listed) = header.split_first().ok_or(CUT)?;
-        let (listed, spectrum) = listed.split_at_checked(2 * usize::from(count)).ok_or(CUT)?;
-        if spectrum != [0, 63, 0] {
-            return Err("its scans are not sequential");
-        }
-        let mut places = Vec::with_capacity(3);
-        for &[id, numbers] in listed.as_chunks::<2>().0 {
-            let place = self.components.iter().position(|it| it.id == id && it.quantization.is_none());
-            let component = &mut self.components[place.ok_or("its scans are not of its components")?];
-            component.quantization = tables.quantization[usize::from(component.table)];
-            let (dc, ac) = (tables.dc.get(usize::from(numbers >> 4)), tables.ac.get(usize::from(numbers & 15)));
-            let (Some(Some(dc)), Some(Some(ac)), Some(_)) = (dc, ac, component.quantization) else {
-                return Err("a table is missing");
+        let (listed, &[first, last, bits]) = listed
+            .split_at_checked(2 * usize::from(count))
+            .and_then(|(listed, rest)| Some((listed, <&[u8; 3]>::try_from(rest).ok()?)))
+            .ok_or(CUT)?;
+        let mut places = [0; 3];
+        let (mut dc, mut ac) = ([None; 3], [None; 3]);
+        for (index, &[id, numbers]) in listed.as_chunks::<2>().0.iter().enumerate() {
+            let is_new = self.order == Order::Progressive;
+            let place =
+                self.components.iter().position(|it| it.id == id && (is_new || it.quantization.is_none()));
+            let place = place.filter(|place| !places[..index.min(3)].contains(place));
+            let component = place.and_then(|place| self.components.get_mut(place));
+            let (Some(place), Some(component), Some(slot)) = (place, component, places.get_mut(index)) else {
+                return Err("its scans are not of its components");
             };
-            places.push((place.unwrap_or(0), dc, ac));
-        }
-        let mut scan = Scan { bits: BitReader::new(data), before: [0; 3], interval: tables.restart_interval, left: 0 };
-        scan.left = scan.interval;
-        match places[..] {
-            [] => Err(CUT),
-            [(place, dc, ac)] => {
-                let component = &mut self.components[place];
-                let (across, down) = component.own;
-                for block in (0..down).flat_map(|line| (0..across).map(move |column| (line, column))) {
-                    scan.begin_unit()?;
-                    let at = block.0 * component.stride + block.1;
-                    scan.read_block(0, dc, ac, component.blocks.get_mut(at).ok_or(CUT)?)?;
-                }
-                Ok(())
+            *slot = place;
+            if component.quantization.is_none() {
+                component.quantization = tables.quantization[usize::from(component.table)];
             }
-            _ => self.read_interleaved(&mut scan, &places),
+            component.quantization.ok_or(NO_TABLE)?;
+            dc[index] = tables.dc.get(usize::from(numbers >> 4)).and_then(Option::as_ref);
+            ac[index] = tables.ac.get(usize::from(numbers & 15)).and_then(Option::as_ref);
+        }
+        let places = places.get(..usize::from(count)).filter(|places| !places.is_empty()).ok_or(CUT)?;
+        let mut scan = Scan::new(data, tables.restart_interval);
+        let band = Band { first: first.into(), last: last.into(), shift: bits & 15 };
+        match (self.order, band, bits >> 4) {
+            (Order::Sequential, Band { first: 0, last: 63, shift: 0 }, 0) => {
+                self.each_block(places, &mut scan, |scan, index, block| {
+                    let (dc, ac) = (dc[index].ok_or(NO_TABLE)?, ac[index].ok_or(NO_TABLE)?);
+                    scan.read_block(index, dc, ac, block)
+                })
+            }
+            (Order::Progressive, Band { first: 0, last: 0, shift: 0..=13 }, 0) => {
+                self.each_block(places, &mut scan, |scan, index, block| {
+                    scan.read_dc(index, dc[index].ok_or(NO_TABLE)?, band, block)
+                })
+            }
+            (Order::Progressive, Band { first: 0, last: 0, shift: 0..=13 }, _) => {
+                self.each_block(places, &mut scan, |scan, _, block| scan.refine_dc(band, block))
+            }
+            (Order::Progressive, Band { first: 1..=63, last: 1..=63, shift: 0..=13 }, before)
+                if first <= last && places.len() == 1 =>
+            {
+                let ac = ac[0].ok_or(NO_TABLE)?;
+                self.each_block(places, &mut scan, |scan, _, block| match before {
+                    0 => scan.read_ac(ac, band, block),
+                    _ => scan.refine_ac(ac, band, block),
+                })
+            }
+            _ => Err("its scans are not understood"),
         }
     }
 
-    /// Units of the blocks of several components (section A.2.3).
-    fn read_interleaved(
+    /// Has each block of a scan read, in their order: those of one component as they lie (section A.2.2), those of several
+    /// by units (section A.2.3). `read` is told which of the scan's components it is.
+    fn each_block<'a>(
         &mut self,
-        scan: &mut Scan<'_>,
-        places: &[(usize, &Decoder, &Decoder)],
+        places: &[usize],
+        scan: &mut Scan<'a>,
+        mut read: impl FnMut(&mut Scan<'a>, usize, &mut Block) -> Result<(), &'static str>,
     ) -> Result<(), &'static str> {
+        if let [place] = *places {
+            let component = self.components.get_mut(place).ok_or(CUT)?;
+            let (across, down) = component.own;
+            for (line, column) in (0..down).flat_map(|line| (0..across).map(move |column| (line, column))) {
+                scan.begin_unit()?;
+                let at = line * component.stride + column;
+                read(scan, 0, component.blocks.get_mut(at).ok_or(CUT)?)?;
+                scan.bits.check()?;
+            }
+            return Ok(());
+        }
         let Some(first) = self.components.first() else { return Err(CUT) };
         let units_across = first.stride / usize::from(first.across);
         let units_down = first.blocks.len() / first.stride.max(1) / usize::from(first.down);
         for unit in 0..units_across * units_down {
             scan.begin_unit()?;
             let (unit_down, unit_across) = (unit / units_across, unit % units_across);
-            for (index, (place, dc, ac)) in places.iter().enumerate() {
-                let component = &mut self.components[*place];
+            for (index, place) in places.iter().enumerate() {
+                let component = self.components.get_mut(*place).ok_or(CUT)?;
                 let (across, down) = (usize::from(component.across), usize::from(component.down));
                 for line in unit_down * down..(unit_down + 1) * down {
                     for column in unit_across * across..(unit_across + 1) * across {
                         let at = line * component.stride + column;
-                        scan.read_block(index, dc, ac, component.blocks.get_mut(at).ok_or(CUT)?)?;
+                        read(scan, index, component.blocks.get_mut(at).ok_or(CUT)?)?;
+                        scan.bits.check()?;
                     }
                 }
             }
@@ -266,64 +322,6 @@ fn sampling(luma: (u8, u8), blue: (u8, u8), red: (u8, u8)) -> Result<Sampling, &
 
 const SAMPLING: &str = "its colour sampling is neither 4:2:0 nor 4:2:2";
 
-/// A scan while it is read.
-struct Scan<'a> {
-    bits: BitReader<'a>,
-    /// DC value of the last block of each of its components.
-    before: [i32; 3],
-    /// Units between restart markers; zero when there are none.
-    interval: u16,
-    /// Units before the next.
-    left: u16,
-}
-
-impl Scan<'_> {
-    fn begin_unit(&mut self) -> Result<(), &'static str> {
-        if self.interval == 0 {
-            return Ok(());
-        }
-        if self.left == 0 {
-            self.bits.check()?;
-            self.bits.restart()?;
-            self.before = [0; 3];
-            self.left = self.interval;
-        }
-        self.left -= 1;
-        Ok(())
-    }
-
-    /// Sections F.2.2.1 and F.2.2.2.
-    fn read_block(
-        &mut self,
-        index: usize,
-        dc: &Decoder,
-        ac: &Decoder,
-        block: &mut Block,
-    ) -> Result<(), &'static str> {
-        const NO_CODE: &str = "its scan is damaged";
-        let size = dc.read(&mut self.bits).filter(|size| *size <= 11).ok_or(NO_CODE)?;
-        let before = &mut self.before[index];
-        *before += self.bits.signed(size.into());
-        block[0] = i16::try_from(*before).map_err(|_| NO_CODE)?;
-        let mut place = 1;
-        while place < 64 {
-            let symbol = ac.read(&mut self.bits).ok_or(NO_CODE)?;
-            match (symbol >> 4, symbol & 15) {
-                (15, 0) => place += 16,
-                (_, 0) => break,
-                (run, size @ 1..=10) => {
-                    place += usize::from(run);
-                    let value = self.bits.signed(size.into());
-                    *block.get_mut(place).ok_or(NO_CODE)? = value as i16;
-                    place += 1;
-                }
-                _ => return Err(NO_CODE),
-            }
-        }
-        self.bits.check()
-    }
-}
-
 /// What is behind the data of a scan: the next marker that is no restart.
 fn behind_scan(mut data: &[u8]) -> &[u8] {
     while let Some(at) = memchr::memchr(0xff, data) {
@@ -336,4 +334,5 @@ fn behind_scan(mut data: &[u8]) -> &[u8] {
     &[]
 }
 
+const SOF2: u8 = 0xc2;
 const APP14: u8 = 0xee;

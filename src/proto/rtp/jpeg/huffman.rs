@@ -24,14 +24,11 @@ impl Decoder {
         let (counts, rest) = bytes.split_first_chunk::<16>()?;
         let total = counts.iter().map(|count| usize::from(*count)).sum::<usize>();
         let (listed, rest) = rest.split_at_checked(total).filter(|_| total <= 256)?;
-        let mut table =
-            Decoder { quick: [(0, 0); 1 << QUICK_BITS], ends: [(0, 0); 17], symbols: [0; 256] };
+        let mut table = Decoder { quick: [(0, 0); 1 << QUICK_BITS], ends: [(0, 0); 17], symbols: [0; 256] };
         table.symbols[..total].copy_from_slice(listed);
         for (code, size, place) in codes(counts)? {
-            table.ends[usize::from(size)] = (
-                (u32::from(code) + 1) << (16 - size),
-                place as i32 - i32::from(code),
-            );
+            table.ends[usize::from(size)] =
+                ((u32::from(code) + 1) << (16 - size), place as i32 - i32::from(code));
             let Some(spare) = QUICK_BITS.checked_sub(size.into()) else { continue };
             let first = usize::from(code) << spare;
             table.quick[first..first + (1 << spare)].fill((size, table.symbols[place]));

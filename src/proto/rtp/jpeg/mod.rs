@@ -7,6 +7,7 @@ mod bits;
 mod coefficients;
 mod huffman;
 mod rewrite;
+mod scan;
 mod tables;
 
 use memchr::memmem;

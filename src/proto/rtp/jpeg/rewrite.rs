@@ -4,7 +4,7 @@
 //! | in the source | in RTP |
 //! |---|---|
 //! | Huffman tables of its own | those of annex K of ITU-T T.81 |
-//! | a scan for each component, restart markers | one scan without |
+//! | scans of their own for components, bands and bits (progressive), restart markers | one scan without |
 //! | blocks of half the columns and all rows in units of 16 by 16 | the same in units of 16 by 8 |
 //! | grey | 4:2:0 with colours that are none |
 
@@ -30,7 +30,9 @@ pub fn rewrite(file: &[u8]) -> Result<Vec<u8>, &'static str> {
     let down = if sampling == Sampling::Both { 2 } else { 1 };
     let units_across = usize::from(picture.width).div_ceil(16);
     let units_down = usize::from(picture.height).div_ceil(8 * down);
-    for (unit_down, unit_across) in (0..units_down).flat_map(|line| (0..units_across).map(move |it| (line, it))) {
+    for (unit_down, unit_across) in
+        (0..units_down).flat_map(|line| (0..units_across).map(move |it| (line, it)))
+    {
         for line in unit_down * down..(unit_down + 1) * down {
             scan.write(0, picture.components.first(), 2 * unit_across, line)?;
             scan.write(0, picture.components.first(), 2 * unit_across + 1, line)?;

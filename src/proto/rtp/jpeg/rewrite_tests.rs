@@ -28,6 +28,8 @@ struct Made {
     factors: Vec<(u8, u8)>,
     restart_interval: u16,
     has_scan_each: bool,
+    /// Whether bands and bits come one after the other; without restart markers.
+    is_progressive: bool,
     /// Values that blocks are filled with.
     values: Vec<i16>,
     /// Whether blocks have zeros only beyond so many values.
@@ -40,7 +42,7 @@ impl Made {
         for (place, value) in block.iter_mut().enumerate().take(self.filled) {
             let pick = self.values[(index * 7 + place) % self.values.len()];
             // One in three is not zero.
-            *value = if (index + place) % 3 == 0 { pick } else { 0 };
+            *value = if (index + place).is_multiple_of(3) { pick } else { 0 };
         }
         block
     }
@@ -63,7 +65,8 @@ impl Made {
         }
         let ([h1, h0], [w1, w0]) = (self.height.to_be_bytes(), self.width.to_be_bytes());
         let count = self.factors.len() as u8;
-        out.extend([0xff, SOF0, 0, 8 + 3 * count, 8, h1, h0, w1, w0, count]);
+        let frame = if self.is_progressive { SOF0 + 2 } else { SOF0 };
+        out.extend([0xff, frame, 0, 8 + 3 * count, 8, h1, h0, w1, w0, count]);
         for (index, (across, down)) in (0_u8..).zip(&self.factors) {
             out.extend([index + 1, across << 4 | down, u8::from(index > 0)]);
         }
@@ -73,6 +76,9 @@ impl Made {
             false => vec![(0..self.factors.len()).collect()],
         };
         let encoders = own.each_ref().map(|table| Encoder::of(table));
+        if self.is_progressive {
+            return self.write_progressive(out, &scans, &encoders);
+        }
         for scan in scans {
             out.extend([0xff, SOS, 0, 6 + 2 * scan.len() as u8, scan.len() as u8]);
             for index in &scan {
@@ -92,7 +98,6 @@ impl Made {
         [dc0, dc1, ac0, ac1]: &[Encoder; 4],
         places: &mut [Vec<(usize, usize, Block)>],
     ) -> Vec<u8> {
-        let (across_max, down_max) = self.factors[0];
         let (mut before, mut units, mut marker) = ([0_i32; 3], 0, 0xd0);
         let mut writer = BitWriter::new(out);
         for unit in self.units(scan) {
@@ -113,8 +118,71 @@ impl Made {
                 places[index].push((across, down, block));
             }
         }
-        let _ = (across_max, down_max);
         writer.finish()
+    }
+
+    /// DC values but for their last bit and that bit, two bands but for their last bit and that bit of both.
+    fn write_progressive(
+        &self,
+        mut out: Vec<u8>,
+        scans: &[Vec<usize>],
+        encoders: &[Encoder; 4],
+    ) -> (Vec<u8>, Vec<Vec<(usize, usize, Block)>>) {
+        let [dc0, dc1, ac0, ac1] = encoders;
+        let mut places: Vec<Vec<(usize, usize, Block)>> = self.factors.iter().map(|_| Vec::new()).collect();
+        let head = |out: &mut Vec<u8>, scan: &[usize], band: [u8; 3]| {
+            out.extend([0xff, SOS, 0, 6 + 2 * scan.len() as u8, scan.len() as u8]);
+            for index in scan {
+                out.extend([*index as u8 + 1, if *index > 0 { 0x11 } else { 0 }]);
+            }
+            out.extend(band);
+        };
+        for bits in [0x01, 0x10] {
+            for scan in scans {
+                head(&mut out, scan, [0, 0, bits]);
+                let (mut before, mut writer) = ([0_i32; 3], BitWriter::new(out));
+                let mut counts = [0; 3];
+                for (index, across, down) in self.units(scan).into_iter().flatten() {
+                    let block = self.block(counts[index] + 100 * index);
+                    counts[index] += 1;
+                    if bits == 0x10 {
+                        writer.put(block[0] as u16 & 1, 1);
+                        continue;
+                    }
+                    places[index].push((across, down, block));
+                    let value = i32::from(block[0] >> 1);
+                    write_difference(&mut writer, if index == 0 { dc0 } else { dc1 }, value - before[index]);
+                    before[index] = value;
+                }
+                out = writer.finish();
+            }
+        }
+        for (index, blocks) in places.iter_mut().enumerate() {
+            // Bands have only the blocks that hold samples.
+            let held: Vec<_> = self.units(&[index]).into_iter().flatten().map(|(_, x, y)| (x, y)).collect();
+            for (across, down, block) in blocks.iter_mut() {
+                if !held.contains(&(*across, *down)) {
+                    block[1..].fill(0);
+                }
+            }
+            let ac = if index == 0 { ac0 } else { ac1 };
+            for band in [[1, 5, 0x01], [6, 63, 0x01], [1, 63, 0x10]] {
+                head(&mut out, &[index], band);
+                let mut writer = BitWriter::new(out);
+                let range = usize::from(band[0])..usize::from(band[1]) + 1;
+                for place in &held {
+                    let found = blocks.iter().find(|(across, down, _)| (*across, *down) == *place);
+                    let (.., block) = found.expect("a block that holds samples");
+                    match band[2] {
+                        0x01 => write_band(&mut writer, ac, &block[range.clone()]),
+                        _ => refine_band(&mut writer, ac, &block[range.clone()]),
+                    }
+                }
+                out = writer.finish();
+            }
+        }
+        out.extend(END);
+        (out, places)
     }
 
     /// The blocks of each unit of a scan: component and place.
@@ -145,12 +213,59 @@ impl Made {
     }
 }
 
-fn write_block(writer: &mut BitWriter, dc: &Encoder, ac: &Encoder, difference: i32, block: &Block) {
-    let bits_of = |value: i32| 32 - value.unsigned_abs().leading_zeros();
+fn bits_of(value: i32) -> u32 {
+    32 - value.unsigned_abs().leading_zeros()
+}
+
+fn write_difference(writer: &mut BitWriter, dc: &Encoder, difference: i32) {
     assert!(dc.write(bits_of(difference) as u8, writer));
     writer.put_signed(difference, bits_of(difference));
+}
+
+/// Coefficients but for their last bit (ITU-T T.81 section G.1.2.2).
+fn write_band(writer: &mut BitWriter, ac: &Encoder, band: &[i16]) {
+    let values: Vec<_> = band.iter().map(|value| value / 2).collect();
+    write_values(writer, ac, &values);
+}
+
+/// Their last bit (section G.1.2.3).
+fn refine_band(writer: &mut BitWriter, ac: &Encoder, band: &[i16]) {
+    let last_new = band.iter().rposition(|value| value.abs() == 1);
+    let (mut run, mut more) = (0, Vec::new());
+    let put = |writer: &mut BitWriter, more: &mut Vec<u16>| more.drain(..).for_each(|bit| writer.put(bit, 1));
+    for (place, value) in band.iter().enumerate() {
+        if *value == 0 {
+            run += 1;
+            continue;
+        }
+        while run > 15 && last_new.is_some_and(|last| place <= last) {
+            assert!(ac.write(0xf0, writer));
+            put(writer, &mut more);
+            run -= 16;
+        }
+        if value.abs() > 1 {
+            more.push(value.unsigned_abs() & 1);
+            continue;
+        }
+        assert!(ac.write(run << 4 | 1, writer));
+        writer.put(u16::from(*value > 0), 1);
+        put(writer, &mut more);
+        run = 0;
+    }
+    if run > 0 || !more.is_empty() {
+        assert!(ac.write(0, writer));
+        put(writer, &mut more);
+    }
+}
+
+fn write_block(writer: &mut BitWriter, dc: &Encoder, ac: &Encoder, difference: i32, block: &Block) {
+    write_difference(writer, dc, difference);
+    write_values(writer, ac, &block[1..]);
+}
+
+fn write_values(writer: &mut BitWriter, ac: &Encoder, values: &[i16]) {
     let mut run = 0;
-    for value in &block[1..] {
+    for value in values {
         let value = i32::from(*value);
         if value == 0 {
             run += 1;
@@ -177,15 +292,18 @@ fn made() -> impl Strategy<Value = Made> {
         Just(vec![(1, 1)]),
     ];
     let values = vec(-1_000_i16..1_000, 1..40);
-    ((1_u16..70, 1_u16..70), factors, 0_u16..4, any::<bool>(), values, 0_usize..65).prop_map(
-        |((width, height), factors, restart_interval, has_scan_each, values, filled)| Made {
-            width,
-            height,
-            factors,
-            restart_interval,
-            has_scan_each,
-            values,
-            filled,
+    ((1_u16..70, 1_u16..70), factors, 0_u16..4, any::<(bool, bool)>(), values, 0_usize..65).prop_map(
+        |((width, height), factors, restart_interval, (has_scan_each, is_progressive), values, filled)| {
+            Made {
+                width,
+                height,
+                factors,
+                restart_interval: if is_progressive { 0 } else { restart_interval },
+                has_scan_each,
+                is_progressive,
+                values,
+                filled,
+            }
         },
     )
 }
@@ -233,13 +351,15 @@ proptest! {
 
 #[test]
 fn what_has_other_samples_is_refused() {
-    for factors in [vec![(1, 1), (1, 1), (1, 1)], vec![(4, 1), (1, 1), (1, 1)], vec![(1, 2), (1, 1), (1, 1)]] {
+    for factors in [vec![(1, 1), (1, 1), (1, 1)], vec![(4, 1), (1, 1), (1, 1)], vec![(1, 2), (1, 1), (1, 1)]]
+    {
         let made = Made {
             width: 40,
             height: 24,
             factors,
             restart_interval: 0,
             has_scan_each: false,
+            is_progressive: false,
             values: vec![1, -3, 7],
             filled: 20,
         };
@@ -255,6 +375,7 @@ fn a_small_file_that_says_to_be_large_takes_no_memory() {
         factors: vec![(2, 2), (1, 1), (1, 1)],
         restart_interval: 0,
         has_scan_each: false,
+        is_progressive: false,
         values: vec![1],
         filled: 1,
     };
