@@ -25,6 +25,7 @@ curl:curl
 chromium:chromium
 npm:npm
 Xvfb:xvfb
+convert:imagemagick
 pipewire:pipewire
 pw-cat:pipewire-bin
 pipewire-pulse:pipewire-pulse

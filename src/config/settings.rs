@@ -55,9 +55,11 @@ pub struct Settings {
     pub loops: Loops,
     /// `file_cache_mb`: bound of the memory that holds packetized parts of files, in MiB.
     pub file_cache_mb: u32,
+    /// `transcode_unsupported`: whether tracks of files are made anew that RTP does not carry.
+    pub transcode_unsupported: bool,
     /// `transcode_threads`: threads that make files anew in another format; 0 for one a processor.
     pub transcode_threads: u16,
-    /// `max_transcodes`: live streams that are made anew in another format at once; 0 for four a processor.
+    /// `max_transcodes`: streams and files that are made anew in another format at once; 0 for four a processor.
     pub max_transcodes: u16,
     /// `keyframe_interval_s`: seconds from one keyframe to the next where pictures are made here, at most.
     pub keyframe_interval_s: u16,
@@ -519,6 +521,7 @@ impl Default for Settings {
             follow_symlinks: false,
             loops: Loops::Times(1),
             file_cache_mb: 256,
+            transcode_unsupported: true,
             transcode_threads: 0,
             max_transcodes: 0,
             keyframe_interval_s: 2,

@@ -36,8 +36,9 @@ use crate::media::hardware::{self, Hardware, Wanted};
 use crate::media::playback;
 use crate::media::pool::{self, Pool, PoolSettings};
 use crate::media::source::Source;
-use crate::media::transcode::Keyframes;
 use crate::media::transcode::plan;
+use crate::media::transcode::slots::Slots;
+use crate::media::transcode::Keyframes;
 use crate::shard::gate::Visitors;
 use crate::shard::hooks::Hooks;
 use crate::shard::limits::Limits;
@@ -50,7 +51,7 @@ use crate::stream::window::WindowLimits;
 /// Files whose URLs are printed at start.
 const FILES_LISTED_MAX: usize = 20;
 
-/// Live streams that are made anew at once where nothing else is said, for each processor: so many of 1080p are real time.
+/// Live streams and files that are made anew at once where nothing else is said, for each processor: so many of 1080p are real time.
 const TRANSCODES_A_PROCESSOR: usize = 4;
 
 /// How often it is looked whether files have changed that may be read again.
@@ -118,7 +119,8 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
     let mut reserved = proxies::reserved(&proxies);
     reserved.extend(pushers::reserved(&pushers));
     let (cache, republish) = (cache_limits(&settings), on_republish(&settings));
-    let streams = Streams::start(sources(&settings), mtu_bytes, cache, republish, reserved);
+    let slots = Slots::new(transcodes_max(&settings));
+    let streams = Streams::start(sources(&settings, &slots), mtu_bytes, cache, republish, reserved);
     let hooks = WebHooks::start(&settings.http_notify).map_err(RunError::Hooks)?;
     let common = Common {
         backend,
@@ -133,7 +135,7 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
             ..shard_settings(&settings, &hosts)
         }),
         library: Arc::new(
-            Pool::start(&pool_settings(&settings), pool::opener())
+            Pool::start(&pool_settings(&settings, slots), pool::opener(settings.transcode_unsupported))
                 .map_err(|error| RunError::System("no thread for media", error))?,
         ),
         names: Arc::new(SystemNames::default()),
@@ -241,7 +243,7 @@ fn started(settings: &Settings, listen: &[Listen]) -> Started {
     Started { urls, more, tunnels: tunnels.into_iter().flatten().collect(), secure }
 }
 
-fn pool_settings(settings: &Settings) -> PoolSettings {
+fn pool_settings(settings: &Settings, slots: Slots) -> PoolSettings {
     PoolSettings {
         media_dir: settings.media_dir.clone(),
         follow_symlinks: settings.follow_symlinks,
@@ -256,6 +258,8 @@ fn pool_settings(settings: &Settings) -> PoolSettings {
             0 => shards_by_default().into(),
             count => count.into(),
         },
+        slots,
+        still: settings.transcode_unsupported.then(|| media::converters().still()),
         at_thread_start: threads::step_back,
     }
 }
@@ -358,31 +362,36 @@ fn on_republish(settings: &Settings) -> OnRepublish {
     }
 }
 
-fn sources(settings: &Settings) -> Sources {
+fn sources(settings: &Settings, slots: &Slots) -> Sources {
     let mut built_in: HashMap<String, MakeSource> = HashMap::new();
     if settings.test {
         built_in.insert("test".to_owned(), Box::new(media::synthetic::source));
     }
-    let channels = settings.rules().have_live_files().then(|| channels(settings));
+    let channels = settings.rules().have_live_files().then(|| channels(settings, slots));
     Sources {
         built_in,
         channels,
         hub: Arc::new(Hub::new(capture::system(settings.show_cursor))),
         makes: Arc::from(media::converters()),
         keyframes: Keyframes::Every(Duration::from_secs(settings.keyframe_interval_s.into())),
-        transcodes_max: match settings.max_transcodes {
-            0 => TRANSCODES_A_PROCESSOR * usize::from(shards_by_default()),
-            count => count.into(),
-        },
+        slots: slots.clone(),
+    }
+}
+
+fn transcodes_max(settings: &Settings) -> usize {
+    match settings.max_transcodes {
+        0 => TRANSCODES_A_PROCESSOR * usize::from(shards_by_default()),
+        count => count.into(),
     }
 }
 
 /// The files that are live channels.
-fn channels(settings: &Settings) -> MakeChannel {
+fn channels(settings: &Settings, slots: &Slots) -> MakeChannel {
     let folder = Folder::new(settings.media_dir.clone(), settings.follow_symlinks);
-    let (rules, opener) = (settings.rules(), Arc::from(pool::opener()));
+    let (rules, opener) = (settings.rules(), Arc::from(pool::opener(settings.transcode_unsupported)));
+    let slots = slots.clone();
     Box::new(move |name| {
-        let channel = || Channel::new(folder.clone(), name, Arc::clone(&opener));
+        let channel = || Channel::new(folder.clone(), name, Arc::clone(&opener), slots.clone());
         rules.is_live_file(name).then(|| Box::new(channel()) as Box<dyn Source>)
     })
 }

@@ -15,14 +15,16 @@ use crate::config::is_device;
 use crate::media::capture::hub::Hub;
 use crate::media::capture::source::Captured;
 use crate::media::capture::{Device, NoDevices};
+use crate::media::library::MediaError;
 use crate::media::source::Source;
+use crate::media::transcode::slots::{Slot, Slots};
 use crate::media::transcode::{Absent, Keyframes, Makes};
 use crate::stream::catalog::{
     Catalog, Claim, ClaimError, Grant, Notice, Reserved, ShardIndex, StreamError, StreamId, StreamName,
     Subscriber, Want,
 };
 use crate::stream::registry::{OnRepublish, Registry};
-use crate::stream::transcoded::{Slot, Slots, Transcoded, Workshop};
+use crate::stream::transcoded::{Transcoded, Workshop};
 use crate::stream::window::WindowLimits;
 
 /// Makes a source; called each time its stream starts.
@@ -49,8 +51,8 @@ pub struct Sources {
     pub makes: Arc<dyn Makes + Send + Sync>,
     /// Where their keyframes stand.
     pub keyframes: Keyframes,
-    /// How many are made anew at once.
-    pub transcodes_max: usize,
+    /// The places that there are for all that is made anew.
+    pub slots: Slots,
 }
 
 impl Default for Sources {
@@ -61,7 +63,7 @@ impl Default for Sources {
             hub: Arc::new(Hub::new(Arc::new(NoDevices))),
             makes: Arc::new(Absent),
             keyframes: Keyframes::OnGrid,
-            transcodes_max: 0,
+            slots: Slots::new(0),
         }
     }
 }
@@ -126,7 +128,7 @@ impl Streams {
             catalog: Arc::new(streams.clone()),
             makes: sources.makes.clone(),
             keyframes: sources.keyframes,
-            slots: Slots::new(sources.transcodes_max),
+            slots: sources.slots.clone(),
         };
         let owner = Owner {
             sources,
@@ -264,8 +266,8 @@ impl Owner {
         let (begin, number) = self.begin(name)?;
         let of_kind = self.running.values().filter(|running| running.number.is_some() == number.is_some());
         let count = of_kind.count();
-        if number.is_some() && count >= self.sources.transcodes_max + BEGINNING_MAX {
-            return Err(StreamError::Busy(self.sources.transcodes_max));
+        if number.is_some() && count >= self.sources.slots.max() + BEGINNING_MAX {
+            return Err(StreamError::Busy(self.sources.slots.max()));
         }
         if count >= RUNNING_MAX {
             return Err(StreamError::Unavailable(format!(
@@ -345,7 +347,7 @@ impl Owner {
         let slots = self.workshop.slots.clone();
         Box::new(move || {
             threads::step_back();
-            let slot = slots.take()?;
+            let slot = slots.take().map_err(MediaError::from)?;
             Ok((Box::new(captured) as Box<dyn Source>, Some(slot)))
         })
     }
@@ -362,7 +364,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::media::library::MediaError;
     use crate::media::source::Demand;
     use proto::frame::Frame;
     use proto::track::Track;

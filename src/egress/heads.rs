@@ -62,7 +62,7 @@ impl Heads {
     }
 }
 
-/// A packet's header with one viewer's numbers.
+/// A packet's header with one viewer's numbers. What else stands before the payload, such as an extension, stays.
 pub(super) fn renumbered(bytes: &[u8], numbering: &Numbering) -> [u8; HEADER_BYTES] {
     let header = Header {
         marker: bytes[1] & 0x80 != 0,
@@ -71,7 +71,9 @@ pub(super) fn renumbered(bytes: &[u8], numbering: &Numbering) -> [u8; HEADER_BYT
         timestamp: numbering.timestamp.apply(u32::from_be_bytes([bytes[4], bytes[5], bytes[6], bytes[7]])),
         ssrc: numbering.ssrc,
     };
-    header.to_bytes()
+    let mut head = header.to_bytes();
+    head[0] = bytes[0];
+    head
 }
 
 #[cfg(test)]

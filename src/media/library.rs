@@ -3,11 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use proto::time::MediaTime;
 use proto::track::Track;
 
 use super::format::Format;
 use super::segment::{Position, Segment};
+use super::transcode::jpeg::carried;
+use super::transcode::pipelines::Pipeline;
+use super::transcode::slots::Full;
 
 /// Names a question so that its answer finds whoever asked; made by the asking shard.
 pub type Ticket = u64;
@@ -63,6 +67,15 @@ pub enum MediaError {
     /// It broke while it was read: the session ends.
     #[error("{0}")]
     Broken(String),
+    /// So much is made anew already that this would be too much: 453.
+    #[error("max_transcodes is {0}, and as many streams and files are made in another format already")]
+    Busy(usize),
+}
+
+impl From<Full> for MediaError {
+    fn from(Full(max): Full) -> MediaError {
+        MediaError::Busy(max)
+    }
 }
 
 /// What the library answers.
@@ -72,6 +85,8 @@ pub enum Answer {
     Described(Ticket, Result<Arc<FileInfo>, MediaError>),
     /// To [`Library::segment`].
     Segment(Ticket, Result<Arc<Segment>, MediaError>),
+    /// To [`Library::rewrite`].
+    Picture(Ticket, Result<Bytes, MediaError>),
 }
 
 /// Takes an answer to the shard that asked and wakes it.
@@ -85,4 +100,21 @@ pub trait Library: Send + Sync {
 
     /// Reads a segment of a file.
     fn segment(&self, file: &Arc<FileInfo>, wanted: Wanted, ticket: Ticket, reply: &ReplyTo);
+
+    /// Puts a session of a file that is made anew where others play it, or in a place of its own; `begins` is the content
+    /// time that it plays from here and now, None at a pace that is not the usual one. After an error,
+    /// [`MediaError::Busy`], it has the place that it had.
+    fn admit(
+        &self,
+        _file: &FileInfo,
+        _begins: Option<MediaTime>,
+        _place: &mut Option<Arc<Pipeline>>,
+    ) -> Result<(), MediaError> {
+        Ok(())
+    }
+
+    /// Makes a JPEG picture anew that RTP does not carry, without a loss where that can be.
+    fn rewrite(&self, picture: Bytes, ticket: Ticket, reply: &ReplyTo) {
+        reply(Answer::Picture(ticket, carried(&picture, None)));
+    }
 }

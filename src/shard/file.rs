@@ -11,6 +11,7 @@ use super::step::{group, in_group, in_step, step};
 use crate::egress::numbering::TimestampMap;
 use crate::media::library::{FileInfo, Ticket, Wanted};
 use crate::media::segment::{Entry, Segment};
+use crate::media::transcode::pipelines::Pipeline;
 use crate::stream::catalog::leading;
 
 /// Segments held beside the current one; the media threads are asked this far ahead.
@@ -42,6 +43,8 @@ pub struct FilePlayback {
     pub plays_left: Option<u32>,
     /// Where playing stops; None = at the end.
     pub until: Option<MediaTime>,
+    /// While it plays, of a file that is made anew: its place among all that are.
+    pub place: Option<Arc<Pipeline>>,
     current: Option<Arc<Segment>>,
     index: usize,
     /// What is next in the current segment; None behind its end.
@@ -144,6 +147,7 @@ impl FilePlayback {
             asked: None,
             plays_left: plays.map(|plays| plays.saturating_sub(1)),
             until: None,
+            place: None,
             current: None,
             index: 0,
             upcoming: None,
@@ -355,6 +359,7 @@ impl FilePlayback {
     /// Stops at `now`; returns the content time that was reached.
     pub fn pause(&mut self, now: Time) -> MediaTime {
         self.stood = self.reached(now);
+        self.place = None;
         self.stood
     }
 

@@ -88,6 +88,9 @@ impl Shard {
             if let Err(refusal) = self.promise(key, asked.pace.unwrap_or_default()) {
                 return refusal.into();
             }
+            if let Err(refusal) = self.admit(key, asked.from, asked.pace.unwrap_or_default()) {
+                return refusal.into();
+            }
             self.finish_batch(key);
             self.enable(key, target);
         }
@@ -180,6 +183,7 @@ impl Shard {
             Err(error) if session.state == State::Starting => {
                 session.state = State::Ready;
                 session.promise = None;
+                file.place = None;
                 // What flows next is aligned anew.
                 session.tracks.iter_mut().for_each(|track| track.report_at = None);
                 session.failed = Some(Refusal::new(status_of(&error), error.to_string()));
@@ -263,6 +267,25 @@ impl Shard {
             return Err(Refusal::new(Status::INVALID_RANGE, "Range ends before it begins"));
         }
         Ok(())
+    }
+
+    /// Finds a session of a file that is made anew its place among all that is.
+    pub(super) fn admit(
+        &mut self,
+        key: SessionKey,
+        from: Option<MediaTime>,
+        pace: Pace,
+    ) -> Result<(), Refusal> {
+        let session = &mut self.sessions[key];
+        let (is_playing, start) = (session.state == State::Playing, session.start);
+        let Source::File(file) = &mut session.source else { return Ok(()) };
+        let here = if is_playing { file.reached(self.now) } else { file.paused_at() };
+        let begins = (pace == Pace::default()).then(|| from.or(start).unwrap_or(here));
+        let admitted = self.ports.library.admit(&file.info, begins, &mut file.place);
+        admitted.map_err(|error| {
+            tracing::warn!(session = %session.id, url = %session.url, %error, "not played");
+            Refusal::new(status_of(&error), error.to_string())
+        })
     }
 
     /// PLAY of one track's URL lets that track flow; of the presentation, all.

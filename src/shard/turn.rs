@@ -84,6 +84,8 @@ pub(super) enum Asker {
     Session(SessionKey, bool),
     /// A proxy that looks for its source.
     Proxy(ProxyKey),
+    /// A proxy whose picture is made anew.
+    Picture(ProxyKey),
     /// A session that wants to talk again.
     Talker(SessionKey),
 }
@@ -287,6 +289,7 @@ impl Shard {
         match message {
             Message::Media(Answer::Described(ticket, answer)) => self.described(ticket, answer),
             Message::Media(Answer::Segment(ticket, answer)) => self.segment_arrived(ticket, answer),
+            Message::Media(Answer::Picture(ticket, answer)) => self.picture_rewritten(ticket, answer),
             Message::Stream(Notice::Subscribed { name, answer }) => {
                 let (waiting, answer) =
                     self.live.subscribed(self.now, &name, answer, self.settings.live.cache);

@@ -290,7 +290,7 @@ pub enum StreamError {
     #[error("{0}")]
     Unsupported(String),
     /// So much is made anew already that this would be too much: 453.
-    #[error("max_transcodes is {0}, and as many streams are made in another format already")]
+    #[error("max_transcodes is {0}, and as many streams and files are made in another format already")]
     Busy(usize),
     /// It comes in this format: it is to be asked for as it comes.
     #[error("the stream has this format already")]

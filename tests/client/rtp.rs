@@ -11,6 +11,8 @@ pub(crate) struct Packet {
     pub(crate) timestamp: u32,
     pub(crate) ssrc: u32,
     pub(crate) payload: Vec<u8>,
+    /// Its header's extension, if it has one.
+    pub(crate) extension: Option<Vec<u8>>,
     /// When it was read.
     pub(crate) at: Instant,
 }
@@ -24,6 +26,7 @@ impl Packet {
             &bytes[..bytes.len().min(16)]
         );
         let mut start = 12 + 4 * usize::from(bytes[0] & 0x0f);
+        let fixed = start;
         if bytes[0] & 0x10 != 0 {
             start += 4 + 4 * usize::from(u16::from_be_bytes([bytes[start + 2], bytes[start + 3]]));
         }
@@ -35,6 +38,7 @@ impl Packet {
             timestamp: word(bytes, 4),
             ssrc: word(bytes, 8),
             payload: bytes[start..bytes.len() - padding].to_vec(),
+            extension: (start > fixed).then(|| bytes[fixed..start].to_vec()),
             at,
         }
     }

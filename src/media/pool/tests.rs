@@ -20,6 +20,7 @@ use crate::media::memory::Presentation;
 use crate::media::opener::{Opened, Opener};
 use crate::media::reader::Reader;
 use crate::media::segment::Segment;
+use crate::media::transcode::slots::Slots;
 
 /// What was done with all files of one test.
 #[derive(Default)]
@@ -47,7 +48,9 @@ impl Opener for Counting {
             tracks: presentation.tracks(),
             duration: Some(presentation.duration),
             seekable: true,
+            foreign: Vec::new(),
             left_out: Vec::new(),
+            made_anew: Vec::new(),
             is_transcoded: false,
         })
     }
@@ -100,6 +103,8 @@ impl Bench {
             cache_bytes: 64 * 1024 * 1024,
             threads: 2,
             transcode_threads: 1,
+            slots: Slots::new(1),
+            still: None,
             at_thread_start: || {},
         };
         let pool = Pool::start(&settings, Box::new(Counting(counts.clone()))).unwrap();

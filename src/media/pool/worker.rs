@@ -14,6 +14,7 @@ use crate::media::format::Format;
 use crate::media::library::{Answer, FileInfo, MediaError, Wanted};
 use crate::media::reader::{Plan, Reader};
 use crate::media::segment::Segment;
+use crate::media::transcode::jpeg::carried;
 
 /// Segments that are read ahead behind a jump, at most to the next keyframe: going there again would mean reading
 /// everything since the keyframe again.
@@ -47,6 +48,9 @@ pub fn run(shared: &Shared, work: Work) {
                 }
             }
             Job::Segment { file, wanted } => serve(shared, &file, wanted),
+            Job::Picture { picture, ticket, reply } => {
+                reply(Answer::Picture(ticket, guarded(|| carried(&picture, shared.still))));
+            }
         }
     }
 }
@@ -81,8 +85,14 @@ fn describe(
         return Ok(None);
     }
     let opened = shared.opener.open(file, &found.path, &format)?;
+    if work == Work::Reading && opened.is_transcoded {
+        return Ok(None);
+    }
     for sentence in &opened.left_out {
         tracing::warn!(file = %found.name, "{sentence}");
+    }
+    for sentence in &opened.made_anew {
+        tracing::info!(file = %found.name, "{sentence} (transcode_unsupported is 1)");
     }
     let reader = Reader::open(opened.demux, &opened.tracks, opened.duration)?;
     let mut random = rand::rng();

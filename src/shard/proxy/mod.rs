@@ -4,6 +4,7 @@ mod arrive;
 mod back_off;
 mod events;
 mod line;
+mod pictures;
 mod puller;
 mod run;
 mod talk;

@@ -8,7 +8,6 @@
 mod behind;
 mod feed;
 mod lane;
-mod slots;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,11 +22,11 @@ use proto::track::{Kind, Track};
 use self::behind::{Behind, Pace};
 use self::feed::Feed;
 use self::lane::{Lane, Way};
-pub use self::slots::{Slot, Slots};
 use super::catalog::{Catalog, Notice, ShardIndex, StreamError, StreamName, leading};
 use crate::media::library::MediaError;
 use crate::media::source::{Demand, Source};
 use crate::media::transcode::plan::{Decision, decide};
+use crate::media::transcode::slots::{Slot, Slots};
 use crate::media::transcode::{Keyframes, Makes};
 
 /// How long it may take until the pictures of a stream are known.
@@ -77,7 +76,7 @@ impl Transcoded {
         if decisions.iter().all(|decision| *decision == Decision::Keep) {
             return Err(StreamError::AsItComes);
         }
-        let slot = slots.take()?;
+        let slot = slots.take().map_err(MediaError::from)?;
         let (mut lanes, mut tracks) = (Vec::new(), Vec::new());
         for (track, decision) in sources.iter().zip(&decisions) {
             let index = tracks.len() as u8;
@@ -252,6 +251,7 @@ impl From<MediaError> for StreamError {
         match error {
             MediaError::NotFound => StreamError::NotFound,
             MediaError::Unsupported(reason) => StreamError::Unsupported(reason),
+            MediaError::Busy(max) => StreamError::Busy(max),
             MediaError::Forbidden(reason) | MediaError::Broken(reason) => StreamError::Unavailable(reason),
         }
     }

@@ -11,6 +11,7 @@ use proto::rtcp::parse::{Compound, Packet};
 use proto::rtcp::report::ReportBlock;
 use proto::rtcp::statistics::ReceiverView;
 use proto::rtcp::write;
+use proto::rtp::jpeg::{check, rewrite};
 use proto::rtp::pushed::{BUFFERED_MAX, ByteOrder, Deframer, HEAD_BYTES, Pushed, head};
 use proto::rtsp::auth::{Account, Guard, Line, NonceKey, Verdict};
 use proto::rtsp::digest::Algorithm;
@@ -323,6 +324,13 @@ pub fn mjpeg(data: &[u8]) {
     assert_eq!(fetch_pictures(delay, bytes, 1), expected, "byte by byte");
     let piece_bytes = 2 + usize::from(delay) % bytes.len().max(1);
     assert_eq!(fetch_pictures(delay, bytes, piece_bytes), expected, "in pieces of {piece_bytes}");
+}
+
+/// A JPEG file that is rewritten for RTP is one that RTP carries, and of which nothing else can be made.
+pub fn jpeg(data: &[u8]) {
+    let Ok(rewritten) = rewrite(data) else { return };
+    assert_eq!(check(&rewritten), Ok(()));
+    assert_eq!(rewrite(&rewritten).as_ref(), Ok(&rewritten));
 }
 
 /// Challenges and credentials that were read are written so that they are read alike.

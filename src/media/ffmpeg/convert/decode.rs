@@ -41,6 +41,14 @@ impl Decoder {
         Ok(Decoder { opened, framing, awaits_keyframe: true })
     }
 
+    /// One for a track as its container describes it, in whatever codec. An error where this FFmpeg has none.
+    pub fn of_container(parameters: &raw::Parameters, clock_rate: u32) -> Result<Decoder, MediaError> {
+        raw::silence();
+        let opened = raw::decoder::open_described(parameters, clock_rate)
+            .map_err(|error| MediaError::Unsupported(format!("this FFmpeg cannot decode it: {error}")))?;
+        Ok(Decoder { opened, framing: None, awaits_keyframe: true })
+    }
+
     /// One for pictures that are not coded, whose times are in ticks of 90 kHz.
     pub fn of_pixels(shape: Shape) -> Result<Decoder, MediaError> {
         raw::silence();

@@ -4,7 +4,7 @@ use ffmpeg_next::codec::{self, Context, Id, decoder::Opened};
 use ffmpeg_next::format::Pixel;
 use ffmpeg_next::{Dictionary, Error, Rational};
 
-use super::set_extradata;
+use super::{Parameters, set_extradata};
 
 /// Pixels of the largest picture that is decoded: 8192 by 8192.
 const PIXELS_MAX: u64 = 1 << 26;
@@ -24,6 +24,22 @@ pub struct Setup<'a> {
     pub pixels: Option<(Pixel, u32, u32)>,
     /// Bits of a coded sample; zero where that says nothing.
     pub bits: u8,
+}
+
+/// Opens a decoder of a stream as its container describes it; times come in so many ticks a second. It works in the thread
+/// that calls it.
+pub fn open_described(parameters: &Parameters, clock_rate: u32) -> Result<Opened, Error> {
+    let mut context = parameters.to_context()?;
+    let codec = codec::decoder::find(context.id()).ok_or(Error::DecoderNotFound)?;
+    // SAFETY: the pointer is read for the moment that the context is ours.
+    let pointer = unsafe { context.as_mut_ptr() };
+    // SAFETY: making the context fails where it would be null, and nobody else has it.
+    let fields = unsafe { &mut *pointer };
+    fields.pkt_timebase = Rational(1, clock_rate.min(i32::MAX as u32) as i32).into();
+    fields.thread_count = 1;
+    let mut options = Dictionary::new();
+    options.set("max_pixels", &PIXELS_MAX.to_string());
+    context.decoder().open_as_with(codec, options)
 }
 
 /// Opens a decoder. It works in the thread that calls it.
