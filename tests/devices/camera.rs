@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,24 +33,32 @@ const CONFIGURATION: &str = r#"<config>
 </config>"#;
 
 /// The machine, for one test at a time: they unplug what is in it, and it has little time for each.
-struct Turned {
-    machine: &'static Machine,
-    _turn: MutexGuard<'static, ()>,
-}
+struct Turned(MutexGuard<'static, Option<Machine>>);
 
 impl std::ops::Deref for Turned {
     type Target = Machine;
 
     fn deref(&self) -> &Machine {
-        self.machine
+        self.0.as_ref().expect("it was started")
+    }
+}
+
+impl Drop for Turned {
+    fn drop(&mut self) {
+        self.is_wanted(false);
     }
 }
 
 fn machine() -> Turned {
-    static MACHINE: OnceLock<Machine> = OnceLock::new();
-    static TURN: Mutex<()> = Mutex::new(());
-    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    Turned { machine: MACHINE.get_or_init(prepared), _turn: turn }
+    static MACHINE: Mutex<Option<Machine>> = Mutex::new(None);
+    let mut machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
+    if !machine.as_mut().is_some_and(Machine::is_running) {
+        *machine = None;
+        *machine = Some(prepared());
+    }
+    let turned = Turned(machine);
+    turned.is_wanted(true);
+    turned
 }
 
 /// A machine with its cameras plugged in and the program started.
@@ -129,14 +137,12 @@ fn goes_on(viewer: &mut Viewer, packets: usize) {
 
 /// Waits until a camera is closed that others have watched.
 fn is_free(machine: &Machine, device: &str) {
-    let end = Instant::now() + PATIENCE;
+    let (end, named) = (Instant::now() + PATIENCE, format!("device={device}"));
     loop {
         let log = machine.log("server");
-        let count = |what: String| log.matches(&what).count();
-        let closed = count(format!("device closed: nobody watches device={device}\n"));
-        if count(format!("device opened device={device}\n"))
-            == closed + count(format!("device lost device={device} "))
-        {
+        let of_device = log.lines().filter(|line| line.split(' ').any(|word| word == named));
+        let count = |what: &str| of_device.clone().filter(|line| line.contains(what)).count();
+        if count("device opened ") == count("device closed: ") + count("device lost ") {
             return;
         }
         assert!(Instant::now() < end, "{device} stays open: {log}");

@@ -21,6 +21,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 /// The machine ends when it has not heard anything for a minute.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
+/// It is left alone when no test has wanted anything for so long.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+
 /// Where the program listens in there.
 const PORT: u16 = 8_554;
 
@@ -36,6 +39,8 @@ pub(super) struct Machine {
 struct Line {
     write: UnixStream,
     read: BufReader<UnixStream>,
+    /// When a test has let go of it; None while one has it.
+    idle: Option<Instant>,
 }
 
 impl Drop for Machine {
@@ -88,11 +93,21 @@ impl Machine {
         let mut command = Command::new("qemu-system-x86_64");
         command.args(&arguments).stdin(Stdio::null());
         command.stdout(console.try_clone().unwrap()).stderr(console);
-        let child = command.spawn().unwrap_or_else(|error| panic!("qemu-system-x86_64: {error}"));
-        let (stream, _) = listener.accept().unwrap();
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("qemu-system-x86_64: {error}"));
+        listener.set_nonblocking(true).unwrap();
+        let stream = loop {
+            if let Ok((stream, _)) = listener.accept() {
+                break stream;
+            }
+            let said = || fs::read_to_string(folder.join("console")).unwrap_or_default();
+            assert!(child.try_wait().unwrap().is_none(), "the machine does not start: {}", said());
+            thread::sleep(Duration::from_millis(20));
+        };
         let _ = fs::remove_file(&socket);
+        stream.set_nonblocking(false).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let line = Line { read: BufReader::new(stream.try_clone().unwrap()), write: stream };
+        let read = BufReader::new(stream.try_clone().unwrap());
+        let line = Line { read, write: stream, idle: None };
         let machine = Machine { folder, port, line: Arc::new(Mutex::new(line)), child };
         let said = lock(&machine.line).answer();
         assert_eq!(said.trim_end(), "ready", "{}", machine.console());
@@ -107,9 +122,23 @@ impl Machine {
             loop {
                 thread::sleep(SIGN_OF_LIFE);
                 let Some(line) = line.upgrade() else { return };
-                lock(&line).command(":");
+                let mut line = lock(&line);
+                if line.idle.is_none_or(|since| since.elapsed() < IDLE_MAX) {
+                    line.command(":");
+                }
             }
         });
+    }
+
+    /// Whether it has not ended, as it does when nobody has wanted anything of it for long.
+    pub(super) fn is_running(&mut self) -> bool {
+        let idle = lock(&self.line).idle;
+        idle.is_none_or(|since| since.elapsed() < IDLE_MAX) && matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// A test has it from now on, or does no longer.
+    pub(super) fn is_wanted(&self, is_wanted: bool) {
+        lock(&self.line).idle = (!is_wanted).then(Instant::now);
     }
 
     /// Runs a command in there; its status and what it printed.

@@ -25,7 +25,7 @@ mkdir tree initrd packages
 say "unpacking Linux $VERSION"
 KBUILD=$(apt-cache depends "linux-headers-$VERSION" | awk '/Depends: linux-kbuild-/ { print $2; exit }')
 (cd packages && apt-get download -qq "$KERNEL" "linux-headers-$VERSION" "$COMMON" "$KBUILD" \
-    v4l2loopback-dkms busybox-static libelf1 2>/dev/null)
+    v4l2loopback-dkms busybox-static libelf1 >../packages.log 2>&1) || { cat packages.log >&2; exit 1; }
 for package in packages/*.deb; do
     dpkg -x "$package" tree
 done

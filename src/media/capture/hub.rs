@@ -159,6 +159,7 @@ fn capture(devices: &dyn Devices, device: &Device, shared: &Weak<Shared>) {
             let wanted = *lock(&shared.wanted);
             if wanted != opened_for {
                 if !capture.suits(&wanted) {
+                    tracing::info!(%device, "device closed: more is wanted of it");
                     continue 'open;
                 }
                 opened_for = wanted;
