@@ -1,5 +1,7 @@
 //! The machine's own eyes and ears as streams.
 
+mod camera;
+mod machine;
 mod screen;
 mod sound;
 mod talk;

@@ -64,7 +64,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rcgen", &["src/control"]),
     // The load test has a file of that name, too.
     ("ring", &["src/shard", "loadtest"]),
-    ("rustix", &["src/cli", "src/control", "fallback", "loadtest"]),
+    ("rustix", &["src/cli", "src/control", "src/media/capture/camera", "fallback", "loadtest"]),
     ("rustls", &["src/shard", "loadtest"]),
     ("rustls_native_certs", &["src/shard"]),
     ("serde", &["loadtest"]),
@@ -78,6 +78,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio", &["fallback", "loadtest", "src/control/hooks"]),
     ("tokio_uring", &["loadtest"]),
     ("tracing_subscriber", &["src/cli"]),
+    ("v4l", &["src/media/capture/camera"]),
     ("x11rb", &["src/media/capture"]),
 ];
 

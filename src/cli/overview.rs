@@ -5,8 +5,8 @@ use std::fmt::Write;
 use proto::client::Url;
 
 use crate::config::{
-    AudioCodec, AudioFormat, Choice, Loaded, Origin, Output, Proxy, Publish, Pusher, PusherMode, Settings,
-    Transfer, VideoCodec, VideoFormat, keys,
+    AudioCodec, AudioFormat, Camera, Choice, Loaded, Origin, Output, Proxy, Publish, Pusher, PusherMode,
+    Settings, Transfer, VideoCodec, VideoFormat, keys,
 };
 
 /// All of it, with the origin of each value.
@@ -35,6 +35,10 @@ pub(super) fn overview(loaded: &Loaded) -> String {
     }
     for one in &settings.pushers {
         line(&mut text, format_args!("{:<20} {}", "pusher", pusher(one)));
+    }
+    for Camera { index, path, place } in &settings.cameras {
+        let place = format_args!("{}:{}", place.file.display(), place.line);
+        line(&mut text, format_args!("{:<20} {index}: {} ({place})", "videodevice", path.display()));
     }
     if let Some(back) = &settings.backchannel {
         let (codec, rate, channels) = (back.codec.name(), back.sample_rate, back.channels);

@@ -1,5 +1,6 @@
 //! The second stage: every value parsed, every node known, or a list of what is wrong.
 
+use super::camera::{self, Camera};
 use super::elements;
 use super::keys::{self, Key};
 use super::node::{Node, Report};
@@ -22,6 +23,8 @@ pub struct Checked {
     pub(super) proxies: Vec<Proxy>,
     /// `<pusher>`s.
     pub(super) pushers: Vec<Pusher>,
+    /// `<videodevice>`s.
+    pub(super) cameras: Vec<Camera>,
     /// `<backchannel>`.
     pub(super) backchannel: Option<Backchannel>,
     /// What was ignored or corrected.
@@ -67,6 +70,7 @@ struct Walk {
     outputs: Vec<Output>,
     proxies: Vec<Proxy>,
     pushers: Vec<Pusher>,
+    cameras: Vec<Camera>,
     backchannel: Option<Backchannel>,
     /// Suffixes of proxies and pushers, those of switched-off ones too.
     suffixes: Vec<(String, Place, String)>,
@@ -87,6 +91,9 @@ impl Walk {
             "pusher" => {
                 self.suffix(node);
                 self.pushers.extend(elements::pusher(node, &mut self.report));
+            }
+            "videodevice" => {
+                self.cameras.extend(camera::camera(node, &self.cameras, &mut self.report));
             }
             "backchannel" => self.backchannel = elements::backchannel(node, &mut self.report),
             "http_notify" => self.http_notify(node),
@@ -188,6 +195,7 @@ impl Walk {
             outputs: self.outputs,
             proxies: self.proxies,
             pushers: self.pushers,
+            cameras: self.cameras,
             backchannel: self.backchannel,
             warnings: self.report.warnings,
         })
@@ -199,8 +207,8 @@ fn root_names() -> Vec<&'static str> {
     keys::keys().map(|key| key.name).chain(NODES).collect()
 }
 
-/// Nodes of the root that have children.
-const NODES: [&str; 6] = ["user", "output", "proxy", "pusher", "backchannel", "http_notify"];
+/// Nodes of the root that have children or attributes.
+const NODES: [&str; 7] = ["user", "output", "proxy", "pusher", "videodevice", "backchannel", "http_notify"];
 /// Children of `<http_notify>`, which are taken directly under the root as well.
 const HOOKS: [&str; 7] =
     ["on_connect", "on_play", "on_publish", "on_done", "notify_method", "notify_timeout_ms", "notify_fail"];

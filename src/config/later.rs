@@ -31,4 +31,4 @@ type Asked = fn(&Settings) -> bool;
 const KEYS: &[(&str, Asked)] = &[("metadata", |s| s.metadata)];
 
 /// Elements that are not read.
-const ELEMENTS: &[&str] = &["reload", "run_as", "videodevice"];
+const ELEMENTS: &[&str] = &["reload", "run_as"];

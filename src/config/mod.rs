@@ -3,7 +3,8 @@
 //! Three stages: XML as typed ([`typed`]), as checked ([`checked`]), as running ([`running`], where
 //! command line, environment, file and defaults meet). The rest of the program sees [`Settings`] only.
 
-pub mod checked;
+pub mod camera;
+mod checked;
 pub mod elements;
 mod keys;
 mod later;
@@ -23,6 +24,7 @@ mod values;
 mod wildcard;
 
 pub use crate::media::format::{AudioCodec, AudioFormat, Choice, VideoCodec, VideoFormat};
+pub use camera::Camera;
 pub use keys::{Key, keys};
 pub use network::AddressRange;
 pub use origin::{Origin, Place};

@@ -88,6 +88,7 @@ impl Merge {
         self.settings.outputs = checked.outputs;
         self.settings.proxies = checked.proxies;
         self.settings.pushers = checked.pushers;
+        self.settings.cameras = checked.cameras;
         self.settings.backchannel = checked.backchannel;
         self.warnings.extend(checked.warnings);
     }

@@ -9,6 +9,7 @@ use proto::client::Url;
 use proto::rtsp::digest::Algorithm;
 use proto::track::BitOrder;
 
+use super::camera::Camera;
 use super::network::AddressRange;
 use super::origin::{Origin, Place};
 use super::output::Output;
@@ -152,6 +153,8 @@ pub struct Settings {
     pub proxies: Vec<Proxy>,
     /// `<pusher>`s.
     pub pushers: Vec<Pusher>,
+    /// `<videodevice>`s: cameras under numbers of their own.
+    pub cameras: Vec<Camera>,
     /// `<backchannel>`. None means that sound from viewers is not taken.
     pub backchannel: Option<Backchannel>,
 
@@ -570,6 +573,7 @@ impl Default for Settings {
             outputs: Vec::new(),
             proxies: Vec::new(),
             pushers: Vec::new(),
+            cameras: Vec::new(),
             backchannel: None,
             backend: BackendChoice::Auto,
             zero_copy: ZeroCopy::Auto,

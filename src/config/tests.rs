@@ -72,7 +72,7 @@ fn every_node_that_the_documented_file_shows_in_a_comment_loads() {
         let unknown = loaded.warnings.iter().find(|warning| warning.text.contains("unknown"));
         assert_eq!(unknown, None);
     }
-    assert_eq!(shown, 5);
+    assert_eq!(shown, 6);
 }
 
 #[test]

@@ -17,4 +17,4 @@ mod threads;
 
 pub use certificate::Certificate;
 pub use multicast::{Outlet, outlet};
-pub use run::{RunError, Started, run};
+pub use run::{RunError, Started, devices, run};

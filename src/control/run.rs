@@ -27,8 +27,9 @@ use super::threads;
 use crate::config::{self, Backchannel, Loops, Publish, Settings, Srtp};
 use crate::driver::Backend;
 use crate::media;
-use crate::media::capture;
+use crate::media::capture::camera::Mapped;
 use crate::media::capture::hub::Hub;
+use crate::media::capture::{self, Devices};
 use crate::media::channel::Channel;
 use crate::media::folder::Folder;
 use crate::media::format::{AudioCodec, AudioFormat, Choice};
@@ -371,7 +372,7 @@ fn sources(settings: &Settings, slots: &Slots) -> Sources {
     Sources {
         built_in,
         channels,
-        hub: Arc::new(Hub::new(capture::system(settings.show_cursor))),
+        hub: Arc::new(Hub::new(devices(settings))),
         makes: Arc::from(media::converters()),
         keyframes: Keyframes::Every(Duration::from_secs(settings.keyframe_interval_s.into())),
         slots: slots.clone(),
@@ -383,6 +384,13 @@ fn transcodes_max(settings: &Settings) -> usize {
         0 => TRANSCODES_A_PROCESSOR * usize::from(shards_by_default()),
         count => count.into(),
     }
+}
+
+/// The devices of this machine as the configuration numbers them.
+pub fn devices(settings: &Settings) -> Arc<dyn Devices> {
+    let cameras = settings.cameras.iter();
+    let cameras = cameras.map(|camera| Mapped { index: camera.index, path: camera.path.clone() });
+    capture::system(settings.show_cursor, cameras.collect())
 }
 
 /// The files that are live channels.

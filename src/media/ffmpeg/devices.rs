@@ -1,4 +1,4 @@
-//! Screens, windows and microphones, through FFmpeg's devices.
+//! Screens, windows and microphones through FFmpeg's devices, and cameras beside them.
 
 use std::env;
 use std::ffi::CStr;
@@ -11,9 +11,11 @@ use ffmpeg_next::format::Pixel;
 use proto::track::{Codec, Track};
 
 use super::raw::device::{DeviceInput, sources};
+use crate::media::capture::camera::Cameras;
+use crate::media::capture::wanted::Wanted;
 use crate::media::capture::x11::{self, Area};
 use crate::media::capture::{Capture, Device, Devices, Form, Found, Pixels, Shape, Taken};
-use crate::media::format::{Format, Framerate};
+use crate::media::format::Framerate;
 use crate::media::library::MediaError;
 use crate::media::transcode::plan::FRAMERATE_OF_SCREENS;
 
@@ -45,17 +47,19 @@ const SOUND: [&CStr; 2] = [c"pulse", c"alsa"];
 pub struct SystemDevices {
     /// Whether the pointer is seen on screens.
     pub has_pointer: bool,
+    /// The cameras.
+    pub cameras: Cameras,
 }
 
 impl Devices for SystemDevices {
-    fn open(&self, device: &Device, wanted: &Format) -> Result<Box<dyn Capture>, MediaError> {
+    fn open(&self, device: &Device, wanted: &Wanted) -> Result<Box<dyn Capture>, MediaError> {
         match device {
             Device::Screen(_) | Device::Window(_) => {
                 let rate = wanted.video.framerate.unwrap_or(FRAMERATE_OF_SCREENS);
                 Ok(Box::new(Screen::open(device, rate, self.has_pointer)?))
             }
             Device::Microphone(index) => Ok(Box::new(microphone(*index)?)),
-            Device::Camera(_) => Err(MediaError::NotFound),
+            Device::Camera(index) => self.cameras.open(*index, wanted),
         }
     }
 
@@ -75,6 +79,7 @@ impl Devices for SystemDevices {
                 Ok(Found { device: Device::Window(window.title), description })
             }));
         }
+        all.extend(self.cameras.list());
         match microphones() {
             Ok((_, found)) => {
                 all.extend(found.into_iter().enumerate().map(|(index, (name, description))| {
@@ -92,6 +97,7 @@ impl Devices for SystemDevices {
 struct Screen {
     device: Device,
     area: Area,
+    rate: Framerate,
     input: Reader,
     looked: Instant,
 }
@@ -117,7 +123,8 @@ impl Screen {
         }
         let input = DeviceInput::open(c"x11grab", &display, &options)
             .map_err(|error| MediaError::Broken(format!("{device} cannot be grabbed: {error}")))?;
-        Ok(Screen { device: device.clone(), area, input: Reader::new(input)?, looked: Instant::now() })
+        let (device, looked) = (device.clone(), Instant::now());
+        Ok(Screen { device, area, rate, input: Reader::new(input)?, looked })
     }
 }
 
@@ -136,6 +143,10 @@ impl Capture for Screen {
             }
         }
         self.input.take()
+    }
+
+    fn suits(&self, wanted: &Wanted) -> bool {
+        wanted.thousandths() <= self.rate.thousandths()
     }
 }
 
@@ -250,6 +261,10 @@ impl Capture for Reader {
                 None => thread::sleep(LOOK),
             }
         }
+    }
+
+    fn suits(&self, _: &Wanted) -> bool {
+        true
     }
 }
 

@@ -117,8 +117,11 @@ fn pixel(pixels: Pixels) -> Pixel {
         Pixels::Rgb24 => Pixel::RGB24,
         Pixels::Yuyv422 => Pixel::YUYV422,
         Pixels::Uyvy422 => Pixel::UYVY422,
+        Pixels::Yvyu422 => Pixel::YVYU422,
         Pixels::Nv12 => Pixel::NV12,
+        Pixels::Nv21 => Pixel::NV21,
         Pixels::Yuv420p => Pixel::YUV420P,
+        Pixels::Gray8 => Pixel::GRAY8,
     }
 }
 
