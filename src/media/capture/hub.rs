@@ -130,7 +130,7 @@ fn capture(devices: &dyn Devices, device: &Device, mut wanted: Format, shared: &
         }
     };
     'open: loop {
-        let opened_for = shared.upgrade().map_or(0, |shared| rate(&shared));
+        let mut opened_for = shared.upgrade().map_or(0, |shared| rate(&shared));
         wanted.video.framerate = Framerate::of_thousandths(opened_for);
         let mut capture = match devices.open(device, &wanted) {
             Ok(capture) => capture,
@@ -157,8 +157,12 @@ fn capture(devices: &dyn Devices, device: &Device, mut wanted: Format, shared: &
                     return shared.end(&error);
                 }
             }
-            if rate(&shared) > opened_for {
-                continue 'open;
+            let wanted = rate(&shared);
+            if wanted > opened_for {
+                if !Framerate::of_thousandths(wanted).is_some_and(|rate| capture.hasten(rate)) {
+                    continue 'open;
+                }
+                opened_for = wanted;
             }
         }
     }
@@ -226,9 +230,11 @@ mod tests {
         opened: AtomicUsize,
         closed: Arc<AtomicUsize>,
         is_out: Arc<AtomicU32>,
+        /// The highest rate that it was told while it was open, where it can be told one.
+        hastened: Option<Arc<AtomicU32>>,
     }
 
-    struct Plugged(Arc<AtomicUsize>, Arc<AtomicU32>);
+    struct Plugged(Arc<AtomicUsize>, Arc<AtomicU32>, Option<Arc<AtomicU32>>);
 
     impl Devices for Plug {
         fn open(&self, _: &Device, _: &Format) -> Result<Box<dyn Capture>, MediaError> {
@@ -236,7 +242,7 @@ mod tests {
                 return Err(MediaError::NotFound);
             }
             self.opened.fetch_add(1, Ordering::SeqCst);
-            Ok(Box::new(Plugged(self.closed.clone(), self.is_out.clone())))
+            Ok(Box::new(Plugged(self.closed.clone(), self.is_out.clone(), self.hastened.clone())))
         }
 
         fn list(&self) -> Vec<Result<Found, String>> {
@@ -252,6 +258,11 @@ mod tests {
             }
             let form = Form::Track(Track::new(Codec::Jpeg, 0));
             Ok(Some(Taken { form, at: Instant::now(), keyframe: true, payload: Bytes::from_static(b"x") }))
+        }
+
+        fn hasten(&mut self, rate: Framerate) -> bool {
+            let told = self.2.as_ref().map(|told| told.store(rate.thousandths(), Ordering::SeqCst));
+            told.is_some()
         }
     }
 
@@ -307,6 +318,28 @@ mod tests {
         plug.is_out.store(0, Ordering::SeqCst);
         let again = hub.tap(&Device::Camera(0), &Format::default()).unwrap();
         assert!(matches!(next(&again), Event::Taken(_)));
+    }
+
+    #[test]
+    fn a_device_that_can_give_more_pictures_is_not_opened_again_for_that() {
+        let hastened = Arc::new(AtomicU32::new(0));
+        let plug = Arc::new(Plug { hastened: Some(hastened.clone()), ..Plug::default() });
+        let hub = Hub::new(plug.clone());
+        let at = |rate: u32| {
+            let mut format = Format::default();
+            format.video.framerate = Some(Framerate::whole(rate));
+            hub.tap(&Device::Camera(0), &format).unwrap()
+        };
+        let slow = at(10);
+        next(&slow);
+        let fast = at(30);
+        let end = Instant::now() + PATIENCE;
+        while hastened.load(Ordering::SeqCst) != 30_000 {
+            next(&fast);
+            assert!(Instant::now() < end);
+        }
+        assert!(matches!(next(&slow), Event::Taken(_)));
+        assert_eq!(plug.opened.load(Ordering::SeqCst), 1);
     }
 
     #[test]

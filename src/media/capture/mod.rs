@@ -2,10 +2,18 @@
 //!
 //! - [`Device`]: which one, by its name in a URL.
 //! - [`Capture`]: the port to whatever takes pictures or sound of it.
+//! - [`samples`]: sound as devices give it.
+//! - `pipewire`: microphones of a PipeWire daemon, and screens that a Wayland desktop hands out.
 //! - [`hub`]: one capture for all who want the same device, however many formats they want it in.
 //! - [`source`]: a device, or one for pictures and one for sound, as a live stream.
 
 pub mod hub;
+#[cfg(all(feature = "pipewire", target_os = "linux"))]
+pub mod pipewire;
+#[cfg(all(feature = "ffmpeg", not(feature = "pipewire"), target_os = "linux"))]
+#[path = "no_pipewire.rs"]
+pub mod pipewire;
+pub mod samples;
 pub mod source;
 #[cfg(all(feature = "ffmpeg", target_os = "linux"))]
 pub mod x11;
@@ -17,7 +25,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use proto::track::Track;
 
-use super::format::Format;
+use super::format::{Format, Framerate};
 use super::library::MediaError;
 
 /// One device.
@@ -88,6 +96,8 @@ impl fmt::Display for Device {
 pub enum Pixels {
     /// Blue, green, red and a byte of nothing.
     Bgr0,
+    /// Red, green, blue and a byte of nothing.
+    Rgb0,
     /// Blue, green, red.
     Bgr24,
     /// Red, green, blue.
@@ -140,6 +150,11 @@ pub trait Capture: Send {
     /// Waits for what comes next, for a moment; None when nothing came. An error when the device is lost, or has changed so
     /// that it has to be opened again.
     fn take(&mut self) -> Result<Option<Taken>, MediaError>;
+
+    /// Gives more pictures a second from now on; false when it has to be opened again for that.
+    fn hasten(&mut self, _: Framerate) -> bool {
+        false
+    }
 }
 
 /// A device that was found.
@@ -163,7 +178,7 @@ pub trait Devices: Send + Sync {
 /// The devices that this build can open.
 #[cfg(all(feature = "ffmpeg", target_os = "linux"))]
 pub fn system(has_pointer: bool) -> Arc<dyn Devices> {
-    Arc::new(super::ffmpeg::devices::SystemDevices { has_pointer })
+    Arc::new(super::ffmpeg::devices::SystemDevices::new(has_pointer))
 }
 
 /// The devices that this build can open.

@@ -1,0 +1,136 @@
+//! A screen that a portal has handed out, at the rate that is asked for: a desktop sends a picture when something has
+//! changed, and a player waits for the next.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pipewire::keys;
+
+use super::formats;
+use super::pictures::{Eye, Latest};
+use super::portal::{Portal, Session};
+use super::running::{Running, Wanted};
+use crate::media::capture::{Capture, Form, Taken};
+use crate::media::format::Framerate;
+use crate::media::library::MediaError;
+
+/// Pictures a second that a desktop may send where fewer are asked for: somebody else may want more.
+const RATE_MAX: u32 = 30;
+
+/// How long nothing comes before the thread of a capture sees whether anybody watches.
+const SILENCE: Duration = Duration::from_millis(200);
+
+/// A screen that is open. What is declared first is closed first.
+pub(super) struct Screen {
+    running: Running,
+    session: Session,
+    portal: Arc<Portal>,
+    index: u32,
+    latest: Latest,
+    clock: Clock,
+    /// Pictures a second that the desktop was asked for.
+    rate_max: u32,
+}
+
+impl Screen {
+    /// Opens the screen of an index, once the desktop's user has chosen it.
+    pub(super) fn open(portal: &Arc<Portal>, index: u32, rate: Framerate) -> Result<Screen, MediaError> {
+        let mut session = portal.session(index)?;
+        let rate_max = rate.thousandths().div_ceil(1_000).max(RATE_MAX);
+        let latest = Latest::default();
+        let properties = [
+            (*keys::MEDIA_TYPE, "Video"),
+            (*keys::MEDIA_CATEGORY, "Capture"),
+            (*keys::MEDIA_ROLE, "Screen"),
+            // Another screen in its place would be something else under the same path.
+            (*keys::NODE_DONT_RECONNECT, "true"),
+        ];
+        let wanted = Wanted {
+            remote: session.remote.take(),
+            properties: properties
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
+            target: Some(session.node),
+            watched: Some(session.node),
+            format: formats::pictures(rate_max)?,
+            buffers: formats::memory()?,
+        };
+        let running = Running::start(wanted, Eye::new(latest.clone()))?;
+        let (portal, clock) = (portal.clone(), Clock::new(Instant::now(), rate));
+        Ok(Screen { running, session, portal, index, latest, clock, rate_max })
+    }
+}
+
+impl Capture for Screen {
+    fn take(&mut self) -> Result<Option<Taken>, MediaError> {
+        if self.session.is_withdrawn() {
+            self.portal.was_withdrawn(self.index);
+            return Err(MediaError::Broken("the desktop has ended it".to_owned()));
+        }
+        let wait = self.clock.wait(Instant::now()).min(SILENCE);
+        if let Some(error) = self.running.lost_within(wait) {
+            return Err(error);
+        }
+        let Some(at) = self.clock.tick(Instant::now()) else { return Ok(None) };
+        let Some((shape, payload)) = self.latest.picture() else { return Ok(None) };
+        Ok(Some(Taken { form: Form::Pixels(shape), at, keyframe: true, payload }))
+    }
+
+    fn hasten(&mut self, rate: Framerate) -> bool {
+        let is_sent = rate.thousandths() <= self.rate_max * 1_000;
+        if is_sent {
+            self.clock.interval = interval(rate);
+        }
+        is_sent
+    }
+}
+
+/// When pictures are due.
+struct Clock {
+    interval: Duration,
+    due: Instant,
+}
+
+impl Clock {
+    fn new(begin: Instant, rate: Framerate) -> Clock {
+        Clock { interval: interval(rate), due: begin }
+    }
+
+    fn wait(&self, now: Instant) -> Duration {
+        self.due.saturating_duration_since(now)
+    }
+
+    /// When the picture that is due was due; None while none is. Those that were missed are left out.
+    fn tick(&mut self, now: Instant) -> Option<Instant> {
+        let late = now.checked_duration_since(self.due)?;
+        let missed = late.as_nanos() / self.interval.as_nanos().max(1);
+        let due = self.due + self.interval * u32::try_from(missed).unwrap_or(u32::MAX);
+        self.due = due + self.interval;
+        Some(due)
+    }
+}
+
+fn interval(rate: Framerate) -> Duration {
+    Duration::from_secs(1_000) / rate.thousandths().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_are_due_as_far_from_each_other_however_late_they_are_looked_for() {
+        let begin = Instant::now();
+        let mut clock = Clock::new(begin, Framerate::whole(10));
+        let at = |ms: u64| begin + Duration::from_millis(ms);
+        assert_eq!(clock.tick(at(3)), Some(at(0)));
+        assert_eq!(clock.tick(at(99)), None);
+        assert_eq!(clock.wait(at(99)), Duration::from_millis(1));
+        assert_eq!(clock.tick(at(130)), Some(at(100)));
+        // The machine slept: what was missed is not made up for.
+        assert_eq!(clock.tick(at(555)), Some(at(500)));
+        assert_eq!(clock.tick(at(556)), None);
+        assert_eq!(clock.tick(at(600)), Some(at(600)));
+    }
+}
