@@ -44,7 +44,6 @@ matroskamux:gstreamer1.0-plugins-good
 vp9parse:gstreamer1.0-plugins-bad
 rtspclientsink:gstreamer1.0-rtsp
 filesink:gstreamer1.0-plugins-base
-pipewiresink:gstreamer1.0-pipewire
 rtph265depay:gstreamer1.0-plugins-good
 "
 

@@ -1,8 +1,8 @@
 //! Screens of a Wayland desktop that has no screen: xdg-desktop-portal asks a desktop of ours (`portal.py`), whose screens
-//! GStreamer paints.
+//! are painted by `painter.c`.
 
 use std::fs;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,7 @@ impl Desktop {
     /// A desktop with a red screen and a blue one, which hardly ever send a picture.
     fn start() -> Desktop {
         let mut session = Session::with_pipewire();
+        build_painter(&session);
         fs::create_dir(session.file("portals")).unwrap();
         let portal = "[portal]\nDBusName=org.freedesktop.impl.portal.desktop.test\n\
                       Interfaces=org.freedesktop.impl.portal.ScreenCast;\nUseIn=test\n";
@@ -38,18 +39,15 @@ impl Desktop {
         session.spawn_as(portal, &[], "");
         wait_for_name(&session, "org.freedesktop.portal.Desktop");
         let mut desktop = Desktop { session };
-        desktop.paint("screen0", "red", "BGRx,width=640,height=360,framerate=2/1");
-        desktop.paint("screen1", "blue", "RGB,width=322,height=242,framerate=2/1");
+        desktop.paint("screen0", "BGRx 640 360 ff0000 0000ff");
+        desktop.paint("screen1", "RGBx 323 243 0000ff ff0000");
         desktop
     }
 
-    /// Begins to show pictures of one colour as a node that can be handed out as a screen.
-    fn paint(&mut self, node: &str, colour: &str, pictures: &str) {
-        let arguments = format!(
-            "-q videotestsrc is-live=true pattern={colour} ! video/x-raw,format={pictures} ! pipewiresink mode=provide \
-             stream-properties=props,node.name={node},media.class=Video/Source"
-        );
-        self.session.spawn("gst-launch-1.0", &words(&arguments), "");
+    /// Begins to show a node that can be handed out as a screen.
+    fn paint(&mut self, node: &str, look: &str) {
+        let painter = self.painter();
+        self.session.spawn(&painter, &words(&format!("{node} {look}")), "");
         let end = Instant::now() + PATIENCE;
         let is_there = || {
             let listed = self.session.tool("pw-cli").args(["ls", "Node"]).stdout(Stdio::piped()).output();
@@ -74,6 +72,10 @@ impl Desktop {
         told.lines().filter(|line| line.starts_with(what)).count()
     }
 
+    fn painter(&self) -> String {
+        self.session.file("painter").display().to_string()
+    }
+
     #[track_caller]
     fn wait_for(&self, what: &str, count: usize) {
         let end = Instant::now() + PATIENCE;
@@ -84,8 +86,21 @@ impl Desktop {
     }
 
     fn server(&self, backend: Backend) -> Builder {
-        self.session.server(backend).environment("WAYLAND_DISPLAY", "wayland-of-a-test")
+        self.session
+            .server(backend)
+            .environment("WAYLAND_DISPLAY", "wayland-of-a-test")
+            .setting("ondemand_close_s", 2)
     }
+}
+
+fn build_painter(session: &Session) {
+    let source = format!("{}/tests/devices/painter.c", env!("CARGO_MANIFEST_DIR"));
+    let painter = session.file("painter").display().to_string();
+    let libraries =
+        Command::new("pkg-config").args(words("--cflags --libs libpipewire-0.3")).output().unwrap();
+    let libraries = String::from_utf8(libraries.stdout).unwrap();
+    let arguments = words(&format!("-o {painter} {source} {libraries}"));
+    assert!(Command::new("cc").args(arguments).status().unwrap().success());
 }
 
 fn wait_for_name(session: &Session, name: &str) {
@@ -208,19 +223,39 @@ fn a_screen_that_the_user_ends_is_not_shown_again_unasked() {
 
 #[test]
 fn a_screen_that_changes_its_size_is_watched_on() {
+    let desktop = Desktop::start();
+    let server = desktop.server(Backend::Uring).start();
+    desktop.answer("show screen0");
+    let mut viewer = watch(&server, "/screenlive");
+    desktop.session.signal(&desktop.painter(), "USR1");
+    let before = viewer.tracks[0].packets.len();
+    assert!(viewer.receive_until(PATIENCE, |viewer| viewer.tracks[0].packets.len() > before + 20));
+    assert!(viewer.tracks[0].gaps().is_empty());
+    // Who watches goes on, and who comes now has the size that it has now.
+    assert_eq!(server.lines("device opened"), 1);
+    let end = Instant::now() + PATIENCE;
+    while shown(&server.url("/screenlive&ve=MP4")) != "mpeg4,320,180" {
+        assert!(Instant::now() < end, "the size does not change");
+    }
+    is_like(colour(&server.url("/screenlive&ve=MP4")), BLUE);
+    assert_eq!(desktop.told("asked"), 1);
+}
+
+#[test]
+fn a_screen_that_is_lost_comes_back_without_a_question() {
     let mut desktop = Desktop::start();
     let server = desktop.server(Backend::Uring).start();
     desktop.answer("show screen0");
     let mut viewer = watch(&server, "/screenlive");
-    desktop.session.stop("gst-launch-1.0");
+    let painter = desktop.painter();
+    desktop.session.stop(&painter);
     server.wait_for_log("device lost device=screenlive", PATIENCE);
-    desktop.paint("screen0", "blue", "BGRx,width=320,height=240,framerate=2/1");
+    desktop.paint("screen0", "BGRx 320 240 0000ff ff0000");
     server.wait_for_log("device is back device=screenlive", PATIENCE);
     let before = viewer.tracks[0].packets.len();
     assert!(viewer.receive_until(PATIENCE, |viewer| viewer.tracks[0].packets.len() > before + 20));
     assert!(viewer.tracks[0].gaps().is_empty());
     assert_eq!(desktop.told("asked"), 1);
-    is_like(colour(&server.url("/screenlive&w=320")), BLUE);
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub(super) fn session() -> &'static Session {
 
 /// A server that has PipeWire and nothing else.
 fn server(session: &Session, backend: Backend) -> Builder {
-    session.server(backend).environment("PULSE_SERVER", "unix:/nowhere")
+    session.server(backend).environment("PULSE_SERVER", "unix:/nowhere").setting("ondemand_close_s", 2)
 }
 
 /// Level and share of a tone of a URL.
@@ -127,9 +127,9 @@ fn pipewire_that_stops_is_waited_for_and_the_same_microphone_is_heard_again() {
         session.microphone(index, tone);
     }
     let server = server(&session, Backend::Uring).start();
-    let mut viewer = listen(&server, "/audiodevice1");
+    let mut viewer = listen(&server, "/audiodevice");
     session.stop("pipewire");
-    server.wait_for_log("device lost device=audiodevice1", PATIENCE);
+    server.wait_for_log("device lost device=audiodevice", PATIENCE);
     for program in ["wireplumber", "pw-cat"] {
         session.stop(program);
     }
@@ -138,11 +138,11 @@ fn pipewire_that_stops_is_waited_for_and_the_same_microphone_is_heard_again() {
     for (index, tone) in TONES.into_iter().enumerate().rev() {
         session.microphone(index, tone);
     }
-    server.wait_for_log("device is back device=audiodevice1", PATIENCE);
+    server.wait_for_log("device is back device=audiodevice", PATIENCE);
     let before = viewer.tracks[0].packets.len();
     assert!(viewer.receive_until(PATIENCE, |viewer| viewer.tracks[0].packets.len() > before + 50));
     assert!(viewer.tracks[0].gaps().is_empty());
-    let (_, of_tone) = heard(&server.url("/audiodevice1"), Over::Tcp, TONES[1]);
+    let (_, of_tone) = heard(&server.url("/audiodevice"), Over::Tcp, TONES[0]);
     assert!(of_tone > 0.7, "{of_tone}");
 }
 

@@ -14,12 +14,14 @@ mod portal;
 mod running;
 mod screen;
 
+use std::collections::HashMap;
 use std::env;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use self::microphone::Microphone;
+use self::nodes::Node;
 use self::portal::Portal;
 use self::screen::Screen;
 use super::{Capture, Device, Found};
@@ -29,11 +31,22 @@ use crate::media::library::MediaError;
 /// Screens that viewers can ask a desktop's user for: each is a question of its own.
 const SCREENS_MAX: u32 = 8;
 
+/// How long a number stays with a microphone that is gone: daemons that start again find one after the other.
+const GONE_MAX: Duration = Duration::from_secs(60);
+
 /// The microphones of PipeWire, which are counted in the order of their names: it outlives a restart and a replug.
 #[derive(Debug, Default)]
 pub struct Microphones {
-    /// Whether one was opened: they are not looked for elsewhere then, where the same number may be another one.
-    were_heard: AtomicBool,
+    /// Those that were opened, by their numbers. Where there are any, none is looked for by another door.
+    opened: Mutex<HashMap<u32, Opened>>,
+}
+
+/// A microphone that has a number.
+#[derive(Debug)]
+struct Opened {
+    name: String,
+    /// Since when it was not there; None while it is.
+    gone: Option<Instant>,
 }
 
 /// The screens of a Wayland desktop.
@@ -50,7 +63,8 @@ impl Microphones {
 
     /// Opens one. None where PipeWire does not run or knows of none: another door may.
     pub fn open(&self, index: u32) -> Option<Result<Box<dyn Capture>, MediaError>> {
-        let were_heard = self.were_heard.load(Ordering::Relaxed);
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let were_heard = !opened.is_empty();
         let found = match nodes::microphones() {
             Ok(found) => found,
             Err(error) if were_heard => return Some(Err(MediaError::Broken(error))),
@@ -62,12 +76,11 @@ impl Microphones {
         if found.is_empty() && !were_heard {
             return None;
         }
-        let Some(node) = found.get(index as usize) else {
-            let names: Vec<_> = found.iter().map(|node| node.name.as_str()).collect();
-            tracing::info!(index, "no such microphone; there are {}: {}", names.len(), names.join(", "));
-            return Some(Err(MediaError::NotFound));
+        let node = match numbered(&mut opened, index, &found) {
+            Ok(node) => node,
+            Err(error) => return Some(Err(error)),
         };
-        self.were_heard.store(true, Ordering::Relaxed);
+        drop(opened);
         Some(Microphone::open(node).map(|microphone| Box::new(microphone) as Box<dyn Capture>))
     }
 
@@ -118,6 +131,30 @@ impl Desktop {
     }
 }
 
+/// The microphone that has a number, or gets it.
+fn numbered<'a>(
+    opened: &mut HashMap<u32, Opened>,
+    index: u32,
+    found: &'a [Node],
+) -> Result<&'a Node, MediaError> {
+    if let Some(before) = opened.get_mut(&index) {
+        if let Some(node) = found.iter().find(|node| node.name == before.name) {
+            before.gone = None;
+            return Ok(node);
+        }
+        if before.gone.get_or_insert_with(Instant::now).elapsed() < GONE_MAX {
+            return Err(MediaError::Broken(format!("{} is not there any more", before.name)));
+        }
+    }
+    let Some(node) = found.get(index as usize) else {
+        let names: Vec<_> = found.iter().map(|node| node.name.as_str()).collect();
+        tracing::info!(index, "no such microphone; there are {}: {}", names.len(), names.join(", "));
+        return Err(MediaError::NotFound);
+    };
+    opened.insert(index, Opened { name: node.name.clone(), gone: None });
+    Ok(node)
+}
+
 fn is_set(variable: &str) -> bool {
     env::var_os(variable).is_some_and(|value| !value.is_empty())
 }
@@ -134,4 +171,36 @@ fn has_daemon() -> bool {
     let folders = ["PIPEWIRE_RUNTIME_DIR", "XDG_RUNTIME_DIR"].into_iter().filter_map(env::var_os);
     let folders = folders.map(PathBuf::from).chain([PathBuf::from("/run/pipewire")]);
     Path::new(&remote).is_absolute() || folders.into_iter().any(|folder| folder.join(&remote).exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nodes(names: &[&str]) -> Vec<Node> {
+        let node = |name: &&str| Node { id: 0, name: (*name).to_owned(), description: String::new() };
+        names.iter().map(node).collect()
+    }
+
+    #[test]
+    fn a_microphone_keeps_its_number_while_it_is_gone_and_loses_it_in_the_end() {
+        let mut opened = HashMap::new();
+        let mut name = |index: u32, names: &[&str], age: Duration| {
+            if let Some(gone) = opened.get_mut(&index).and_then(|before: &mut Opened| before.gone.as_mut()) {
+                *gone = gone.checked_sub(age).unwrap();
+            }
+            numbered(&mut opened, index, &nodes(names)).map(|node| node.name.clone())
+        };
+        let (now, later) = (Duration::ZERO, GONE_MAX);
+        assert_eq!(name(0, &["a", "b"], now).unwrap(), "a");
+        assert_eq!(name(1, &["a", "b"], now).unwrap(), "b");
+        assert_eq!(name(2, &["a", "b"], now), Err(MediaError::NotFound));
+        // The daemon was started again, and has not found all of them.
+        assert!(matches!(name(0, &["b"], now), Err(MediaError::Broken(_))));
+        assert_eq!(name(1, &["b"], now).unwrap(), "b");
+        assert_eq!(name(0, &["0", "a", "b"], later).unwrap(), "a");
+        // What never comes back is not waited for.
+        assert!(matches!(name(0, &["b"], now), Err(MediaError::Broken(_))));
+        assert_eq!(name(0, &["b"], later).unwrap(), "b");
+    }
 }

@@ -17,6 +17,12 @@ use crate::media::library::MediaError;
 /// Pictures a second that a desktop may send where fewer are asked for: somebody else may want more.
 const RATE_MAX: u32 = 30;
 
+/// The first picture is looked for this often.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// What the desktop says when it ends a session may come behind the end of the pictures.
+const GOODBYE: Duration = Duration::from_millis(300);
+
 /// How long nothing comes before the thread of a capture sees whether anybody watches.
 const SILENCE: Duration = Duration::from_millis(200);
 
@@ -27,7 +33,9 @@ pub(super) struct Screen {
     portal: Arc<Portal>,
     index: u32,
     latest: Latest,
-    clock: Clock,
+    rate: Framerate,
+    /// None before the first picture.
+    clock: Option<Clock>,
     /// Pictures a second that the desktop was asked for.
     rate_max: u32,
 }
@@ -57,22 +65,35 @@ impl Screen {
             buffers: formats::memory()?,
         };
         let running = Running::start(wanted, Eye::new(latest.clone()))?;
-        let (portal, clock) = (portal.clone(), Clock::new(Instant::now(), rate));
-        Ok(Screen { running, session, portal, index, latest, clock, rate_max })
+        let portal = portal.clone();
+        Ok(Screen { running, session, portal, index, latest, rate, clock: None, rate_max })
+    }
+}
+
+impl Screen {
+    /// The desktop's user has ended it.
+    fn withdrawn(&self) -> MediaError {
+        self.portal.was_withdrawn(self.index);
+        MediaError::Broken("the desktop has ended it".to_owned())
     }
 }
 
 impl Capture for Screen {
     fn take(&mut self) -> Result<Option<Taken>, MediaError> {
-        if self.session.is_withdrawn() {
-            self.portal.was_withdrawn(self.index);
-            return Err(MediaError::Broken("the desktop has ended it".to_owned()));
+        if self.session.is_withdrawn_within(Duration::ZERO) {
+            return Err(self.withdrawn());
         }
-        let wait = self.clock.wait(Instant::now()).min(SILENCE);
+        if self.clock.is_none() && self.latest.picture().is_some() {
+            self.clock = Some(Clock::new(Instant::now(), self.rate));
+        }
+        let wait = self.clock.as_ref().map_or(LOOK, |clock| clock.wait(Instant::now()).min(SILENCE));
         if let Some(error) = self.running.lost_within(wait) {
-            return Err(error);
+            let is_withdrawn = self.session.is_withdrawn_within(GOODBYE);
+            return Err(if is_withdrawn { self.withdrawn() } else { error });
         }
-        let Some(at) = self.clock.tick(Instant::now()) else { return Ok(None) };
+        let Some(at) = self.clock.as_mut().and_then(|clock| clock.tick(Instant::now())) else {
+            return Ok(None);
+        };
         let Some((shape, payload)) = self.latest.picture() else { return Ok(None) };
         Ok(Some(Taken { form: Form::Pixels(shape), at, keyframe: true, payload }))
     }
@@ -80,7 +101,10 @@ impl Capture for Screen {
     fn hasten(&mut self, rate: Framerate) -> bool {
         let is_sent = rate.thousandths() <= self.rate_max * 1_000;
         if is_sent {
-            self.clock.interval = interval(rate);
+            self.rate = rate;
+        }
+        if let Some(clock) = self.clock.as_mut().filter(|_| is_sent) {
+            clock.interval = interval(rate);
         }
         is_sent
     }

@@ -69,9 +69,9 @@ pub(super) struct Portal {
 }
 
 impl Session {
-    /// Whether the desktop has ended it.
-    pub(super) fn is_withdrawn(&self) -> bool {
-        self.withdrawn.try_recv().is_ok()
+    /// Whether the desktop has ended it, or does within this time.
+    pub(super) fn is_withdrawn_within(&self, time: Duration) -> bool {
+        self.withdrawn.recv_timeout(time).is_ok()
     }
 
     /// Whether its thread still holds it.
