@@ -16,10 +16,15 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// The one service that programs of the session can have started: where portals keep what users have chosen.
 const SERVICE: &str = "/usr/share/dbus-1/services/org.freedesktop.impl.portal.PermissionStore.service";
 
-/// A session, which ends with this.
+/// Waits until nobody holds its standard input, and ends what the session has left then.
+const WARDEN: &str =
+    "trap '' INT TERM; cat > /dev/null; xargs -r kill -9 < \"$0/pids\" 2> /dev/null; rm -rf \"$0\"";
+
+/// A session, which ends with this, or with the tests where it is kept for all of them.
 pub(super) struct Session {
     folder: PathBuf,
     children: Vec<(String, Child)>,
+    warden: Child,
 }
 
 impl Drop for Session {
@@ -28,7 +33,10 @@ impl Drop for Session {
             let _ = child.kill();
             let _ = child.wait();
         }
-        let _ = fs::remove_dir_all(&self.folder);
+        // Numbers of processes that have ended may be those of others.
+        let _ = fs::remove_file(self.file("pids"));
+        drop(self.warden.stdin.take());
+        let _ = self.warden.wait();
     }
 }
 
@@ -40,7 +48,10 @@ impl Session {
         let folder = std::env::temp_dir().join(number);
         fs::create_dir_all(folder.join("services")).unwrap();
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
-        let mut session = Session { folder, children: Vec::new() };
+        let mut warden = Command::new("sh");
+        warden.args(["-c", WARDEN]).arg(&folder).stdin(Stdio::piped());
+        let warden = warden.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut session = Session { folder, children: Vec::new(), warden };
         if let Ok(service) = fs::read(SERVICE) {
             fs::write(session.file("services/store.service"), service).unwrap();
         }
@@ -80,6 +91,13 @@ impl Session {
             child.kill().unwrap();
             child.wait().unwrap();
         }
+        self.note_children();
+    }
+
+    /// Has the warden know whom to end.
+    fn note_children(&self) {
+        let numbers: Vec<_> = self.children.iter().map(|(_, child)| child.id().to_string()).collect();
+        fs::write(self.file("pids"), numbers.join("\n")).unwrap();
     }
 
     /// Sends a signal to a program of the session, by its name.
@@ -135,6 +153,7 @@ impl Session {
         let program = command.get_program().to_string_lossy().into_owned();
         let child = command.args(arguments).spawn();
         self.children.push((program.clone(), child.unwrap_or_else(|error| panic!("{program}: {error}"))));
+        self.note_children();
         let end = Instant::now() + PATIENCE;
         while !self.file(socket).exists() {
             assert!(Instant::now() < end, "{program} does not start");
