@@ -30,7 +30,10 @@ pipewire:pipewire
 pw-cat:pipewire-bin
 pipewire-pulse:pipewire-pulse
 wireplumber:wireplumber
+pw-dump:pipewire-bin
 dbus-daemon:dbus
+dbus-send:dbus-bin
+/usr/libexec/xdg-desktop-portal:xdg-desktop-portal
 xrandr:x11-xserver-utils
 xdpyinfo:x11-utils
 qemu-system-x86_64:qemu-system-x86
@@ -66,6 +69,7 @@ install_missing() {
     /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0"); from gi.repository import GstRtspServer' 2>/dev/null ||
         missing="$missing python3-gi gir1.2-gstreamer-1.0 gir1.2-gst-rtsp-server-1.0"
     [ -e /usr/share/seabios/bios-256k.bin ] || missing="$missing seabios"
+    /usr/bin/python3 -c 'import dbus, gi' 2>/dev/null || missing="$missing python3-dbus python3-gi"
     [ -n "$missing" ] || return 0
     # gst-inspect-1.0 itself may have been what was missing: the plugins come along.
     missing=$(printf '%s\n' $missing gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-rtsp | sort -u)

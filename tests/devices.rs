@@ -2,7 +2,9 @@
 
 mod camera;
 mod machine;
+mod portal;
 mod screen;
+mod session;
 mod sound;
 mod talk;
 mod template;

@@ -63,7 +63,8 @@ fn what_differs_in_form_alone_comes_without_a_loss(backend: Backend) {
             by_imagemagick(&media, "magick.mjpeg", "-interlace none -sampling-factor 2x2 -quality 85"),
         ),
     ];
-    let progressive = ("progressive.mjpeg", by_imagemagick(&media, "progressive.mjpeg", "-interlace JPEG -quality 85"));
+    let progressive =
+        ("progressive.mjpeg", by_imagemagick(&media, "progressive.mjpeg", "-interlace JPEG -quality 85"));
     let server = Server::with(backend).media(media.path()).start();
     for (index, (name, source)) in files.iter().chain([&progressive]).enumerate() {
         let _turn = Turn::wait();
@@ -120,7 +121,9 @@ fn pictures(arguments: &str) -> Scratch {
 
 fn pictures_of_a_camera_are_made_anew_as_they_come(backend: Backend) {
     for (arguments, is_exact) in [
-        ("-interlace none -sampling-factor 2x2", true), ("-interlace JPEG -sampling-factor 2x1", true), ("-sampling-factor 1x1", false),
+        ("-interlace none -sampling-factor 2x2", true),
+        ("-interlace JPEG -sampling-factor 2x1", true),
+        ("-sampling-factor 1x1", false),
     ] {
         let folder = pictures(&format!("{arguments} -quality 85"));
         let camera = Camera::of(folder.path(), &[]);

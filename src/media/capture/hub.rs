@@ -233,6 +233,8 @@ mod tests {
         is_out: Arc<AtomicU32>,
         /// What it gives; None for coded pictures.
         shape: Option<Shape>,
+        /// The highest rate that it was told while it was open, where it can be told one.
+        hastened: Option<Arc<AtomicU32>>,
     }
 
     struct Plugged {
@@ -240,6 +242,7 @@ mod tests {
         is_out: Arc<AtomicU32>,
         thousandths: u32,
         form: Form,
+        hastened: Option<Arc<AtomicU32>>,
     }
 
     impl Devices for Plug {
@@ -248,12 +251,14 @@ mod tests {
                 return Err(MediaError::NotFound);
             }
             self.opened.fetch_add(1, Ordering::SeqCst);
-            let (closed, is_out) = (self.closed.clone(), self.is_out.clone());
+            let (closed, is_out, hastened) =
+                (self.closed.clone(), self.is_out.clone(), self.hastened.clone());
             let form = match self.shape {
                 Some(shape) => Form::Pixels(shape),
                 None => Form::Track(Track::new(Codec::Jpeg, 0)),
             };
-            Ok(Box::new(Plugged { closed, is_out, thousandths: wanted.thousandths(), form }))
+            let thousandths = wanted.thousandths();
+            Ok(Box::new(Plugged { closed, is_out, thousandths, form, hastened }))
         }
 
         fn list(&self) -> Vec<Result<Found, String>> {
@@ -271,7 +276,11 @@ mod tests {
             Ok(Some(Taken { form, at: Instant::now(), keyframe: true, payload }))
         }
 
-        fn suits(&self, wanted: &Wanted) -> bool {
+        fn suits(&mut self, wanted: &Wanted) -> bool {
+            if let Some(hastened) = &self.hastened {
+                hastened.store(wanted.thousandths(), Ordering::SeqCst);
+                self.thousandths = wanted.thousandths();
+            }
             wanted.thousandths() <= self.thousandths
         }
     }
@@ -328,6 +337,28 @@ mod tests {
         plug.is_out.store(0, Ordering::SeqCst);
         let again = hub.tap(&Device::Camera(0), &Format::default()).unwrap();
         assert!(matches!(next(&again), Event::Taken(_)));
+    }
+
+    #[test]
+    fn a_device_that_can_give_more_pictures_is_not_opened_again_for_that() {
+        let hastened = Arc::new(AtomicU32::new(0));
+        let plug = Arc::new(Plug { hastened: Some(hastened.clone()), ..Plug::default() });
+        let hub = Hub::new(plug.clone());
+        let at = |rate: u32| {
+            let mut format = Format::default();
+            format.video.framerate = Some(Framerate::whole(rate));
+            hub.tap(&Device::Camera(0), &format).unwrap()
+        };
+        let slow = at(10);
+        next(&slow);
+        let fast = at(30);
+        let end = Instant::now() + PATIENCE;
+        while hastened.load(Ordering::SeqCst) != 30_000 {
+            next(&fast);
+            assert!(Instant::now() < end);
+        }
+        assert!(matches!(next(&slow), Event::Taken(_)));
+        assert_eq!(plug.opened.load(Ordering::SeqCst), 1);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! - [`Device`]: which one, by its name in a URL.
 //! - [`Capture`]: the port to whatever takes pictures or sound of it.
+//! - [`samples`]: sound as devices give it.
+//! - `pipewire`: microphones of a PipeWire daemon, and screens that a Wayland desktop hands out.
 //! - [`hub`]: one capture for all who want the same device, however many formats they want it in.
 //! - [`wanted`]: what all these want of it together.
 //! - [`camera`]: which camera is meant, and in which of its modes it is opened.
@@ -13,6 +15,12 @@ pub mod camera;
 #[path = "camera/absent.rs"]
 pub mod camera;
 pub mod hub;
+#[cfg(all(feature = "pipewire", target_os = "linux"))]
+pub mod pipewire;
+#[cfg(all(feature = "ffmpeg", not(feature = "pipewire"), target_os = "linux"))]
+#[path = "no_pipewire.rs"]
+pub mod pipewire;
+pub mod samples;
 pub mod source;
 pub mod wanted;
 #[cfg(all(feature = "ffmpeg", target_os = "linux"))]
@@ -97,6 +105,8 @@ impl fmt::Display for Device {
 pub enum Pixels {
     /// Blue, green, red and a byte of nothing.
     Bgr0,
+    /// Red, green, blue and a byte of nothing.
+    Rgb0,
     /// Blue, green, red.
     Bgr24,
     /// Red, green, blue.
@@ -156,8 +166,8 @@ pub trait Capture: Send {
     /// that it has to be opened again.
     fn take(&mut self) -> Result<Option<Taken>, MediaError>;
 
-    /// Whether it is opened as it would be for this, which somebody more wants; else it is opened again.
-    fn suits(&self, wanted: &Wanted) -> bool;
+    /// Whether it gives this from now on, which somebody more wants; else it is opened again.
+    fn suits(&mut self, wanted: &Wanted) -> bool;
 }
 
 /// A device that was found.
@@ -182,7 +192,7 @@ pub trait Devices: Send + Sync {
 #[cfg(all(feature = "ffmpeg", target_os = "linux"))]
 pub fn system(has_pointer: bool, cameras: Vec<Mapped>) -> Arc<dyn Devices> {
     let cameras = camera::Cameras::new(cameras);
-    Arc::new(super::ffmpeg::devices::SystemDevices { has_pointer, cameras })
+    Arc::new(super::ffmpeg::devices::SystemDevices::new(has_pointer, cameras))
 }
 
 /// The devices that this build can open.

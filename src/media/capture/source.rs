@@ -323,7 +323,7 @@ mod tests {
             self.0.next().map(Some).ok_or_else(|| MediaError::Broken("unplugged".to_owned()))
         }
 
-        fn suits(&self, _: &Wanted) -> bool {
+        fn suits(&mut self, _: &Wanted) -> bool {
             true
         }
     }

@@ -93,7 +93,7 @@ fn planes(pixels: Pixels, width: usize, height: usize, stride: usize) -> Vec<Pla
     let plane = |line: usize, stride: usize, lines| Plane { line, stride: stride.max(line), lines };
     let (half_width, half_height) = (width.div_ceil(2), height.div_ceil(2));
     match pixels {
-        Pixels::Bgr0 => vec![plane(width * 4, stride, height)],
+        Pixels::Bgr0 | Pixels::Rgb0 => vec![plane(width * 4, stride, height)],
         Pixels::Bgr24 | Pixels::Rgb24 => vec![plane(width * 3, stride, height)],
         Pixels::Yuyv422 | Pixels::Uyvy422 | Pixels::Yvyu422 => vec![plane(half_width * 4, stride, height)],
         Pixels::Gray8 => vec![plane(width, stride, height)],

@@ -125,7 +125,7 @@ impl Capture for Camera {
     }
 
     /// What is coded may pass to viewers as it is, and another mode would be another stream.
-    fn suits(&self, wanted: &Wanted) -> bool {
+    fn suits(&mut self, wanted: &Wanted) -> bool {
         let target = Target::new(wanted, self.usual);
         let modes = guarded(Path::new(""), || modes(&self.device, &target));
         let nearest = modes.ok().and_then(|modes| target.nearest(&modes));

@@ -113,6 +113,7 @@ impl Decoder {
 fn pixel(pixels: Pixels) -> Pixel {
     match pixels {
         Pixels::Bgr0 => Pixel::BGRZ,
+        Pixels::Rgb0 => Pixel::RGBZ,
         Pixels::Bgr24 => Pixel::BGR24,
         Pixels::Rgb24 => Pixel::RGB24,
         Pixels::Yuyv422 => Pixel::YUYV422,
