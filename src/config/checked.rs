@@ -2,6 +2,7 @@
 
 use super::elements;
 use super::keys::{self, Key};
+use super::metadata_source::{self, MetadataSource};
 use super::node::{Node, Report};
 use super::origin::Place;
 use super::output::{Output, is_device};
@@ -24,6 +25,8 @@ pub struct Checked {
     pub(super) pushers: Vec<Pusher>,
     /// `<backchannel>`.
     pub(super) backchannel: Option<Backchannel>,
+    /// `<metadata_source>`s.
+    pub(super) metadata_sources: Vec<MetadataSource>,
     /// What was ignored or corrected.
     pub warnings: Vec<Problem>,
 }
@@ -55,6 +58,7 @@ pub fn check(root: &Element) -> Result<Checked, ConfigError> {
     }
     walk.names_taken_twice();
     walk.ports_taken_twice();
+    metadata_source::taken_twice(&walk.metadata_sources, &mut walk.report);
     walk.finish()
 }
 
@@ -68,6 +72,7 @@ struct Walk {
     proxies: Vec<Proxy>,
     pushers: Vec<Pusher>,
     backchannel: Option<Backchannel>,
+    metadata_sources: Vec<MetadataSource>,
     /// Suffixes of proxies and pushers, those of switched-off ones too.
     suffixes: Vec<(String, Place, String)>,
 }
@@ -89,6 +94,9 @@ impl Walk {
                 self.pushers.extend(elements::pusher(node, &mut self.report));
             }
             "backchannel" => self.backchannel = elements::backchannel(node, &mut self.report),
+            "metadata_source" => {
+                self.metadata_sources.extend(metadata_source::metadata_source(node, &mut self.report));
+            }
             "http_notify" => self.http_notify(node),
             name => match keys::find(name) {
                 Some(key) => self.value(key, node),
@@ -189,6 +197,7 @@ impl Walk {
             proxies: self.proxies,
             pushers: self.pushers,
             backchannel: self.backchannel,
+            metadata_sources: self.metadata_sources,
             warnings: self.report.warnings,
         })
     }
@@ -200,7 +209,8 @@ fn root_names() -> Vec<&'static str> {
 }
 
 /// Nodes of the root that have children.
-const NODES: [&str; 6] = ["user", "output", "proxy", "pusher", "backchannel", "http_notify"];
+const NODES: [&str; 7] =
+    ["user", "output", "proxy", "pusher", "backchannel", "metadata_source", "http_notify"];
 /// Children of `<http_notify>`, which are taken directly under the root as well.
 const HOOKS: [&str; 7] =
     ["on_connect", "on_play", "on_publish", "on_done", "notify_method", "notify_timeout_ms", "notify_fail"];

@@ -8,6 +8,7 @@ pub mod elements;
 mod keys;
 mod later;
 mod making;
+mod metadata_source;
 mod network;
 mod node;
 pub mod origin;
@@ -24,6 +25,7 @@ mod wildcard;
 
 pub use crate::media::format::{AudioCodec, AudioFormat, Choice, VideoCodec, VideoFormat};
 pub use keys::{Key, keys};
+pub use metadata_source::MetadataSource;
 pub use network::AddressRange;
 pub use origin::{Origin, Place};
 pub use output::{Output, Owner, Rules, is_device};

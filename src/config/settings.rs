@@ -9,6 +9,7 @@ use proto::client::Url;
 use proto::rtsp::digest::Algorithm;
 use proto::track::BitOrder;
 
+use super::metadata_source::MetadataSource;
 use super::network::AddressRange;
 use super::origin::{Origin, Place};
 use super::output::Output;
@@ -152,6 +153,8 @@ pub struct Settings {
     pub pushers: Vec<Pusher>,
     /// `<backchannel>`. None means that sound from viewers is not taken.
     pub backchannel: Option<Backchannel>,
+    /// `<metadata_source>`s.
+    pub metadata_sources: Vec<MetadataSource>,
 
     /// `backend`: which driver does the sockets.
     pub backend: BackendChoice,
@@ -568,6 +571,7 @@ impl Default for Settings {
             proxies: Vec::new(),
             pushers: Vec::new(),
             backchannel: None,
+            metadata_sources: Vec::new(),
             backend: BackendChoice::Auto,
             zero_copy: ZeroCopy::Auto,
             shards: None,

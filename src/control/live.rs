@@ -1,11 +1,13 @@
 //! One run of a stream whose source is in this program, on a thread of its own.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::Receiver;
-use proto::time::NtpTime;
+use proto::time::{NtpTime, Time};
 
+use crate::media::documents::Documents;
 use crate::media::source::{Demand, Source};
 use crate::stream::catalog::{Notice, ShardIndex, StreamError, StreamId, StreamName, Subscriber, Want};
 use crate::stream::publish::Publisher;
@@ -16,6 +18,9 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// Who subscribes is answered when there is something to begin with, or after this.
 const FIRST_MAX: Duration = Duration::from_secs(3);
+
+/// Between two looks at what there is to say of a stream.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What a run is told.
 pub(super) enum Command {
@@ -34,6 +39,8 @@ pub(super) struct Live {
     pub(super) received: Receiver<Command>,
     pub(super) mtu_bytes: usize,
     pub(super) cache: WindowLimits,
+    /// What others say of streams; None where no metadata is added.
+    pub(super) metadata: Option<Arc<Documents>>,
     /// Who is answered when there is something to begin with: a player that begins with nothing puts the first of each
     /// track to the same moment.
     pub(super) waiting: RefCell<Vec<Subscriber>>,
@@ -50,12 +57,16 @@ impl Live {
                 return;
             }
         };
-        let now = || NtpTime::from_unix(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
-        let origin = source.origin().unwrap_or_else(now);
+        let origin = source.origin().unwrap_or_else(wall);
         let (name, random) = (self.name.clone(), &mut rand::rng());
         let mut publisher = Publisher::new(self.id, name, tracks, origin, self.mtu_bytes, self.cache, random);
+        if let Some(documents) = &self.metadata {
+            let anchor = (Time::ZERO, wall().since(origin));
+            publisher.add_metadata(documents, self.mtu_bytes, anchor, random);
+        }
         tracing::info!(stream = %self.name, "source started");
         let begun = Instant::now();
+        let mut look_at = begun;
         let mut idle_since = begun;
         let mut is_left = false;
         let result = source.run(&mut |frame| {
@@ -68,6 +79,10 @@ impl Live {
             }
             if let Some(frame) = frame {
                 publisher.publish(&frame);
+            }
+            if self.metadata.is_some() && look_at <= Instant::now() {
+                look_at = Instant::now() + LOOK;
+                publisher.tell(Time::ZERO + begun.elapsed(), wall());
             }
             if publisher.fanout().has_past() || begun.elapsed() > FIRST_MAX {
                 for subscriber in self.waiting.borrow_mut().drain(..) {
@@ -125,4 +140,8 @@ impl Live {
             self.answer(&subscriber, error);
         }
     }
+}
+
+fn wall() -> NtpTime {
+    NtpTime::from_unix(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }

@@ -15,6 +15,7 @@ use crate::config::is_device;
 use crate::media::capture::hub::Hub;
 use crate::media::capture::source::Captured;
 use crate::media::capture::{Device, NoDevices};
+use crate::media::documents::Documents;
 use crate::media::source::Source;
 use crate::media::transcode::{Absent, Keyframes, Makes};
 use crate::stream::catalog::{
@@ -51,6 +52,8 @@ pub struct Sources {
     pub keyframes: Keyframes,
     /// How many are made anew at once.
     pub transcodes_max: usize,
+    /// What others say of streams, where each has metadata; None where none is added.
+    pub metadata: Option<Arc<Documents>>,
 }
 
 impl Default for Sources {
@@ -62,6 +65,7 @@ impl Default for Sources {
             makes: Arc::new(Absent),
             keyframes: Keyframes::OnGrid,
             transcodes_max: 0,
+            metadata: None,
         }
     }
 }
@@ -127,6 +131,7 @@ impl Streams {
             makes: sources.makes.clone(),
             keyframes: sources.keyframes,
             slots: Slots::new(sources.transcodes_max),
+            keeps_metadata: sources.metadata.is_some(),
         };
         let owner = Owner {
             sources,
@@ -274,8 +279,15 @@ impl Owner {
         }
         let (commands, received) = unbounded();
         let id = next_id();
-        let (mtu_bytes, cache) = (self.mtu_bytes, self.cache);
-        let live = Live { id, name: name.clone(), received, mtu_bytes, cache, waiting: RefCell::default() };
+        let live = Live {
+            id,
+            name: name.clone(),
+            received,
+            mtu_bytes: self.mtu_bytes,
+            cache: self.cache,
+            metadata: self.sources.metadata.clone(),
+            waiting: RefCell::default(),
+        };
         let questions = self.questions.clone();
         let spawned = thread::Builder::new().name(format!("source {}", name.path)).spawn(move || {
             let run = catch_unwind(AssertUnwindSafe(|| match begin() {

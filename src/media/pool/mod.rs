@@ -31,6 +31,8 @@ pub struct PoolSettings {
     pub follow_symlinks: bool,
     /// In which format a file is sent where its URL says nothing.
     pub format_of: FormatOf,
+    /// Whether each file has a track of metadata.
+    pub has_metadata: bool,
     /// Largest RTP packet, in bytes.
     pub mtu_bytes: usize,
     /// Budget of the segments that are kept.
@@ -52,6 +54,7 @@ struct Shared {
     folder: Folder,
     opener: Box<dyn Opener>,
     format_of: FormatOf,
+    has_metadata: bool,
     mtu_bytes: usize,
     shelf: Mutex<Shelf>,
     has_reading: Condvar,
@@ -65,6 +68,7 @@ impl Pool {
             folder: Folder::new(settings.media_dir.clone(), settings.follow_symlinks),
             opener,
             format_of: settings.format_of.clone(),
+            has_metadata: settings.has_metadata,
             mtu_bytes: settings.mtu_bytes,
             shelf: Mutex::new(Shelf::new(settings.cache_bytes)),
             has_reading: Condvar::new(),
