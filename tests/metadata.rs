@@ -83,6 +83,12 @@ fn is_punctual(what: &str, told: &[Event]) {
     }
 }
 
+/// Whether a viewer was told that so many watch.
+fn tells_viewers(viewer: &Viewer, count: &str) -> bool {
+    let told = told(&viewer.tracks[index_of(viewer)].packets);
+    told.iter().any(|event| event.topic == "Stream/Traffic" && event.item("Viewers") == count)
+}
+
 /// Sends pictures until the end of a test.
 fn keep_sending(mut send: impl FnMut(u32) + Send + 'static) {
     thread::spawn(move || {
@@ -249,15 +255,11 @@ fn viewers_are_counted_wherever_they_are(backend: Backend) {
             viewer
         })
         .collect();
-    let tells = |viewer: &Viewer, count: &str| {
-        let told = told(&viewer.tracks[index_of(viewer)].packets);
-        told.iter().any(|event| event.topic == "Stream/Traffic" && event.item("Viewers") == count)
-    };
-    assert!(viewers[0].receive_until(PATIENCE, |viewer| tells(viewer, "6")));
+    assert!(viewers[0].receive_until(PATIENCE, |viewer| tells_viewers(viewer, "6")));
     for viewer in &mut viewers[1..] {
         viewer.teardown();
     }
-    assert!(viewers[0].receive_until(PATIENCE, |viewer| tells(viewer, "1")));
+    assert!(viewers[0].receive_until(PATIENCE, |viewer| tells_viewers(viewer, "1")));
 }
 
 fn a_source_that_is_lost_and_comes_back_is_told_of(backend: Backend) {
@@ -289,8 +291,10 @@ fn a_source_that_is_lost_and_comes_back_is_told_of(backend: Backend) {
 
 fn a_stream_in_another_format_has_its_metadata_as_well(backend: Backend) {
     let server = telling(backend).lifetime(Duration::from_secs(120)).start();
-    let (viewer, index, told) = hear(server.address(), &server.url("/test?w=160&h=120"), Over::Tcp, 3);
+    let (mut viewer, index, told) = hear(server.address(), &server.url("/test?w=160&h=120"), Over::Tcp, 3);
     assert_eq!(told[0].stream, "test");
+    // Whoever watches is counted, in whatever format.
+    assert!(viewer.receive_until(PATIENCE, |viewer| tells_viewers(viewer, "1")));
     is_punctual("made anew", &told.into_iter().step_by(2).collect::<Vec<_>>());
     assert_eq!(viewer.tracks[index].gaps(), []);
 }

@@ -9,7 +9,9 @@ use proto::time::{NtpTime, Time};
 
 use crate::media::documents::Documents;
 use crate::media::source::{Demand, Source};
-use crate::stream::catalog::{Notice, ShardIndex, StreamError, StreamId, StreamName, Subscriber, Want};
+use crate::stream::catalog::{
+    Audience, Description, Notice, ShardIndex, StreamError, StreamId, StreamName, Subscriber, Want,
+};
 use crate::stream::publish::Publisher;
 use crate::stream::window::WindowLimits;
 
@@ -47,8 +49,8 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Runs the source until nobody watches.
-    pub(super) fn run(&self, mut source: Box<dyn Source>) {
+    /// Runs the source until nobody watches. Who watches may be counted with others.
+    pub(super) fn run(&self, mut source: Box<dyn Source>, audience: Option<Arc<Audience>>) {
         let tracks = match source.tracks() {
             Ok(tracks) => tracks,
             Err(error) => {
@@ -60,6 +62,9 @@ impl Live {
         let origin = source.origin().unwrap_or_else(wall);
         let (name, random) = (self.name.clone(), &mut rand::rng());
         let mut publisher = Publisher::new(self.id, name, tracks, origin, self.mtu_bytes, self.cache, random);
+        if let Some(audience) = audience {
+            publisher.fanout().describe(|known| Description { audience, ..known.clone() });
+        }
         if let Some(documents) = &self.metadata {
             let anchor = (Time::ZERO, wall().since(origin));
             publisher.add_metadata(documents, self.mtu_bytes, anchor, random);

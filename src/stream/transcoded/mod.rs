@@ -24,7 +24,7 @@ use self::behind::{Behind, Pace};
 use self::feed::Feed;
 use self::lane::{Lane, Way};
 pub use self::slots::{Slot, Slots};
-use super::catalog::{Catalog, Notice, ShardIndex, StreamError, StreamName, leading};
+use super::catalog::{Audience, Catalog, Notice, ShardIndex, StreamError, StreamName, leading};
 use crate::media::library::MediaError;
 use crate::media::source::{Demand, Source};
 use crate::media::transcode::plan::{Decision, decide};
@@ -107,6 +107,11 @@ impl Transcoded {
         }
         let behind = Behind::new(name.clone());
         Ok((Transcoded { feed, lanes, tracks, behind }, slot))
+    }
+
+    /// Who plays the stream that this one is made of, in any format.
+    pub fn audience(&self) -> Arc<Audience> {
+        self.feed.description.audience.clone()
     }
 
     /// Makes the newest picture of the past anew, so that there is one at once, and what follows it. Where pictures stay
