@@ -51,7 +51,7 @@ fn documents_that_programs_send_arrive_as_they_are(backend: Backend) {
     let nodes: Vec<_> = paths.iter().zip(&sockets).map(|(path, place)| (*path, "socket", &**place)).collect();
     let server = telling(backend).setting("loop_nums", -1).xml(&sources(&nodes)).start();
     let mut publisher = Publisher::start(server.address(), &server.url("/live/a"), Over::Tcp);
-    keep_sending(move |index| publisher.picture(index, index % 25 == 0));
+    let _publishing = keep_sending(move |index| publisher.picture(index, index % 25 == 0));
     for (path, socket) in paths.iter().zip(&sockets) {
         assert_eq!(fs::metadata(socket).unwrap().permissions().mode() & 0o777, 0o660);
         for over in BOTH {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{PATIENCE, documents, index_of, telling};
+use super::{PATIENCE, documents, index_of, keep_sending, telling};
 use crate::client::publisher::{Publisher, SDP};
 use crate::client::viewer::{BOTH, Over, Viewer};
 use crate::server::{Backend, Server, on_both_backends};
@@ -70,17 +70,11 @@ fn the_metadata_of_a_camera_behind_a_proxy_is_passed_on_alone(backend: Backend) 
 fn a_publishers_own_metadata_goes_along_where_its_sound_is_made_anew(backend: Backend) {
     let server = telling(backend).start();
     let mut publisher = publish(&server, "/live/a", Over::Tcp);
-    let mut number = 0;
-    let (stop, stopped) = std::sync::mpsc::channel::<()>();
-    let sending = std::thread::spawn(move || {
-        while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
-            publisher.picture(number, number % 25 == 0);
-            let parts = DOCUMENTS[number as usize % DOCUMENTS.len()];
-            for (index, part) in parts.iter().enumerate() {
-                publisher.send(2, index + 1 == parts.len(), 3_600 * number, part.as_bytes());
-            }
-            number += 1;
-            std::thread::sleep(Duration::from_millis(40));
+    let _publishing = keep_sending(move |number| {
+        publisher.picture(number, number % 25 == 0);
+        let parts = DOCUMENTS[number as usize % DOCUMENTS.len()];
+        for (index, part) in parts.iter().enumerate() {
+            publisher.send(2, index + 1 == parts.len(), 3_600 * number, part.as_bytes());
         }
     });
     let mut viewer = Viewer::open(server.address(), &server.url("/live/a?ae=G711U"), Over::Tcp);
@@ -92,8 +86,6 @@ fn a_publishers_own_metadata_goes_along_where_its_sound_is_made_anew(backend: Ba
     let got = documents(&viewer.tracks[index].packets);
     assert!(got.iter().all(|(_, document)| known.contains(document)));
     assert!(known.iter().all(|document| got.iter().any(|(_, other)| other == document)));
-    drop(stop);
-    sending.join().unwrap();
 }
 
 on_both_backends!(
