@@ -176,8 +176,9 @@ impl FileMetadata {
         let position = format!("{:.3}", standing.position.as_secs_f64());
         let duration = info.duration.map(|duration| format!("{:.3}", duration.as_secs_f64()));
         let Pace { scale, speed } = standing.pace;
-        let mut data: Vec<Item<'_>> =
-            vec![("State", &state), ("Position", &position), ("Scale", &scale), ("Speed", &speed)];
+        let known: [Item<'_>; 4] =
+            [("State", &state), ("Position", &position), ("Scale", &scale), ("Speed", &speed)];
+        let mut data = known.to_vec();
         if let Some(duration) = &duration {
             data.push(("Duration", duration));
         }
