@@ -10,6 +10,7 @@ use proto::rtsp::digest::Algorithm;
 use proto::track::BitOrder;
 
 use super::camera::Camera;
+use super::metadata_source::MetadataSource;
 use super::network::AddressRange;
 use super::origin::{Origin, Place};
 use super::output::Output;
@@ -157,6 +158,8 @@ pub struct Settings {
     pub cameras: Vec<Camera>,
     /// `<backchannel>`. None means that sound from viewers is not taken.
     pub backchannel: Option<Backchannel>,
+    /// `<metadata_source>`s.
+    pub metadata_sources: Vec<MetadataSource>,
 
     /// `backend`: which driver does the sockets.
     pub backend: BackendChoice,
@@ -575,6 +578,7 @@ impl Default for Settings {
             pushers: Vec::new(),
             cameras: Vec::new(),
             backchannel: None,
+            metadata_sources: Vec::new(),
             backend: BackendChoice::Auto,
             zero_copy: ZeroCopy::Auto,
             shards: None,

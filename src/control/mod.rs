@@ -3,6 +3,7 @@
 mod access;
 mod addresses;
 mod certificate;
+mod documents;
 mod doors;
 mod hooks;
 mod live;

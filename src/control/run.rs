@@ -15,6 +15,7 @@ use proto::track::Track;
 use super::access::access;
 use super::addresses::{self, AddressError};
 use super::certificate::{Certificate, CertificateError};
+use super::documents::Intake;
 use super::doors::{self, Opened};
 use super::hooks::WebHooks;
 use super::multicast::multicast;
@@ -79,6 +80,9 @@ pub enum RunError {
     /// Web services cannot be called.
     #[error("{0}")]
     Hooks(String),
+    /// Documents of metadata cannot be taken.
+    #[error("{0}")]
+    Documents(String),
     /// The system refused something else.
     #[error("{0}: {1}")]
     System(&'static str, std::io::Error),
@@ -121,7 +125,11 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
     reserved.extend(pushers::reserved(&pushers));
     let (cache, republish) = (cache_limits(&settings), on_republish(&settings));
     let slots = Slots::new(transcodes_max(&settings));
-    let streams = Streams::start(sources(&settings, &slots), mtu_bytes, cache, republish, reserved);
+    let intake = settings.metadata.then(|| Intake::start(&settings.metadata_sources));
+    let intake = intake.transpose().map_err(RunError::Documents)?;
+    let metadata = intake.as_ref().map(Intake::documents);
+    let sources = Sources { metadata: metadata.clone(), ..sources(&settings, &slots) };
+    let streams = Streams::start(sources, mtu_bytes, cache, republish, reserved);
     let hooks = WebHooks::start(&settings.http_notify).map_err(RunError::Hooks)?;
     let common = Common {
         backend,
@@ -132,6 +140,7 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
             multicast,
             proxies,
             pushers,
+            metadata,
             hooks: hooks.clone().map(|hooks| hooks as Arc<dyn Hooks>),
             ..shard_settings(&settings, &hosts)
         }),
@@ -252,6 +261,7 @@ fn pool_settings(settings: &Settings, slots: Slots) -> PoolSettings {
             let rules = settings.rules();
             Arc::new(move |name| rules.file_format(name))
         },
+        has_metadata: settings.metadata,
         mtu_bytes: usize::from(settings.mtu),
         cache_bytes: settings.file_cache_mb as usize * 1024 * 1024,
         threads: Pool::threads_by_default(),
@@ -376,6 +386,7 @@ fn sources(settings: &Settings, slots: &Slots) -> Sources {
         makes: Arc::from(media::converters()),
         keyframes: Keyframes::Every(Duration::from_secs(settings.keyframe_interval_s.into())),
         slots: slots.clone(),
+        metadata: None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proto::time::MediaTime;
-use proto::track::Track;
+use proto::track::{Codec, Track};
 
 use super::format::Format;
 use super::segment::{Position, Segment};
@@ -25,7 +25,8 @@ pub struct FileInfo {
     pub name: String,
     /// What it was asked for in.
     pub format: Format,
-    /// Playable tracks. A batch's track index points into this list.
+    /// Playable tracks. A batch's track index points into this list. Where each stream has metadata the last one is that
+    /// of the viewer's playing, of which the file has nothing.
     pub tracks: Vec<Track>,
     /// For each track the canonical synchronization source of its packets.
     pub ssrc: Vec<u32>,
@@ -41,6 +42,16 @@ pub struct FileInfo {
     pub left_out: Vec<String>,
     /// Whether some of it is made anew as it is read, which takes a processor more than a disk.
     pub is_transcoded: bool,
+}
+
+impl FileInfo {
+    /// The tracks that are in the file itself.
+    pub fn media(&self) -> &[Track] {
+        match self.tracks.split_last() {
+            Some((last, media)) if last.codec == Codec::Metadata => media,
+            _ => &self.tracks,
+        }
+    }
 }
 
 /// Which segment is wanted.

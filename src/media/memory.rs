@@ -229,6 +229,7 @@ struct Opened {
 /// Computed files by name. It answers in-line.
 pub struct MemoryLibrary {
     mtu_bytes: usize,
+    has_metadata: bool,
     state: Mutex<State>,
 }
 
@@ -241,7 +242,12 @@ struct State {
 impl MemoryLibrary {
     /// A library without files; `mtu_bytes` is the largest RTP packet.
     pub fn new(mtu_bytes: usize) -> MemoryLibrary {
-        MemoryLibrary { mtu_bytes, state: Mutex::default() }
+        MemoryLibrary { mtu_bytes, has_metadata: false, state: Mutex::default() }
+    }
+
+    /// The same, each file with a track of metadata.
+    pub fn with_metadata(self) -> MemoryLibrary {
+        MemoryLibrary { has_metadata: true, ..self }
     }
 
     /// Adds a file under a path without its leading slash.
@@ -264,7 +270,10 @@ impl MemoryLibrary {
     }
 
     fn open(&self, name: &str, presentation: Presentation, id: u64) -> Result<Opened, MediaError> {
-        let tracks = presentation.tracks();
+        let mut tracks = presentation.tracks();
+        if self.has_metadata {
+            tracks.push(Track::metadata_behind(&tracks));
+        }
         let numbers = 0..tracks.len() as u32;
         let info = Arc::new(FileInfo {
             id,
@@ -280,7 +289,7 @@ impl MemoryLibrary {
             tracks,
             is_transcoded: false,
         });
-        let reader = Reader::open(presentation.demux(), &info.tracks, info.duration)?;
+        let reader = Reader::open(presentation.demux(), info.media(), info.duration)?;
         let cutter = Cutter::new(reader, info.clone(), self.mtu_bytes, 65_000);
         Ok(Opened { info, cutter, cached: HashMap::new() })
     }

@@ -439,6 +439,7 @@ impl Shard {
 
     /// Every track that flows reports at once, so that a player can align them.
     pub(super) fn begin_tracks(&mut self, key: SessionKey) {
+        self.begin_file_metadata(key);
         for track in &mut self.sessions[key].tracks {
             if track.enabled && track.report_at.is_none() {
                 track.report_at = Some(self.now);

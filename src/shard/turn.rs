@@ -70,6 +70,8 @@ pub struct Shard {
     last_ticket: Ticket,
     ready: Ready,
     alarms: BinaryHeap<Reverse<(Time, Alarm)>>,
+    /// When it is looked what there is to say of streams that come here; None while none has metadata.
+    pub(super) metadata_at: Option<Time>,
     housekeeping_at: Time,
     events: Vec<Event>,
     arrived: Vec<Moved>,
@@ -150,6 +152,7 @@ impl Shard {
             last_ticket: 0,
             ready: Ready::default(),
             alarms: BinaryHeap::new(),
+            metadata_at: None,
             housekeeping_at: now + HOUSEKEEPING,
             events: Vec::new(),
             arrived: Vec::new(),
@@ -185,6 +188,9 @@ impl Shard {
             self.take_over(moved);
         }
         self.heed_alarms();
+        if self.metadata_at.is_some_and(|at| at <= self.now) {
+            self.tell_metadata();
+        }
         if self.now >= self.housekeeping_at {
             self.housekeeping_at = self.now + HOUSEKEEPING;
             self.keep_house();
@@ -245,7 +251,7 @@ impl Shard {
             return self.now;
         }
         let wake = self.alarms.peek().map(|Reverse((at, _))| *at);
-        [wake, self.stop].into_iter().flatten().fold(self.housekeeping_at, Time::min)
+        [wake, self.stop, self.metadata_at].into_iter().flatten().fold(self.housekeeping_at, Time::min)
     }
 
     fn handle_event(&mut self, event: Event) {

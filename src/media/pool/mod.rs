@@ -38,6 +38,8 @@ pub struct PoolSettings {
     pub follow_symlinks: bool,
     /// In which format a file is sent where its URL says nothing.
     pub format_of: FormatOf,
+    /// Whether each file has a track of metadata.
+    pub has_metadata: bool,
     /// Largest RTP packet, in bytes.
     pub mtu_bytes: usize,
     /// Budget of the segments that are kept.
@@ -63,6 +65,7 @@ struct Shared {
     folder: Folder,
     opener: Box<dyn Opener>,
     format_of: FormatOf,
+    has_metadata: bool,
     mtu_bytes: usize,
     begun: Instant,
     pipelines: Pipelines,
@@ -79,6 +82,7 @@ impl Pool {
             folder: Folder::new(settings.media_dir.clone(), settings.follow_symlinks),
             opener,
             format_of: settings.format_of.clone(),
+            has_metadata: settings.has_metadata,
             mtu_bytes: settings.mtu_bytes,
             begun: Instant::now(),
             pipelines: Pipelines::new(settings.slots.clone()),

@@ -99,6 +99,7 @@ impl Bench {
             media_dir: folder.clone(),
             follow_symlinks: false,
             format_of: Arc::new(|_| Format::default()),
+            has_metadata: false,
             mtu_bytes: 1_400,
             cache_bytes: 64 * 1024 * 1024,
             threads: 2,

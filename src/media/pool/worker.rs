@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use proto::track::Track;
 use rand::RngExt;
 
 use super::Shared;
@@ -95,14 +96,18 @@ fn describe(
         tracing::info!(file = %found.name, "{sentence} (transcode_unsupported is 1)");
     }
     let reader = Reader::open(opened.demux, &opened.tracks, opened.duration)?;
+    let mut tracks = opened.tracks;
+    if shared.has_metadata {
+        tracks.push(Track::metadata_behind(&tracks));
+    }
     let mut random = rand::rng();
     let info = Arc::new(FileInfo {
         id: shared.shelf().new_id(),
         name: found.name,
         format,
-        ssrc: opened.tracks.iter().map(|_| random.random()).collect(),
-        timestamp_base: opened.tracks.iter().map(|_| random.random()).collect(),
-        tracks: opened.tracks,
+        ssrc: tracks.iter().map(|_| random.random()).collect(),
+        timestamp_base: tracks.iter().map(|_| random.random()).collect(),
+        tracks,
         duration: opened.duration,
         bits_per_second: average(metadata.len(), opened.duration),
         seekable: opened.seekable,
@@ -198,7 +203,7 @@ fn open_again(
     let found =
         Identity::of(&identity.path, &identity.name, identity.format, &file.metadata().map_err(broken)?);
     let opened = shared.opener.open(file, &identity.path, &identity.format)?;
-    if !identity.goes_on_as(&found) || opened.tracks != info.tracks {
+    if !identity.goes_on_as(&found) || opened.tracks != info.media() {
         return Err(MediaError::Broken(format!("{} has changed", info.name)));
     }
     Ok(Cutter::new(Reader::with_plan(opened.demux, plan), info.clone(), shared.mtu_bytes, sequence))

@@ -127,8 +127,7 @@ impl Shard {
         let Some(run) = proxy.run().filter(|run| !run.has_begun && !run.is_leaving) else { return };
         run.has_begun = true;
         let tracks: Vec<_> = run.tracks.iter().map(|(_, track)| track.clone()).collect();
-        let before =
-            proxy.offer.relay().map(|relay| (agree(&relay.fanout().description().tracks, &tracks), relay));
+        let before = proxy.offer.relay().map(|relay| (agree(relay.received(), &tracks), relay));
         match before {
             Some((true, relay)) => relay.restart(),
             before => {

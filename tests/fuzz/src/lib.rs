@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use proto::client::mjpeg::{MjpegClient, MjpegConfig, MjpegEvent};
 use proto::client::{Client, Config, Event, Transfer, Url};
+use proto::metadata;
 use proto::mikey::Message;
 use proto::proxy_protocol::{HeaderReader, Progress};
 use proto::rtcp::parse::{Compound, Packet};
@@ -57,6 +58,30 @@ pub fn mikey(data: &[u8]) {
         assert_eq!(receiver.handle_rtcp(&out, &mut plain), Ok(()));
         assert_eq!(plain, data);
     }
+}
+
+/// Documents come out the same however they are split; what is taken for one has the right root and no DTD, and goes
+/// on being one when white space follows.
+pub fn metadata(data: &[u8]) {
+    let whole = documents([data]);
+    assert_eq!(documents(data.chunks(1)), whole, "byte by byte");
+    for document in whole.iter().flatten() {
+        if metadata::check(document).is_ok() {
+            let text = std::str::from_utf8(document).expect("it was checked");
+            assert!(text.contains("MetadataStream") && text.contains(metadata::SCHEMA));
+            assert_eq!(metadata::check(format!("{text}\n").as_bytes()), Ok(()));
+            assert!(metadata::check(format!("{text}{text}").as_bytes()).is_err(), "two roots");
+        }
+    }
+}
+
+fn documents<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Result<Bytes, metadata::TooLong>> {
+    let (mut intake, mut out) = (metadata::Intake::default(), Vec::new());
+    for piece in pieces {
+        intake.take(piece, |document| out.push(document));
+    }
+    out.extend(intake.finish().map(Ok));
+    out
 }
 
 /// A connection gives the same items however it is split, and what was read can be written and read again.

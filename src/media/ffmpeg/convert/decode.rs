@@ -174,7 +174,7 @@ fn described(codec: &Codec) -> Option<(Id, Bytes)> {
         Codec::G726 { order: BitOrder::LeastFirst, .. } => (Id::ADPCM_G726LE, Bytes::new()),
         Codec::MpegAudio => (Id::MP3, Bytes::new()),
         Codec::L16 { .. } => (Id::PCM_S16BE, Bytes::new()),
-        Codec::Other { .. } => return None,
+        Codec::Metadata | Codec::Other { .. } => return None,
     };
     Some(described)
 }

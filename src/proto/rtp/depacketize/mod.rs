@@ -9,6 +9,7 @@ pub(super) mod av1;
 mod h264;
 mod h265;
 mod jpeg;
+mod metadata;
 mod mpeg4_visual;
 pub(super) mod mpeg_audio;
 mod plain;
@@ -113,6 +114,7 @@ impl Depacketizer {
             Codec::Av1 { .. } => (Box::new(av1::Av1::default()), FrameEnd::Marker),
             Codec::Aac { config, .. } => (Box::new(aac::Aac::new(config)), FrameEnd::Payload),
             Codec::MpegAudio => (Box::new(mpeg_audio::MpegAudio::default()), FrameEnd::Payload),
+            Codec::Metadata => (Box::new(metadata::Metadata), FrameEnd::Marker),
             _ => (Box::new(plain::Plain), FrameEnd::Payload),
         };
         let out = Assembly::default();
