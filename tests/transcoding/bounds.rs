@@ -155,6 +155,15 @@ fn number(packet: &Packet) -> u32 {
     u32::from_be_bytes(packet.payload[..4].try_into().unwrap())
 }
 
+/// Tells those who watch to leave, also when a test fails.
+struct Ending<'a>(&'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 fn ten_transcodes_delay_nobody_who_gets_what_passes(backend: Backend) {
     let server = server(backend, 10).lifetime(Duration::from_secs(150)).start();
     let live = ["w=160", "w=320", "w=480&fr=10", "ve=JPEG&w=320", "ve=MP4&w=240"];
@@ -163,6 +172,7 @@ fn ten_transcodes_delay_nobody_who_gets_what_passes(backend: Backend) {
     let paths: Vec<_> = live.chain(of_file.iter().map(|asked| format!("/{FILE}&{asked}&ae=none"))).collect();
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _ending = Ending(&is_over);
         for path in &paths {
             let mut viewer = watch(&server, path);
             let is_over = &is_over;
@@ -177,7 +187,6 @@ fn ten_transcodes_delay_nobody_who_gets_what_passes(backend: Backend) {
         let over = |path: &str| Client::connect(server.address()).request("DESCRIBE", &server.url(path), &[]);
         assert_eq!(over("/test&w=64&ae=none").status, 453);
         let (late, by_machine) = late(&server);
-        is_over.store(true, Ordering::Relaxed);
         println!("{late} of {FRAMES} frames late, {by_machine} over a bare relay");
         // A shard that does some of the work itself is late again and again.
         let bound = FRAMES as usize / 20 + 3 * by_machine;

@@ -9,9 +9,6 @@ use super::coefficients::{Block, read};
 use super::huffman::Encoder;
 use super::{DHT, DQT, DRI, END, Picture, SOF0, SOI, SOS, check, rewrite, tables};
 
-/// Blocks of one scan, with their places.
-type Scan = Vec<(usize, usize, Block)>;
-
 /// A table that has its symbols by codes of 8 bits each, and that of DC values of 4.
 fn own_table(standard: &[u8]) -> Vec<u8> {
     let symbols = &standard[17..];
@@ -21,6 +18,9 @@ fn own_table(standard: &[u8]) -> Vec<u8> {
     let reversed = symbols.iter().rev().copied();
     std::iter::once(standard[0]).chain(counts).chain(reversed).collect()
 }
+
+/// The blocks of a component with their places across and down.
+type Blocks = Vec<(usize, usize, Block)>;
 
 /// What a picture is made of.
 #[derive(Clone, Debug)]
@@ -51,7 +51,7 @@ impl Made {
     }
 
     /// The file, and the blocks of each component with their places.
-    fn write(&self) -> (Vec<u8>, Vec<Scan>) {
+    fn write(&self) -> (Vec<u8>, Vec<Blocks>) {
         let mut out = vec![0xff, SOI];
         for (number, table) in (0_u8..).zip(&tables::QUANTIZATION) {
             out.extend([0xff, DQT, 0, 67, number]);
@@ -99,7 +99,7 @@ impl Made {
         mut out: Vec<u8>,
         scan: &[usize],
         [dc0, dc1, ac0, ac1]: &[Encoder; 4],
-        places: &mut [Vec<(usize, usize, Block)>],
+        places: &mut [Blocks],
     ) -> Vec<u8> {
         let (mut before, mut units, mut marker) = ([0_i32; 3], 0, 0xd0);
         let mut writer = BitWriter::new(out);
@@ -130,9 +130,9 @@ impl Made {
         mut out: Vec<u8>,
         scans: &[Vec<usize>],
         encoders: &[Encoder; 4],
-    ) -> (Vec<u8>, Vec<Scan>) {
+    ) -> (Vec<u8>, Vec<Blocks>) {
         let [dc0, dc1, ac0, ac1] = encoders;
-        let mut places: Vec<Scan> = self.factors.iter().map(|_| Vec::new()).collect();
+        let mut places: Vec<Blocks> = self.factors.iter().map(|_| Vec::new()).collect();
         let head = |out: &mut Vec<u8>, scan: &[usize], band: [u8; 3]| {
             out.extend([0xff, SOS, 0, 6 + 2 * scan.len() as u8, scan.len() as u8]);
             for index in scan {
