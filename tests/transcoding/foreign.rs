@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{PATIENCE, heard, kept, likeness, probed};
+use super::{PATIENCE, heard, kept, likeness_by, probed};
 use crate::client::Client;
 use crate::client::viewer::{BOTH, Over, Viewer};
 use crate::judge::ffmpeg::{Scratch, words};
@@ -33,7 +33,7 @@ fn sound_that_rtp_does_not_carry_comes_as_aac(backend: Backend) {
         ("flac.mkv", format!("{PICTURES} {SOUND} {X264} -c:a flac"), "h264\naac,48000,1\n"),
         ("bare.flac", format!("{SOUND} -ar 44100 -ac 2"), "aac,44100,2\n"),
         ("bare.ac3", format!("{SOUND} -ac 2"), "aac,48000,2\n"),
-        ("six.ac3", format!("{SOUND} -af pan=5.1|FL=c0|FR=c0|FC=c0|LFE=c0|BL=c0|BR=c0"), "aac,48000,2\n"),
+        ("six.ac3", format!("{SOUND} -af pan=5.1|FL=c0|FR=c0"), "aac,48000,2\n"),
         ("dts.mkv", format!("{SOUND} -ac 2 -c:a dca -strict -2"), "aac,48000,2\n"),
         ("vorbis.ogg", format!("{SOUND} -ac 2 -c:a libvorbis"), "aac,48000,2\n"),
         ("s24.wav", format!("{SOUND} -ar 96000 -c:a pcm_s24le"), "aac,48000,1\n"),
@@ -83,7 +83,8 @@ fn pictures_that_rtp_does_not_carry_come_as_h264(backend: Backend) {
         let count = probed(&format!("-count_frames {file}"), "nb_read_frames");
         let count: i64 = count.trim().trim_end_matches(',').parse().unwrap();
         assert!((count - 75).abs() <= 2, "{name}: {count} pictures");
-        let likeness = likeness(&file, &source);
+        // One by one: FFmpeg does not know the time of a first picture that comes before the first report.
+        let likeness = likeness_by(&file, &format!("-i {source}"), "setpts=N/25/TB", "setpts=N/25/TB");
         println!("{name}: {likeness}");
         assert!(likeness > *alike, "{name}: {likeness}");
     }
