@@ -184,9 +184,9 @@ mod tests {
 
     #[test]
     fn a_microphone_keeps_its_number_while_it_is_gone_and_loses_it_in_the_end() {
-        let mut opened = HashMap::new();
+        let mut opened: HashMap<u32, Opened> = HashMap::new();
         let mut name = |index: u32, names: &[&str], age: Duration| {
-            if let Some(gone) = opened.get_mut(&index).and_then(|before: &mut Opened| before.gone.as_mut()) {
+            if let Some(gone) = opened.get_mut(&index).and_then(|before| before.gone.as_mut()) {
                 *gone = gone.checked_sub(age).unwrap();
             }
             numbered(&mut opened, index, &nodes(names)).map(|node| node.name.clone())
