@@ -10,9 +10,10 @@ set -eu
 HERE=$(cd "$(dirname "$0")" && pwd)
 PROGRAM=$HERE/target/release/rtspserver
 PID_FILE=$HERE/rtspserver.pid
-# What building needs, as Debian calls it: a linker, and FFmpeg's libraries with what reads their headers.
+# What building needs, as Debian calls it: a linker, and the libraries of FFmpeg and PipeWire with what reads their headers.
 PACKAGES="gcc libc6-dev pkg-config clang libclang-dev ca-certificates
-  libavcodec-dev libavdevice-dev libavformat-dev libavutil-dev libswscale-dev libswresample-dev"
+  libavcodec-dev libavdevice-dev libavformat-dev libavutil-dev libswscale-dev libswresample-dev
+  libpipewire-0.3-dev libspa-0.2-dev"
 # The oldest Rust that builds this, 1.x.
 RUST_MINOR=90
 
@@ -47,8 +48,8 @@ apt_install() {
 
 install_packages() {
     if ! command -v dpkg-query >/dev/null 2>&1; then
-        pkg-config --exists libavcodec libavdevice libavformat libavutil libswscale libswresample 2>/dev/null ||
-            fail "not a Debian: install a C compiler, pkg-config, clang and the development files of FFmpeg, then start again"
+        pkg-config --exists libavcodec libavdevice libavformat libavutil libswscale libswresample libpipewire-0.3 2>/dev/null ||
+            fail "not a Debian: install a C compiler, pkg-config, clang and the development files of FFmpeg and PipeWire, then start again"
         return
     fi
     missing=""

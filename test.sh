@@ -25,13 +25,23 @@ curl:curl
 chromium:chromium
 npm:npm
 Xvfb:xvfb
+convert:imagemagick
 pipewire:pipewire
 pw-cat:pipewire-bin
 pipewire-pulse:pipewire-pulse
 wireplumber:wireplumber
+pw-dump:pipewire-bin
 dbus-daemon:dbus
+dbus-send:dbus-bin
+/usr/libexec/xdg-desktop-portal:xdg-desktop-portal
 xrandr:x11-xserver-utils
 xdpyinfo:x11-utils
+qemu-system-x86_64:qemu-system-x86
+modprobe:kmod
+cpio:cpio
+make:make
+gcc-12:gcc-12
+v4l2-ctl:v4l-utils
 "
 # What GStreamer must be able to do, by package.
 ELEMENTS="
@@ -44,6 +54,9 @@ filesink:gstreamer1.0-plugins-base
 rtph265depay:gstreamer1.0-plugins-good
 "
 
+as_root=""
+[ "$(id -u)" = 0 ] || as_root=sudo
+
 install_missing() {
     missing=""
     for pair in $PACKAGES; do
@@ -55,12 +68,12 @@ install_missing() {
     # Debian's own Python drives GStreamer; another one in the path does not know it.
     /usr/bin/python3 -c 'import gi; gi.require_version("GstRtspServer", "1.0"); from gi.repository import GstRtspServer' 2>/dev/null ||
         missing="$missing python3-gi gir1.2-gstreamer-1.0 gir1.2-gst-rtsp-server-1.0"
+    [ -e /usr/share/seabios/bios-256k.bin ] || missing="$missing seabios"
+    /usr/bin/python3 -c 'import dbus, gi' 2>/dev/null || missing="$missing python3-dbus python3-gi"
     [ -n "$missing" ] || return 0
     # gst-inspect-1.0 itself may have been what was missing: the plugins come along.
     missing=$(printf '%s\n' $missing gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-rtsp | sort -u)
     say "installing" $missing
-    as_root=""
-    [ "$(id -u)" = 0 ] || as_root=sudo
     $as_root apt-get update -qq
     # shellcheck disable=SC2086
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
@@ -73,6 +86,14 @@ install_browser_player() {
     say "installing $BROWSER_PLAYER"
     mkdir -p target/browser
     npm install --prefix target/browser --no-save --no-audit --no-fund --ignore-scripts --silent "$BROWSER_PLAYER"
+}
+
+# The kernel of a virtual machine with cameras, once.
+make_machine() {
+    tests/lab/machine.sh target/lab && return 0
+    say "once more, with newer lists of packages"
+    $as_root apt-get update -qq
+    tests/lab/machine.sh target/lab
 }
 
 # A whole 4K keyframe must fit the sockets of players that do not read all the time.
@@ -89,6 +110,7 @@ if [ -x ./start.sh ]; then
 fi
 install_missing
 install_browser_player
+make_machine
 widen_buffers
 if [ -f "$HOME/.cargo/env" ]; then
     . "$HOME/.cargo/env"

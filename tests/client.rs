@@ -78,6 +78,8 @@ pub(crate) struct Client {
     cseq: u32,
     /// Bytes that are taken from the system at once, at most 64 KiB.
     pub(crate) read_bytes_max: usize,
+    /// How long an answer may take.
+    pub(crate) patience: Duration,
     /// Sent with every request once it is set.
     pub(crate) session: Option<String>,
     /// The value of `Require` of every request.
@@ -101,6 +103,7 @@ impl Client {
             frames: VecDeque::new(),
             cseq: 0,
             read_bytes_max: 65_536,
+            patience: PATIENCE,
             session: None,
             require: None,
             login: None,
@@ -168,14 +171,14 @@ impl Client {
     /// The next answer; packets before it are kept in `frames`.
     #[track_caller]
     pub(crate) fn response(&mut self) -> Response {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + self.patience;
         loop {
             match self.next(end.saturating_duration_since(Instant::now())) {
                 Some(Message::Response(response)) => return response,
                 Some(Message::Frame { channel, data }) => self.frames.push_back((channel, data)),
                 Some(Message::Request(_)) => {}
                 Some(Message::Closed) => panic!("the server has closed instead of answering"),
-                None => panic!("no answer after {PATIENCE:?}"),
+                None => panic!("no answer after {:?}", self.patience),
             }
         }
     }

@@ -34,6 +34,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tracing", &[]),
     ("aes", &["src/proto"]),
     ("aes_gcm", &["src/proto"]),
+    ("ashpd", &["src/media/capture/pipewire/portal"]),
     ("base64", &["src/proto", "src/config", "loadtest"]),
     ("clap", &["src/cli", "loadtest"]),
     (
@@ -43,6 +44,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("ctr", &["src/proto"]),
     ("ffmpeg_next", &["src/media/ffmpeg"]),
     ("file_rotate", &["src/cli"]),
+    ("futures_util", &["src/media/capture/pipewire/portal"]),
     ("hdrhistogram", &["loadtest"]),
     ("hmac", &["src/proto"]),
     ("if_addrs", &["src/control"]),
@@ -58,13 +60,14 @@ const CRATES: &[(&str, &[&str])] = &[
     ("nix", &["fallback", "loadtest"]),
     ("percent_encoding", &["src/proto"]),
     ("memchr", &["src/proto"]),
-    ("quick_xml", &["src/config"]),
+    ("pipewire", &["src/media/capture/pipewire"]),
+    ("quick_xml", &["src/config", "src/proto/metadata"]),
     ("quinn_udp", &["fallback"]),
     ("rand", &["src/control", "src/media", "src/shard", "src/stream"]),
     ("rcgen", &["src/control"]),
     // The load test has a file of that name, too.
     ("ring", &["src/shard", "loadtest"]),
-    ("rustix", &["src/cli", "src/control", "fallback", "loadtest"]),
+    ("rustix", &["src/cli", "src/control", "src/media/capture/camera", "fallback", "loadtest"]),
     ("rustls", &["src/shard", "loadtest"]),
     ("rustls_native_certs", &["src/shard"]),
     ("serde", &["loadtest"]),
@@ -75,9 +78,19 @@ const CRATES: &[(&str, &[&str])] = &[
     ("slotmap", &["src/shard"]),
     ("socket2", &["fallback", "loadtest", "src/control"]),
     ("subtle", &["src/proto"]),
-    ("tokio", &["fallback", "loadtest", "src/control/hooks"]),
+    (
+        "tokio",
+        &[
+            "fallback",
+            "loadtest",
+            "src/control/hooks",
+            "src/control/documents",
+            "src/media/capture/pipewire/portal",
+        ],
+    ),
     ("tokio_uring", &["loadtest"]),
     ("tracing_subscriber", &["src/cli"]),
+    ("v4l", &["src/media/capture/camera"]),
     ("x11rb", &["src/media/capture"]),
 ];
 

@@ -22,6 +22,7 @@ mod judge;
 mod limits;
 mod load;
 mod matrix;
+mod metadata;
 mod mjpeg;
 mod multicast;
 mod players;

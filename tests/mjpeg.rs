@@ -27,11 +27,16 @@ pub(crate) struct Camera {
 impl Camera {
     /// Sends the pictures of [`pictures`], with those options.
     pub(crate) fn start(options: &[&str]) -> Camera {
+        Camera::of(&pictures().0, options)
+    }
+
+    /// Sends the pictures of a folder, again and again.
+    pub(crate) fn of(folder: &Path, options: &[&str]) -> Camera {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/upstream/mjpeg.py");
         let mut child = Command::new("/usr/bin/python3")
             .arg(script)
             .args(["0", "--rate", "50", "--pictures"])
-            .arg(&pictures().0)
+            .arg(folder)
             .args(options)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

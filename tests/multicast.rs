@@ -1,7 +1,7 @@
 //! Multicast: a presentation is sent once to all who listen to its groups.
 
 mod granted;
-mod listener;
+pub(crate) mod listener;
 mod members;
 mod networks;
 mod outlet;
@@ -21,7 +21,7 @@ pub(crate) const FILE: &str = "h264_aac.mp4";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server whose groups are on loopback.
-fn on_loopback(backend: Backend) -> Builder {
+pub(crate) fn on_loopback(backend: Backend) -> Builder {
     on_loopback_in(backend, groups())
 }
 

@@ -85,7 +85,7 @@ fn start(backend: Backend, way: Way, (name, audio): (&str, &str)) -> (Server, [u
 /// Sends a file in real time, each track to its port under payload types of no meaning.
 fn push(way: Way, ports: &[u16], name: &str) {
     let path = folder().join(name);
-    let mut opened = opener().open(File::open(&path).unwrap(), &path, &Format::default()).unwrap();
+    let mut opened = opener(true).open(File::open(&path).unwrap(), &path, &Format::default()).unwrap();
     let mut pusher = Pusher::connect(way, ports);
     let wall = NtpTime::from_unix(Duration::from_secs(1_700_000_000));
     let mut reports = Vec::new();

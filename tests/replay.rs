@@ -103,13 +103,14 @@ impl Unit {
 fn units(track: &Track) -> Vec<Unit> {
     let mut units: Vec<Unit> = Vec::new();
     for packet in &track.packets {
-        let Some((profile, content)) = &packet.extension else {
+        let Some((head, content)) = packet.extension.as_deref().and_then(<[u8]>::split_first_chunk::<4>)
+        else {
             let unit = units.last_mut().expect("the first packet has the extension");
             assert_eq!(packet.timestamp, unit.timestamp(), "an access unit begins without the extension");
             unit.packets.push(packet.clone());
             continue;
         };
-        assert_eq!((*profile, content.len()), (0xabac, 12), "{content:?}");
+        assert_eq!((head, content.len()), (&[0xab, 0xac, 0, 3], 12), "{content:?}");
         let word = |at: usize| u32::from_be_bytes(content[at..at + 4].try_into().unwrap());
         let seconds = f64::from(word(0)) + f64::from(word(4)) / 2f64.powi(32) - BEGAN_S;
         let flag = |bit: u8| content[8] & bit != 0;

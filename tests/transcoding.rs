@@ -1,5 +1,8 @@
 //! Files in another format than their own: what a URL or the configuration asks for is what players get.
 
+mod bounds;
+mod foreign;
+mod jpeg;
 mod lips;
 mod live;
 

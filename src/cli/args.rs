@@ -30,8 +30,8 @@ pub(super) enum Command {
     Check(Check),
     /// Read a password and print what stands for it in a configuration
     HashPassword(HashPassword),
-    /// List monitors, windows and microphones, with the names they are streamed by
-    Devices,
+    /// List monitors, windows, cameras and microphones, with the names they are streamed by
+    Devices(Devices),
     /// Print what this machine offers
     Probe,
 }
@@ -86,6 +86,13 @@ pub(super) struct Check {
     /// Say who owns this path or URL and which <output> is for it
     #[arg(long, value_name = "PATH")]
     pub(super) url: Option<String>,
+}
+
+/// Options of `devices`.
+#[derive(Clone, Debug, Default, Group)]
+pub(super) struct Devices {
+    #[command(flatten)]
+    pub(super) file: File,
 }
 
 /// The configuration file.

@@ -4,9 +4,12 @@ use std::fmt::Write;
 
 use proto::rtsp::uri::percent_encode;
 
-use super::say;
+use super::args::{Devices, environment};
+use super::{Failure, say};
+use crate::config::{self, Overrides};
+use crate::control;
 use crate::media::capture::Device;
-use crate::media::{capture, playback};
+use crate::media::playback;
 
 /// What stands behind the server in the URL of a device.
 fn path(device: &Device) -> String {
@@ -16,17 +19,21 @@ fn path(device: &Device) -> String {
     }
 }
 
-/// Prints all devices, a line each.
-pub(super) fn devices() {
+/// Prints all devices, a line each, and below it what there is to choose from.
+pub(super) fn devices(args: &Devices) -> Result<(), Failure> {
+    let overrides = Overrides { environment: environment(), command_line: Vec::new() };
+    let settings = config::load(args.file.config.as_deref(), &overrides)?.settings;
     let mut text = String::new();
-    for found in capture::system(true).list() {
+    for found in control::devices(&settings).list() {
         // Writing to a string cannot fail.
         let _ = match found {
-            Ok(found) => writeln!(text, "/{:<24} {}", path(&found.device), found.description),
+            Ok(found) => {
+                let description = found.description.replace('\n', &format!("\n{:<26}", ""));
+                writeln!(text, "/{:<24} {description}", path(&found.device))
+            }
             Err(reason) => writeln!(text, "none of {reason}"),
         };
     }
-    text.push_str("none of cameras: this build does not open them yet\n");
     match playback::system().list() {
         Ok(found) => {
             for (name, description) in found {
@@ -38,4 +45,5 @@ pub(super) fn devices() {
         }
     }
     say(&text);
+    Ok(())
 }

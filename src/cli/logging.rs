@@ -59,11 +59,12 @@ fn filter(level: LogLevel) -> EnvFilter {
     {
         return filter;
     }
+    // The bus that desktop portals are on warns of properties that it does not need.
     let directives = match level {
         LogLevel::Trace => "trace",
-        LogLevel::Debug => "debug",
-        LogLevel::Info => "info",
-        LogLevel::Warn => "warn",
+        LogLevel::Debug => "debug,zbus=error",
+        LogLevel::Info => "info,zbus=error",
+        LogLevel::Warn => "warn,zbus=error",
         LogLevel::Error => "error",
         LogLevel::Fatal => "off,fatal=error",
     };

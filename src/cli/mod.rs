@@ -37,10 +37,7 @@ pub fn main() -> ExitCode {
         Some(Command::Serve(serve)) => serve::serve(&serve),
         Some(Command::Check(check)) => check::check(&check),
         Some(Command::HashPassword(user)) => hash_password::hash_password(&user),
-        Some(Command::Devices) => {
-            devices::devices();
-            Ok(())
-        }
+        Some(Command::Devices(file)) => devices::devices(&file),
         Some(Command::Probe) => probe::probe(),
     };
     match done {

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use proto::client::Url;
 
 use crate::config::{
-    AudioCodec, AudioFormat, Choice, Loaded, Origin, Output, Proxy, Publish, Pusher, PusherMode, Settings,
-    Transfer, VideoCodec, VideoFormat, keys,
+    AudioCodec, AudioFormat, Camera, Choice, Loaded, MetadataSource, Origin, Output, Proxy, Publish, Pusher,
+    PusherMode, Settings, Transfer, VideoCodec, VideoFormat, keys,
 };
 
 /// All of it, with the origin of each value.
@@ -36,9 +36,16 @@ pub(super) fn overview(loaded: &Loaded) -> String {
     for one in &settings.pushers {
         line(&mut text, format_args!("{:<20} {}", "pusher", pusher(one)));
     }
+    for Camera { index, path, place } in &settings.cameras {
+        let place = format_args!("{}:{}", place.file.display(), place.line);
+        line(&mut text, format_args!("{:<20} {index}: {} ({place})", "videodevice", path.display()));
+    }
     if let Some(back) = &settings.backchannel {
         let (codec, rate, channels) = (back.codec.name(), back.sample_rate, back.channels);
         line(&mut text, format_args!("{:<20} {codec} {rate} Hz, {channels} channels", "backchannel"));
+    }
+    for one in &settings.metadata_sources {
+        line(&mut text, format_args!("{:<20} {}", "metadata_source", metadata_source(one)));
     }
     for warning in &loaded.warnings {
         line(&mut text, format_args!("warning: {warning}"));
@@ -120,6 +127,14 @@ fn proxy(proxy: &Proxy) -> String {
     };
     let url = url.map_or_else(|error| error.to_string(), |url| url.to_string());
     format!("/{} from {url} over {transfer}, {when}{trust}", proxy.suffix)
+}
+
+fn metadata_source(source: &MetadataSource) -> String {
+    let MetadataSource { path, file, repeat, socket, .. } = source;
+    let file = file.as_ref().map(|file| format!("{} every {} s", file.display(), repeat.as_secs()));
+    let socket = socket.as_ref().map(|socket| format!("what is sent to {}", socket.display()));
+    let both: Vec<_> = file.into_iter().chain(socket).collect();
+    format!("/{path}: {}", both.join(", "))
 }
 
 /// One line for each pusher that has ports of its own: where it comes to.

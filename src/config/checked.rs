@@ -1,7 +1,9 @@
 //! The second stage: every value parsed, every node known, or a list of what is wrong.
 
+use super::camera::{self, Camera};
 use super::elements;
 use super::keys::{self, Key};
+use super::metadata_source::{self, MetadataSource};
 use super::node::{Node, Report};
 use super::origin::Place;
 use super::output::{Output, is_device};
@@ -22,8 +24,12 @@ pub struct Checked {
     pub(super) proxies: Vec<Proxy>,
     /// `<pusher>`s.
     pub(super) pushers: Vec<Pusher>,
+    /// `<videodevice>`s.
+    pub(super) cameras: Vec<Camera>,
     /// `<backchannel>`.
     pub(super) backchannel: Option<Backchannel>,
+    /// `<metadata_source>`s.
+    pub(super) metadata_sources: Vec<MetadataSource>,
     /// What was ignored or corrected.
     pub warnings: Vec<Problem>,
 }
@@ -55,6 +61,7 @@ pub fn check(root: &Element) -> Result<Checked, ConfigError> {
     }
     walk.names_taken_twice();
     walk.ports_taken_twice();
+    metadata_source::taken_twice(&walk.metadata_sources, &mut walk.report);
     walk.finish()
 }
 
@@ -67,7 +74,9 @@ struct Walk {
     outputs: Vec<Output>,
     proxies: Vec<Proxy>,
     pushers: Vec<Pusher>,
+    cameras: Vec<Camera>,
     backchannel: Option<Backchannel>,
+    metadata_sources: Vec<MetadataSource>,
     /// Suffixes of proxies and pushers, those of switched-off ones too.
     suffixes: Vec<(String, Place, String)>,
 }
@@ -88,7 +97,13 @@ impl Walk {
                 self.suffix(node);
                 self.pushers.extend(elements::pusher(node, &mut self.report));
             }
+            "videodevice" => {
+                self.cameras.extend(camera::camera(node, &self.cameras, &mut self.report));
+            }
             "backchannel" => self.backchannel = elements::backchannel(node, &mut self.report),
+            "metadata_source" => {
+                self.metadata_sources.extend(metadata_source::metadata_source(node, &mut self.report));
+            }
             "http_notify" => self.http_notify(node),
             name => match keys::find(name) {
                 Some(key) => self.value(key, node),
@@ -188,7 +203,9 @@ impl Walk {
             outputs: self.outputs,
             proxies: self.proxies,
             pushers: self.pushers,
+            cameras: self.cameras,
             backchannel: self.backchannel,
+            metadata_sources: self.metadata_sources,
             warnings: self.report.warnings,
         })
     }
@@ -199,8 +216,9 @@ fn root_names() -> Vec<&'static str> {
     keys::keys().map(|key| key.name).chain(NODES).collect()
 }
 
-/// Nodes of the root that have children.
-const NODES: [&str; 6] = ["user", "output", "proxy", "pusher", "backchannel", "http_notify"];
+/// Nodes of the root that have children or attributes.
+const NODES: [&str; 8] =
+    ["user", "output", "proxy", "pusher", "videodevice", "backchannel", "metadata_source", "http_notify"];
 /// Children of `<http_notify>`, which are taken directly under the root as well.
 const HOOKS: [&str; 7] =
     ["on_connect", "on_play", "on_publish", "on_done", "notify_method", "notify_timeout_ms", "notify_fail"];

@@ -7,6 +7,13 @@ use crate::media::hardware::Wanted;
 /// What is made here.
 pub(super) const MAKING: &[Key] = &[
     Key {
+        name: "transcode_unsupported",
+        noun: SWITCH,
+        allowed: SWITCH_ALLOWED,
+        set: |s, v| put(&mut s.transcode_unsupported, values::switch(v)),
+        show: |s| switch(s.transcode_unsupported),
+    },
+    Key {
         name: "transcode_threads",
         noun: "a number of threads",
         allowed: "0 to 256",
@@ -15,7 +22,7 @@ pub(super) const MAKING: &[Key] = &[
     },
     Key {
         name: "max_transcodes",
-        noun: "a number of streams",
+        noun: "a number of streams and files",
         allowed: "0 to 256",
         set: |s, v| put(&mut s.max_transcodes, values::number(v, 0, 256)),
         show: |s| s.max_transcodes.to_string(),

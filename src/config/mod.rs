@@ -3,11 +3,13 @@
 //! Three stages: XML as typed ([`typed`]), as checked ([`checked`]), as running ([`running`], where
 //! command line, environment, file and defaults meet). The rest of the program sees [`Settings`] only.
 
-pub mod checked;
+pub mod camera;
+mod checked;
 pub mod elements;
 mod keys;
 mod later;
 mod making;
+mod metadata_source;
 mod network;
 mod node;
 pub mod origin;
@@ -23,7 +25,9 @@ mod values;
 mod wildcard;
 
 pub use crate::media::format::{AudioCodec, AudioFormat, Choice, VideoCodec, VideoFormat};
+pub use camera::Camera;
 pub use keys::{Key, keys};
+pub use metadata_source::MetadataSource;
 pub use network::AddressRange;
 pub use origin::{Origin, Place};
 pub use output::{Output, Owner, Rules, is_device};

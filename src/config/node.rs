@@ -151,11 +151,37 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Reports attributes, of which the schema has none, and children when the element is a plain value.
+    /// Reports attributes, which nearly all elements have none of.
     pub(super) fn expect_plain(&self, report: &mut Report) {
-        for attribute in &self.element.attributes {
-            report.warn(&self.element.place, &self.path, format!("attribute \"{attribute}\" is ignored"));
+        self.expect_attributes(&[], report);
+    }
+
+    /// Reports attributes that are not in `known`.
+    pub(super) fn expect_attributes(&self, known: &[&str], report: &mut Report) {
+        for (attribute, _) in &self.element.attributes {
+            if !known.contains(&attribute.as_str()) {
+                let text = format!("attribute \"{attribute}\" is ignored");
+                report.warn(&self.element.place, &self.path, text);
+            }
         }
+    }
+
+    /// Value of the attribute called `name`; None when it is absent, or, which is reported, not one. It must be there.
+    pub(super) fn attribute<T>(
+        &self,
+        name: &str,
+        wanted: Wanted,
+        parse: impl Fn(&str) -> Option<T>,
+        report: &mut Report,
+    ) -> Option<T> {
+        let found = self.element.attributes.iter().find(|(attribute, _)| attribute == name);
+        let text = found.map_or("", |(_, value)| value);
+        let value = parse(text);
+        if value.is_none() {
+            let path = format!("{}/@{name}", self.path);
+            report.error(&self.element.place, &path, wanted.refuse(text));
+        }
+        value
     }
 
     /// Reports this element as one that its parent does not have, with the nearest of `known`.

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use super::checked::{Checked, check};
 use super::keys::{self, Key, keys};
-use super::later;
 use super::node::nearest;
 use super::origin::{Origin, variable};
 use super::problem::{ConfigError, Problem};
@@ -88,7 +87,10 @@ impl Merge {
         self.settings.outputs = checked.outputs;
         self.settings.proxies = checked.proxies;
         self.settings.pushers = checked.pushers;
+        self.settings.cameras = checked.cameras;
         self.settings.backchannel = checked.backchannel;
+        let sources = checked.metadata_sources.into_iter();
+        self.settings.metadata_sources = sources.map(|source| source.seen_from(folder)).collect();
         self.warnings.extend(checked.warnings);
     }
 
@@ -155,7 +157,6 @@ impl Merge {
             return Err(ConfigError { problems: self.errors });
         }
         self.warnings.extend(doubts(&self.settings));
-        self.warnings.extend(later::notes(&self.settings));
         Ok(Loaded { settings: self.settings, file, warnings: self.warnings })
     }
 }
@@ -232,10 +233,15 @@ fn reserved(group: IpAddr) -> Option<&'static str> {
 
 /// Values that are right together and still may not be what was meant.
 fn doubts(settings: &Settings) -> Vec<Problem> {
-    if !settings.has_logins() {
-        return Vec::new();
-    }
     let mut doubts = Vec::new();
+    if !settings.metadata {
+        let idle = settings.metadata_sources.iter();
+        let text = "ignored while metadata is 0; set metadata to 1";
+        doubts.extend(idle.map(|source| Problem::at(&source.place, "config/metadata_source", text)));
+    }
+    if !settings.has_logins() {
+        return doubts;
+    }
     for user in &settings.users {
         for algorithm in &settings.auth_algorithms {
             if user.secret(*algorithm, &settings.realm).is_none() {

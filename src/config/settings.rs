@@ -9,6 +9,8 @@ use proto::client::Url;
 use proto::rtsp::digest::Algorithm;
 use proto::track::BitOrder;
 
+use super::camera::Camera;
+use super::metadata_source::MetadataSource;
 use super::network::AddressRange;
 use super::origin::{Origin, Place};
 use super::output::Output;
@@ -55,9 +57,11 @@ pub struct Settings {
     pub loops: Loops,
     /// `file_cache_mb`: bound of the memory that holds packetized parts of files, in MiB.
     pub file_cache_mb: u32,
+    /// `transcode_unsupported`: whether tracks of files are made anew that RTP does not carry.
+    pub transcode_unsupported: bool,
     /// `transcode_threads`: threads that make files anew in another format; 0 for one a processor.
     pub transcode_threads: u16,
-    /// `max_transcodes`: live streams that are made anew in another format at once; 0 for four a processor.
+    /// `max_transcodes`: streams and files that are made anew in another format at once; 0 for four a processor.
     pub max_transcodes: u16,
     /// `keyframe_interval_s`: seconds from one keyframe to the next where pictures are made here, at most.
     pub keyframe_interval_s: u16,
@@ -150,8 +154,12 @@ pub struct Settings {
     pub proxies: Vec<Proxy>,
     /// `<pusher>`s.
     pub pushers: Vec<Pusher>,
+    /// `<videodevice>`s: cameras under numbers of their own.
+    pub cameras: Vec<Camera>,
     /// `<backchannel>`. None means that sound from viewers is not taken.
     pub backchannel: Option<Backchannel>,
+    /// `<metadata_source>`s.
+    pub metadata_sources: Vec<MetadataSource>,
 
     /// `backend`: which driver does the sockets.
     pub backend: BackendChoice,
@@ -519,6 +527,7 @@ impl Default for Settings {
             follow_symlinks: false,
             loops: Loops::Times(1),
             file_cache_mb: 256,
+            transcode_unsupported: true,
             transcode_threads: 0,
             max_transcodes: 0,
             keyframe_interval_s: 2,
@@ -567,7 +576,9 @@ impl Default for Settings {
             outputs: Vec::new(),
             proxies: Vec::new(),
             pushers: Vec::new(),
+            cameras: Vec::new(),
             backchannel: None,
+            metadata_sources: Vec::new(),
             backend: BackendChoice::Auto,
             zero_copy: ZeroCopy::Auto,
             shards: None,

@@ -5,8 +5,8 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use quick_xml::Reader;
 use quick_xml::events::{BytesDecl, BytesRef, BytesStart, Event};
+use quick_xml::{Reader, XmlVersion};
 
 use super::origin::Place;
 use super::problem::Problem;
@@ -22,8 +22,8 @@ pub struct Element {
     pub text: String,
     /// Where the text begins; the tag's place when there is none.
     pub text_place: Place,
-    /// Names of its attributes.
-    pub attributes: Vec<String>,
+    /// Names and values of its attributes.
+    pub attributes: Vec<(String, String)>,
     /// Elements inside.
     pub children: Vec<Element>,
 }
@@ -103,7 +103,12 @@ impl Builder<'_> {
         let mut attributes = Vec::new();
         for attribute in tag.attributes() {
             match attribute {
-                Ok(attribute) => attributes.push(attribute.key.as_ref().to_string()),
+                Ok(attribute) => {
+                    // A bare `&` stands for itself, as it does in text.
+                    let value = attribute.normalized_value(XmlVersion::Implicit1_0);
+                    let value = value.as_deref().unwrap_or(&attribute.value).trim().to_string();
+                    attributes.push((attribute.key.as_ref().to_string(), value));
+                }
                 Err(error) => return Err(Problem::in_file(place, format!("not well-formed XML: {error}"))),
             }
         }

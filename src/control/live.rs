@@ -1,13 +1,17 @@
 //! One run of a stream whose source is in this program, on a thread of its own.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::Receiver;
-use proto::time::NtpTime;
+use proto::time::{NtpTime, Time};
 
+use crate::media::documents::Documents;
 use crate::media::source::{Demand, Source};
-use crate::stream::catalog::{Notice, ShardIndex, StreamError, StreamId, StreamName, Subscriber, Want};
+use crate::stream::catalog::{
+    Audience, Description, Notice, ShardIndex, StreamError, StreamId, StreamName, Subscriber, Want,
+};
 use crate::stream::publish::Publisher;
 use crate::stream::window::WindowLimits;
 
@@ -16,6 +20,9 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// Who subscribes is answered when there is something to begin with, or after this.
 const FIRST_MAX: Duration = Duration::from_secs(3);
+
+/// Between two looks at what there is to say of a stream.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What a run is told.
 pub(super) enum Command {
@@ -34,14 +41,16 @@ pub(super) struct Live {
     pub(super) received: Receiver<Command>,
     pub(super) mtu_bytes: usize,
     pub(super) cache: WindowLimits,
+    /// What others say of streams; None where no metadata is added.
+    pub(super) metadata: Option<Arc<Documents>>,
     /// Who is answered when there is something to begin with: a player that begins with nothing puts the first of each
     /// track to the same moment.
     pub(super) waiting: RefCell<Vec<Subscriber>>,
 }
 
 impl Live {
-    /// Runs the source until nobody watches.
-    pub(super) fn run(&self, mut source: Box<dyn Source>) {
+    /// Runs the source until nobody watches. Who watches may be counted with others.
+    pub(super) fn run(&self, mut source: Box<dyn Source>, audience: Option<Arc<Audience>>) {
         let tracks = match source.tracks() {
             Ok(tracks) => tracks,
             Err(error) => {
@@ -50,12 +59,19 @@ impl Live {
                 return;
             }
         };
-        let now = || NtpTime::from_unix(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
-        let origin = source.origin().unwrap_or_else(now);
+        let origin = source.origin().unwrap_or_else(wall);
         let (name, random) = (self.name.clone(), &mut rand::rng());
         let mut publisher = Publisher::new(self.id, name, tracks, origin, self.mtu_bytes, self.cache, random);
+        if let Some(audience) = audience {
+            publisher.fanout().describe(|known| Description { audience, ..known.clone() });
+        }
+        if let Some(documents) = &self.metadata {
+            let anchor = (Time::ZERO, wall().since(origin));
+            publisher.add_metadata(documents, self.mtu_bytes, anchor, random);
+        }
         tracing::info!(stream = %self.name, "source started");
         let begun = Instant::now();
+        let mut look_at = begun;
         let mut idle_since = begun;
         let mut is_left = false;
         let result = source.run(&mut |frame| {
@@ -68,6 +84,10 @@ impl Live {
             }
             if let Some(frame) = frame {
                 publisher.publish(&frame);
+            }
+            if self.metadata.is_some() && look_at <= Instant::now() {
+                look_at = Instant::now() + LOOK;
+                publisher.tell(Time::ZERO + begun.elapsed(), wall());
             }
             if publisher.fanout().has_past() || begun.elapsed() > FIRST_MAX {
                 for subscriber in self.waiting.borrow_mut().drain(..) {
@@ -125,4 +145,8 @@ impl Live {
             self.answer(&subscriber, error);
         }
     }
+}
+
+fn wall() -> NtpTime {
+    NtpTime::from_unix(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }

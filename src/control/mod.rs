@@ -3,6 +3,7 @@
 mod access;
 mod addresses;
 mod certificate;
+mod documents;
 mod doors;
 mod hooks;
 mod live;
@@ -17,4 +18,4 @@ mod threads;
 
 pub use certificate::Certificate;
 pub use multicast::{Outlet, outlet};
-pub use run::{RunError, Started, run};
+pub use run::{RunError, Started, devices, run};

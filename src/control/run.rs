@@ -15,6 +15,7 @@ use proto::track::Track;
 use super::access::access;
 use super::addresses::{self, AddressError};
 use super::certificate::{Certificate, CertificateError};
+use super::documents::Intake;
 use super::doors::{self, Opened};
 use super::hooks::WebHooks;
 use super::multicast::multicast;
@@ -27,8 +28,9 @@ use super::threads;
 use crate::config::{self, Backchannel, Loops, Publish, Settings, Srtp};
 use crate::driver::Backend;
 use crate::media;
-use crate::media::capture;
+use crate::media::capture::camera::Mapped;
 use crate::media::capture::hub::Hub;
+use crate::media::capture::{self, Devices};
 use crate::media::channel::Channel;
 use crate::media::folder::Folder;
 use crate::media::format::{AudioCodec, AudioFormat, Choice};
@@ -38,6 +40,7 @@ use crate::media::pool::{self, Pool, PoolSettings};
 use crate::media::source::Source;
 use crate::media::transcode::Keyframes;
 use crate::media::transcode::plan;
+use crate::media::transcode::slots::Slots;
 use crate::shard::gate::Visitors;
 use crate::shard::hooks::Hooks;
 use crate::shard::limits::Limits;
@@ -50,7 +53,7 @@ use crate::stream::window::WindowLimits;
 /// Files whose URLs are printed at start.
 const FILES_LISTED_MAX: usize = 20;
 
-/// Live streams that are made anew at once where nothing else is said, for each processor: so many of 1080p are real time.
+/// Live streams and files that are made anew at once where nothing else is said, for each processor: so many of 1080p are real time.
 const TRANSCODES_A_PROCESSOR: usize = 4;
 
 /// How often it is looked whether files have changed that may be read again.
@@ -77,6 +80,9 @@ pub enum RunError {
     /// Web services cannot be called.
     #[error("{0}")]
     Hooks(String),
+    /// Documents of metadata cannot be taken.
+    #[error("{0}")]
+    Documents(String),
     /// The system refused something else.
     #[error("{0}: {1}")]
     System(&'static str, std::io::Error),
@@ -118,7 +124,12 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
     let mut reserved = proxies::reserved(&proxies);
     reserved.extend(pushers::reserved(&pushers));
     let (cache, republish) = (cache_limits(&settings), on_republish(&settings));
-    let streams = Streams::start(sources(&settings), mtu_bytes, cache, republish, reserved);
+    let slots = Slots::new(transcodes_max(&settings));
+    let intake = settings.metadata.then(|| Intake::start(&settings.metadata_sources));
+    let intake = intake.transpose().map_err(RunError::Documents)?;
+    let metadata = intake.as_ref().map(Intake::documents);
+    let sources = Sources { metadata: metadata.clone(), ..sources(&settings, &slots) };
+    let streams = Streams::start(sources, mtu_bytes, cache, republish, reserved);
     let hooks = WebHooks::start(&settings.http_notify).map_err(RunError::Hooks)?;
     let common = Common {
         backend,
@@ -129,11 +140,12 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
             multicast,
             proxies,
             pushers,
+            metadata,
             hooks: hooks.clone().map(|hooks| hooks as Arc<dyn Hooks>),
             ..shard_settings(&settings, &hosts)
         }),
         library: Arc::new(
-            Pool::start(&pool_settings(&settings), pool::opener())
+            Pool::start(&pool_settings(&settings, slots), pool::opener(settings.transcode_unsupported))
                 .map_err(|error| RunError::System("no thread for media", error))?,
         ),
         names: Arc::new(SystemNames::default()),
@@ -241,7 +253,7 @@ fn started(settings: &Settings, listen: &[Listen]) -> Started {
     Started { urls, more, tunnels: tunnels.into_iter().flatten().collect(), secure }
 }
 
-fn pool_settings(settings: &Settings) -> PoolSettings {
+fn pool_settings(settings: &Settings, slots: Slots) -> PoolSettings {
     PoolSettings {
         media_dir: settings.media_dir.clone(),
         follow_symlinks: settings.follow_symlinks,
@@ -249,6 +261,7 @@ fn pool_settings(settings: &Settings) -> PoolSettings {
             let rules = settings.rules();
             Arc::new(move |name| rules.file_format(name))
         },
+        has_metadata: settings.metadata,
         mtu_bytes: usize::from(settings.mtu),
         cache_bytes: settings.file_cache_mb as usize * 1024 * 1024,
         threads: Pool::threads_by_default(),
@@ -256,6 +269,8 @@ fn pool_settings(settings: &Settings) -> PoolSettings {
             0 => shards_by_default().into(),
             count => count.into(),
         },
+        slots,
+        still: settings.transcode_unsupported.then(|| media::converters().still()),
         at_thread_start: threads::step_back,
     }
 }
@@ -358,31 +373,44 @@ fn on_republish(settings: &Settings) -> OnRepublish {
     }
 }
 
-fn sources(settings: &Settings) -> Sources {
+fn sources(settings: &Settings, slots: &Slots) -> Sources {
     let mut built_in: HashMap<String, MakeSource> = HashMap::new();
     if settings.test {
         built_in.insert("test".to_owned(), Box::new(media::synthetic::source));
     }
-    let channels = settings.rules().have_live_files().then(|| channels(settings));
+    let channels = settings.rules().have_live_files().then(|| channels(settings, slots));
     Sources {
         built_in,
         channels,
-        hub: Arc::new(Hub::new(capture::system(settings.show_cursor))),
+        hub: Arc::new(Hub::new(devices(settings))),
         makes: Arc::from(media::converters()),
         keyframes: Keyframes::Every(Duration::from_secs(settings.keyframe_interval_s.into())),
-        transcodes_max: match settings.max_transcodes {
-            0 => TRANSCODES_A_PROCESSOR * usize::from(shards_by_default()),
-            count => count.into(),
-        },
+        slots: slots.clone(),
+        metadata: None,
     }
 }
 
+fn transcodes_max(settings: &Settings) -> usize {
+    match settings.max_transcodes {
+        0 => TRANSCODES_A_PROCESSOR * usize::from(shards_by_default()),
+        count => count.into(),
+    }
+}
+
+/// The devices of this machine as the configuration numbers them.
+pub fn devices(settings: &Settings) -> Arc<dyn Devices> {
+    let cameras = settings.cameras.iter();
+    let cameras = cameras.map(|camera| Mapped { index: camera.index, path: camera.path.clone() });
+    capture::system(settings.show_cursor, cameras.collect())
+}
+
 /// The files that are live channels.
-fn channels(settings: &Settings) -> MakeChannel {
+fn channels(settings: &Settings, slots: &Slots) -> MakeChannel {
     let folder = Folder::new(settings.media_dir.clone(), settings.follow_symlinks);
-    let (rules, opener) = (settings.rules(), Arc::from(pool::opener()));
+    let (rules, opener) = (settings.rules(), Arc::from(pool::opener(settings.transcode_unsupported)));
+    let slots = slots.clone();
     Box::new(move |name| {
-        let channel = || Channel::new(folder.clone(), name, Arc::clone(&opener));
+        let channel = || Channel::new(folder.clone(), name, Arc::clone(&opener), slots.clone());
         rules.is_live_file(name).then(|| Box::new(channel()) as Box<dyn Source>)
     })
 }

@@ -15,14 +15,17 @@ use crate::config::is_device;
 use crate::media::capture::hub::Hub;
 use crate::media::capture::source::Captured;
 use crate::media::capture::{Device, NoDevices};
+use crate::media::documents::Documents;
+use crate::media::library::MediaError;
 use crate::media::source::Source;
+use crate::media::transcode::slots::{Slot, Slots};
 use crate::media::transcode::{Absent, Keyframes, Makes};
 use crate::stream::catalog::{
-    Catalog, Claim, ClaimError, Grant, Notice, Reserved, ShardIndex, StreamError, StreamId, StreamName,
-    Subscriber, Want,
+    Audience, Catalog, Claim, ClaimError, Grant, Notice, Reserved, ShardIndex, StreamError, StreamId,
+    StreamName, Subscriber, Want,
 };
 use crate::stream::registry::{OnRepublish, Registry};
-use crate::stream::transcoded::{Slot, Slots, Transcoded, Workshop};
+use crate::stream::transcoded::{Transcoded, Workshop};
 use crate::stream::window::WindowLimits;
 
 /// Makes a source; called each time its stream starts.
@@ -34,8 +37,13 @@ pub type MakeChannel = Box<dyn Fn(&str) -> Option<Box<dyn Source>> + Send>;
 /// Makes a source on the thread that is to run it.
 type Begin = Box<dyn FnOnce() -> Result<Begun, StreamError> + Send>;
 
-/// A source, and its place among those that are made anew.
-type Begun = (Box<dyn Source>, Option<Slot>);
+/// A source, and of one that is made anew its place among those.
+struct Begun {
+    source: Box<dyn Source>,
+    /// Who plays it, where that is counted with those who play what it is made of.
+    audience: Option<Arc<Audience>>,
+    _slot: Option<Slot>,
+}
 
 /// What streams can be made of.
 pub struct Sources {
@@ -49,8 +57,10 @@ pub struct Sources {
     pub makes: Arc<dyn Makes + Send + Sync>,
     /// Where their keyframes stand.
     pub keyframes: Keyframes,
-    /// How many are made anew at once.
-    pub transcodes_max: usize,
+    /// The places that there are for all that is made anew.
+    pub slots: Slots,
+    /// What others say of streams, where each has metadata; None where none is added.
+    pub metadata: Option<Arc<Documents>>,
 }
 
 impl Default for Sources {
@@ -61,7 +71,8 @@ impl Default for Sources {
             hub: Arc::new(Hub::new(Arc::new(NoDevices))),
             makes: Arc::new(Absent),
             keyframes: Keyframes::OnGrid,
-            transcodes_max: 0,
+            slots: Slots::new(0),
+            metadata: None,
         }
     }
 }
@@ -126,7 +137,8 @@ impl Streams {
             catalog: Arc::new(streams.clone()),
             makes: sources.makes.clone(),
             keyframes: sources.keyframes,
-            slots: Slots::new(sources.transcodes_max),
+            slots: sources.slots.clone(),
+            keeps_metadata: sources.metadata.is_some(),
         };
         let owner = Owner {
             sources,
@@ -264,8 +276,8 @@ impl Owner {
         let (begin, number) = self.begin(name)?;
         let of_kind = self.running.values().filter(|running| running.number.is_some() == number.is_some());
         let count = of_kind.count();
-        if number.is_some() && count >= self.sources.transcodes_max + BEGINNING_MAX {
-            return Err(StreamError::Busy(self.sources.transcodes_max));
+        if number.is_some() && count >= self.sources.slots.max() + BEGINNING_MAX {
+            return Err(StreamError::Busy(self.sources.slots.max()));
         }
         if count >= RUNNING_MAX {
             return Err(StreamError::Unavailable(format!(
@@ -274,12 +286,19 @@ impl Owner {
         }
         let (commands, received) = unbounded();
         let id = next_id();
-        let (mtu_bytes, cache) = (self.mtu_bytes, self.cache);
-        let live = Live { id, name: name.clone(), received, mtu_bytes, cache, waiting: RefCell::default() };
+        let live = Live {
+            id,
+            name: name.clone(),
+            received,
+            mtu_bytes: self.mtu_bytes,
+            cache: self.cache,
+            metadata: self.sources.metadata.clone(),
+            waiting: RefCell::default(),
+        };
         let questions = self.questions.clone();
         let spawned = thread::Builder::new().name(format!("source {}", name.path)).spawn(move || {
             let run = catch_unwind(AssertUnwindSafe(|| match begin() {
-                Ok((source, _slot)) => live.run(source),
+                Ok(begun) => live.run(begun.source, begun.audience),
                 Err(error) => live.refuse(&error),
             }));
             if run.is_err() {
@@ -311,14 +330,16 @@ impl Owner {
             let channel = || self.sources.channels.as_ref().and_then(|make| make(path));
             let source = self.sources.built_in.get(&**path).map(|make| make()).or_else(channel);
             let source = source.ok_or(StreamError::NotFound)?;
-            return Ok((Box::new(move || Ok((source, None))), None));
+            let begun = Begun { source, audience: None, _slot: None };
+            return Ok((Box::new(move || Ok(begun)), None));
         }
         let number = self.next_number();
         let (name, workshop) = (name.clone(), self.workshop.clone());
         let begin: Begin = Box::new(move || {
             threads::step_back();
             let (transcoded, slot) = Transcoded::begin(&name, workshop, number)?;
-            Ok((Box::new(transcoded) as Box<dyn Source>, Some(slot)))
+            let audience = Some(transcoded.audience());
+            Ok(Begun { source: Box::new(transcoded), audience, _slot: Some(slot) })
         });
         Ok((begin, Some(number)))
     }
@@ -345,8 +366,8 @@ impl Owner {
         let slots = self.workshop.slots.clone();
         Box::new(move || {
             threads::step_back();
-            let slot = slots.take()?;
-            Ok((Box::new(captured) as Box<dyn Source>, Some(slot)))
+            let slot = slots.take().map_err(MediaError::from)?;
+            Ok(Begun { source: Box::new(captured), audience: None, _slot: Some(slot) })
         })
     }
 }
@@ -362,7 +383,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::media::library::MediaError;
     use crate::media::source::Demand;
     use proto::frame::Frame;
     use proto::track::Track;

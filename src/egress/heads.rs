@@ -62,7 +62,7 @@ impl Heads {
     }
 }
 
-/// A packet's header with one viewer's numbers.
+/// A packet's header with one viewer's numbers. What else stands before the payload, such as an extension, stays.
 pub(super) fn renumbered(bytes: &[u8], numbering: &Numbering) -> [u8; HEADER_BYTES] {
     let header = Header {
         marker: bytes[1] & 0x80 != 0,
@@ -72,7 +72,6 @@ pub(super) fn renumbered(bytes: &[u8], numbering: &Numbering) -> [u8; HEADER_BYT
         ssrc: numbering.ssrc,
     };
     let mut head = header.to_bytes();
-    // Whether it has padding, an extension and contributors stays: they are behind the head.
     head[0] = bytes[0];
     head
 }

@@ -15,19 +15,24 @@ use super::library::MediaError;
 use super::opener::Opener;
 use super::reader::Reader;
 use super::source::{Demand, Pace, Source};
+use super::transcode::slots::{Slot, Slots};
 
 /// One file that is played to all who watch it at once.
 pub struct Channel {
     folder: Folder,
     name: String,
     opener: Arc<dyn Opener>,
+    slots: Slots,
     opened: Option<(Reader, Vec<Track>)>,
+    /// While some of it is made anew because RTP does not carry it.
+    slot: Option<Slot>,
 }
 
 impl Channel {
     /// The channel of a file, by its name below the folder.
-    pub fn new(folder: Folder, name: &str, opener: Arc<dyn Opener>) -> Channel {
-        Channel { folder, name: name.to_owned(), opener, opened: None }
+    /// `slots` are the places that there are for all that is made anew.
+    pub fn new(folder: Folder, name: &str, opener: Arc<dyn Opener>, slots: Slots) -> Channel {
+        Channel { folder, name: name.to_owned(), opener, slots, opened: None, slot: None }
     }
 }
 
@@ -37,13 +42,20 @@ impl Source for Channel {
         let file = File::open(&found.path)
             .map_err(|error| MediaError::Forbidden(format!("{} cannot be read: {error}", found.name)))?;
         let opened = self.opener.open(file, &found.path, &Format::default())?;
+        for sentence in opened.left_out.iter().chain(&opened.made_anew) {
+            tracing::info!(file = %found.name, "{sentence}");
+        }
+        if opened.is_transcoded {
+            self.slot = Some(self.slots.take()?);
+        }
         let reader = Reader::open(opened.demux, &opened.tracks, opened.duration)?;
         self.opened = Some((reader, opened.tracks.clone()));
         Ok(opened.tracks)
     }
 
     fn run(self: Box<Self>, sink: &mut dyn FnMut(Option<Frame>) -> Demand) -> Result<(), MediaError> {
-        let Some((mut reader, tracks)) = self.opened else { return Err(MediaError::NotFound) };
+        let Channel { opened, slot: _slot, name, .. } = *self;
+        let Some((mut reader, tracks)) = opened else { return Err(MediaError::NotFound) };
         let rates: Vec<u32> = tracks.iter().map(|track| track.clock_rate).collect();
         let mut pace = Pace::start();
         let mut begins = MediaTime::ZERO;
@@ -62,7 +74,7 @@ impl Source for Channel {
                 }
             }
             if play.ends.since(begins) < SHORTEST {
-                return Err(MediaError::Broken(format!("{} is too short for a live channel", self.name)));
+                return Err(MediaError::Broken(format!("{} is too short for a live channel", name)));
             }
             begins = play.ends;
             reader.seek(MediaTime::ZERO)?;

@@ -10,11 +10,11 @@ use super::library::MediaError;
 
 /// Endings of the names that are served. Other files, a configuration with passwords say, are nobody's business.
 const EXTENSIONS: &[&str] = &[
-    "264", "265", "3g2", "3gp", "aac", "ac3", "aif", "aiff", "asf", "au", "av1", "avi", "avc", "caf", "dv",
-    "f4v", "flac", "flv", "g722", "g726", "g726le", "h261", "h263", "h264", "h265", "hevc", "ivf", "m1v",
-    "m2t", "m2ts", "m2v", "m4a", "m4v", "mjpeg", "mjpg", "mka", "mkv", "mov", "mp2", "mp3", "mp4", "mpeg",
-    "mpg", "mts", "mxf", "nut", "obu", "oga", "ogg", "ogm", "ogv", "opus", "ps", "qt", "rm", "rmvb", "ts",
-    "vob", "w64", "wav", "webm", "wma", "wmv", "y4m",
+    "264", "265", "3g2", "3gp", "aac", "ac3", "aif", "aiff", "asf", "au", "av1", "avi", "avc", "caf", "dts",
+    "dv", "f4v", "flac", "flv", "g722", "g726", "g726le", "h261", "h263", "h264", "h265", "hevc", "ivf",
+    "m1v", "m2t", "m2ts", "m2v", "m4a", "m4v", "mjpeg", "mjpg", "mka", "mkv", "mov", "mp2", "mp3", "mp4",
+    "mpeg", "mpg", "mts", "mxf", "nut", "obu", "oga", "ogg", "ogm", "ogv", "opus", "ps", "qt", "rm", "rmvb",
+    "ts", "vob", "w64", "wav", "webm", "wma", "wmv", "y4m",
 ];
 
 /// How deep sub-folders are listed; deeper ones are served all the same.

@@ -89,6 +89,13 @@ impl fmt::Display for Framerate {
 }
 
 impl Format {
+    /// The same for a track that RTP does not carry: where no codec is asked for, H.264 and AAC.
+    pub fn of_foreign(mut self) -> Format {
+        self.video.codec = self.video.codec.or(VideoCodec::H264);
+        self.audio.codec = self.audio.codec.or(AudioCodec::Aac);
+        self
+    }
+
     /// The format with what the parameters of a URL ask for in place of its own; the error says which cannot be met.
     pub fn with_parameters(mut self, parameters: &[(String, String)]) -> Result<Format, String> {
         for (name, value) in parameters {
@@ -192,6 +199,14 @@ pub enum Choice<C> {
 }
 
 impl<C> Choice<C> {
+    /// The same, with a codec in place of the source's.
+    fn or(self, codec: C) -> Choice<C> {
+        match self {
+            Choice::Keep => Choice::As(codec),
+            Choice::Drop | Choice::As(_) => self,
+        }
+    }
+
     /// The same of another kind of codec.
     fn map<D>(self, other: impl FnOnce(C) -> D) -> Choice<D> {
         match self {

@@ -3,12 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use proto::rtsp::headers::date::Utc;
 use proto::time::MediaTime;
-use proto::track::Track;
+use proto::track::{Codec, Track};
 
 use super::format::Format;
 use super::segment::{Position, Segment};
+use super::transcode::jpeg::carried;
+use super::transcode::pipelines::Pipeline;
+use super::transcode::slots::Full;
 
 /// Names a question so that its answer finds whoever asked; made by the asking shard.
 pub type Ticket = u64;
@@ -22,7 +26,8 @@ pub struct FileInfo {
     pub name: String,
     /// What it was asked for in.
     pub format: Format,
-    /// Playable tracks. A batch's track index points into this list.
+    /// Playable tracks. A batch's track index points into this list. Where each stream has metadata the last one is that
+    /// of the viewer's playing, of which the file has nothing.
     pub tracks: Vec<Track>,
     /// For each track the canonical synchronization source of its packets.
     pub ssrc: Vec<u32>,
@@ -42,6 +47,16 @@ pub struct FileInfo {
     pub left_out: Vec<String>,
     /// Whether some of it is made anew as it is read, which takes a processor more than a disk.
     pub is_transcoded: bool,
+}
+
+impl FileInfo {
+    /// The tracks that are in the file itself.
+    pub fn media(&self) -> &[Track] {
+        match self.tracks.split_last() {
+            Some((last, media)) if last.codec == Codec::Metadata => media,
+            _ => &self.tracks,
+        }
+    }
 }
 
 /// Which segment is wanted.
@@ -68,6 +83,15 @@ pub enum MediaError {
     /// It broke while it was read: the session ends.
     #[error("{0}")]
     Broken(String),
+    /// So much is made anew already that this would be too much: 453.
+    #[error("max_transcodes is {0}, and as many streams and files are made in another format already")]
+    Busy(usize),
+}
+
+impl From<Full> for MediaError {
+    fn from(Full(max): Full) -> MediaError {
+        MediaError::Busy(max)
+    }
 }
 
 /// What the library answers.
@@ -77,6 +101,8 @@ pub enum Answer {
     Described(Ticket, Result<Arc<FileInfo>, MediaError>),
     /// To [`Library::segment`].
     Segment(Ticket, Result<Arc<Segment>, MediaError>),
+    /// To [`Library::rewrite`].
+    Picture(Ticket, Result<Bytes, MediaError>),
 }
 
 /// Takes an answer to the shard that asked and wakes it.
@@ -90,4 +116,21 @@ pub trait Library: Send + Sync {
 
     /// Reads a segment of a file.
     fn segment(&self, file: &Arc<FileInfo>, wanted: Wanted, ticket: Ticket, reply: &ReplyTo);
+
+    /// Puts a session of a file that is made anew where others play it, or in a place of its own; `begins` is the content
+    /// time that it plays from here and now, None at a pace that is not the usual one. After an error,
+    /// [`MediaError::Busy`], it has the place that it had.
+    fn admit(
+        &self,
+        _file: &FileInfo,
+        _begins: Option<MediaTime>,
+        _place: &mut Option<Arc<Pipeline>>,
+    ) -> Result<(), MediaError> {
+        Ok(())
+    }
+
+    /// Makes a JPEG picture anew that RTP does not carry, without a loss where that can be.
+    fn rewrite(&self, picture: Bytes, ticket: Ticket, reply: &ReplyTo) {
+        reply(Answer::Picture(ticket, carried(&picture, None)));
+    }
 }

@@ -233,6 +233,7 @@ struct Opened {
 /// Computed files by name. It answers in-line.
 pub struct MemoryLibrary {
     mtu_bytes: usize,
+    has_metadata: bool,
     state: Mutex<State>,
 }
 
@@ -245,7 +246,12 @@ struct State {
 impl MemoryLibrary {
     /// A library without files; `mtu_bytes` is the largest RTP packet.
     pub fn new(mtu_bytes: usize) -> MemoryLibrary {
-        MemoryLibrary { mtu_bytes, state: Mutex::default() }
+        MemoryLibrary { mtu_bytes, has_metadata: false, state: Mutex::default() }
+    }
+
+    /// The same, each file with a track of metadata.
+    pub fn with_metadata(self) -> MemoryLibrary {
+        MemoryLibrary { has_metadata: true, ..self }
     }
 
     /// Adds a file under a path without its leading slash.
@@ -268,8 +274,11 @@ impl MemoryLibrary {
     }
 
     fn open(&self, name: &str, presentation: Presentation, id: u64) -> Result<Opened, MediaError> {
-        let tracks = presentation.tracks();
+        let mut tracks = presentation.tracks();
         let reader = Reader::open(presentation.demux(), &tracks, Some(presentation.duration))?;
+        if self.has_metadata {
+            tracks.push(Track::metadata_behind(&tracks));
+        }
         let numbers = 0..tracks.len() as u32;
         let info = Arc::new(FileInfo {
             id,

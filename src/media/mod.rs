@@ -9,11 +9,13 @@
 //! - [`capture`]: what the machine itself sees and hears.
 //! - [`channel`]: the same frames as they are due, for a file that is a live stream.
 //! - [`library`]: the port through which shards ask.
+//! - [`documents`]: metadata that others write.
 
 pub mod capture;
 pub mod channel;
 pub mod cut;
 pub mod demux;
+pub mod documents;
 #[cfg(feature = "ffmpeg")]
 pub mod ffmpeg;
 pub mod folder;

@@ -10,6 +10,7 @@ use proto::track::Track;
 use super::demux::Demux;
 use super::format::Format;
 use super::library::MediaError;
+use super::transcode::Makes;
 
 /// A file that was opened, at its first frame.
 pub struct Opened {
@@ -23,10 +24,22 @@ pub struct Opened {
     pub recorded: Option<Utc>,
     /// Whether other positions than the start can be reached.
     pub seekable: bool,
+    /// By track, what makes it anew where RTP does not carry it; as long as the tracks, or empty.
+    pub foreign: Vec<Option<Foreign>>,
     /// One sentence for each track that was left out.
     pub left_out: Vec<String>,
+    /// One sentence for each track that is made anew because RTP does not carry it.
+    pub made_anew: Vec<String>,
     /// Whether some of it is made anew.
     pub is_transcoded: bool,
+}
+
+/// What makes a track anew that RTP does not carry.
+pub struct Foreign {
+    /// Knows how to decode it.
+    pub makes: Box<dyn Makes>,
+    /// Why RTP does not carry it.
+    pub reason: String,
 }
 
 /// Takes containers apart.

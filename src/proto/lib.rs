@@ -8,6 +8,7 @@ pub mod aac;
 pub mod client;
 pub mod frame;
 pub mod io;
+pub mod metadata;
 pub mod mikey;
 pub mod onvif;
 pub mod proxy_protocol;

@@ -143,7 +143,9 @@ pub enum Codec {
         /// Channels.
         channels: u8,
     },
-    /// Any other format; its packets are passed through as they came.
+    /// Metadata that is written here (ONVIF streaming specification section 5.1.2.1.1). Frames are whole XML documents.
+    Metadata,
+    /// Any other format, such as metadata of another's; its packets are passed through as they came.
     Other {
         /// First word of its `m=` line.
         kind: Kind,
@@ -188,6 +190,7 @@ impl Codec {
             | Codec::G726 { .. }
             | Codec::MpegAudio
             | Codec::L16 { .. } => Kind::Audio,
+            Codec::Metadata => Kind::Application,
             Codec::Other { kind, .. } => *kind,
         }
     }
@@ -231,6 +234,17 @@ impl Track {
         Track { codec, payload_type, clock_rate, size: None, framerate: None, bitrate: None }
     }
 
+    /// A track of metadata that is written here, behind the others of a presentation: under a payload type that none of
+    /// them has.
+    pub fn metadata_behind(others: &[Track]) -> Track {
+        let is_free = |payload_type: &u8| others.iter().all(|other| other.payload_type != *payload_type);
+        // Dynamic ones are 96 to 127 (RFC 3551 section 6). ONVIF's examples have 107, and lower ones are taken by what
+        // a viewer may send.
+        let free = (METADATA_PAYLOAD_TYPE..=127).chain((96..METADATA_PAYLOAD_TYPE).rev()).find(is_free);
+        let payload_type = free.unwrap_or(METADATA_PAYLOAD_TYPE);
+        Track { payload_type, ..Track::new(Codec::Metadata, others.len() as u8) }
+    }
+
     /// The same at `index` of another presentation.
     pub fn moved_to(&self, index: u8) -> Track {
         let (size, framerate, bitrate) = (self.size, self.framerate, self.bitrate);
@@ -240,5 +254,51 @@ impl Track {
     /// Which kind of track this is.
     pub fn kind(&self) -> Kind {
         self.codec.kind()
+    }
+
+    /// Whether it carries ONVIF metadata, whoever writes it and however it is compressed.
+    pub fn is_metadata(&self) -> bool {
+        match &self.codec {
+            Codec::Metadata => true,
+            Codec::Other { rtpmap, .. } => {
+                rtpmap.get(..METADATA_NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(METADATA_NAME))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// What the names of all encodings of metadata begin with.
+pub const METADATA_NAME: &str = "vnd.onvif.metadata";
+
+/// The payload type of metadata that is written here, where no other track has it.
+const METADATA_PAYLOAD_TYPE: u8 = 107;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_gets_a_payload_type_that_is_free() {
+        let taken = |types: &[u8]| -> Vec<Track> {
+            let track =
+                |payload_type: &u8| Track { payload_type: *payload_type, ..Track::new(Codec::Jpeg, 0) };
+            types.iter().map(track).collect()
+        };
+        let of = |types: &[u8]| Track::metadata_behind(&taken(types)).payload_type;
+        assert_eq!((of(&[]), of(&[96, 97]), of(&[107, 108])), (107, 107, 109));
+        let from_107: Vec<u8> = (107..=127).collect();
+        assert_eq!(of(&from_107), 106);
+    }
+
+    #[test]
+    fn metadata_is_known_by_its_name_in_any_encoding() {
+        let other = |rtpmap: &str| {
+            let codec = Codec::Other { kind: Kind::Application, rtpmap: rtpmap.into(), fmtp: None };
+            Track::new(codec, 0).is_metadata()
+        };
+        assert!(other("vnd.onvif.metadata/90000") && other("VND.ONVIF.METADATA+gzip/90000"));
+        assert!(!other("vnd.onvif") && !other("smpte336m/90000"));
+        assert!(Track::metadata_behind(&[]).is_metadata() && !Track::new(Codec::Jpeg, 0).is_metadata());
     }
 }

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::rtp::batch::Batch;
-use proto::time::{MediaTime, Time};
+use proto::time::{MediaTime, NtpTime, Time};
 
+use super::file_metadata::{FileMetadata, Standing};
 use super::step::{group, in_group, in_step, step};
 use crate::egress::numbering::TimestampMap;
 use crate::media::library::{FileInfo, Ticket, Wanted};
 use crate::media::segment::{Entry, Segment};
+use crate::media::transcode::pipelines::Pipeline;
 use crate::stream::catalog::leading;
 
 /// Segments held beside the current one; the media threads are asked this far ahead.
@@ -42,6 +44,10 @@ pub struct FilePlayback {
     pub plays_left: Option<u32>,
     /// Where playing stops; None = at the end.
     pub until: Option<MediaTime>,
+    /// While it plays, of a file that is made anew: its place among all that are.
+    pub place: Option<Arc<Pipeline>>,
+    /// What there is to say of the playing; None where the viewer does not want to hear it.
+    pub metadata: Option<Box<FileMetadata>>,
     current: Option<Arc<Segment>>,
     index: usize,
     /// What is next in the current segment; None behind its end.
@@ -144,6 +150,8 @@ impl FilePlayback {
             asked: None,
             plays_left: plays.map(|plays| plays.saturating_sub(1)),
             until: None,
+            place: None,
+            metadata: None,
             current: None,
             index: 0,
             upcoming: None,
@@ -186,6 +194,9 @@ impl FilePlayback {
         self.has_played = true;
         self.ahead.clear();
         self.open(segment);
+        if let Some(metadata) = &mut self.metadata {
+            metadata.begin_stretch();
+        }
         start
     }
 
@@ -234,8 +245,29 @@ impl FilePlayback {
         (has_more && last.end > MediaTime::ZERO).then_some((Wanted::Seek(MediaTime::ZERO), true))
     }
 
+    /// Has the metadata of the playing told, where it is due.
+    pub fn tell(&mut self, now: Time, wall: NtpTime) {
+        let standing = Standing { position: self.reached(now), pace: self.pace() };
+        if let Some(metadata) = &mut self.metadata {
+            metadata.look(now, wall, &self.info, standing);
+        }
+    }
+
     /// What is to be sent at `now`; the batch stays next until [`FilePlayback::advance`].
     pub fn peek(&mut self, now: Time) -> Next {
+        if self.metadata.is_none() {
+            return self.peek_media(now);
+        }
+        let content = self.content_at(now);
+        let document = self.metadata.as_mut().and_then(|metadata| metadata.show(content));
+        let mut next = document.map_or_else(|| self.peek_media(now), Next::Due);
+        if let Some(metadata) = &mut self.metadata {
+            metadata.note(&mut next);
+        }
+        next
+    }
+
+    fn peek_media(&mut self, now: Time) -> Next {
         loop {
             if let Some(Upcoming { due, is_leading }) = self.upcoming {
                 if let Some(until) = self.until.filter(|until| due >= *until) {
@@ -273,6 +305,9 @@ impl FilePlayback {
 
     /// Moves past the batch that [`FilePlayback::peek`] gave.
     pub fn advance(&mut self) {
+        if self.metadata.as_mut().is_some_and(|metadata| metadata.advance()) {
+            return;
+        }
         if let Some(entry) = self.entry() {
             self.sent_until = self.sent_until.max(self.timeline(entry.batch.meta().pts));
             self.go_on();
@@ -355,6 +390,7 @@ impl FilePlayback {
     /// Stops at `now`; returns the content time that was reached.
     pub fn pause(&mut self, now: Time) -> MediaTime {
         self.stood = self.reached(now);
+        self.place = None;
         self.stood
     }
 

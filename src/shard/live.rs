@@ -77,6 +77,12 @@ pub struct LiveStream {
     idle_since: Option<Time>,
 }
 
+impl Drop for LiveStream {
+    fn drop(&mut self) {
+        self.description.audience.change(self.viewers.len(), 0);
+    }
+}
+
 /// All of them, by run and by what they are asked for by.
 #[derive(Debug, Default)]
 pub struct LiveStreams {
@@ -311,13 +317,16 @@ impl LiveStreams {
             && !stream.viewers.contains(&session)
         {
             stream.viewers.push(session);
+            stream.description.audience.change(0, 1);
         }
     }
 
     /// Removes a viewer.
     pub fn leave(&mut self, id: StreamId, session: SessionKey) {
         if let Some(stream) = self.streams.get_mut(&id) {
+            let before = stream.viewers.len();
             stream.viewers.retain(|viewer| *viewer != session);
+            stream.description.audience.change(before, stream.viewers.len());
         }
         self.forget_finished(id);
     }
@@ -391,6 +400,10 @@ mod tests {
     use super::*;
     use proto::time::NtpTime;
 
+    fn description_of(live: &LiveStreams) -> Arc<Description> {
+        live.get(7).unwrap().description.clone()
+    }
+
     #[test]
     fn a_stream_stays_while_a_session_is_set_up_or_paused() {
         let mut live = LiveStreams::default();
@@ -401,6 +414,7 @@ mod tests {
             ssrc: Vec::new(),
             timestamp_base: Vec::new(),
             origin: NtpTime::default(),
+            audience: Arc::default(),
         });
         let at = |seconds: u64| Time::from_millis(seconds * 1_000);
         let session = SessionKey::default();
@@ -414,10 +428,16 @@ mod tests {
         live.begin(7);
         assert_eq!(idle(&mut live, 100), [0; 0]);
         live.join(7, session);
+        assert_eq!(description_of(&live).audience.count(), 1);
         live.leave(7, session);
+        assert_eq!(description_of(&live).audience.count(), 0);
         assert_eq!(idle(&mut live, 200), [0; 0]);
         live.end(at(200), 7, session);
         assert_eq!(idle(&mut live, 205), [0; 0]);
+        let description = description_of(&live);
+        live.join(7, session);
+        assert_eq!(description.audience.count(), 1);
         assert_eq!(idle(&mut live, 211), [7]);
+        assert_eq!(description.audience.count(), 0, "who was left goes with the stream");
     }
 }

@@ -95,6 +95,9 @@ impl Shard {
             if let Err(refusal) = self.promise(key, asked.pace.unwrap_or_default()) {
                 return refusal.into();
             }
+            if let Err(refusal) = self.admit(key, asked.from, asked.pace.unwrap_or_default()) {
+                return refusal.into();
+            }
             self.finish_batch(key);
             self.enable(key, target);
         }
@@ -196,6 +199,11 @@ impl Shard {
             Err(error) if session.state == State::Starting => {
                 session.state = State::Ready;
                 session.promise = None;
+                match &mut session.source {
+                    Source::File(file) => file.place = None,
+                    Source::Replay(replay) => replay.place = None,
+                    Source::Live(_) | Source::Ingest(_) | Source::Member(_) => {}
+                }
                 // What flows next is aligned anew.
                 session.tracks.iter_mut().for_each(|track| track.report_at = None);
                 session.failed = Some(Refusal::new(status_of(&error), error.to_string()));
@@ -292,6 +300,25 @@ impl Shard {
             return Err(Refusal::new(Status::INVALID_RANGE, "Range ends before it begins"));
         }
         Ok(())
+    }
+
+    /// Finds a session of a file that is made anew its place among all that is.
+    pub(super) fn admit(
+        &mut self,
+        key: SessionKey,
+        from: Option<MediaTime>,
+        pace: Pace,
+    ) -> Result<(), Refusal> {
+        let session = &mut self.sessions[key];
+        let (is_playing, start) = (session.state == State::Playing, session.start);
+        let Source::File(file) = &mut session.source else { return Ok(()) };
+        let here = if is_playing { file.reached(self.now) } else { file.paused_at() };
+        let begins = (pace == Pace::default()).then(|| from.or(start).unwrap_or(here));
+        let admitted = self.ports.library.admit(&file.info, begins, &mut file.place);
+        admitted.map_err(|error| {
+            tracing::warn!(session = %session.id, url = %session.url, %error, "not played");
+            Refusal::new(status_of(&error), error.to_string())
+        })
     }
 
     /// PLAY of one track's URL lets that track flow; of the presentation, all.
@@ -439,6 +466,7 @@ impl Shard {
 
     /// Every track that flows reports at once, so that a player can align them.
     pub(super) fn begin_tracks(&mut self, key: SessionKey) {
+        self.begin_file_metadata(key);
         for track in &mut self.sessions[key].tracks {
             if track.enabled && track.report_at.is_none() {
                 track.report_at = Some(self.now);

@@ -62,6 +62,11 @@ impl Publications {
         self.streams.len()
     }
 
+    /// The streams that have begun.
+    pub fn relays(&mut self) -> impl Iterator<Item = &mut Relay> {
+        self.streams.values_mut().filter_map(|publication| publication.offer.relay())
+    }
+
     /// A stream that is published here.
     pub fn get_mut(&mut self, tenure: u64) -> Option<&mut Publication> {
         self.streams.get_mut(&tenure)
@@ -173,6 +178,7 @@ impl Shard {
                 self.retry(conn);
             }
         }
+        self.watch_metadata();
     }
 
     /// The publisher said goodbye, or never began: its viewers are told at once.
@@ -191,7 +197,7 @@ impl Shard {
             publication.pulse.stop();
             publication.publisher = Publisher::Gone(self.now);
             if let Some(relay) = publication.offer.relay() {
-                relay.pass_on();
+                relay.note_lost();
             }
             publication.refuse_late(self.now, self.settings.source_start);
         }
@@ -218,7 +224,12 @@ impl Shard {
     pub(super) fn new_relay(&mut self, stream: StreamId, path: &str, tracks: Vec<Track>) -> Box<Relay> {
         let wall = self.ports.driver.wall();
         let (limits, random) = (&self.settings.live, &mut self.ports.random);
-        Box::new(Relay::new(stream, path, tracks, limits, self.now, wall, random))
+        let mut relay = Box::new(Relay::new(stream, path, tracks, limits, self.now, wall, random));
+        if let Some(documents) = &self.settings.metadata {
+            relay.add_metadata(documents, self.now, random);
+            self.watch_metadata();
+        }
+        relay
     }
 
     fn subscribe_to(&mut self, tenure: u64, path: Arc<str>, subscriber: Subscriber) {

@@ -95,6 +95,7 @@ impl Shard {
             }
             return;
         }
+        self.tell_file_metadata(key);
         let (stop, linger) = match carrier {
             Carrier::Interleaved => (self.pump_interleaved(key), Duration::ZERO),
             Carrier::Unicast | Carrier::Multicast | Carrier::Groups(_) => {

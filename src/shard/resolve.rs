@@ -243,5 +243,6 @@ pub(super) fn status_of(error: &MediaError) -> Status {
         MediaError::Forbidden(_) => Status::FORBIDDEN,
         MediaError::Unsupported(_) => Status::UNSUPPORTED_MEDIA_TYPE,
         MediaError::Broken(_) => Status::INTERNAL_SERVER_ERROR,
+        MediaError::Busy(_) => Status::NOT_ENOUGH_BANDWIDTH,
     }
 }

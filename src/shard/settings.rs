@@ -17,6 +17,7 @@ use super::pusher::PusherSpec;
 pub use super::talk::LoudspeakerSpec;
 use super::tls::TlsServer;
 use crate::config::{AddressRange, GopCache, Rules};
+use crate::media::documents::Documents;
 use crate::stream::groups::GroupRange;
 use crate::stream::relay::LiveLimits;
 
@@ -62,6 +63,8 @@ pub struct Settings {
     pub limits: Arc<Limits>,
     /// How a live viewer starts.
     pub gop_cache: GopCache,
+    /// What others say of streams, where each stream has metadata; None where none is added.
+    pub metadata: Option<Arc<Documents>>,
     /// What the packets of published streams and the past of live ones keep to.
     pub live: LiveLimits,
     /// Who may publish.
@@ -218,6 +221,7 @@ impl Default for Settings {
             multicast_ttl: 16,
             limits: Arc::new(Limits::new(None, None)),
             gop_cache: GopCache::TrueTimes,
+            metadata: None,
             live: LiveLimits::default(),
             may_publish: MayPublish::Everybody,
             source_start: Duration::from_secs(5),

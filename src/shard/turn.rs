@@ -70,6 +70,8 @@ pub struct Shard {
     last_ticket: Ticket,
     ready: Ready,
     alarms: BinaryHeap<Reverse<(Time, Alarm)>>,
+    /// When it is looked what there is to say of streams that come here; None while none has metadata.
+    pub(super) metadata_at: Option<Time>,
     housekeeping_at: Time,
     events: Vec<Event>,
     arrived: Vec<Moved>,
@@ -84,6 +86,8 @@ pub(super) enum Asker {
     Session(SessionKey, bool),
     /// A proxy that looks for its source.
     Proxy(ProxyKey),
+    /// A proxy whose picture is made anew.
+    Picture(ProxyKey),
     /// A session that wants to talk again.
     Talker(SessionKey),
 }
@@ -148,6 +152,7 @@ impl Shard {
             last_ticket: 0,
             ready: Ready::default(),
             alarms: BinaryHeap::new(),
+            metadata_at: None,
             housekeeping_at: now + HOUSEKEEPING,
             events: Vec::new(),
             arrived: Vec::new(),
@@ -183,6 +188,9 @@ impl Shard {
             self.take_over(moved);
         }
         self.heed_alarms();
+        if self.metadata_at.is_some_and(|at| at <= self.now) {
+            self.tell_metadata();
+        }
         if self.now >= self.housekeeping_at {
             self.housekeeping_at = self.now + HOUSEKEEPING;
             self.keep_house();
@@ -243,7 +251,7 @@ impl Shard {
             return self.now;
         }
         let wake = self.alarms.peek().map(|Reverse((at, _))| *at);
-        [wake, self.stop].into_iter().flatten().fold(self.housekeeping_at, Time::min)
+        [wake, self.stop, self.metadata_at].into_iter().flatten().fold(self.housekeeping_at, Time::min)
     }
 
     fn handle_event(&mut self, event: Event) {
@@ -287,6 +295,7 @@ impl Shard {
         match message {
             Message::Media(Answer::Described(ticket, answer)) => self.described(ticket, answer),
             Message::Media(Answer::Segment(ticket, answer)) => self.segment_arrived(ticket, answer),
+            Message::Media(Answer::Picture(ticket, answer)) => self.picture_rewritten(ticket, answer),
             Message::Stream(Notice::Subscribed { name, answer }) => {
                 let (waiting, answer) =
                     self.live.subscribed(self.now, &name, answer, self.settings.live.cache);

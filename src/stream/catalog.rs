@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use proto::rtp::batch::Batch;
@@ -76,6 +76,8 @@ pub struct Description {
     pub timestamp_base: Vec<u32>,
     /// Wall-clock time of content time zero.
     pub origin: NtpTime,
+    /// Who plays it.
+    pub audience: Arc<Audience>,
 }
 
 impl Description {
@@ -244,6 +246,23 @@ pub enum ClaimError {
     Owned,
 }
 
+/// How many sessions play a stream, on all shards together.
+#[derive(Debug, Default)]
+pub struct Audience(AtomicU32);
+
+impl Audience {
+    /// How many there are.
+    pub fn count(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// On one shard there were so many, and are so many now.
+    pub fn change(&self, before: usize, after: usize) {
+        // What is added wraps, so that it may be less than nothing.
+        self.0.fetch_add((after as u32).wrapping_sub(before as u32), Ordering::Relaxed);
+    }
+}
+
 /// When a publisher was last heard, for the question whether another may take its place.
 #[derive(Debug, Default)]
 pub struct Pulse(AtomicU64);
@@ -290,7 +309,7 @@ pub enum StreamError {
     #[error("{0}")]
     Unsupported(String),
     /// So much is made anew already that this would be too much: 453.
-    #[error("max_transcodes is {0}, and as many streams are made in another format already")]
+    #[error("max_transcodes is {0}, and as many streams and files are made in another format already")]
     Busy(usize),
     /// It comes in this format: it is to be asked for as it comes.
     #[error("the stream has this format already")]

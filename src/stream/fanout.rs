@@ -29,6 +29,16 @@ pub struct Fanout {
     limits: WindowLimits,
     /// Whether the past went beyond the limits once; that was said.
     was_overrun: bool,
+    distributed: Distributed,
+}
+
+/// How much of a stream there has been.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Distributed {
+    /// Batches.
+    pub batches: u64,
+    /// Bytes of RTP.
+    pub bytes: u64,
 }
 
 impl Drop for Fanout {
@@ -50,12 +60,15 @@ impl Fanout {
             cached_bytes: 0,
             limits,
             was_overrun: false,
+            distributed: Distributed::default(),
         }
     }
 
     /// Hands a batch to every receiver. One whose inbox is full gets nothing more before the next keyframe.
     pub fn distribute(&mut self, batch: Arc<Batch>) {
         let is_start = batch.meta().keyframe && batch.meta().track == self.leading;
+        self.distributed.batches += 1;
+        self.distributed.bytes += batch.rtp().len() as u64;
         self.cache(&batch, is_start);
         self.is_keyframe_wanted &= !is_start;
         for receiver in &mut self.receivers {
@@ -118,6 +131,11 @@ impl Fanout {
         self.receivers.is_empty()
     }
 
+    /// How much was handed out so far, whether or not somebody received it.
+    pub fn distributed(&self) -> Distributed {
+        self.distributed
+    }
+
     /// What is said of the stream.
     pub fn description(&self) -> &Arc<Description> {
         &self.description
@@ -168,6 +186,7 @@ mod tests {
             ssrc: Vec::new(),
             timestamp_base: Vec::new(),
             origin: NtpTime::default(),
+            audience: Arc::default(),
         };
         Fanout::new(description, limits)
     }

@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod fanout;
 pub mod groups;
+pub mod metadata;
 pub mod publish;
 pub mod refragment;
 pub mod registry;

@@ -5,18 +5,21 @@ use std::sync::Arc;
 use proto::frame::Frame;
 use proto::rtp::batch::Numbering;
 use proto::rtp::packetize::Packetizer;
-use proto::time::NtpTime;
+use proto::time::{MediaTime, NtpTime, Time};
 use proto::track::Track;
 use rand::{Rng, RngExt};
 
 use super::catalog::{Description, StreamId, StreamName};
 use super::fanout::Fanout;
+use super::metadata::StreamMetadata;
 use super::window::WindowLimits;
+use crate::media::documents::Documents;
 
 /// A live stream in the hands of the thread that encodes it.
 pub struct Publisher {
     fanout: Fanout,
     packetizers: Vec<Packetizer>,
+    metadata: Option<StreamMetadata>,
 }
 
 impl Publisher {
@@ -49,8 +52,27 @@ impl Publisher {
             timestamp_base: numberings.iter().map(|numbering| numbering.timestamp).collect(),
             tracks,
             origin,
+            audience: Arc::default(),
         };
-        Publisher { fanout: Fanout::new(description, cache), packetizers }
+        Publisher { fanout: Fanout::new(description, cache), packetizers, metadata: None }
+    }
+
+    /// Adds a track of metadata, before anybody receives the stream; `anchor` is a moment and its content time.
+    pub fn add_metadata(
+        &mut self,
+        documents: &Documents,
+        mtu_bytes: usize,
+        anchor: (Time, MediaTime),
+        random: &mut impl Rng,
+    ) {
+        self.metadata = StreamMetadata::join(&mut self.fanout, documents, mtu_bytes, anchor, random);
+    }
+
+    /// Publishes what there is to say of the stream; to be asked several times a second.
+    pub fn tell(&mut self, now: Time, wall: NtpTime) {
+        if let Some(metadata) = &mut self.metadata {
+            metadata.look(now, wall, &mut self.fanout);
+        }
     }
 
     /// Packetizes one frame and hands it to every subscribed shard. A frame that cannot be packetized is left out

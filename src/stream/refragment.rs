@@ -70,7 +70,14 @@ impl PacketSizes {
             writer.forward(packet);
             return Ok(());
         }
-        let result = refragment(codec, header.marker, payload, self.piece_bytes_max, writer);
+        let result = refragment(
+            codec,
+            header.marker,
+            Header::extension(packet),
+            payload,
+            self.piece_bytes_max,
+            writer,
+        );
         if result.is_err() {
             writer.forward(packet);
         }

@@ -17,9 +17,11 @@ use thiserror::Error;
 
 use super::catalog::{Description, StreamId, StreamName};
 use super::fanout::Fanout;
+use super::metadata::StreamMetadata;
 use super::refragment::PacketSizes;
 use super::timeline::{Skew, Timeline};
 use super::window::WindowLimits;
+use crate::media::documents::Documents;
 
 /// A batch that nothing else closes is closed after this long.
 const OPEN_MAX: Duration = Duration::from_millis(5);
@@ -68,6 +70,7 @@ pub struct Relay {
     tracks: Vec<RelayTrack>,
     skew: Skew,
     packet_sizes: PacketSizes,
+    metadata: Option<Box<StreamMetadata>>,
 }
 
 impl fmt::Debug for Relay {
@@ -153,9 +156,34 @@ impl Relay {
             timestamp_base: relayed.iter().map(|track| track.numbering.timestamp).collect(),
             tracks,
             origin: wall,
+            audience: Arc::default(),
         };
         let fanout = Fanout::new(description, limits.cache);
-        Relay { fanout, tracks: relayed, skew: Skew::default(), packet_sizes: limits.packets }
+        let (skew, packet_sizes) = (Skew::default(), limits.packets);
+        Relay { fanout, tracks: relayed, skew, packet_sizes, metadata: None }
+    }
+
+    /// Adds a track of metadata to a stream that begins at `now`, unless it has one.
+    pub fn add_metadata(&mut self, documents: &Documents, now: Time, random: &mut impl Rng) {
+        let mtu_bytes = self.packet_sizes.for_encryption().piece_bytes_max;
+        let anchor = (now, MediaTime::ZERO);
+        let metadata = StreamMetadata::join(&mut self.fanout, documents, mtu_bytes, anchor, random);
+        self.metadata = metadata.map(Box::new);
+    }
+
+    /// Passes on what there is to say of the stream; to be asked several times a second.
+    pub fn tell(&mut self, now: Time, wall: NtpTime) {
+        if let Some(metadata) = &mut self.metadata {
+            metadata.look(now, wall, &mut self.fanout);
+        }
+    }
+
+    /// The source is lost, and may come back: what waits for the rest of its batch is passed on.
+    pub fn note_lost(&mut self) {
+        self.close_all();
+        if let Some(metadata) = &mut self.metadata {
+            metadata.note_lost(&self.fanout);
+        }
     }
 
     /// Cuts packets from now on that no datagram would hold encrypted.
@@ -244,11 +272,6 @@ impl Relay {
         track.restart();
     }
 
-    /// Passes on what waits for a rest that nobody will send.
-    pub fn pass_on(&mut self) {
-        self.close_all();
-    }
-
     /// Passes on what waits, and tells every receiver that this was the last.
     pub fn end(&mut self, reason: &str) {
         self.close_all();
@@ -291,6 +314,11 @@ impl Relay {
         (self.tracks.iter().enumerate())
             .filter(|(_, track)| track.learner.is_some())
             .map(|(index, _)| index as u8)
+    }
+
+    /// The tracks that come, without what is added here.
+    pub fn received(&self) -> &[Track] {
+        &self.fanout.description().tracks[..self.tracks.len()]
     }
 
     /// Who receives it.

@@ -10,9 +10,9 @@ pub(crate) struct Packet {
     pub(crate) sequence: u16,
     pub(crate) timestamp: u32,
     pub(crate) ssrc: u32,
-    /// The header extension: what tells it from others, and its content.
-    pub(crate) extension: Option<(u16, Vec<u8>)>,
     pub(crate) payload: Vec<u8>,
+    /// Its header's extension, if it has one.
+    pub(crate) extension: Option<Vec<u8>>,
     /// When it was read.
     pub(crate) at: Instant,
 }
@@ -26,12 +26,9 @@ impl Packet {
             &bytes[..bytes.len().min(16)]
         );
         let mut start = 12 + 4 * usize::from(bytes[0] & 0x0f);
-        let mut extension = None;
+        let fixed = start;
         if bytes[0] & 0x10 != 0 {
-            let half = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
-            let end = start + 4 + 4 * usize::from(half(start + 2));
-            extension = Some((half(start), bytes[start + 4..end].to_vec()));
-            start = end;
+            start += 4 + 4 * usize::from(u16::from_be_bytes([bytes[start + 2], bytes[start + 3]]));
         }
         let padding = if bytes[0] & 0x20 != 0 { usize::from(bytes[bytes.len() - 1]) } else { 0 };
         Packet {
@@ -40,8 +37,8 @@ impl Packet {
             sequence: u16::from_be_bytes([bytes[2], bytes[3]]),
             timestamp: word(bytes, 4),
             ssrc: word(bytes, 8),
-            extension,
             payload: bytes[start..bytes.len() - padding].to_vec(),
+            extension: (start > fixed).then(|| bytes[fixed..start].to_vec()),
             at,
         }
     }

@@ -105,7 +105,7 @@ impl Screen {
 }
 
 /// Mean red, green and blue of the first picture of a URL.
-fn colour(url: &str) -> [u8; 3] {
+pub(super) fn colour(url: &str) -> [u8; 3] {
     let _turn = Turn::wait();
     let arguments = format!(
         "-nostdin -v error -rtsp_transport tcp -i {url} -frames:v 1 -an -vf scale=1:1:flags=area,format=rgb24 -f rawvideo -"
@@ -114,7 +114,7 @@ fn colour(url: &str) -> [u8; 3] {
 }
 
 #[track_caller]
-fn is_like(found: [u8; 3], wanted: [u8; 3]) {
+pub(super) fn is_like(found: [u8; 3], wanted: [u8; 3]) {
     let near = found.iter().zip(wanted).all(|(a, b)| a.abs_diff(b) < 40);
     assert!(near, "{found:?} in place of {wanted:?}");
 }
@@ -122,7 +122,7 @@ fn is_like(found: [u8; 3], wanted: [u8; 3]) {
 const RED: [u8; 3] = [255, 0, 0];
 const BLUE: [u8; 3] = [0, 0, 255];
 
-fn shown(url: &str) -> String {
+pub(super) fn shown(url: &str) -> String {
     let arguments = format!(
         "-v error -rtsp_transport tcp -show_entries stream=codec_name,width,height -of csv=p=0 {url}"
     );

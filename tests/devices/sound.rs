@@ -1,21 +1,14 @@
-//! Microphones of a PipeWire session of the test's own: each hears a tone.
+//! Microphones of PipeWire, each of which hears a tone, and those that come by another door.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::thread;
-use std::time::{Duration, Instant};
 
+use super::session::{PATIENCE, Session, wait_for_no_device};
 use crate::client::Client;
-use crate::client::viewer::{BOTH, Over};
+use crate::client::viewer::{BOTH, Over, Viewer};
 use crate::judge::ffmpeg::{Scratch, words};
 use crate::judge::{Turn, run};
-use crate::server::{Backend, Builder, Server, on_both_backends, scratch};
+use crate::server::{Backend, Builder, on_both_backends, scratch};
 use crate::transcoding::heard_at;
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What each microphone hears, in hertz.
 const TONES: [f64; 2] = [440.0, 1_000.0];
@@ -23,34 +16,11 @@ const TONES: [f64; 2] = [440.0, 1_000.0];
 /// Loudspeakers, one for each backend: tests of both run at once. Those where several talk at once have their own.
 const LOUDSPEAKERS: [&str; 4] = ["talk-fallback", "talk-uring", "mixed-fallback", "mixed-uring"];
 
-/// A sound server with two microphones.
-pub(super) struct Session {
-    folder: PathBuf,
-    children: Vec<Child>,
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        for child in self.children.iter_mut().rev() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
-impl Session {
-    fn start() -> Session {
-        // Paths of sockets are short.
-        let number = scratch("sound").file_name().unwrap().to_string_lossy().into_owned();
-        let folder = std::env::temp_dir().join(number);
-        fs::create_dir_all(&folder).unwrap();
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
-        let mut session = Session { folder, children: Vec::new() };
-        let bus = format!("--session --address={} --nofork --nopidfile", session.bus());
-        session.spawn("dbus-daemon", &words(&bus), "bus");
-        session.spawn("pipewire", &[], "pipewire-0");
-        session.spawn("wireplumber", &[], "");
+/// The session of most tests here; a sound server each would be more than two processors take.
+pub(super) fn session() -> &'static Session {
+    static SESSION: OnceLock<Session> = OnceLock::new();
+    SESSION.get_or_init(|| {
+        let mut session = Session::with_pipewire();
         session.spawn("pipewire-pulse", &[], "pulse/native");
         for (index, tone) in TONES.into_iter().enumerate() {
             session.microphone(index, tone);
@@ -63,69 +33,12 @@ impl Session {
             session.insist("pw-cli", &["create-node", "adapter", &node]);
         }
         session
-    }
-
-    fn bus(&self) -> String {
-        format!("unix:path={}", self.folder.join("bus").display())
-    }
-
-    pub(super) fn tool(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
-        command.env("XDG_RUNTIME_DIR", &self.folder).env("DBUS_SESSION_BUS_ADDRESS", self.bus());
-        command.env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command
-    }
-
-    /// Starts a program and waits for its socket.
-    fn spawn(&mut self, program: &str, arguments: &[String], socket: &str) {
-        let child = self.tool(program).args(arguments).spawn();
-        self.children.push(child.unwrap_or_else(|error| panic!("{program}: {error}")));
-        let end = Instant::now() + PATIENCE;
-        while !self.folder.join(socket).exists() {
-            assert!(Instant::now() < end, "{program} does not start");
-            thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    /// Runs a tool until it succeeds.
-    fn insist(&self, program: &str, arguments: &[&str]) {
-        let end = Instant::now() + PATIENCE;
-        while !self.tool(program).args(arguments).status().unwrap().success() {
-            assert!(Instant::now() < end, "{program} {arguments:?}");
-            thread::sleep(Duration::from_millis(100));
-        }
-    }
-
-    fn microphone(&mut self, index: usize, tone: f64) {
-        let node = format!(
-            "{{ factory.name=support.null-audio-sink node.name=testmic{index} media.class=Audio/Source/Virtual \
-             object.linger=true audio.position=[MONO] }}"
-        );
-        self.insist("pw-cli", &["create-node", "adapter", &node]);
-        let file = self.folder.join(format!("tone{index}.wav"));
-        let sine =
-            format!("-nostdin -v error -y -f lavfi -i sine=frequency={tone}:sample_rate=48000:duration=120");
-        let arguments = format!("{sine} -c:a pcm_s16le {}", file.display());
-        run("ffmpeg", &words(&arguments), PATIENCE).unwrap();
-        let properties = format!("{{ node.name=feeder{index} }}");
-        let arguments =
-            ["-p", "--target", "0", "-P", &properties, &file.display().to_string()].map(str::to_owned);
-        self.spawn("pw-cat", &arguments, "");
-        let (output, input) = (format!("feeder{index}:output_MONO"), format!("testmic{index}:input_MONO"));
-        self.insist("pw-link", &[&output, &input]);
-    }
-
-    pub(super) fn server(&self, backend: Backend) -> Builder {
-        let folder = self.folder.display().to_string();
-        Server::with(backend).environment("XDG_RUNTIME_DIR", &folder).lifetime(Duration::from_secs(300))
-    }
+    })
 }
 
-/// The session of all tests here; a sound server each would be more than two processors take.
-pub(super) fn session() -> &'static Session {
-    static SESSION: OnceLock<Session> = OnceLock::new();
-    SESSION.get_or_init(Session::start)
+/// A server that has PipeWire and nothing else.
+fn server(session: &Session, backend: Backend) -> Builder {
+    session.server(backend).environment("PULSE_SERVER", "unix:/nowhere").setting("ondemand_close_s", 2)
 }
 
 /// Level and share of a tone of a URL.
@@ -147,7 +60,7 @@ fn shown(url: &str) -> String {
 }
 
 fn each_microphone_is_a_stream_of_its_own(backend: Backend) {
-    let server = session().server(backend).start();
+    let server = server(session(), backend).start();
     for (index, path) in ["/audiodevice", "/audiodevice1"].into_iter().enumerate() {
         assert_eq!(shown(&server.url(path)), "pcm_mulaw,8000,2", "{path}");
         let (level, of_tone) = heard(&server.url(path), BOTH[index], TONES[index]);
@@ -158,7 +71,7 @@ fn each_microphone_is_a_stream_of_its_own(backend: Backend) {
 }
 
 fn sound_comes_in_what_is_asked_for(backend: Backend) {
-    let server = session().server(backend).start();
+    let server = server(session(), backend).start();
     for (asked, is) in [
         ("ae=AAC&sr=44100&ch=1", "aac,44100,1"),
         ("ae=OPUS", "opus,48000,2"),
@@ -173,14 +86,101 @@ fn sound_comes_in_what_is_asked_for(backend: Backend) {
 }
 
 fn a_microphone_that_there_is_not_is_404_and_the_log_says_what_there_is(backend: Backend) {
-    let server = session().server(backend).start();
+    let server = server(session(), backend).start();
     let mut client = Client::connect(server.address());
     client.request("DESCRIBE", &server.url("/audiodevice9"), &[]).expect(404);
     server.wait_for_log("no such microphone; there are 2: testmic0, testmic1", PATIENCE);
+}
+
+fn without_pipewire_microphones_come_from_pulseaudio(backend: Backend) {
+    let server = session().server(backend).environment("PIPEWIRE_REMOTE", "nowhere").start();
+    for (path, tone) in [("/audiodevice", TONES[0]), ("/audiodevice1", TONES[1])] {
+        let (_, of_tone) = heard(&server.url(path), Over::Tcp, tone);
+        assert!(of_tone > 0.7, "{path}: {of_tone}");
+    }
+}
+
+#[test]
+fn microphones_are_listed_by_pipewire_and_without_it() {
+    for environment in [("PULSE_SERVER", "unix:/nowhere"), ("PIPEWIRE_REMOTE", "nowhere")] {
+        let listed = session().devices(&[environment]);
+        for index in 0..TONES.len() {
+            let number = if index == 0 { String::new() } else { index.to_string() };
+            let line = listed.lines().find(|line| line.starts_with(&format!("/audiodevice{number} ")));
+            let line = line.unwrap_or_else(|| panic!("{index} in {listed}"));
+            assert!(line.contains(&format!("Microphone {index} (testmic{index})")), "{listed}");
+        }
+    }
+}
+
+fn listen(server: &crate::server::Server, path: &str) -> Viewer {
+    let mut viewer = Viewer::open(server.address(), &server.url(path), Over::Tcp);
+    viewer.play(&[]);
+    assert!(viewer.receive_until(PATIENCE, |viewer| viewer.tracks[0].packets.len() > 20));
+    viewer
+}
+
+#[test]
+fn pipewire_that_stops_is_waited_for_and_the_same_microphone_is_heard_again() {
+    let mut session = Session::with_pipewire();
+    for (index, tone) in TONES.into_iter().enumerate() {
+        session.microphone(index, tone);
+    }
+    let server = server(&session, Backend::Uring).start();
+    let mut viewer = listen(&server, "/audiodevice");
+    session.stop("pipewire");
+    server.wait_for_log("device lost device=audiodevice", PATIENCE);
+    for program in ["wireplumber", "pw-cat"] {
+        session.stop(program);
+    }
+    // The other one is there first now.
+    session.start_pipewire();
+    for (index, tone) in TONES.into_iter().enumerate().rev() {
+        session.microphone(index, tone);
+    }
+    server.wait_for_log("device is back device=audiodevice", PATIENCE);
+    let before = viewer.tracks[0].packets.len();
+    assert!(viewer.receive_until(PATIENCE, |viewer| viewer.tracks[0].packets.len() > before + 50));
+    assert!(viewer.tracks[0].gaps().is_empty());
+    let (_, of_tone) = heard(&server.url("/audiodevice"), Over::Tcp, TONES[0]);
+    assert!(of_tone > 0.7, "{of_tone}");
+}
+
+#[test]
+fn no_thread_is_left_behind_for_a_microphone_that_gives_nothing() {
+    let mut session = Session::with_pipewire();
+    session.microphone(0, TONES[0]);
+    let server = server(&session, Backend::Uring).start();
+    let viewer = listen(&server, "/audiodevice");
+    session.signal("pipewire", "STOP");
+    drop(viewer);
+    server.wait_for_log("device closed: nobody watches device=audiodevice", PATIENCE);
+    wait_for_no_device(&server);
+    session.signal("pipewire", "CONT");
+    let viewer = listen(&server, "/audiodevice");
+    drop(viewer);
+    wait_for_no_device(&server);
+}
+
+#[test]
+fn a_microphone_that_is_unplugged_is_lost_and_comes_back_when_it_is_plugged_in() {
+    let mut session = Session::with_pipewire();
+    session.microphone(0, TONES[0]);
+    let server = server(&session, Backend::Uring).start();
+    let mut viewer = listen(&server, "/audiodevice");
+    session.stop("pw-cat");
+    session.insist("pw-cli", &["destroy", "testmic0"]);
+    server.wait_for_log("device lost device=audiodevice", PATIENCE);
+    session.microphone(0, TONES[0]);
+    server.wait_for_log("device is back device=audiodevice", PATIENCE);
+    let before = viewer.tracks[0].packets.len();
+    assert!(viewer.receive_until(PATIENCE, |viewer| viewer.tracks[0].packets.len() > before + 20));
+    assert!(viewer.tracks[0].gaps().is_empty());
 }
 
 on_both_backends!(
     each_microphone_is_a_stream_of_its_own,
     sound_comes_in_what_is_asked_for,
     a_microphone_that_there_is_not_is_404_and_the_log_says_what_there_is,
+    without_pipewire_microphones_come_from_pulseaudio,
 );

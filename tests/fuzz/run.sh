@@ -12,7 +12,7 @@ cd "$(dirname "$0")"
 
 seconds=${1:-600}
 [ $# -gt 0 ] && shift
-[ $# -gt 0 ] || set -- rtsp transport range uri sdp rtcp interleaved pushed client auth mjpeg proxy_protocol mikey base64 websocket
+[ $# -gt 0 ] || set -- rtsp transport range uri sdp rtcp interleaved pushed client auth jpeg mjpeg proxy_protocol mikey base64 websocket metadata
 
 host=$(rustc -vV | sed -n 's/^host: //p')
 coverage="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4"

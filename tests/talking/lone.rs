@@ -98,6 +98,7 @@ impl Catalog for Silent {
             ssrc: vec![1],
             timestamp_base: vec![0],
             origin: NtpTime::default(),
+            audience: Arc::default(),
         });
         let answer = Ok(Snapshot { description, batches: Vec::new() });
         (subscriber.deliver)(Notice::Subscribed { name: name.clone(), answer });

@@ -1,24 +1,21 @@
 //! One capture of a device for all who want it: opened by the first, closed after the last.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
-use super::{Device, Devices, Taken};
-use crate::media::format::{Format, Framerate};
+use super::wanted::Wanted;
+use super::{Device, Devices, Form, Taken};
+use crate::media::format::Format;
 use crate::media::library::MediaError;
 
-/// Stretches of sound that wait for one who wants them. What comes beyond is left out for it.
-const SOUNDS_MAX: usize = 32;
+/// Coded pictures and stretches of sound that wait for one who wants them. What comes beyond is left out for it.
+const WAITING_MAX: usize = 32;
 
-/// Pictures that do: they are large, and the latest are of use.
+/// Pictures that are not coded and wait: they are large, and the latest are of use.
 const PICTURES_MAX: usize = 2;
-
-/// A device gives no fewer pictures a second: it is waited for, and what is slower is made of that.
-const THOUSANDTHS_MIN: u32 = 2_000;
 
 /// All captures.
 pub struct Hub {
@@ -46,8 +43,7 @@ pub struct Tap {
 
 struct Shared {
     takers: Mutex<Vec<Sender<Event>>>,
-    /// The highest rate that anybody wants, in thousandths.
-    thousandths: AtomicU32,
+    wanted: Mutex<Wanted>,
 }
 
 impl Hub {
@@ -63,29 +59,27 @@ impl Hub {
 
     /// A share of a device's capture, which begins if there is none. Whether it can be opened is told as an event.
     pub fn tap(&self, device: &Device, wanted: &Format) -> Result<Tap, MediaError> {
-        let (sender, events) = bounded(if device.is_heard() { SOUNDS_MAX } else { PICTURES_MAX });
-        let rate = wanted.video.framerate.filter(|_| !device.is_heard());
-        let thousandths = rate.map_or(0, |rate| rate.thousandths().max(THOUSANDTHS_MIN));
+        let (sender, events) = bounded(WAITING_MAX);
+        let wanted = Wanted::of(device, wanted);
         let mut running = lock(&self.running);
         running.retain(|_, shared| shared.strong_count() > 0);
         if let Some(shared) = running.get(device).and_then(Weak::upgrade)
-            && shared.add(&sender, thousandths)
+            && shared.add(&sender, &wanted)
         {
             return Ok(Tap { events, _shared: shared });
         }
         let held = Held::take(&self.held, device).ok_or_else(|| {
             MediaError::Broken(format!("{device} does not answer, and is waited for already"))
         })?;
-        let shared =
-            Arc::new(Shared { takers: Mutex::new(vec![sender]), thousandths: AtomicU32::new(thousandths) });
-        let (devices, device, wanted) = (self.devices.clone(), device.clone(), *wanted);
+        let shared = Arc::new(Shared { takers: Mutex::new(vec![sender]), wanted: Mutex::new(wanted) });
+        let (devices, device) = (self.devices.clone(), device.clone());
         running.insert(device.clone(), Arc::downgrade(&shared));
         let weak = Arc::downgrade(&shared);
         thread::Builder::new()
             .name("capture".to_owned())
             .spawn(move || {
                 let _held = held;
-                capture(&*devices, &device, wanted, &weak);
+                capture(&*devices, &device, &weak);
             })
             .map_err(|error| MediaError::Broken(format!("no thread for a device: {error}")))?;
         Ok(Tap { events, _shared: shared })
@@ -94,20 +88,27 @@ impl Hub {
 
 impl Shared {
     /// Adds somebody, unless the capture has ended.
-    fn add(&self, sender: &Sender<Event>, thousandths: u32) -> bool {
+    fn add(&self, sender: &Sender<Event>, wanted: &Wanted) -> bool {
         let mut takers = lock(&self.takers);
         if takers.is_empty() {
             return false;
         }
         takers.push(sender.clone());
-        self.thousandths.fetch_max(thousandths, Ordering::Relaxed);
+        lock(&self.wanted).join(wanted);
         true
     }
 
     /// Hands something to all who still want it; false when nobody does.
     fn hand_out(&self, event: &Event) -> bool {
+        let is_large = matches!(event, Event::Taken(Taken { form: Form::Pixels(_), .. }));
         let mut takers = lock(&self.takers);
-        takers.retain(|taker| !matches!(taker.try_send(event.clone()), Err(TrySendError::Disconnected(_))));
+        takers.retain(|taker| {
+            // Who has gone has taken what waited along.
+            if is_large && taker.len() >= PICTURES_MAX {
+                return true;
+            }
+            !matches!(taker.try_send(event.clone()), Err(TrySendError::Disconnected(_)))
+        });
         !takers.is_empty()
     }
 
@@ -120,8 +121,7 @@ impl Shared {
 }
 
 /// Takes of a device until nobody wants anything more.
-fn capture(devices: &dyn Devices, device: &Device, mut wanted: Format, shared: &Weak<Shared>) {
-    let rate = |shared: &Shared| shared.thousandths.load(Ordering::Relaxed);
+fn capture(devices: &dyn Devices, device: &Device, shared: &Weak<Shared>) {
     // Those who wait are told, whatever ends this.
     let _end = End(shared);
     let end = |error: &MediaError| {
@@ -130,9 +130,8 @@ fn capture(devices: &dyn Devices, device: &Device, mut wanted: Format, shared: &
         }
     };
     'open: loop {
-        let opened_for = shared.upgrade().map_or(0, |shared| rate(&shared));
-        wanted.video.framerate = Framerate::of_thousandths(opened_for);
-        let mut capture = match devices.open(device, &wanted) {
+        let Some(mut opened_for) = shared.upgrade().map(|shared| *lock(&shared.wanted)) else { return };
+        let mut capture = match devices.open(device, &opened_for) {
             Ok(capture) => capture,
             Err(error) => return end(&error),
         };
@@ -157,8 +156,13 @@ fn capture(devices: &dyn Devices, device: &Device, mut wanted: Format, shared: &
                     return shared.end(&error);
                 }
             }
-            if rate(&shared) > opened_for {
-                continue 'open;
+            let wanted = *lock(&shared.wanted);
+            if wanted != opened_for {
+                if !capture.suits(&wanted) {
+                    tracing::info!(%device, "device closed: more is wanted of it");
+                    continue 'open;
+                }
+                opened_for = wanted;
             }
         }
     }
@@ -211,14 +215,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
     use std::time::{Duration, Instant};
 
     use bytes::Bytes;
     use proto::track::{Codec, Track};
 
-    use super::super::{Capture, Form, Found};
+    use super::super::{Capture, Found, Pixels, Shape};
     use super::*;
+    use crate::media::format::Framerate;
 
     /// A device that can be unplugged.
     #[derive(Default)]
@@ -226,17 +231,34 @@ mod tests {
         opened: AtomicUsize,
         closed: Arc<AtomicUsize>,
         is_out: Arc<AtomicU32>,
+        /// What it gives; None for coded pictures.
+        shape: Option<Shape>,
+        /// The highest rate that it was told while it was open, where it can be told one.
+        hastened: Option<Arc<AtomicU32>>,
     }
 
-    struct Plugged(Arc<AtomicUsize>, Arc<AtomicU32>);
+    struct Plugged {
+        closed: Arc<AtomicUsize>,
+        is_out: Arc<AtomicU32>,
+        thousandths: u32,
+        form: Form,
+        hastened: Option<Arc<AtomicU32>>,
+    }
 
     impl Devices for Plug {
-        fn open(&self, _: &Device, _: &Format) -> Result<Box<dyn Capture>, MediaError> {
+        fn open(&self, _: &Device, wanted: &Wanted) -> Result<Box<dyn Capture>, MediaError> {
             if self.is_out.load(Ordering::SeqCst) == 1 {
                 return Err(MediaError::NotFound);
             }
             self.opened.fetch_add(1, Ordering::SeqCst);
-            Ok(Box::new(Plugged(self.closed.clone(), self.is_out.clone())))
+            let (closed, is_out, hastened) =
+                (self.closed.clone(), self.is_out.clone(), self.hastened.clone());
+            let form = match self.shape {
+                Some(shape) => Form::Pixels(shape),
+                None => Form::Track(Track::new(Codec::Jpeg, 0)),
+            };
+            let thousandths = wanted.thousandths();
+            Ok(Box::new(Plugged { closed, is_out, thousandths, form, hastened }))
         }
 
         fn list(&self) -> Vec<Result<Found, String>> {
@@ -247,17 +269,25 @@ mod tests {
     impl Capture for Plugged {
         fn take(&mut self) -> Result<Option<Taken>, MediaError> {
             thread::sleep(Duration::from_millis(1));
-            if self.1.load(Ordering::SeqCst) == 1 {
+            if self.is_out.load(Ordering::SeqCst) == 1 {
                 return Err(MediaError::Broken("unplugged".to_owned()));
             }
-            let form = Form::Track(Track::new(Codec::Jpeg, 0));
-            Ok(Some(Taken { form, at: Instant::now(), keyframe: true, payload: Bytes::from_static(b"x") }))
+            let (form, payload) = (self.form.clone(), Bytes::from_static(b"x"));
+            Ok(Some(Taken { form, at: Instant::now(), keyframe: true, payload }))
+        }
+
+        fn suits(&mut self, wanted: &Wanted) -> bool {
+            if let Some(hastened) = &self.hastened {
+                hastened.store(wanted.thousandths(), Ordering::SeqCst);
+                self.thousandths = wanted.thousandths();
+            }
+            wanted.thousandths() <= self.thousandths
         }
     }
 
     impl Drop for Plugged {
         fn drop(&mut self) {
-            self.0.fetch_add(1, Ordering::SeqCst);
+            self.closed.fetch_add(1, Ordering::SeqCst);
         }
     }
 
@@ -310,6 +340,28 @@ mod tests {
     }
 
     #[test]
+    fn a_device_that_can_give_more_pictures_is_not_opened_again_for_that() {
+        let hastened = Arc::new(AtomicU32::new(0));
+        let plug = Arc::new(Plug { hastened: Some(hastened.clone()), ..Plug::default() });
+        let hub = Hub::new(plug.clone());
+        let at = |rate: u32| {
+            let mut format = Format::default();
+            format.video.framerate = Some(Framerate::whole(rate));
+            hub.tap(&Device::Camera(0), &format).unwrap()
+        };
+        let slow = at(10);
+        next(&slow);
+        let fast = at(30);
+        let end = Instant::now() + PATIENCE;
+        while hastened.load(Ordering::SeqCst) != 30_000 {
+            next(&fast);
+            assert!(Instant::now() < end);
+        }
+        assert!(matches!(next(&slow), Event::Taken(_)));
+        assert_eq!(plug.opened.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
     fn who_wants_more_pictures_than_come_has_the_device_opened_again() {
         let plug = Arc::new(Plug::default());
         let hub = Hub::new(plug.clone());
@@ -327,5 +379,24 @@ mod tests {
             assert!(Instant::now() < end);
         }
         assert!(matches!(next(&slow), Event::Taken(_)));
+    }
+
+    /// Counts what waits for one who takes nothing, once as much has come as `given` says.
+    fn waiting(shape: Option<Shape>, given: usize) -> usize {
+        let plug = Arc::new(Plug { shape, ..Plug::default() });
+        let hub = Hub::new(plug);
+        let slow = hub.tap(&Device::Camera(0), &Format::default()).unwrap();
+        let fast = hub.tap(&Device::Camera(0), &Format::default()).unwrap();
+        for _ in 0..given {
+            next(&fast);
+        }
+        slow.events.len()
+    }
+
+    #[test]
+    fn pictures_that_are_not_coded_do_not_pile_up_and_coded_ones_wait() {
+        let shape = Shape { pixels: Pixels::Gray8, width: 1, height: 1 };
+        assert_eq!(waiting(Some(shape), 3 * WAITING_MAX), PICTURES_MAX);
+        assert_eq!(waiting(None, 3 * WAITING_MAX), WAITING_MAX);
     }
 }

@@ -2,11 +2,27 @@
 //!
 //! - [`Device`]: which one, by its name in a URL.
 //! - [`Capture`]: the port to whatever takes pictures or sound of it.
+//! - [`samples`]: sound as devices give it.
+//! - `pipewire`: microphones of a PipeWire daemon, and screens that a Wayland desktop hands out.
 //! - [`hub`]: one capture for all who want the same device, however many formats they want it in.
+//! - [`wanted`]: what all these want of it together.
+//! - [`camera`]: which camera is meant, and in which of its modes it is opened.
 //! - [`source`]: a device, or one for pictures and one for sound, as a live stream.
 
+#[cfg(all(feature = "v4l", target_os = "linux"))]
+pub mod camera;
+#[cfg(not(all(feature = "v4l", target_os = "linux")))]
+#[path = "camera/absent.rs"]
+pub mod camera;
 pub mod hub;
+#[cfg(all(feature = "pipewire", target_os = "linux"))]
+pub mod pipewire;
+#[cfg(all(feature = "ffmpeg", not(feature = "pipewire"), target_os = "linux"))]
+#[path = "no_pipewire.rs"]
+pub mod pipewire;
+pub mod samples;
 pub mod source;
+pub mod wanted;
 #[cfg(all(feature = "ffmpeg", target_os = "linux"))]
 pub mod x11;
 
@@ -17,8 +33,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use proto::track::Track;
 
-use super::format::Format;
 use super::library::MediaError;
+use camera::Mapped;
+use wanted::Wanted;
 
 /// One device.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -88,6 +105,8 @@ impl fmt::Display for Device {
 pub enum Pixels {
     /// Blue, green, red and a byte of nothing.
     Bgr0,
+    /// Red, green, blue and a byte of nothing.
+    Rgb0,
     /// Blue, green, red.
     Bgr24,
     /// Red, green, blue.
@@ -96,10 +115,16 @@ pub enum Pixels {
     Yuyv422,
     /// The same, colour first.
     Uyvy422,
+    /// The same as the first, the two colours the other way round.
+    Yvyu422,
     /// A plane of brightness and one of both colours.
     Nv12,
+    /// The same, the two colours the other way round.
+    Nv21,
     /// Three planes.
     Yuv420p,
+    /// Brightness alone.
+    Gray8,
 }
 
 /// Pictures that are not coded.
@@ -140,6 +165,9 @@ pub trait Capture: Send {
     /// Waits for what comes next, for a moment; None when nothing came. An error when the device is lost, or has changed so
     /// that it has to be opened again.
     fn take(&mut self) -> Result<Option<Taken>, MediaError>;
+
+    /// Whether it gives this from now on, which somebody more wants; else it is opened again.
+    fn suits(&mut self, wanted: &Wanted) -> bool;
 }
 
 /// A device that was found.
@@ -154,21 +182,22 @@ pub struct Found {
 /// The devices of this machine.
 pub trait Devices: Send + Sync {
     /// Opens one, as near as it can come to what a format asks for. [`MediaError::NotFound`] when there is none.
-    fn open(&self, device: &Device, wanted: &Format) -> Result<Box<dyn Capture>, MediaError>;
+    fn open(&self, device: &Device, wanted: &Wanted) -> Result<Box<dyn Capture>, MediaError>;
 
     /// All that there are; the error says why a kind cannot be listed.
     fn list(&self) -> Vec<Result<Found, String>>;
 }
 
-/// The devices that this build can open.
+/// The devices that this build can open: with the pointer on screens or without, and cameras that have numbers of their own.
 #[cfg(all(feature = "ffmpeg", target_os = "linux"))]
-pub fn system(has_pointer: bool) -> Arc<dyn Devices> {
-    Arc::new(super::ffmpeg::devices::SystemDevices { has_pointer })
+pub fn system(has_pointer: bool, cameras: Vec<Mapped>) -> Arc<dyn Devices> {
+    let cameras = camera::Cameras::new(cameras);
+    Arc::new(super::ffmpeg::devices::SystemDevices::new(has_pointer, cameras))
 }
 
 /// The devices that this build can open.
 #[cfg(not(all(feature = "ffmpeg", target_os = "linux")))]
-pub fn system(_: bool) -> Arc<dyn Devices> {
+pub fn system(_: bool, _: Vec<Mapped>) -> Arc<dyn Devices> {
     Arc::new(NoDevices)
 }
 
@@ -176,7 +205,7 @@ pub fn system(_: bool) -> Arc<dyn Devices> {
 pub struct NoDevices;
 
 impl Devices for NoDevices {
-    fn open(&self, _: &Device, _: &Format) -> Result<Box<dyn Capture>, MediaError> {
+    fn open(&self, _: &Device, _: &Wanted) -> Result<Box<dyn Capture>, MediaError> {
         Err(MediaError::NotFound)
     }
 

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, Select};
 use proto::frame::Frame;
+use proto::rtp::packetize::jpeg;
 use proto::time::MediaTime;
-use proto::track::{Kind, Track};
+use proto::track::{Codec, Kind, Track};
 
 use super::hub::{Event, Hub, Tap};
 use super::{Device, Form, Taken};
@@ -96,7 +97,7 @@ impl Captured {
                 return Err(MediaError::Broken(format!("{device} was lost")));
             }
         };
-        let target = self.target(&first.form)?;
+        let target = self.target(&first)?;
         let way = self.way(&first.form, target, index)?;
         let track = match (&way, &first.form) {
             (Some(converter), _) => converter.track().clone(),
@@ -110,15 +111,17 @@ impl Captured {
     }
 
     /// What becomes of something that comes in a form.
-    fn target(&self, form: &Form) -> Result<Target, MediaError> {
+    fn target(&self, first: &Taken) -> Result<Target, MediaError> {
         let Format { video, audio } = &self.format;
-        match form {
+        match &first.form {
             Form::Pixels(shape) => Ok(Target::Pictures(plan::pictures((shape.width, shape.height), video))),
             Form::Track(track) if track.kind() == Kind::Audio => {
                 Ok(Target::Sound(plan::sound_of_device(audio)))
             }
             Form::Track(track) => match plan::decide(track, &self.format).map_err(MediaError::Unsupported)? {
-                Decision::Keep if plan::is_of_device(&track.codec, video) => Ok(Target::Passes),
+                Decision::Keep if plan::is_of_device(&track.codec, video) && can_be_sent(first) => {
+                    Ok(Target::Passes)
+                }
                 Decision::Keep => {
                     let size = track.size.unwrap_or((640, 480));
                     Ok(Target::Pictures(plan::pictures(size, video)))
@@ -152,7 +155,7 @@ impl Captured {
             tracing::info!(device = %lane.device, "device is back");
         }
         if taken.form != lane.form {
-            if lane.way.is_none() {
+            if lane.way.is_none() && !goes_on(&lane.form, &taken.form) {
                 return Err(MediaError::Broken(format!("{} gives something else than before", lane.device)));
             }
             lane.way = self.way(&taken.form, lane.target, lane.index)?;
@@ -264,9 +267,125 @@ fn next(lanes: &[Lane]) -> Option<(usize, Option<Event>)> {
     Some((at, ready.recv(events).ok()))
 }
 
+/// Whether RTP has a way to say what a device has coded.
+fn can_be_sent(first: &Taken) -> bool {
+    let Form::Track(Track { codec: Codec::Jpeg, .. }) = first.form else { return true };
+    let checked = jpeg::check(&first.payload);
+    if let Err(reason) = checked {
+        tracing::info!(reason, "pictures of a camera are made anew");
+    }
+    checked.is_ok()
+}
+
+/// Whether viewers who get something as it is can go on with something else: parameter sets that differ stand in it.
+fn goes_on(before: &Form, after: &Form) -> bool {
+    let (Form::Track(before), Form::Track(after)) = (before, after) else { return false };
+    std::mem::discriminant(&before.codec) == std::mem::discriminant(&after.codec) && before.size == after.size
+}
+
 fn clock_rate(form: &Form) -> u32 {
     match form {
         Form::Pixels(_) => PICTURE_CLOCK,
         Form::Track(track) => track.clock_rate,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use bytes::Bytes;
+    use proto::track::Framing;
+
+    use super::super::wanted::Wanted;
+    use super::super::{Capture, Devices, Found};
+    use super::*;
+    use crate::media::transcode::Absent;
+
+    /// A camera that gives what it is told to, and is unplugged and plugged in again behind each run of it.
+    struct Camera(Mutex<Vec<Vec<Taken>>>);
+
+    struct Run(std::vec::IntoIter<Taken>);
+
+    impl Devices for Camera {
+        fn open(&self, _: &Device, _: &Wanted) -> Result<Box<dyn Capture>, MediaError> {
+            let run = self.0.lock().unwrap().pop().ok_or(MediaError::NotFound)?;
+            Ok(Box::new(Run(run.into_iter())))
+        }
+
+        fn list(&self) -> Vec<Result<Found, String>> {
+            Vec::new()
+        }
+    }
+
+    impl Capture for Run {
+        fn take(&mut self) -> Result<Option<Taken>, MediaError> {
+            self.0.next().map(Some).ok_or_else(|| MediaError::Broken("unplugged".to_owned()))
+        }
+
+        fn suits(&mut self, _: &Wanted) -> bool {
+            true
+        }
+    }
+
+    fn taken(codec: Codec, size: (u32, u32), payload: &'static [u8]) -> Taken {
+        let mut track = Track::new(codec, 0);
+        track.size = Some(size);
+        let (form, payload) = (Form::Track(track), Bytes::from_static(payload));
+        Taken { form, at: Instant::now(), keyframe: true, payload }
+    }
+
+    fn h264(set: u8) -> Codec {
+        let sets = |kind| vec![Bytes::from(vec![kind, set])];
+        Codec::H264 { sps: sets(0x67), pps: sets(0x68), framing: Framing::AnnexB }
+    }
+
+    /// What comes of a camera's runs until it has ended, or so many frames have come.
+    fn played(mut runs: Vec<Vec<Taken>>, asked: &str, frames: usize) -> (Vec<Bytes>, Result<(), MediaError>) {
+        runs.reverse();
+        let hub = Arc::new(Hub::new(Arc::new(Camera(Mutex::new(runs)))));
+        let parameters: Vec<_> = asked
+            .split_once('=')
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into_iter()
+            .collect();
+        let format = Format::default().with_parameters(&parameters).unwrap();
+        let devices = vec![Device::Camera(0)];
+        let mut source = Box::new(Captured::new(hub, Arc::new(Absent), Keyframes::OnGrid, devices, format));
+        let mut payloads = Vec::new();
+        let result = source.tracks().and_then(|_| {
+            source.run(&mut |frame| {
+                payloads.extend(frame.map(|frame| frame.payload));
+                if payloads.len() >= frames { Demand::Nothing } else { Demand::More }
+            })
+        });
+        (payloads, result)
+    }
+
+    #[test]
+    fn what_a_camera_has_coded_passes_also_when_it_comes_back_with_other_parameter_sets() {
+        let runs = vec![
+            vec![taken(h264(1), (640, 480), b"one"), taken(h264(1), (640, 480), b"two")],
+            vec![taken(h264(2), (640, 480), b"three")],
+        ];
+        let (payloads, result) = played(runs, "", 3);
+        assert_eq!(payloads, ["one", "two", "three"]);
+        assert_eq!(result, Ok(()));
+    }
+
+    #[test]
+    fn a_camera_that_comes_back_with_another_size_ends_what_was_passed_on() {
+        let runs = vec![vec![taken(h264(1), (640, 480), b"one")], vec![taken(h264(1), (320, 240), b"two")]];
+        let (payloads, result) = played(runs, "", 2);
+        assert_eq!(payloads, ["one"]);
+        let reason = "videodevice gives something else than before";
+        assert_eq!(result, Err(MediaError::Broken(reason.to_owned())));
+    }
+
+    #[test]
+    fn a_jpeg_that_rtp_cannot_say_is_not_passed_on() {
+        let run = || vec![vec![taken(Codec::Jpeg, (640, 480), b"\xff\xd8\xff\xd9")]];
+        // It would be made anew, if this build could.
+        assert!(matches!(played(run(), "ve=JPEG", 1), (_, Err(MediaError::Unsupported(_)))));
     }
 }

@@ -14,13 +14,14 @@ use proto::time::MediaTime;
 use proto::track::{Kind, Track};
 
 use super::config::Adts;
+use super::foreign::{Unsupported, made_anew};
 use super::pieces::{Piece, Pieces};
 use super::raw::{Input, Next, Packet, Stream};
 use super::times::{Ordered, Scale, Shown, Times, Told, is_mpeg4_b_picture};
 use super::tracks::{Conversion, track};
 use crate::media::demux::Demux;
 use crate::media::library::MediaError;
-use crate::media::opener::Opened;
+use crate::media::opener::{Foreign, Opened};
 
 /// Packets that are read before the tracks are known, and their bytes. A stream without packet until then is left out
 /// when its parameters stand in its packets only.
@@ -85,7 +86,7 @@ struct Landing {
 }
 
 /// Opens a file whose name tells the format where its content does not.
-pub fn open(file: File, path: &Path) -> Result<Opened, MediaError> {
+pub fn open(file: File, path: &Path, unsupported: Unsupported) -> Result<Opened, MediaError> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let reopen = move || {
         let file = file.try_clone().map_err(|error| MediaError::Broken(error.to_string()))?;
@@ -94,7 +95,8 @@ pub fn open(file: File, path: &Path) -> Result<Opened, MediaError> {
     let mut input = reopen()?;
     let streams = input.streams();
     let prelude = read_prelude(&mut input, &streams)?;
-    let (tracks, mut lanes, left_out) = sort_streams(&mut input, &streams, &prelude)?;
+    let Sorted { tracks, mut lanes, left_out, foreign } =
+        sort_streams(&mut input, &streams, &prelude, unsupported)?;
     let lead_stream = leading(&lanes);
     let is_bare = lanes[lead_stream].as_ref().is_some_and(|lane| matches!(lane.times, Times::Ordered(_)))
         && !has_times(&prelude, lead_stream);
@@ -123,6 +125,8 @@ pub fn open(file: File, path: &Path) -> Result<Opened, MediaError> {
         recorded,
         seekable: true,
         left_out,
+        foreign,
+        made_anew: Vec::new(),
         is_transcoded: false,
     })
 }
@@ -197,43 +201,60 @@ fn read_prelude(input: &mut Input, streams: &[Stream]) -> Result<VecDeque<Packet
     Ok(prelude)
 }
 
-type Sorted = (Vec<Track>, Vec<Option<Lane>>, Vec<String>);
+/// What is to become of the streams of a file.
+#[derive(Default)]
+struct Sorted {
+    tracks: Vec<Track>,
+    /// By stream.
+    lanes: Vec<Option<Lane>>,
+    left_out: Vec<String>,
+    /// By track.
+    foreign: Vec<Option<Foreign>>,
+}
 
-/// Makes tracks of the streams that can be carried, and sentences of the others.
+/// Makes tracks of the streams that can be carried or made anew, and sentences of the others.
 fn sort_streams(
     input: &mut Input,
     streams: &[Stream],
     prelude: &VecDeque<Packet>,
+    unsupported: Unsupported,
 ) -> Result<Sorted, MediaError> {
     let start_micros = input.start_micros().unwrap_or(0);
     let is_matroska = input.format_name().contains("matroska");
-    let (mut tracks, mut lanes, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
+    let mut sorted = Sorted::default();
     for (index, stream) in streams.iter().enumerate() {
         let packets = || prelude.iter().filter(|packet| packet.stream() == index);
         let first = packets().find(|packet| packet.is_key()).or_else(|| packets().next());
         let first = first.map_or(Bytes::new(), |packet| Bytes::copy_from_slice(packet.as_ref()));
-        match track(stream, &first, tracks.len() as u8) {
-            Ok((made, conversion)) if tracks.len() < TRACKS_MAX => {
-                let number = tracks.len() as u8;
-                lanes.push(Some(Lane::new(stream, &made, conversion, number, start_micros)));
-                if let Some(lane) = lanes.last_mut().and_then(Option::as_mut) {
-                    lane.choose_times(stream, is_matroska, prelude, index);
-                }
-                tracks.push(made);
+        let number = sorted.tracks.len() as u8;
+        let made = match (track(stream, &first, number), unsupported) {
+            (Ok((track, conversion)), _) => Ok((track, conversion, None)),
+            (Err(reason), Unsupported::LeftOut) => Err(reason),
+            (Err(reason), Unsupported::MadeAnew) => made_anew(input, index, stream, &first, number, reason)
+                .map(|(track, foreign)| (track, Conversion::Keep, Some(foreign))),
+        };
+        match made {
+            Ok((track, conversion, foreign)) if sorted.tracks.len() < TRACKS_MAX => {
+                let mut lane = Lane::new(stream, &track, conversion, number, start_micros);
+                lane.choose_times(stream, is_matroska, prelude, index);
+                sorted.lanes.push(Some(lane));
+                sorted.tracks.push(track);
+                sorted.foreign.push(foreign);
             }
-            Ok(_) => left_out.push(format!("track {index} is left out: there are too many")),
-            Err(reason) => left_out.push(format!("track {index} is left out: {reason}")),
+            Ok(_) => sorted.left_out.push(format!("track {index} is left out: there are too many")),
+            Err(reason) => sorted.left_out.push(format!("track {index} is left out: {reason}")),
         }
-        if lanes.len() == index {
-            lanes.push(None);
+        if sorted.lanes.len() == index {
+            sorted.lanes.push(None);
             input.discard(index);
         }
     }
-    if tracks.is_empty() {
-        let reason = if left_out.is_empty() { "there is no track in it".into() } else { left_out.join("; ") };
+    if sorted.tracks.is_empty() {
+        let left_out = sorted.left_out.join("; ");
+        let reason = if left_out.is_empty() { "there is no track in it".into() } else { left_out };
         return Err(MediaError::Unsupported(reason));
     }
-    Ok((tracks, lanes, left_out))
+    Ok(sorted)
 }
 
 /// Most tracks of a presentation: interleaved channels are numbered to 255 in pairs, payload types to 127.

@@ -1,19 +1,23 @@
-//! Screens, windows and microphones, through FFmpeg's devices.
+//! Screens, windows and microphones through FFmpeg's devices, and cameras beside them.
 
 use std::env;
 use std::ffi::CStr;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use ffmpeg_next::codec::Id;
 use ffmpeg_next::format::Pixel;
 use proto::track::{Codec, Track};
 
 use super::raw::device::{DeviceInput, sources};
+use crate::media::capture::camera::Cameras;
+use crate::media::capture::pipewire::{Desktop, Microphones};
+use crate::media::capture::samples::push_big_endian;
+use crate::media::capture::wanted::Wanted;
 use crate::media::capture::x11::{self, Area};
 use crate::media::capture::{Capture, Device, Devices, Form, Found, Pixels, Shape, Taken};
-use crate::media::format::{Format, Framerate};
+use crate::media::format::Framerate;
 use crate::media::library::MediaError;
 use crate::media::transcode::plan::FRAMERATE_OF_SCREENS;
 
@@ -43,55 +47,75 @@ const SOUND: [&CStr; 2] = [c"pulse", c"alsa"];
 
 /// The devices of this machine.
 pub struct SystemDevices {
-    /// Whether the pointer is seen on screens.
-    pub has_pointer: bool,
+    has_pointer: bool,
+    desktop: Desktop,
+    microphones: Microphones,
+    cameras: Cameras,
+}
+
+impl SystemDevices {
+    /// All devices; the pointer is seen on screens or not.
+    pub fn new(has_pointer: bool, cameras: Cameras) -> SystemDevices {
+        let (desktop, microphones) = (Desktop::new(has_pointer), Microphones::new());
+        SystemDevices { has_pointer, desktop, microphones, cameras }
+    }
 }
 
 impl Devices for SystemDevices {
-    fn open(&self, device: &Device, wanted: &Format) -> Result<Box<dyn Capture>, MediaError> {
+    fn open(&self, device: &Device, wanted: &Wanted) -> Result<Box<dyn Capture>, MediaError> {
+        let rate = wanted.video.framerate.unwrap_or(FRAMERATE_OF_SCREENS);
         match device {
+            Device::Screen(index) if Desktop::is_there() => self.desktop.open(*index, rate),
             Device::Screen(_) | Device::Window(_) => {
-                let rate = wanted.video.framerate.unwrap_or(FRAMERATE_OF_SCREENS);
                 Ok(Box::new(Screen::open(device, rate, self.has_pointer)?))
             }
-            Device::Microphone(index) => Ok(Box::new(microphone(*index)?)),
-            Device::Camera(_) => Err(MediaError::NotFound),
+            Device::Microphone(index) => match self.microphones.open(*index) {
+                Some(opened) => opened,
+                None => Ok(Box::new(microphone(*index)?)),
+            },
+            Device::Camera(index) => self.cameras.open(*index, wanted),
         }
     }
 
     fn list(&self) -> Vec<Result<Found, String>> {
-        let mut all = Vec::new();
-        match x11::areas() {
-            Ok(areas) => all.extend(areas.into_iter().enumerate().map(|(index, area)| {
-                let Area { name, x, y, width, height } = area;
-                let description = format!("{name}, {width}x{height} at {x},{y}");
-                Ok(Found { device: Device::Screen(index as u32), description })
-            })),
-            Err(error) => all.push(Err(format!("screens: {error}"))),
-        }
+        let mut all = match Desktop::is_there() {
+            true => self.desktop.list(),
+            false => screens(),
+        };
         if let Ok(windows) = x11::windows() {
             all.extend(windows.into_iter().map(|window| {
                 let description = "a window".to_owned();
                 Ok(Found { device: Device::Window(window.title), description })
             }));
         }
-        match microphones() {
-            Ok((_, found)) => {
-                all.extend(found.into_iter().enumerate().map(|(index, (name, description))| {
-                    let description = format!("{description} ({name})");
-                    Ok(Found { device: Device::Microphone(index as u32), description })
-                }))
-            }
+        all.extend(self.cameras.list());
+        match self.microphones.list().map_or_else(listed_microphones, Ok) {
+            Ok(found) => all.extend(found.into_iter().map(Ok)),
             Err(error) => all.push(Err(format!("sound: {error}"))),
         }
         all
     }
 }
 
+/// The monitors of the X server.
+fn screens() -> Vec<Result<Found, String>> {
+    let areas = match x11::areas() {
+        Ok(areas) => areas,
+        Err(error) => return vec![Err(format!("screens: {error}"))],
+    };
+    let found = areas.into_iter().enumerate().map(|(index, area)| {
+        let Area { name, x, y, width, height } = area;
+        let description = format!("{name}, {width}x{height} at {x},{y}");
+        Ok(Found { device: Device::Screen(index as u32), description })
+    });
+    found.collect()
+}
+
 /// A screen or a window as FFmpeg grabs it.
 struct Screen {
     device: Device,
     area: Area,
+    rate: Framerate,
     input: Reader,
     looked: Instant,
 }
@@ -117,7 +141,8 @@ impl Screen {
         }
         let input = DeviceInput::open(c"x11grab", &display, &options)
             .map_err(|error| MediaError::Broken(format!("{device} cannot be grabbed: {error}")))?;
-        Ok(Screen { device: device.clone(), area, input: Reader::new(input)?, looked: Instant::now() })
+        let (device, looked) = (device.clone(), Instant::now());
+        Ok(Screen { device, area, rate, input: Reader::new(input)?, looked })
     }
 }
 
@@ -136,6 +161,10 @@ impl Capture for Screen {
             }
         }
         self.input.take()
+    }
+
+    fn suits(&mut self, wanted: &Wanted) -> bool {
+        wanted.thousandths() <= self.rate.thousandths()
     }
 }
 
@@ -173,6 +202,15 @@ fn microphones() -> Result<(&'static CStr, Vec<Named>), String> {
         }
     }
     Err(reasons.join("; "))
+}
+
+fn listed_microphones() -> Result<Vec<Found>, String> {
+    let (_, found) = microphones()?;
+    let found = found.into_iter().enumerate().map(|(index, (name, description))| {
+        let description = format!("{description} ({name})");
+        Found { device: Device::Microphone(index as u32), description }
+    });
+    Ok(found.collect())
 }
 
 fn microphone(index: u32) -> Result<Reader, MediaError> {
@@ -242,7 +280,14 @@ impl Capture for Reader {
                 Some(packet) => {
                     let at = self.moment(packet.pts());
                     let bytes = packet.into_bytes();
-                    let payload = if self.is_sound { big_endian(&bytes) } else { bytes };
+                    let payload = match self.is_sound {
+                        true => {
+                            let mut samples = BytesMut::new();
+                            push_big_endian(&mut samples, &bytes);
+                            samples.freeze()
+                        }
+                        false => bytes,
+                    };
                     let form = self.form.clone();
                     return Ok(Some(Taken { form, at, keyframe: true, payload }));
                 }
@@ -250,6 +295,10 @@ impl Capture for Reader {
                 None => thread::sleep(LOOK),
             }
         }
+    }
+
+    fn suits(&mut self, _: &Wanted) -> bool {
+        true
     }
 }
 
@@ -264,13 +313,4 @@ fn pixels(pixel: Pixel) -> Option<Pixels> {
         Pixel::YUV420P => Pixels::Yuv420p,
         _ => return None,
     })
-}
-
-/// Samples as RTP has them (RFC 3551 section 4.5.11).
-fn big_endian(samples: &[u8]) -> Bytes {
-    let mut swapped = BytesMut::with_capacity(samples.len());
-    for sample in samples.as_chunks::<2>().0 {
-        swapped.extend_from_slice(&[sample[1], sample[0]]);
-    }
-    swapped.freeze()
 }

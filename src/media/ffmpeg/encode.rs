@@ -1,7 +1,7 @@
 //! FFmpeg's encoders, set up so that nothing waits.
 
 use bytes::Bytes;
-use ffmpeg_next::codec::{context::Context, encoder};
+use ffmpeg_next::codec::{Flags, context::Context, encoder};
 use ffmpeg_next::format::{Pixel, Sample, sample};
 use ffmpeg_next::frame::{Audio, Video};
 use ffmpeg_next::{ChannelLayout, Dictionary, Error, Packet, Rational};
@@ -36,9 +36,12 @@ pub struct PictureSettings {
     pub thousandths: u32,
     /// Pictures from keyframe to keyframe, at most.
     pub gop: u32,
-    /// Bits a second.
+    /// Bits a second; zero for pictures that are all equally good.
     pub bitrate: u64,
 }
+
+/// Quantizer of pictures that are all equally good: hardly anything is seen of it.
+const QUANTIZER: usize = 2;
 
 /// Pictures, in the order and at the moment in which they come: none waits for another.
 pub struct PictureEncoder {
@@ -82,6 +85,19 @@ impl PictureEncoder {
         PictureEncoder::with(settings, name, (pixels_of(settings.codec), None), options_of(&settings))
     }
 
+    /// The processor's, for JPEG pictures one by one.
+    pub fn of_stills(width: u32, height: u32) -> Result<PictureEncoder, MediaError> {
+        let codec = VideoCodec::Jpeg;
+        PictureEncoder::open(PictureSettings {
+            codec,
+            width,
+            height,
+            thousandths: 25_000,
+            gop: 1,
+            bitrate: 0,
+        })
+    }
+
     fn with(
         settings: PictureSettings,
         name: &str,
@@ -105,6 +121,10 @@ impl PictureEncoder {
         video.set_max_b_frames(0);
         video.set_bit_rate(settings.bitrate as usize);
         video.set_max_bit_rate(settings.bitrate as usize);
+        if settings.bitrate == 0 {
+            video.set_flags(Flags::QSCALE);
+            video.set_quality(QUANTIZER * LAMBDA_A_QUANTIZER);
+        }
         let encoder = video.open_with(options).map_err(refused)?;
         Ok(PictureEncoder { encoder, settings, pixels, memory, next: 0 })
     }
@@ -186,6 +206,9 @@ fn hardware_options(kind: Hardware) -> Dictionary<'static> {
     }
     options
 }
+
+/// FF_QP2LAMBDA.
+const LAMBDA_A_QUANTIZER: usize = 118;
 
 /// FFmpeg's name of the encoder.
 pub fn encoder_of_pictures(codec: VideoCodec) -> &'static str {

@@ -6,6 +6,7 @@ pub mod convert;
 #[cfg(target_os = "linux")]
 pub mod devices;
 pub mod encode;
+mod foreign;
 pub mod hardware;
 mod pieces;
 pub mod playback;
@@ -20,16 +21,22 @@ use std::fs::File;
 use std::path::Path;
 
 use self::convert::Converters;
+pub use self::foreign::Unsupported;
 use super::format::Format;
 use super::library::MediaError;
 use super::opener::{Opened, Opener};
+use super::transcode::Makes;
 use super::transcode::demux::transcoded;
 
 /// Opens files with FFmpeg.
-pub struct Containers;
+pub struct Containers {
+    /// What becomes of tracks that RTP does not carry.
+    pub unsupported: Unsupported,
+}
 
 impl Opener for Containers {
     fn open(&self, file: File, path: &Path, format: &Format) -> Result<Opened, MediaError> {
-        transcoded(container::open(file, path)?, format, &Converters)
+        let still = (self.unsupported == Unsupported::MadeAnew).then(|| Converters.still());
+        transcoded(container::open(file, path, self.unsupported)?, format, &Converters, still)
     }
 }

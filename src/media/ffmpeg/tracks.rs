@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use ffmpeg_next::codec::Id;
-use proto::rtp::jpeg;
+use proto::rtp::jpeg::{check, rewrite};
 use proto::rtp::packetize::carries;
 use proto::track::{BitOrder, Codec, Kind, Law, Track};
 
@@ -43,12 +43,16 @@ pub fn track(stream: &Stream, first: &Bytes, index: u8) -> Result<(Track, Conver
     }
     let (codec, conversion) = codec(stream, first).map_err(|reason| format!("{name}: {reason}"))?;
     carries(&codec).map_err(|reason| format!("{name}: {reason}"))?;
-    let mut track = Track::new(codec, index);
+    let track = Track::new(codec, index);
     if track.clock_rate == 0 {
         return Err(format!("{name}: the sample rate is unknown"));
     }
-    (track.size, track.framerate, track.bitrate) = (stream.size, stream.framerate, stream.bitrate);
-    Ok((track, conversion))
+    Ok((described(track, stream), conversion))
+}
+
+/// With what the container tells of it beside its codec.
+pub fn described(track: Track, stream: &Stream) -> Track {
+    Track { size: stream.size, framerate: stream.framerate, bitrate: stream.bitrate, ..track }
 }
 
 fn codec(stream: &Stream, first: &Bytes) -> Result<(Codec, Conversion), String> {
@@ -85,7 +89,9 @@ fn video(stream: &Stream, first: &Bytes) -> Result<Codec, String> {
             Ok(Codec::H265 { vps: sets.vps, sps: sets.sps, pps: sets.pps, framing })
         }
         Id::MPEG4 => Ok(Codec::Mpeg4Visual { config: stream.extradata.clone() }),
-        Id::MJPEG => jpeg::check(first).map(|()| Codec::Jpeg).map_err(str::to_owned),
+        Id::MJPEG => check(first)
+            .or_else(|reason| rewrite(first).map(drop).map_err(|_| reason))
+            .map_or_else(|reason| Err(reason.to_owned()), |()| Ok(Codec::Jpeg)),
         Id::VP8 => Ok(Codec::Vp8),
         Id::VP9 => Ok(Codec::Vp9 { profile: vp9_profile(stream, first) }),
         Id::AV1 => Ok(Codec::Av1 { sequence_header: av1_sequence_header(&stream.extradata) }),

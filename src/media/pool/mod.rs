@@ -12,12 +12,19 @@ mod worker;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Instant;
+
+use bytes::Bytes;
+use proto::time::MediaTime;
 
 use self::shelf::{Job, Shelf, Work};
 use super::folder::Folder;
 use super::format::Format;
-use super::library::{Answer, FileInfo, Library, ReplyTo, Ticket, Wanted};
+use super::library::{Answer, FileInfo, Library, MediaError, ReplyTo, Ticket, Wanted};
 use super::opener::Opener;
+use super::transcode::Still;
+use super::transcode::pipelines::{Pipeline, Pipelines};
+use super::transcode::slots::Slots;
 
 /// The format that is asked for a file by its name.
 pub type FormatOf = Arc<dyn Fn(&str) -> Format + Send + Sync>;
@@ -31,6 +38,8 @@ pub struct PoolSettings {
     pub follow_symlinks: bool,
     /// In which format a file is sent where its URL says nothing.
     pub format_of: FormatOf,
+    /// Whether each file has a track of metadata.
+    pub has_metadata: bool,
     /// Largest RTP packet, in bytes.
     pub mtu_bytes: usize,
     /// Budget of the segments that are kept.
@@ -39,6 +48,10 @@ pub struct PoolSettings {
     pub threads: usize,
     /// Threads that transcode: those who read wait for none of them.
     pub transcode_threads: usize,
+    /// The places that there are for all that is made anew.
+    pub slots: Slots,
+    /// What makes pictures anew that RTP does not carry; None where that may not be.
+    pub still: Option<Still>,
     /// What each of them does first, such as standing back behind the shards.
     pub at_thread_start: fn(),
 }
@@ -52,7 +65,11 @@ struct Shared {
     folder: Folder,
     opener: Box<dyn Opener>,
     format_of: FormatOf,
+    has_metadata: bool,
     mtu_bytes: usize,
+    begun: Instant,
+    pipelines: Pipelines,
+    still: Option<Still>,
     shelf: Mutex<Shelf>,
     has_reading: Condvar,
     has_transcoding: Condvar,
@@ -65,7 +82,11 @@ impl Pool {
             folder: Folder::new(settings.media_dir.clone(), settings.follow_symlinks),
             opener,
             format_of: settings.format_of.clone(),
+            has_metadata: settings.has_metadata,
             mtu_bytes: settings.mtu_bytes,
+            begun: Instant::now(),
+            pipelines: Pipelines::new(settings.slots.clone()),
+            still: settings.still,
             shelf: Mutex::new(Shelf::new(settings.cache_bytes)),
             has_reading: Condvar::new(),
             has_transcoding: Condvar::new(),
@@ -89,15 +110,17 @@ impl Pool {
     }
 }
 
-/// The opener of this build.
+/// The opener of this build; whether it makes tracks anew that RTP does not carry.
 #[cfg(feature = "ffmpeg")]
-pub fn opener() -> Box<dyn Opener> {
-    Box::new(super::ffmpeg::Containers)
+pub fn opener(makes_unsupported: bool) -> Box<dyn Opener> {
+    use super::ffmpeg::{Containers, Unsupported};
+    let unsupported = if makes_unsupported { Unsupported::MadeAnew } else { Unsupported::LeftOut };
+    Box::new(Containers { unsupported })
 }
 
 /// The opener of this build.
 #[cfg(not(feature = "ffmpeg"))]
-pub fn opener() -> Box<dyn Opener> {
+pub fn opener(_: bool) -> Box<dyn Opener> {
     Box::new(super::opener::Absent)
 }
 
@@ -117,6 +140,25 @@ impl Library for Pool {
             drop(shelf);
             self.shared.bell(Work::on(file)).notify_one();
         }
+    }
+
+    fn admit(
+        &self,
+        file: &FileInfo,
+        begins: Option<MediaTime>,
+        place: &mut Option<Arc<Pipeline>>,
+    ) -> Result<(), MediaError> {
+        if !file.is_transcoded {
+            return Ok(());
+        }
+        let now = self.shared.begun.elapsed().as_nanos() as i64;
+        let offset = begins.map(|begins| now.saturating_sub(begins.0));
+        let length = file.duration.map(|duration| duration.as_nanos() as i64);
+        Ok(self.shared.pipelines.join(file.id, length, offset, place)?)
+    }
+
+    fn rewrite(&self, picture: Bytes, ticket: Ticket, reply: &ReplyTo) {
+        self.shared.add(Job::Picture { picture, ticket, reply: reply.clone() });
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
 use proto::time::MediaTime;
 
 use super::cache::Cache;
@@ -51,6 +52,15 @@ pub enum Job {
         /// Where.
         wanted: Wanted,
     },
+    /// A JPEG picture that RTP does not carry.
+    Picture {
+        /// The file.
+        picture: Bytes,
+        /// Whose question.
+        ticket: Ticket,
+        /// To whom the answer goes.
+        reply: ReplyTo,
+    },
 }
 
 /// Kinds of work, each of which has threads of its own.
@@ -75,6 +85,7 @@ impl Job {
         match self {
             Job::Describe { work, .. } => *work,
             Job::Segment { file, .. } => Work::on(file),
+            Job::Picture { .. } => Work::Transcoding,
         }
     }
 }

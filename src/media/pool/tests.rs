@@ -21,6 +21,7 @@ use crate::media::memory::Presentation;
 use crate::media::opener::{Opened, Opener};
 use crate::media::reader::Reader;
 use crate::media::segment::Segment;
+use crate::media::transcode::slots::Slots;
 
 /// What was done with all files of one test.
 #[derive(Default)]
@@ -49,7 +50,9 @@ impl Opener for Counting {
             duration: Some(presentation.duration),
             recorded: None,
             seekable: true,
+            foreign: Vec::new(),
             left_out: Vec::new(),
+            made_anew: Vec::new(),
             is_transcoded: false,
         })
     }
@@ -98,10 +101,13 @@ impl Bench {
             media_dir: folder.clone(),
             follow_symlinks: false,
             format_of: Arc::new(|_| Format::default()),
+            has_metadata: false,
             mtu_bytes: 1_400,
             cache_bytes: 64 * 1024 * 1024,
             threads: 2,
             transcode_threads: 1,
+            slots: Slots::new(1),
+            still: None,
             at_thread_start: || {},
         };
         let pool = Pool::start(&settings, Box::new(Counting(counts.clone()))).unwrap();

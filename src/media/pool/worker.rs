@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use proto::rtsp::headers::date::Utc;
+use proto::track::Track;
 use rand::RngExt;
 
 use super::Shared;
@@ -15,6 +16,7 @@ use crate::media::format::Format;
 use crate::media::library::{Answer, FileInfo, MediaError, Wanted};
 use crate::media::reader::{Plan, Reader};
 use crate::media::segment::Segment;
+use crate::media::transcode::jpeg::carried;
 
 /// Segments that are read ahead behind a jump, at most to the next keyframe: going there again would mean reading
 /// everything since the keyframe again.
@@ -48,6 +50,9 @@ pub fn run(shared: &Shared, work: Work) {
                 }
             }
             Job::Segment { file, wanted } => serve(shared, &file, wanted),
+            Job::Picture { picture, ticket, reply } => {
+                reply(Answer::Picture(ticket, guarded(|| carried(&picture, shared.still))));
+            }
         }
     }
 }
@@ -82,18 +87,28 @@ fn describe(
         return Ok(None);
     }
     let opened = shared.opener.open(file, &found.path, &format)?;
+    if work == Work::Reading && opened.is_transcoded {
+        return Ok(None);
+    }
     for sentence in &opened.left_out {
         tracing::warn!(file = %found.name, "{sentence}");
     }
+    for sentence in &opened.made_anew {
+        tracing::info!(file = %found.name, "{sentence} (transcode_unsupported is 1)");
+    }
     let reader = Reader::open(opened.demux, &opened.tracks, opened.duration)?;
+    let mut tracks = opened.tracks;
+    if shared.has_metadata {
+        tracks.push(Track::metadata_behind(&tracks));
+    }
     let mut random = rand::rng();
     let info = Arc::new(FileInfo {
         id: shared.shelf().new_id(),
         name: found.name,
         format,
-        ssrc: opened.tracks.iter().map(|_| random.random()).collect(),
-        timestamp_base: opened.tracks.iter().map(|_| random.random()).collect(),
-        tracks: opened.tracks,
+        ssrc: tracks.iter().map(|_| random.random()).collect(),
+        timestamp_base: tracks.iter().map(|_| random.random()).collect(),
+        tracks,
         duration: opened.duration,
         recorded: opened.recorded.unwrap_or_else(|| recorded_before(&metadata, opened.duration)),
         is_intra: reader.plan().is_intra(),
@@ -199,7 +214,7 @@ fn open_again(
     let found =
         Identity::of(&identity.path, &identity.name, identity.format, &file.metadata().map_err(broken)?);
     let opened = shared.opener.open(file, &identity.path, &identity.format)?;
-    if !identity.goes_on_as(&found) || opened.tracks != info.tracks {
+    if !identity.goes_on_as(&found) || opened.tracks != info.media() {
         return Err(MediaError::Broken(format!("{} has changed", info.name)));
     }
     Ok(Cutter::new(Reader::with_plan(opened.demux, plan), info.clone(), shared.mtu_bytes, sequence))

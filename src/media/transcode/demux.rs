@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 
 use proto::frame::Frame;
 use proto::time::MediaTime;
-use proto::track::{Codec, Kind, Track};
+use proto::track::{Codec, Track};
 
+use super::jpeg::Pictures;
 use super::plan::{Decision, decide};
-use super::{Convert, KEYFRAME_NANOS, Keyframes, Makes};
+use super::{Convert, KEYFRAME_NANOS, Keyframes, Makes, Still};
 use crate::media::demux::Demux;
-use crate::media::format::Format;
+use crate::media::format::{Format, VideoCodec};
 use crate::media::library::MediaError;
 use crate::media::opener::Opened;
 
@@ -21,8 +22,8 @@ struct Transcoded {
     inner: Box<dyn Demux>,
     /// By track of the source.
     lanes: Vec<Lane>,
-    /// Whether the pictures are made anew: keyframes are elsewhere then.
-    has_own_keyframes: bool,
+    /// Where keyframes are.
+    keyframes: Landing,
     ready: VecDeque<Frame>,
     has_ended: bool,
 }
@@ -33,50 +34,134 @@ enum Lane {
     Convert(u8, Box<dyn Convert>),
 }
 
-/// The same file in the format that is asked for; itself where it agrees.
-pub fn transcoded(opened: Opened, format: &Format, makes: &dyn Makes) -> Result<Opened, MediaError> {
-    let decisions = opened.tracks.iter().map(|track| decide(track, format));
-    let decisions: Vec<_> = decisions.collect::<Result<_, _>>().map_err(MediaError::Unsupported)?;
-    if decisions.iter().all(|decision| *decision == Decision::Keep) {
-        return Ok(opened);
-    }
-    let (mut tracks, mut lanes, mut has_own_keyframes) = (Vec::<Track>::new(), Vec::new(), false);
-    for (track, decision) in opened.tracks.iter().zip(&decisions) {
-        let index = tracks.len() as u8;
-        let converter = match decision {
-            Decision::Drop => {
-                lanes.push(Lane::Drop);
-                continue;
-            }
-            Decision::Keep => None,
-            Decision::Video(target) => Some(makes.video(track, index, target, Keyframes::OnGrid)?),
-            Decision::Audio(target) => Some(makes.audio(track, index, target)?),
+/// Where reading may begin.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Landing {
+    /// Where the source's keyframes are: its pictures stay one by one, and its sound stays.
+    AsBefore,
+    /// There, and sound needs what lies before it.
+    Earlier,
+    /// At multiples of [`KEYFRAME_NANOS`]: the pictures are made anew.
+    OnGrid,
+}
+
+/// The same file in the format that is asked for; itself where it agrees. `still` makes those pictures in JPEG anew that
+/// RTP does not carry; None leaves them out where that would lose something.
+pub fn transcoded(
+    mut opened: Opened,
+    format: &Format,
+    makes: &dyn Makes,
+    still: Option<Still>,
+) -> Result<Opened, MediaError> {
+    let source = std::mem::take(&mut opened.tracks);
+    let mut work =
+        Work { tracks: Vec::new(), lanes: Vec::new(), keyframes: Landing::AsBefore, is_needed: false };
+    for (number, track) in source.iter().enumerate() {
+        let foreign = opened.foreign.get_mut(number).and_then(Option::take);
+        let Some(foreign) = foreign else {
+            let decision = decide(track, format).map_err(MediaError::Unsupported)?;
+            opened.is_transcoded |= matches!(decision, Decision::Video(_) | Decision::Audio(_));
+            work.add(track, decision, makes, still)?;
+            continue;
         };
-        match converter {
-            None => {
-                tracks.push(track.moved_to(index));
-                lanes.push(Lane::Keep(index));
+        // Pictures in JPEG stay what they are, one by one.
+        let wanted = if track.codec == Codec::Jpeg { *format } else { format.of_foreign() };
+        let made = decide(track, &wanted).map_err(MediaError::Unsupported);
+        match made.and_then(|decision| work.add(track, decision, &*foreign.makes, still).map(|()| decision)) {
+            Ok(decision) => {
+                opened.is_transcoded |= decision != Decision::Drop;
+                opened.made_anew.extend(said(number, &foreign.reason, decision));
             }
-            Some(converter) => {
-                tracks.push(converter.track().clone());
-                // Of pictures that stand alone each is one.
-                let stands_alone = converter.track().codec == Codec::Jpeg;
-                has_own_keyframes |= track.kind() == Kind::Video && !stands_alone;
-                lanes.push(Lane::Convert(index, converter));
+            Err(error) => {
+                work.leave_out();
+                opened.left_out.push(format!("track {number} is left out: {}; {error}", foreign.reason));
             }
         }
     }
-    if tracks.is_empty() {
-        return Err(MediaError::Unsupported("nothing of it is asked for: both codecs are NONE".to_owned()));
+    if work.tracks.is_empty() {
+        let reason = match &opened.left_out[..] {
+            [] => "nothing of it is asked for: both codecs are NONE".to_owned(),
+            left_out => left_out.join("; "),
+        };
+        return Err(MediaError::Unsupported(reason));
     }
-    let demux = Transcoded {
-        inner: opened.demux,
-        lanes,
-        has_own_keyframes,
-        ready: VecDeque::new(),
-        has_ended: false,
+    let Work { tracks, lanes, keyframes, is_needed } = work;
+    if !is_needed {
+        return Ok(Opened { tracks: source, ..opened });
+    }
+    let (ready, has_ended) = (VecDeque::new(), false);
+    let demux = Transcoded { inner: opened.demux, lanes, keyframes, ready, has_ended };
+    Ok(Opened { demux: Box::new(demux), tracks, ..opened })
+}
+
+/// What becomes of the tracks that were looked at.
+struct Work {
+    tracks: Vec<Track>,
+    lanes: Vec<Lane>,
+    keyframes: Landing,
+    /// Whether anything is different from what it was.
+    is_needed: bool,
+}
+
+impl Work {
+    /// Leaves one more track out. The keyframes of the source may have been its.
+    fn leave_out(&mut self) {
+        self.lanes.push(Lane::Drop);
+        self.is_needed = true;
+        if self.keyframes == Landing::AsBefore {
+            self.keyframes = Landing::Earlier;
+        }
+    }
+
+    /// Does what was decided of one more track. After an error nothing has changed.
+    fn add(
+        &mut self,
+        track: &Track,
+        decision: Decision,
+        makes: &dyn Makes,
+        still: Option<Still>,
+    ) -> Result<(), MediaError> {
+        let index = self.tracks.len() as u8;
+        let converter: Box<dyn Convert> = match decision {
+            Decision::Drop => {
+                self.leave_out();
+                return Ok(());
+            }
+            Decision::Keep if track.codec == Codec::Jpeg => Box::new(Pictures::new(track, index, still)),
+            Decision::Keep => {
+                self.tracks.push(track.moved_to(index));
+                self.lanes.push(Lane::Keep(index));
+                return Ok(());
+            }
+            Decision::Video(target) => {
+                let converter = makes.video(track, index, &target, Keyframes::OnGrid)?;
+                // Of pictures that stand alone each is one.
+                if converter.track().codec != Codec::Jpeg {
+                    self.keyframes = Landing::OnGrid;
+                }
+                converter
+            }
+            Decision::Audio(target) => makes.audio(track, index, &target)?,
+        };
+        if decision != Decision::Keep && self.keyframes == Landing::AsBefore {
+            self.keyframes = Landing::Earlier;
+        }
+        self.is_needed = true;
+        self.tracks.push(converter.track().clone());
+        self.lanes.push(Lane::Convert(index, converter));
+        Ok(())
+    }
+}
+
+/// What is said of a track that was made anew because RTP does not carry it.
+fn said(number: usize, reason: &str, decision: Decision) -> Option<String> {
+    let codec = match decision {
+        Decision::Video(target) => target.codec.name(),
+        Decision::Audio(target) => target.codec.name(),
+        Decision::Keep => VideoCodec::Jpeg.name(),
+        Decision::Drop => return None,
     };
-    Ok(Opened { demux: Box::new(demux), tracks, is_transcoded: true, ..opened })
+    Some(format!("track {number} is made anew as {codec}: {reason}"))
 }
 
 impl Transcoded {
@@ -138,10 +223,14 @@ impl Demux for Transcoded {
     }
 
     fn seek(&mut self, time: MediaTime) -> Result<(), MediaError> {
-        let from = if self.has_own_keyframes {
-            MediaTime(time.0.max(0) / KEYFRAME_NANOS * KEYFRAME_NANOS)
-        } else {
-            time
+        let from = match self.keyframes {
+            Landing::OnGrid => MediaTime(time.0.max(0) / KEYFRAME_NANOS * KEYFRAME_NANOS),
+            Landing::Earlier => time,
+            Landing::AsBefore => {
+                self.inner.seek(time)?;
+                self.reset(MediaTime(i64::MIN));
+                return Ok(());
+            }
         };
         if from.0 <= PREROLL_NANOS {
             return self.rewind();
@@ -158,7 +247,7 @@ impl Demux for Transcoded {
     }
 
     fn has_exact_index(&self) -> bool {
-        // It lands before the place, for the sake of sound.
-        false
+        // Else it lands before the place, for the sake of sound.
+        self.keyframes == Landing::AsBefore && self.inner.has_exact_index()
     }
 }

@@ -3,12 +3,18 @@
 //! - [`plan`]: what has to be done to each track.
 //! - [`Convert`]: the port to whatever decodes and encodes.
 //! - [`demux`]: a container whose tracks are in another format.
+//! - [`jpeg`]: pictures one by one, where RTP does not carry them as they are.
+//! - [`slots`] and [`pipelines`]: how much may be made anew at once.
 
 pub mod demux;
+pub mod jpeg;
+pub mod pipelines;
 pub mod plan;
+pub mod slots;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use proto::frame::Frame;
 use proto::time::MediaTime;
 use proto::track::Track;
@@ -51,6 +57,9 @@ pub trait Convert: Send {
     fn reset(&mut self, from: MediaTime);
 }
 
+/// Makes a JPEG picture anew as one that RTP carries. An error when it cannot be decoded.
+pub type Still = fn(&Bytes) -> Result<Bytes, MediaError>;
+
 /// Makes converters. Errors are of what this build or the machine lacks.
 pub trait Makes {
     /// One for pictures of `track`, which becomes track `index` of its presentation.
@@ -76,6 +85,9 @@ pub trait Makes {
 
     /// Size in pixels of a picture of `track`; None when it is damaged.
     fn size(&self, track: &Track, frame: &Frame) -> Result<Option<(u32, u32)>, MediaError>;
+
+    /// What makes pictures in JPEG anew, one by one.
+    fn still(&self) -> Still;
 }
 
 /// A build that can make nothing anew.
@@ -96,6 +108,10 @@ impl Makes for Absent {
 
     fn size(&self, _: &Track, _: &Frame) -> Result<Option<(u32, u32)>, MediaError> {
         Err(absent())
+    }
+
+    fn still(&self) -> Still {
+        |_| Err(absent())
     }
 }
 

@@ -264,6 +264,15 @@ fn sound(codec: &Codec) -> (Option<AudioCodec>, u32, u8) {
         Codec::G722 { channels } => (Some(AudioCodec::G722), 16_000, *channels),
         Codec::G726 { .. } => (Some(AudioCodec::G726), 8_000, 1),
         Codec::L16 { sample_rate, channels } => (None, *sample_rate, *channels),
+        Codec::Other { rtpmap, .. } => {
+            let mut numbers = rtpmap.split('/').skip(1).map(|number| number.parse().ok());
+            let rate = numbers.next().flatten().unwrap_or(RATE_BY_DEFAULT);
+            (
+                None,
+                rate,
+                numbers.next().flatten().and_then(|count: u32| u8::try_from(count).ok()).unwrap_or(1),
+            )
+        }
         _ => (None, RATE_BY_DEFAULT, 2),
     }
 }
@@ -358,6 +367,11 @@ mod tests {
             (AudioCodec::G711U, 8_000, 1, 64_000)
         );
         assert_eq!(made(&aac(), &[("sr", "22050")]), (AudioCodec::Aac, 22_050, 2, 64_000));
+        let dts = Codec::Other { kind: Kind::Audio, rtpmap: "dts/96000/6".to_owned(), fmtp: None };
+        let dts = Track::new(dts, 1);
+        let foreign = decide(&dts, &Format::default().of_foreign()).unwrap();
+        let Decision::Audio(target) = foreign else { panic!("{foreign:?}") };
+        assert_eq!((target.codec, target.sample_rate, target.channels), (AudioCodec::Aac, 48_000, 2));
         let mp3 = Track::new(Codec::MpegAudio, 1);
         assert_eq!(asked(&mp3, &[]), Decision::Keep);
         assert_eq!(made(&mp3, &[("ch", "1")]).0, AudioCodec::Aac);

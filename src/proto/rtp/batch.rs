@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use bytes::{BufMut, Bytes, BytesMut};
 use smallvec::SmallVec;
 
-use super::header::{HEADER_BYTES, Header};
+use super::header::{EXTENSION_BIT, HEADER_BYTES, Header};
 use crate::time::MediaTime;
 
 /// Bytes of the `$`, channel and length before a packet on an interleaved connection (RFC 2326 section 10.12).
@@ -223,6 +223,18 @@ impl BatchWriter {
         let header = Header { marker, payload_type, sequence, timestamp, ssrc };
         self.buffer.put_slice(&header.to_bytes());
         self.numbering.sequence = sequence.wrapping_add(1);
+    }
+
+    /// Begins a packet whose header has an extension (RFC 3550 section 5.3.1): its first 16 bits, and whole words.
+    pub fn begin_extended(&mut self, marker: bool, profile: u16, extension: &[u8]) {
+        debug_assert!(extension.len().is_multiple_of(4), "an extension has whole words");
+        self.begin(marker);
+        if let Some(first) = self.open.and_then(|offset| self.buffer.get_mut(offset)) {
+            *first |= EXTENSION_BIT;
+        }
+        self.buffer.put_u16(profile);
+        self.buffer.put_u16((extension.len() / 4) as u16);
+        self.buffer.put_slice(extension);
     }
 
     /// Adds bytes to the open packet.

@@ -11,8 +11,11 @@
 
 use std::ops::Range;
 
-/// Bytes of a header without contributing sources and extension, the only kind this server makes.
+/// Bytes of a header without contributing sources and extension.
 pub const HEADER_BYTES: usize = 12;
+
+/// Bit of the first byte that tells of an extension.
+pub const EXTENSION_BIT: u8 = 0x10;
 
 /// The fields of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +52,7 @@ impl Header {
             return None;
         }
         let mut start = HEADER_BYTES + 4 * usize::from(fixed[0] & 0x0f);
-        if fixed[0] & 0x10 != 0 {
+        if fixed[0] & EXTENSION_BIT != 0 {
             let words = packet.get(start + 2..start + 4)?;
             start += 4 + 4 * usize::from(u16::from_be_bytes([words[0], words[1]]));
         }
@@ -73,6 +76,16 @@ impl Header {
         };
         Some((header, start..end))
     }
+
+    /// The extension of a packet that [`Header::parse`] has read: its first 16 bits, and what is behind its length. None
+    /// when it has none.
+    pub fn extension(packet: &[u8]) -> Option<(u16, &[u8])> {
+        let first = packet.first().filter(|first| *first & EXTENSION_BIT != 0)?;
+        let rest = packet.get(HEADER_BYTES + 4 * usize::from(first & 0x0f)..)?;
+        let (&[p1, p0, w1, w0], rest) = rest.split_first_chunk::<4>()?;
+        let bytes = 4 * usize::from(u16::from_be_bytes([w1, w0]));
+        Some((u16::from_be_bytes([p1, p0]), rest.get(..bytes)?))
+    }
 }
 
 #[cfg(test)]
@@ -92,6 +105,7 @@ mod tests {
             if let Some((_, payload)) = Header::parse(&bytes) {
                 prop_assert!(payload.start <= payload.end && payload.end <= bytes.len());
             }
+            let _ = Header::extension(&bytes);
         }
     }
 }

@@ -8,6 +8,7 @@ use super::nal;
 use crate::track::{Codec, Framing, Track};
 
 /// NAL unit types of H.264 (ITU-T H.264 table 7-1).
+const H264_IDR: u8 = 5;
 const H264_SPS: u8 = 7;
 const H264_PPS: u8 = 8;
 
@@ -40,6 +41,37 @@ impl Learner {
             learn(&mut track.codec, &frame.payload);
         }
         is_complete(&track.codec)
+    }
+}
+
+/// Takes the parameter sets of a whole frame, whose units stand behind start codes; whether `codec` is described well
+/// enough by now.
+pub fn learn_from(codec: &mut Codec, frame: &Bytes) -> bool {
+    if !is_complete(codec) {
+        learn(codec, frame);
+    }
+    is_complete(codec)
+}
+
+/// What a whole frame of H.264 holds, whose units stand behind start codes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// Whether there is a picture, or part of one.
+    pub picture: bool,
+    /// Whether decoding can begin with it.
+    pub keyframe: bool,
+}
+
+impl Contents {
+    /// Looks at all units of a frame.
+    pub fn of_h264(frame: &[u8]) -> Contents {
+        let mut contents = Contents::default();
+        for unit in nal::units(frame, Framing::AnnexB).unwrap_or_default() {
+            // Slices, whole or by partitions (ITU-T H.264 table 7-1).
+            contents.picture |= matches!(unit[0] & 0x1f, 1..=5);
+            contents.keyframe |= unit[0] & 0x1f == H264_IDR || unit[0] & 0x1f == H264_SPS;
+        }
+        contents
     }
 }
 
@@ -140,5 +172,27 @@ mod tests {
         let whole = [&layer[..], &[0, 0, 1, 0xb6, 9]].concat();
         assert!(learner.handle_packet(&packet(2, true, &whole), &mut track));
         assert_eq!(track.codec, Codec::Mpeg4Visual { config: Bytes::copy_from_slice(&layer) });
+    }
+
+    #[test]
+    fn a_whole_frame_tells_its_parameter_sets_and_whether_decoding_can_begin_with_it() {
+        let frame = |units: &[&[u8]]| {
+            Bytes::from(units.iter().flat_map(|u| [&[0, 0, 0, 1], *u].concat()).collect::<Vec<_>>())
+        };
+        let mut codec = Codec::H264 { sps: Vec::new(), pps: Vec::new(), framing: Framing::AnnexB };
+        let (sets, key, other) = (
+            frame(&[&[9, 0xf0], &[0x67, 1], &[0x68, 2]]),
+            frame(&[&[0x65, 3]]),
+            frame(&[&[6, 1], &[0x41, 4]]),
+        );
+        assert!(!learn_from(&mut codec, &other) && !learn_from(&mut codec, &key));
+        assert!(learn_from(&mut codec, &sets));
+        let learned = codec.clone();
+        assert!(learn_from(&mut codec, &frame(&[&[0x67, 7], &[0x68, 8]])));
+        assert_eq!(codec, learned);
+        assert_eq!(Contents::of_h264(&sets), Contents { picture: false, keyframe: true });
+        assert_eq!(Contents::of_h264(&key), Contents { picture: true, keyframe: true });
+        assert_eq!(Contents::of_h264(&other), Contents { picture: true, keyframe: false });
+        assert_eq!(Contents::of_h264(b"x"), Contents::default());
     }
 }

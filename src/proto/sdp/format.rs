@@ -46,6 +46,7 @@ pub(super) fn rtpmap(codec: &Codec) -> String {
         }
         Codec::MpegAudio => "MPA/90000".into(),
         Codec::L16 { channels, .. } => sound("L16", *channels),
+        Codec::Metadata => "vnd.onvif.metadata/90000".into(),
         Codec::Other { rtpmap, .. } => rtpmap.clone(),
     }
 }

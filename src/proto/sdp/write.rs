@@ -57,7 +57,9 @@ impl Description<'_> {
             let multicast = self.multicast.as_ref();
             let key = self.keys.get(index).map(String::as_str);
             let _ = write_media(&mut out, index, std::slice::from_ref(track), multicast, key);
-            if !self.backchannel.is_empty() {
+            // Said of what goes the usual way where something may come back, and of metadata always (ONVIF streaming
+            // specification section 5.2.2.2).
+            if !self.backchannel.is_empty() || track.codec == Codec::Metadata {
                 out.push_str("a=recvonly\r\n");
             }
             if self.recording.is_some() {
@@ -226,6 +228,16 @@ mod tests {
             a=fmtp:97 streamtype=5;profile-level-id=1;mode=AAC-hbr;sizelength=13;indexlength=3;\
             indexdeltalength=3;config=1190\r\na=control:trackID=1\r\n";
         assert_eq!(description(&[video, audio]).write(), expected);
+    }
+
+    #[test]
+    fn metadata_says_which_way_it_goes() {
+        let mut tracks = vec![Track::new(Codec::Jpeg, 0)];
+        tracks.push(Track::metadata_behind(&tracks));
+        let text = description(&tracks).write();
+        let expected = "m=application 0 RTP/AVP 107\r\na=rtpmap:107 vnd.onvif.metadata/90000\r\n\
+            a=control:trackID=1\r\na=recvonly\r\n";
+        assert!(text.ends_with(expected) && text.matches("recvonly").count() == 1, "{text}");
     }
 
     #[test]

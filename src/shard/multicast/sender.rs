@@ -109,6 +109,7 @@ impl Shard {
 
     fn start_sender(&mut self, sender: SessionKey) -> Result<(), Refusal> {
         self.promise(sender, Pace::default())?;
+        self.admit(sender, Some(MediaTime::ZERO), Pace::default())?;
         let session = &mut self.sessions[sender];
         let tracks = session.tracks.iter().filter_map(|track| Some((track.track, track.media_to()?.address)));
         let groups: Vec<_> = tracks.map(|(track, group)| format!("{track} to {group}")).collect();

@@ -38,7 +38,7 @@ impl Shard {
                 self.begin_stream(proxy);
                 tracing::info!(path = %proxy.spec.path, source = %proxy.spec.url, "source plays");
             }
-            Said::Picture(picture) => self.take_picture(proxy, picture),
+            Said::Picture(picture) => self.take_picture(key, proxy, picture),
         }
     }
 
@@ -127,8 +127,7 @@ impl Shard {
         let Some(run) = proxy.run().filter(|run| !run.has_begun && !run.is_leaving) else { return };
         run.has_begun = true;
         let tracks: Vec<_> = run.tracks.iter().map(|(_, track)| track.clone()).collect();
-        let before =
-            proxy.offer.relay().map(|relay| (agree(&relay.fanout().description().tracks, &tracks), relay));
+        let before = proxy.offer.relay().map(|relay| (agree(relay.received(), &tracks), relay));
         match before {
             Some((true, relay)) => relay.restart(),
             before => {
@@ -156,25 +155,6 @@ impl Shard {
             PacketKind::Rtcp => track.handle_reports(at, relay, payload, &mut run.numbers),
         }
         proxy.hear(at.now, kind);
-    }
-
-    fn take_picture(&mut self, proxy: &mut Proxy, picture: Bytes) {
-        let now = self.now;
-        let Phase::Running(run) = &mut proxy.phase else { return };
-        let (Some(relay), Some(pictures)) = (proxy.offer.relay(), &mut run.pictures) else { return };
-        run.numbers.bytes += picture.len() as u64;
-        let passed = pictures.pass(now, picture, relay);
-        if let Err(error) = &passed {
-            run.numbers.malformed += 1;
-            // The first, second, fourth, eighth such picture and so on.
-            if run.numbers.malformed.is_power_of_two() {
-                let (path, count) = (&proxy.spec.path, run.numbers.malformed);
-                tracing::warn!(%path, %error, count, "pictures of a source are left out");
-            }
-        }
-        if passed.is_ok() {
-            proxy.hear(now, PacketKind::Rtp);
-        }
     }
 
     fn give_ports(&mut self, proxy: &mut Proxy, media: usize) {

@@ -4,6 +4,7 @@ mod arrive;
 mod back_off;
 mod events;
 mod line;
+mod pictures;
 mod puller;
 mod run;
 mod talk;
@@ -23,6 +24,7 @@ use super::offer::Offer;
 use super::session::Numbers;
 use super::tls::TlsConfig;
 use crate::stream::catalog::ShardIndex;
+use crate::stream::relay::Relay;
 use back_off::BackOff;
 use line::{Leaving, Line};
 use puller::{Pictures, Puller};
@@ -155,6 +157,11 @@ impl Proxies {
     /// Whether a connection is one to another server.
     pub fn has_conn(&self, conn: Conn) -> bool {
         self.by_conn.contains_key(&conn) || self.leaving.contains_key(&conn)
+    }
+
+    /// The streams that have begun.
+    pub fn relays(&mut self) -> impl Iterator<Item = &mut Relay> {
+        self.slots.iter_mut().flatten().filter_map(|proxy| proxy.offer.relay())
     }
 
     fn keys(&self) -> impl Iterator<Item = ProxyKey> + use<> {

@@ -14,6 +14,7 @@ use proto::time::{MediaTime, Time};
 use proto::track::{Codec, Track};
 
 use super::ProxySpec;
+use crate::media::library::Ticket;
 use crate::stream::relay::Relay;
 
 const USER_AGENT: &str = concat!("Ringcaster/", env!("CARGO_PKG_VERSION"));
@@ -163,6 +164,22 @@ pub(super) struct Pictures {
     began: Time,
     /// Time of the latest picture, in ticks of the RTP clock.
     latest: Option<i64>,
+    /// The picture that is made anew, because RTP does not carry it.
+    pub away: Option<Away>,
+    /// Whether it was said that there are such.
+    pub has_said: bool,
+    /// Pictures that came while the one before them was made anew, and gave way to another.
+    pub skipped: u64,
+}
+
+/// A picture that is made anew elsewhere.
+pub(super) struct Away {
+    /// The answer that is awaited.
+    pub ticket: Ticket,
+    /// When it came.
+    pub came: Time,
+    /// The latest that came meanwhile, and when: it must not overtake.
+    pub next: Option<(Time, Bytes)>,
 }
 
 /// How far pictures are apart that come together, in ticks of the RTP clock: players take one time for one picture.
@@ -189,14 +206,30 @@ impl Pictures {
         let track = Pictures::track();
         let payload_type = track.payload_type;
         let numbering = Numbering { ssrc, payload_type, sequence: 0, timestamp: 0 };
-        Pictures { packetizer: Packetizer::new(&track, 0, numbering, mtu_bytes), began: now, latest: None }
+        Pictures {
+            packetizer: Packetizer::new(&track, 0, numbering, mtu_bytes),
+            began: now,
+            latest: None,
+            away: None,
+            has_said: false,
+            skipped: 0,
+        }
     }
 
-    /// Passes on one picture, which is of the present: HTTP says nothing of time. An error when RTP cannot carry it.
-    pub fn pass(&mut self, now: Time, picture: Bytes, relay: &mut Relay) -> Result<(), PacketizeError> {
-        let pts = self.time(now);
+    /// Passes on one picture, which is of the time when it came: HTTP says nothing of time. An error when RTP cannot carry
+    /// it.
+    pub fn pass(
+        &mut self,
+        now: Time,
+        came: Time,
+        picture: Bytes,
+        relay: &mut Relay,
+    ) -> Result<(), PacketizeError> {
+        let before = self.latest;
+        let pts = self.time(came);
         let frame = Frame { track: 0, pts, dts: pts, duration: 0, keyframe: true, payload: picture };
-        let Some(batch) = self.packetizer.packetize(&frame)? else { return Ok(()) };
+        let batch = self.packetizer.packetize(&frame).inspect_err(|_| self.latest = before)?;
+        let Some(batch) = batch else { return Ok(()) };
         for packet in batch.packets() {
             // They are in their order and of one source.
             let _ = relay.handle_packet(now, 0, batch.packet(packet));

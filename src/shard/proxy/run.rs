@@ -165,6 +165,9 @@ impl Shard {
         if was_there {
             proxy.lost_at = Some(heard.unwrap_or(now));
         }
+        if let Some(relay) = proxy.offer.relay() {
+            relay.note_lost();
+        }
         let mut wait = proxy.back_off.next(self.ports.random.random());
         if proxy.lost_at.is_some() {
             wait = wait.min(WAIT_MAX);

@@ -21,6 +21,7 @@ use super::ingest::{Arriving, Sender};
 use super::offer::Offer;
 use super::session::Numbers;
 use crate::stream::catalog::ShardIndex;
+use crate::stream::relay::Relay;
 use line::Line;
 use reports::Reports;
 
@@ -163,6 +164,11 @@ impl Pushers {
             udp.register_socket(socket, Arriving { sender: Sender::Pusher(key), track, is_media: true });
         }
         Ok(())
+    }
+
+    /// The streams that have begun.
+    pub fn relays(&mut self) -> impl Iterator<Item = &mut Relay> {
+        self.slots.iter_mut().filter_map(|pusher| pusher.offer.relay())
     }
 
     fn keys(&self) -> impl Iterator<Item = PusherKey> + use<> {

@@ -26,6 +26,7 @@ use super::file::{FilePlayback, Next, Pace, STRETCH_GAP, TICK, preroll, tick};
 use crate::egress::numbering::TimestampMap;
 use crate::media::library::{FileInfo, Ticket, Wanted};
 use crate::media::segment::Segment;
+use crate::media::transcode::pipelines::Pipeline;
 use crate::stream::catalog::leading;
 
 /// Datagrams that are later than this leave as a backlog does, in parts.
@@ -41,6 +42,8 @@ pub struct Replay {
     pub info: Arc<FileInfo>,
     /// The answer that is awaited; answers under other tickets are stale.
     pub asked: Option<Ticket>,
+    /// While it plays, of a file that is made anew: its place among all that are.
+    pub place: Option<Arc<Pipeline>>,
     /// What the latest PLAY granted.
     pub order: Order,
     /// What comes next; None before the first PLAY and behind the end.
@@ -88,6 +91,7 @@ impl Replay {
         Replay {
             info: file.info.clone(),
             asked: None,
+            place: file.place.clone(),
             order: Order::default(),
             walk: None,
             position,
@@ -154,7 +158,7 @@ impl Replay {
 
     /// After the end: the next PLAY begins anew.
     pub fn rewind(&mut self) {
-        (self.walk, self.position, self.written) = (None, None, None);
+        (self.walk, self.position, self.written, self.place) = (None, None, None, None);
     }
 
     /// Whether playing can go on without a jump.
@@ -293,6 +297,7 @@ impl Replay {
             self.clock = Clock { origin: now, walked: walked.min(next.max(self.clock.walked)), ..self.clock };
         }
         self.position = Some(reached);
+        self.place = None;
         reached
     }
 

@@ -15,6 +15,7 @@ use super::{Replay, bit};
 use crate::media::library::Wanted;
 use crate::shard::connection::{Mount, Refusal};
 use crate::shard::request::Outcome;
+use crate::shard::resolve::status_of;
 use crate::shard::session::{Carrier, SessionKey, Source, State};
 use crate::shard::talk::TalkError;
 use crate::shard::turn::{Asker, Shard};
@@ -90,8 +91,22 @@ impl Shard {
         }
         self.finish_batch(key);
         self.become_replay(key);
+        if let Err(refusal) = self.admit_replay(key) {
+            return refusal.into();
+        }
         self.enable(key, target);
         self.start_replay(conn, key, order, &wish)
+    }
+
+    /// Finds a recording that is made anew a place of its own among all that is.
+    fn admit_replay(&mut self, key: SessionKey) -> Result<(), Refusal> {
+        let session = &mut self.sessions[key];
+        let Source::Replay(replay) = &mut session.source else { return Ok(()) };
+        let admitted = self.ports.library.admit(&replay.info, None, &mut replay.place);
+        admitted.map_err(|error| {
+            tracing::warn!(session = %session.id, url = %session.url, %error, "not replayed");
+            Refusal::new(status_of(&error), error.to_string())
+        })
     }
 
     /// Goes on, or jumps, to what was granted.

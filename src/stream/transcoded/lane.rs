@@ -143,6 +143,15 @@ pub fn as_received(track: &Track) -> Track {
     track
 }
 
+/// Takes documents of others for what they are, as far as they are no more than XML: then they can be sent on.
+pub fn know_metadata(track: &mut Track) {
+    if let Codec::Other { rtpmap, .. } = &track.codec
+        && rtpmap.eq_ignore_ascii_case("vnd.onvif.metadata/90000")
+    {
+        track.codec = Codec::Metadata;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proto::rtp::batch::{BatchWriter, Meta, Numbering};

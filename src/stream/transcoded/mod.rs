@@ -8,7 +8,6 @@
 mod behind;
 mod feed;
 mod lane;
-mod slots;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,11 +22,11 @@ use proto::track::{Kind, Track};
 use self::behind::{Behind, Pace};
 use self::feed::Feed;
 use self::lane::{Lane, Way};
-pub use self::slots::{Slot, Slots};
-use super::catalog::{Catalog, Notice, ShardIndex, StreamError, StreamName, leading};
+use super::catalog::{Audience, Catalog, Notice, ShardIndex, StreamError, StreamName, leading};
 use crate::media::library::MediaError;
 use crate::media::source::{Demand, Source};
 use crate::media::transcode::plan::{Decision, decide};
+use crate::media::transcode::slots::{Slot, Slots};
 use crate::media::transcode::{Keyframes, Makes};
 
 /// How long it may take until the pictures of a stream are known.
@@ -58,6 +57,8 @@ pub struct Workshop {
     pub keyframes: Keyframes,
     /// How many there may be.
     pub slots: Slots,
+    /// Whether metadata that is not written here goes along.
+    pub keeps_metadata: bool,
 }
 
 impl Transcoded {
@@ -68,16 +69,19 @@ impl Transcoded {
         workshop: Workshop,
         number: ShardIndex,
     ) -> Result<(Transcoded, Slot), StreamError> {
-        let Workshop { catalog, makes, keyframes, slots } = workshop;
+        let Workshop { catalog, makes, keyframes, slots, keeps_metadata } = workshop;
         let mut feed = Feed::join(name, catalog, number)?;
         let mut sources: Vec<_> = feed.description.tracks.iter().map(lane::as_received).collect();
+        if keeps_metadata {
+            sources.iter_mut().for_each(lane::know_metadata);
+        }
         learn(&mut feed, &mut sources, name, &*makes)?;
         let decisions = sources.iter().map(|track| decide(track, &name.format));
         let decisions: Vec<_> = decisions.collect::<Result<_, _>>().map_err(StreamError::Unsupported)?;
         if decisions.iter().all(|decision| *decision == Decision::Keep) {
             return Err(StreamError::AsItComes);
         }
-        let slot = slots.take()?;
+        let slot = slots.take().map_err(MediaError::from)?;
         let (mut lanes, mut tracks) = (Vec::new(), Vec::new());
         for (track, decision) in sources.iter().zip(&decisions) {
             let index = tracks.len() as u8;
@@ -96,7 +100,7 @@ impl Transcoded {
             }
             lanes.push(Lane::new(track, way));
         }
-        if tracks.is_empty() {
+        if tracks.iter().all(Track::is_metadata) {
             let reason = "nothing of it is asked for: both codecs are NONE";
             return Err(StreamError::Unsupported(reason.to_owned()));
         }
@@ -104,12 +108,18 @@ impl Transcoded {
         Ok((Transcoded { feed, lanes, tracks, behind }, slot))
     }
 
+    /// Who plays the stream that this one is made of, in any format.
+    pub fn audience(&self) -> Arc<Audience> {
+        self.feed.description.audience.clone()
+    }
+
     /// Makes the newest picture of the past anew, so that there is one at once, and what follows it. Where pictures stay
     /// as they are, all of it.
     fn relive(&mut self, sink: &mut Sink<'_>) -> Result<(), MediaError> {
         let past = std::mem::take(&mut self.feed.past);
         // What comes meanwhile waits, and is behind.
-        if let Some(newest) = past.iter().map(|batch| batch.meta().dts).max() {
+        let media = past.iter().filter(|batch| !self.is_metadata(batch));
+        if let Some(newest) = media.map(|batch| batch.meta().dts).max() {
             self.behind.begin(self.feed.joined, newest);
         }
         let leading = leading(&self.feed.description.tracks);
@@ -129,6 +139,11 @@ impl Transcoded {
             }
         }
         Ok(())
+    }
+
+    fn is_metadata(&self, batch: &Batch) -> bool {
+        let track = self.feed.description.tracks.get(usize::from(batch.meta().track));
+        track.is_some_and(Track::is_metadata)
     }
 
     fn take(&mut self, batch: &Batch, pace: Pace, sink: &mut Sink<'_>) -> Result<(), MediaError> {
@@ -173,7 +188,11 @@ impl Source for Transcoded {
             let given = sink.given;
             match self.feed.inbox.recv_timeout(IDLE) {
                 Ok(Notice::Batch { stream, batch }) if stream == self.feed.description.id => {
-                    let pace = self.behind.pace(was_waiting, batch.meta().dts);
+                    // Documents are of the present, whatever the clock of the source.
+                    let pace = match self.is_metadata(&batch) {
+                        true => Pace::Whole,
+                        false => self.behind.pace(was_waiting, batch.meta().dts),
+                    };
                     self.take(&batch, pace, &mut sink)?;
                 }
                 Ok(Notice::Ended { stream, reason }) if stream == self.feed.description.id => {
@@ -252,6 +271,7 @@ impl From<MediaError> for StreamError {
         match error {
             MediaError::NotFound => StreamError::NotFound,
             MediaError::Unsupported(reason) => StreamError::Unsupported(reason),
+            MediaError::Busy(max) => StreamError::Busy(max),
             MediaError::Forbidden(reason) | MediaError::Broken(reason) => StreamError::Unavailable(reason),
         }
     }

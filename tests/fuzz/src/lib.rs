@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use proto::client::mjpeg::{MjpegClient, MjpegConfig, MjpegEvent};
 use proto::client::{Client, Config, Event, Transfer, Url};
+use proto::metadata;
 use proto::mikey::Message;
 use proto::onvif::replay::Extension;
 use proto::proxy_protocol::{HeaderReader, Progress};
@@ -12,6 +13,7 @@ use proto::rtcp::parse::{Compound, Packet};
 use proto::rtcp::report::ReportBlock;
 use proto::rtcp::statistics::ReceiverView;
 use proto::rtcp::write;
+use proto::rtp::jpeg::{check, rewrite};
 use proto::rtp::pushed::{BUFFERED_MAX, ByteOrder, Deframer, HEAD_BYTES, Pushed, head};
 use proto::rtsp::auth::{Account, Guard, Line, NonceKey, Verdict};
 use proto::rtsp::digest::Algorithm;
@@ -58,6 +60,30 @@ pub fn mikey(data: &[u8]) {
         assert_eq!(receiver.handle_rtcp(&out, &mut plain), Ok(()));
         assert_eq!(plain, data);
     }
+}
+
+/// Documents come out the same however they are split; what is taken for one has the right root and no DTD, and goes
+/// on being one when white space follows.
+pub fn metadata(data: &[u8]) {
+    let whole = documents([data]);
+    assert_eq!(documents(data.chunks(1)), whole, "byte by byte");
+    for document in whole.iter().flatten() {
+        if metadata::check(document).is_ok() {
+            let text = std::str::from_utf8(document).expect("it was checked");
+            assert!(text.contains("MetadataStream") && text.contains(metadata::SCHEMA));
+            assert_eq!(metadata::check(format!("{text}\n").as_bytes()), Ok(()));
+            assert!(metadata::check(format!("{text}{text}").as_bytes()).is_err(), "two roots");
+        }
+    }
+}
+
+fn documents<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Result<Bytes, metadata::TooLong>> {
+    let (mut intake, mut out) = (metadata::Intake::default(), Vec::new());
+    for piece in pieces {
+        intake.take(piece, |document| out.push(document));
+    }
+    out.extend(intake.finish().map(Ok));
+    out
 }
 
 /// A connection gives the same items however it is split, and what was read can be written and read again.
@@ -333,6 +359,13 @@ pub fn mjpeg(data: &[u8]) {
     assert_eq!(fetch_pictures(delay, bytes, 1), expected, "byte by byte");
     let piece_bytes = 2 + usize::from(delay) % bytes.len().max(1);
     assert_eq!(fetch_pictures(delay, bytes, piece_bytes), expected, "in pieces of {piece_bytes}");
+}
+
+/// A JPEG file that is rewritten for RTP is one that RTP carries, and of which nothing else can be made.
+pub fn jpeg(data: &[u8]) {
+    let Ok(rewritten) = rewrite(data) else { return };
+    assert_eq!(check(&rewritten), Ok(()));
+    assert_eq!(rewrite(&rewritten).as_ref(), Ok(&rewritten));
 }
 
 /// Challenges and credentials that were read are written so that they are read alike.

@@ -37,6 +37,16 @@ pub struct Sound {
 impl Sound {
     /// A converter of `source`, which becomes track `index`.
     pub fn new(source: &Track, index: u8, target: &AudioTarget) -> Result<Sound, MediaError> {
+        Sound::behind(Decoder::open(source)?, source.clock_rate, index, target)
+    }
+
+    /// The same behind a decoder that gets times in so many ticks a second.
+    pub fn behind(
+        decoder: Decoder,
+        clock_rate: u32,
+        index: u8,
+        target: &AudioTarget,
+    ) -> Result<Sound, MediaError> {
         let settings = SoundSettings {
             codec: target.codec,
             sample_rate: target.sample_rate,
@@ -48,9 +58,9 @@ impl Sound {
         let mut track = Track::new(coded(target), index);
         track.bitrate = Some(target.bitrate);
         Ok(Sound {
-            decoder: Decoder::open(source)?,
+            decoder,
             settings,
-            clock_rate: source.clock_rate,
+            clock_rate,
             track,
             resampler: Resampler::new(target.sample_rate, target.channels),
             encoder: None,

@@ -41,6 +41,14 @@ impl Decoder {
         Ok(Decoder { opened, framing, awaits_keyframe: true })
     }
 
+    /// One for a track as its container describes it, in whatever codec. An error where this FFmpeg has none.
+    pub fn of_container(parameters: &raw::Parameters, clock_rate: u32) -> Result<Decoder, MediaError> {
+        raw::silence();
+        let opened = raw::decoder::open_described(parameters, clock_rate)
+            .map_err(|error| MediaError::Unsupported(format!("this FFmpeg cannot decode it: {error}")))?;
+        Ok(Decoder { opened, framing: None, awaits_keyframe: true })
+    }
+
     /// One for pictures that are not coded, whose times are in ticks of 90 kHz.
     pub fn of_pixels(shape: Shape) -> Result<Decoder, MediaError> {
         raw::silence();
@@ -105,12 +113,16 @@ impl Decoder {
 fn pixel(pixels: Pixels) -> Pixel {
     match pixels {
         Pixels::Bgr0 => Pixel::BGRZ,
+        Pixels::Rgb0 => Pixel::RGBZ,
         Pixels::Bgr24 => Pixel::BGR24,
         Pixels::Rgb24 => Pixel::RGB24,
         Pixels::Yuyv422 => Pixel::YUYV422,
         Pixels::Uyvy422 => Pixel::UYVY422,
+        Pixels::Yvyu422 => Pixel::YVYU422,
         Pixels::Nv12 => Pixel::NV12,
+        Pixels::Nv21 => Pixel::NV21,
         Pixels::Yuv420p => Pixel::YUV420P,
+        Pixels::Gray8 => Pixel::GRAY8,
     }
 }
 
@@ -162,7 +174,7 @@ fn described(codec: &Codec) -> Option<(Id, Bytes)> {
         Codec::G726 { order: BitOrder::LeastFirst, .. } => (Id::ADPCM_G726LE, Bytes::new()),
         Codec::MpegAudio => (Id::MP3, Bytes::new()),
         Codec::L16 { .. } => (Id::PCM_S16BE, Bytes::new()),
-        Codec::Other { .. } => return None,
+        Codec::Metadata | Codec::Other { .. } => return None,
     };
     Some(described)
 }

@@ -2,7 +2,9 @@
 
 mod audio;
 mod decode;
+mod foreign;
 mod resample;
+mod still;
 mod video;
 
 use ffmpeg_next::frame::Video;
@@ -10,11 +12,12 @@ use proto::frame::Frame;
 use proto::track::Track;
 
 pub use self::decode::Decoder;
+pub use self::foreign::OfContainer;
 pub use self::resample::Resampler;
 use crate::media::capture::Shape;
 use crate::media::library::MediaError;
 use crate::media::transcode::plan::{AudioTarget, VideoTarget};
-use crate::media::transcode::{Convert, Keyframes, Makes};
+use crate::media::transcode::{Convert, Keyframes, Makes, Still};
 
 /// Makes converters of FFmpeg's decoders and encoders.
 pub struct Converters;
@@ -49,5 +52,9 @@ impl Makes for Converters {
         let mut pictures = decoder.push::<Video>(frame);
         pictures.extend(decoder.finish::<Video>());
         Ok(pictures.first().map(|picture| (picture.width(), picture.height())))
+    }
+
+    fn still(&self) -> Still {
+        still::still
     }
 }

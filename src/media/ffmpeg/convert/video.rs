@@ -80,7 +80,8 @@ impl Pictures {
         Pictures::behind(Decoder::of_pixels(shape)?, index, target, keyframes)
     }
 
-    fn behind(
+    /// The same behind a decoder that gets times in ticks of 90 kHz.
+    pub fn behind(
         decoder: Decoder,
         index: u8,
         target: &VideoTarget,

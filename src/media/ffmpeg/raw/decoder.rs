@@ -2,9 +2,9 @@
 
 use ffmpeg_next::codec::{self, Context, Id, decoder::Opened};
 use ffmpeg_next::format::Pixel;
-use ffmpeg_next::{Dictionary, Error, Rational};
+use ffmpeg_next::{Dictionary, Error, Rational, ffi};
 
-use super::set_extradata;
+use super::{Parameters, set_extradata};
 
 /// Pixels of the largest picture that is decoded: 8192 by 8192.
 const PIXELS_MAX: u64 = 1 << 26;
@@ -24,6 +24,37 @@ pub struct Setup<'a> {
     pub pixels: Option<(Pixel, u32, u32)>,
     /// Bits of a coded sample; zero where that says nothing.
     pub bits: u8,
+}
+
+/// Opens a decoder of a stream as its container describes it; times come in so many ticks a second. It works in the thread
+/// that calls it.
+pub fn open_described(parameters: &Parameters, clock_rate: u32) -> Result<Opened, Error> {
+    let mut context = parameters.to_context()?;
+    let codec = codec::decoder::find(context.id()).ok_or(Error::DecoderNotFound)?;
+    // SAFETY: the pointer is read for the moment that the context is ours.
+    let pointer = unsafe { context.as_mut_ptr() };
+    // SAFETY: making the context fails where it would be null, and nobody else has it.
+    let fields = unsafe { &mut *pointer };
+    fields.pkt_timebase = Rational(1, clock_rate.min(i32::MAX as u32) as i32).into();
+    fields.thread_count = 1;
+    let mut options = Dictionary::new();
+    options.set("max_pixels", &PIXELS_MAX.to_string());
+    // Resamplers take no sound whose channels have no places.
+    let layout = &fields.ch_layout;
+    if layout.order == ffi::AVChannelOrder::AV_CHANNEL_ORDER_UNSPEC && layout.nb_channels > 0 {
+        options.set("ch_layout", &layout_of(layout.nb_channels as u32));
+    }
+    context.decoder().open_as_with(codec, options)
+}
+
+/// The usual places of so many channels.
+fn layout_of(channels: u32) -> String {
+    // Some decoders take none but those with a name.
+    match channels {
+        1 => "mono".to_owned(),
+        2 => "stereo".to_owned(),
+        more => format!("{more}c"),
+    }
 }
 
 /// Opens a decoder. It works in the thread that calls it.
@@ -53,13 +84,7 @@ pub fn open(setup: Setup<'_>) -> Result<Opened, Error> {
     options.set("max_pixels", &PIXELS_MAX.to_string());
     if let Some((rate, channels)) = setup.sound {
         fields.sample_rate = rate.min(i32::MAX as u32) as i32;
-        // Some decoders take none but those with a name.
-        let layout = match channels {
-            1 => "mono".to_owned(),
-            2 => "stereo".to_owned(),
-            more => format!("{more}c"),
-        };
-        options.set("ch_layout", &layout);
+        options.set("ch_layout", &layout_of(channels.into()));
     }
     context.decoder().open_as_with(codec, options)
 }

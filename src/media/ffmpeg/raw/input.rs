@@ -12,6 +12,7 @@ use proto::track::Kind;
 
 use super::io::FileIo;
 use super::packet::{Packet, known};
+use super::parameters::Parameters;
 use super::{message, silence};
 
 /// What the container says about one of its streams.
@@ -173,6 +174,11 @@ impl Input {
     /// All streams in the container's order.
     pub fn streams(&self) -> Vec<Stream> {
         self.stream_pointers().iter().map(|stream| describe(*stream)).collect()
+    }
+
+    /// What the decoder of a stream must know.
+    pub fn parameters(&self, stream: usize) -> Option<Parameters> {
+        self.stream_pointers().get(stream).and_then(|stream| Parameters::of(*stream))
     }
 
     /// Short names of the format, separated by commas.

@@ -10,11 +10,13 @@ pub mod hardware;
 mod input;
 mod io;
 mod packet;
+mod parameters;
 mod parser;
 mod scaler;
 
 pub use input::{Input, Next, Stream};
 pub use packet::Packet;
+pub use parameters::Parameters;
 pub use parser::Parser;
 pub use scaler::Scaler;
 

@@ -1,9 +1,10 @@
-//! JPEG (RFC 2435): a file made of the scan and of headers that follow from a few fields.
+//! JPEG (RFC 2435): a file made of the scan and of headers that follow from a few fields, or from segments in an extension
+//! of the RTP header (ONVIF streaming specification section 5.1.4).
 
 use super::assembly::Assembly;
 use super::{DepacketizeError, PayloadFormat};
 use crate::rtp::header::Header;
-use crate::rtp::jpeg::{self, FileHeader, Sampling};
+use crate::rtp::jpeg::{self, Extension, FileHeader, Sampling};
 
 const CUT: DepacketizeError = DepacketizeError::Malformed("a JPEG payload is cut off");
 
@@ -13,7 +14,14 @@ pub(super) struct Jpeg {
     scan_start: Option<usize>,
     /// Tables that were sent once for a Q of 128 to 254.
     known: Option<(u8, Tables)>,
+    /// What extensions of this picture's packets have brought.
+    extension: Vec<u8>,
+    /// Width and height where a picture's own headers do not tell: those of the picture before, or of the description.
+    size: Option<(u16, u16)>,
 }
+
+/// The largest extension of one packet has 256 KiB; what goes beyond that is no header of a picture.
+const EXTENSION_BYTES_MAX: usize = 4 * 65_535;
 
 type Tables = [[u8; 64]; 2];
 
@@ -37,12 +45,16 @@ impl PayloadFormat for Jpeg {
         if offset == 0 {
             let (quantization, behind) = self.tables(quality, rest)?;
             rest = behind;
+            if let Some(size) = Extension::read(&self.extension).frame {
+                self.size = Some(size);
+            }
+            let told = (u16::from(width) * 8, u16::from(height) * 8);
             let file = FileHeader {
-                width: u16::from(width) * 8,
-                height: u16::from(height) * 8,
+                size: if width > 0 && height > 0 { Some(told) } else { self.size },
                 sampling: sampling(kind)?,
                 restart_interval,
                 quantization: &quantization,
+                extension: &self.extension,
             };
             out.truncate(0);
             out.put(&file.write().ok_or(DepacketizeError::Malformed("a JPEG picture has no size"))?)?;
@@ -63,7 +75,25 @@ impl PayloadFormat for Jpeg {
         Ok(())
     }
 
+    fn handle_extension(&mut self, profile: u16, extension: &[u8]) {
+        match profile {
+            jpeg::EXTENDS_FIRST => {
+                self.extension.clear();
+                self.extension.extend_from_slice(extension);
+            }
+            // Headers that one packet has no room for.
+            jpeg::EXTENDS_OTHERS
+                if self.scan_start.is_none()
+                    && self.extension.len() + extension.len() <= EXTENSION_BYTES_MAX =>
+            {
+                self.extension.extend_from_slice(extension);
+            }
+            _ => {}
+        }
+    }
+
     fn abandon(&mut self, out: &mut Assembly) {
+        self.extension.clear();
         // A picture with a hole cannot be decoded; a complete one has no scan under way any more.
         if self.scan_start.take().is_some() {
             out.truncate(0);
@@ -73,6 +103,13 @@ impl PayloadFormat for Jpeg {
 }
 
 impl Jpeg {
+    /// For pictures of which a description tells the size, or not.
+    pub(super) fn new(size: Option<(u32, u32)>) -> Jpeg {
+        let pixels = |side: u32| u16::try_from(side).ok();
+        let size = size.and_then(|(width, height)| Some((pixels(width)?, pixels(height)?)));
+        Jpeg { size, ..Jpeg::default() }
+    }
+
     /// The picture's tables, and what is behind them (RFC 2435 sections 3.1.8 and 4.2).
     fn tables<'a>(&mut self, quality: u8, bytes: &'a [u8]) -> Result<(Tables, &'a [u8]), DepacketizeError> {
         match quality {

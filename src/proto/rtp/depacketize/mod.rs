@@ -9,6 +9,7 @@ pub(super) mod av1;
 mod h264;
 mod h265;
 mod jpeg;
+mod metadata;
 mod mpeg4_visual;
 pub(super) mod mpeg_audio;
 mod plain;
@@ -84,6 +85,9 @@ trait PayloadFormat {
     fn handle(&mut self, header: &Header, payload: &[u8], out: &mut Assembly)
     -> Result<(), DepacketizeError>;
 
+    /// Takes the extension of a packet's header: its first 16 bits, and what it holds. Its payload follows.
+    fn handle_extension(&mut self, _profile: u16, _extension: &[u8]) {}
+
     /// Drops what waits for a packet that does not come: one is missing, or the frame is at its end.
     fn abandon(&mut self, _out: &mut Assembly) {}
 }
@@ -104,12 +108,13 @@ impl Depacketizer {
             Codec::H264 { .. } => (Box::new(h264::H264::default()), FrameEnd::Marker),
             Codec::H265 { .. } => (Box::new(h265::H265::default()), FrameEnd::Marker),
             Codec::Mpeg4Visual { .. } => (Box::new(mpeg4_visual::Mpeg4Visual), FrameEnd::Marker),
-            Codec::Jpeg => (Box::new(jpeg::Jpeg::default()), FrameEnd::Marker),
+            Codec::Jpeg => (Box::new(jpeg::Jpeg::new(track.size)), FrameEnd::Marker),
             Codec::Vp8 => (Box::new(vp8::Vp8::default()), FrameEnd::Marker),
             Codec::Vp9 { .. } => (Box::new(vp9::Vp9::default()), FrameEnd::Marker),
             Codec::Av1 { .. } => (Box::new(av1::Av1::default()), FrameEnd::Marker),
             Codec::Aac { config, .. } => (Box::new(aac::Aac::new(config)), FrameEnd::Payload),
             Codec::MpegAudio => (Box::new(mpeg_audio::MpegAudio::default()), FrameEnd::Payload),
+            Codec::Metadata => (Box::new(metadata::Metadata), FrameEnd::Marker),
             _ => (Box::new(plain::Plain), FrameEnd::Payload),
         };
         let out = Assembly::default();
@@ -135,6 +140,9 @@ impl Depacketizer {
             self.finish_frame(lost);
         }
         self.out.start(header.timestamp, lost);
+        if let Some((profile, extension)) = Header::extension(packet) {
+            self.format.handle_extension(profile, extension);
+        }
         let payload = &packet[payload];
         let result = match payload.is_empty() {
             true => Ok(()),

@@ -118,8 +118,18 @@ fn with_lengths(units: &[Vec<u8>]) -> Vec<u8> {
 }
 
 pub(in crate::rtp) fn jpeg_file(sampling: Sampling, restart_interval: u16, scan: &[u8]) -> Vec<u8> {
-    let header =
-        FileHeader { width: 640, height: 480, sampling, restart_interval, quantization: &quantization(70) };
+    sized_jpeg_file((640, 480), sampling, restart_interval, scan)
+}
+
+/// The same of another size.
+pub(in crate::rtp) fn sized_jpeg_file(
+    size: (u16, u16),
+    sampling: Sampling,
+    restart_interval: u16,
+    scan: &[u8],
+) -> Vec<u8> {
+    let (size, quantization) = (Some(size), &quantization(70));
+    let header = FileHeader { size, sampling, restart_interval, quantization, extension: &[] };
     [header.write().unwrap(), scan.to_vec(), END.to_vec()].concat()
 }
 
@@ -172,6 +182,12 @@ proptest! {
         });
         let jpeg: Vec<_> = jpeg.into_iter().map(|frame| Frame { keyframe: true, ..frame }).collect();
         assert_full(&assert_round_trip(&Codec::Jpeg, &jpeg, mtu), mtu);
+        let large = frames(&sizes, |key, size| {
+            let of = if key { (3_840, 2_160) } else { (1_920, 2_048) };
+            sized_jpeg_file(of, Sampling::Both, restart, &filled(&[], size, size))
+        });
+        let large: Vec<_> = large.into_iter().map(|frame| Frame { keyframe: true, ..frame }).collect();
+        assert_full(&assert_round_trip(&Codec::Jpeg, &large, mtu), mtu);
         let with_config = packetize(&Codec::Mpeg4Visual { config: config.clone() }, &mpeg4, mtu);
         assert_full(&with_config, mtu);
         let first = &depacketize(&Codec::Mpeg4Visual { config: config.clone() }, packets(&with_config))[0];

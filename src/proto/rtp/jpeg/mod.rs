@@ -3,11 +3,19 @@
 //! RTP carries the scan of a baseline picture. A receiver makes the headers anew from a few fields, so everything
 //! they do not tell must be as the RFC takes it for granted.
 
+mod bits;
+mod coefficients;
+mod huffman;
+mod rewrite;
+mod scan;
 mod tables;
 
 use memchr::memmem;
 
-/// The largest width or height: a byte of the header counts blocks of 8 pixels.
+pub use self::rewrite::rewrite;
+
+/// The largest width or height that a byte of the header tells, which counts blocks of 8 pixels. What is larger is told
+/// in an extension.
 pub(super) const PIXELS_MAX: u16 = 255 * 8;
 
 /// Whether RTP can carry this JPEG file; the reason if not.
@@ -116,8 +124,8 @@ impl FrameHeader {
         if precision != 8 {
             return Err("its samples have not 8 bits");
         }
-        if width == 0 || height == 0 || width > PIXELS_MAX || height > PIXELS_MAX {
-            return Err("it is wider or higher than 2040 pixels");
+        if width == 0 || height == 0 {
+            return Err("it has no size");
         }
         let sampling = match (sampling0, sampling1, sampling2) {
             (0x21, 0x11, 0x11) => Sampling::Horizontal,
@@ -137,27 +145,27 @@ impl FrameHeader {
 
 /// What a receiver knows of a picture before its scan.
 pub(super) struct FileHeader<'a> {
-    pub(super) width: u16,
-    pub(super) height: u16,
+    /// Width and height; None where the extension alone tells them.
+    pub(super) size: Option<(u16, u16)>,
     pub(super) sampling: Sampling,
     pub(super) restart_interval: u16,
     pub(super) quantization: &'a [[u8; 64]; 2],
+    /// Further segments, which count for more than all the rest.
+    pub(super) extension: &'a [u8],
 }
 
 impl FileHeader<'_> {
-    /// The file up to its scan (RFC 2435 appendix B). None when the picture has no size.
+    /// The file up to its scan (RFC 2435 appendix B, ONVIF streaming specification section 5.1.4.2). None when the picture
+    /// has no size.
     pub(super) fn write(&self) -> Option<Vec<u8>> {
-        if self.width == 0 || self.height == 0 {
-            return None;
-        }
-        let ([w1, w0], [h1, h0]) = (self.width.to_be_bytes(), self.height.to_be_bytes());
-        let mut out = Vec::with_capacity(640);
+        let own = Extension::read(self.extension);
+        let mut out = Vec::with_capacity(640 + self.extension.len());
         out.extend_from_slice(&[0xff, SOI]);
         for (number, table) in (0u8..).zip(self.quantization) {
             out.extend_from_slice(&[0xff, DQT, 0, 67, number]);
             out.extend_from_slice(table);
         }
-        if self.restart_interval > 0 {
+        if self.restart_interval > 0 && !own.has_restart_interval {
             let [high, low] = self.restart_interval.to_be_bytes();
             out.extend_from_slice(&[0xff, DRI, 0, 4, high, low]);
         }
@@ -166,15 +174,79 @@ impl FileHeader<'_> {
             out.extend_from_slice(&[0xff, DHT, 0, table.len() as u8 + 2]);
             out.extend_from_slice(table);
         }
-        let luma = match self.sampling {
-            Sampling::Horizontal => 0x21,
-            Sampling::Both => 0x22,
-        };
-        out.extend_from_slice(&[0xff, SOF0, 0, 17, 8, h1, h0, w1, w0, 3, 1, luma, 0, 2, 0x11, 1, 3, 0x11, 1]);
-        out.extend_from_slice(&[0xff, SOS, 0, 12, 3, 1, 0x00, 2, 0x11, 3, 0x11, 0, 63, 0]);
+        if own.frame.is_none() {
+            let (width, height) = self.size.filter(|(width, height)| *width > 0 && *height > 0)?;
+            out.extend_from_slice(&frame_segment(width, height, self.sampling));
+        }
+        out.extend_from_slice(own.segments);
+        if !own.has_scan {
+            out.extend_from_slice(&[0xff, SOS, 0, 12, 3, 1, 0x00, 2, 0x11, 3, 0x11, 0, 63, 0]);
+        }
         Some(out)
     }
 }
+
+/// What the extension of a picture's first packets says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Extension<'a> {
+    /// Whole segments.
+    segments: &'a [u8],
+    /// Width and height, where they stand in it.
+    pub(super) frame: Option<(u16, u16)>,
+    has_restart_interval: bool,
+    has_scan: bool,
+}
+
+impl<'a> Extension<'a> {
+    /// Reads segments; what is none at their end is filling, or damage that is left out.
+    pub(super) fn read(bytes: &'a [u8]) -> Extension<'a> {
+        let mut extension = Extension::default();
+        let mut rest = bytes;
+        while let Some((marker, segment, behind)) = next_segment(rest) {
+            match (marker, segment) {
+                (SOF0..=0xcf, [_, h1, h0, w1, w0, ..]) if !matches!(marker, DHT | 0xc8 | 0xcc) => {
+                    let [width, height] = [[*w1, *w0], [*h1, *h0]].map(u16::from_be_bytes);
+                    extension.frame = Some((width, height)).filter(|_| width > 0 && height > 0);
+                }
+                (DRI, _) => extension.has_restart_interval = true,
+                (SOS, _) => extension.has_scan = true,
+                _ => {}
+            }
+            rest = behind;
+            extension.segments = &bytes[..bytes.len() - rest.len()];
+        }
+        // Data of the scan may stand behind its header.
+        if extension.has_scan {
+            extension.segments = bytes;
+        }
+        extension
+    }
+}
+
+/// A frame header as RTP takes it for granted but for its size.
+fn frame_segment(width: u16, height: u16, sampling: Sampling) -> [u8; 19] {
+    let ([w1, w0], [h1, h0]) = (width.to_be_bytes(), height.to_be_bytes());
+    let luma = match sampling {
+        Sampling::Horizontal => 0x21,
+        Sampling::Both => 0x22,
+    };
+    [0xff, SOF0, 0, 17, 8, h1, h0, w1, w0, 3, 1, luma, 0, 2, 0x11, 1, 3, 0x11, 1]
+}
+
+/// What an extension says of the size of a picture that the header has no room for: whole words, filled up.
+pub(super) fn size_extension(picture: &Picture<'_>) -> Option<[u8; 20]> {
+    if picture.width <= PIXELS_MAX && picture.height <= PIXELS_MAX {
+        return None;
+    }
+    let mut extension = [0xff; 20];
+    let segment = frame_segment(picture.width, picture.height, picture.sampling);
+    extension[..segment.len()].copy_from_slice(&segment);
+    Some(extension)
+}
+
+/// First 16 bits of the extension of a picture's first packet, and of its other packets.
+pub(super) const EXTENDS_FIRST: u16 = 0xffd8;
+pub(super) const EXTENDS_OTHERS: u16 = 0xffff;
 
 /// The tables of a quality of 1 to 99 (RFC 2435 section 4.2 and appendix A).
 pub(super) fn quantization(quality: u8) -> [[u8; 64]; 2] {
@@ -232,6 +304,9 @@ const SOS: u8 = 0xda;
 const CUT: &str = "it is cut off";
 
 #[cfg(test)]
+mod rewrite_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
@@ -239,7 +314,9 @@ mod tests {
     /// A file with `scan` as its data.
     fn file(width: u16, height: u16, sampling: Sampling, restart_interval: u16, scan: &[u8]) -> Vec<u8> {
         let quantization = &tables::QUANTIZATION;
-        let mut out = FileHeader { width, height, sampling, restart_interval, quantization }.write().unwrap();
+        let size = Some((width, height));
+        let header = FileHeader { size, sampling, restart_interval, quantization, extension: &[] };
+        let mut out = header.write().unwrap();
         out.extend_from_slice(scan);
         out.extend_from_slice(&END);
         out
@@ -265,7 +342,7 @@ mod tests {
         };
         assert!(check(&good).is_ok());
         assert!(refusal(at(SOF0) + 1, 0xc2).contains("baseline"));
-        assert!(refusal(at(SOF0) + 7, 8).contains("2040"));
+        assert!(refusal(at(SOF0) + 8, 0).contains("size"));
         assert!(refusal(at(SOF0) + 11, 0x11).contains("sampling"));
         assert!(refusal(at(DHT) + 9, 2).contains("Huffman"));
         assert!(refusal(at(DQT) + 4, 0x10).contains("8 bits"));
@@ -280,8 +357,8 @@ mod tests {
             if let Some(place) = bytes.get_mut(at) {
                 *place = byte;
             }
-            let _ = check(&bytes);
-            let _ = check(&noise);
+            let _ = (check(&bytes), rewrite(&bytes), Extension::read(&bytes));
+            let _ = (check(&noise), rewrite(&noise), Extension::read(&noise));
         }
     }
 }

@@ -5,6 +5,9 @@
 //! | restart interval (16) |F|L| restart count (14) |                    types 64 and 65 only
 //! | must be zero (8) | precision (8) = 0 | length (16) = 128 | tables   the first packet of a picture only
 //! ```
+//!
+//! A picture of more than 2040 pixels has zero there, and its size in an extension of the first packet's RTP header (ONVIF
+//! streaming specification section 5.1.4).
 
 use super::super::batch::BatchWriter;
 use super::super::jpeg::{self, Picture};
@@ -20,6 +23,9 @@ const RESTART_TYPE: u8 = 64;
 /// Q of tables that may differ from picture to picture, so that every picture brings its own (section 3.1.8).
 const OWN_TABLES: u8 = 255;
 
+/// Bytes before what an extension holds.
+const EXTENSION_HEAD_BYTES: usize = 4;
+
 /// First and last, count unknown: only the whole picture can be decoded (section 3.1.7).
 const WHOLE_PICTURE: [u8; 2] = [0xff, 0xff];
 
@@ -32,16 +38,25 @@ pub(super) fn write(file: &[u8], room: Room, writer: &mut BatchWriter) -> Result
     let restart_header = [restart[0], restart[1], WHOLE_PICTURE[0], WHOLE_PICTURE[1]];
     let restart_header = if picture.restart_interval > 0 { &restart_header[..] } else { &[] };
     let [luma, chroma] = picture.quantization;
+    let extension = jpeg::size_extension(&picture);
+    let extension_bytes = extension.map_or(0, |extension| EXTENSION_HEAD_BYTES + extension.len());
     let mut tables: [&[u8]; 3] = [&[0, 0, 0, 128], luma, chroma];
     let mut offset = 0;
     while offset < picture.scan.len() {
         let header = main_header(&picture, offset);
         let table_bytes: usize = tables.iter().map(|table| table.len()).sum();
-        let fragment_max = room.payload_max - header.len() - restart_header.len() - table_bytes;
-        let end = picture.scan.len().min(offset + fragment_max);
-        let fragment = &picture.scan[offset..end];
-        let [head, luma, chroma] = tables;
-        writer.packet(end == picture.scan.len(), &[&header, restart_header, head, luma, chroma, fragment]);
+        let extended_bytes = if offset == 0 { extension_bytes } else { 0 };
+        let header_bytes = header.len() + restart_header.len() + table_bytes + extended_bytes;
+        let end = picture.scan.len().min(offset + room.payload_max - header_bytes);
+        let is_last = end == picture.scan.len();
+        match extension.filter(|_| offset == 0) {
+            Some(extension) => writer.begin_extended(is_last, jpeg::EXTENDS_FIRST, &extension),
+            None => writer.begin(is_last),
+        }
+        for part in [&header, restart_header, tables[0], tables[1], tables[2], &picture.scan[offset..end]] {
+            writer.put(part);
+        }
+        writer.end();
         tables = [&[]; 3];
         offset = end;
     }
@@ -51,7 +66,8 @@ pub(super) fn write(file: &[u8], room: Room, writer: &mut BatchWriter) -> Result
 fn main_header(picture: &Picture<'_>, offset: usize) -> [u8; 8] {
     let [_, high, middle, low] = (offset as u32).to_be_bytes();
     let kind = picture.sampling as u8 + if picture.restart_interval > 0 { RESTART_TYPE } else { 0 };
-    // The picture is at most 2040 pixels wide and high.
-    let [width, height] = [picture.width, picture.height].map(|pixels| pixels.div_ceil(8) as u8);
+    let is_told = picture.width <= jpeg::PIXELS_MAX && picture.height <= jpeg::PIXELS_MAX;
+    let blocks = |pixels: u16| if is_told { pixels.div_ceil(8) as u8 } else { 0 };
+    let [width, height] = [picture.width, picture.height].map(blocks);
     [0, high, middle, low, kind, OWN_TABLES, width, height]
 }

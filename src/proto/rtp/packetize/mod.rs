@@ -7,6 +7,7 @@ pub(super) mod av1;
 pub(super) mod h264;
 pub(super) mod h265;
 pub mod jpeg;
+mod metadata;
 mod mpeg4_visual;
 mod mpeg_audio;
 mod opus;
@@ -77,6 +78,7 @@ enum Format {
     Aac,
     Opus,
     MpegAudio,
+    Metadata,
     Raw(raw_audio::RawAudio),
     Unsupported(&'static str),
 }
@@ -178,6 +180,7 @@ impl Format {
             Codec::Aac { .. } => Format::Aac,
             Codec::Opus { .. } => Format::Opus,
             Codec::MpegAudio => Format::MpegAudio,
+            Codec::Metadata => Format::Metadata,
             _ => Format::Unsupported(NO_PACKETIZER),
         }
     }
@@ -194,6 +197,7 @@ impl Format {
             Format::Raw(raw) => return raw.write(&frame.payload, room, writer),
             Format::Unsupported(reason) => return Err(PacketizeError::Unsupported(reason)),
             Format::Mpeg4Visual { config } => mpeg4_visual::write(frame, config, room, writer),
+            Format::Metadata => metadata::write(&frame.payload, room, writer),
             Format::Vp8 => vp8::write(&frame.payload, room, writer),
             Format::Vp9 => vp9::write(frame, room, writer),
         }
@@ -298,6 +302,7 @@ mod tests {
             Codec::Aac { config, sample_rate: 0, channels: length_bytes },
             Codec::Opus { channels: length_bytes },
             Codec::MpegAudio,
+            Codec::Metadata,
             Codec::G711 { law: Law::A, sample_rate: 0, channels: length_bytes },
             Codec::G726 { bits: length_bytes, order: BitOrder::LeastFirst },
             Codec::L16 { sample_rate: u32::MAX, channels: length_bytes },

@@ -2,7 +2,8 @@
 //!
 //! One file a payload format. Publishers on TCP may send packets of up to 64 KiB. Each is cut by itself, as its format
 //! cuts frames, so nothing waits for the rest of a frame and a loss stays where it was. Pieces are of equal size with a
-//! shorter last one. They have headers of 12 bytes: contributing sources, extension and padding are left out.
+//! shorter last one. They have headers of 12 bytes: contributing sources, extension and padding are left out, but for the
+//! extension of JPEG, which tells the size of large pictures.
 
 mod aac;
 mod av1;
@@ -40,15 +41,18 @@ struct Large<'a> {
     payload: &'a [u8],
     /// The packet's marker.
     marker: bool,
+    /// The extension that its first piece keeps: its first 16 bits, and whole words.
+    extension: Option<(u16, &'a [u8])>,
     /// Bytes of a piece behind its RTP header.
     payload_max: usize,
 }
 
-/// Writes the packets that a payload becomes; the numbers are the writer's, which afterwards has its timestamp back.
+/// Writes the packets that the payload of a packet becomes; the numbers are the writer's, which afterwards has its timestamp back.
 /// `packet_bytes_max` is the largest of them, header included. After an error nothing is written.
 pub fn refragment(
     codec: &Codec,
     marker: bool,
+    extension: Option<(u16, &[u8])>,
     payload: &[u8],
     packet_bytes_max: usize,
     writer: &mut BatchWriter,
@@ -57,7 +61,8 @@ pub fn refragment(
         return Err(RefragmentError::Indivisible);
     }
     let payload_max = packet_bytes_max.clamp(MTU_BYTES_MIN, MTU_BYTES_MAX) - HEADER_BYTES;
-    let large = Large { payload, marker, payload_max };
+    let extension = extension.filter(|_| *codec == Codec::Jpeg);
+    let large = Large { payload, marker, extension, payload_max };
     let timestamp = writer.numbering().timestamp;
     let result = match codec {
         Codec::H264 { .. } => nal::write_h264(&large, writer),
@@ -98,7 +103,8 @@ impl Large<'_> {
         writer: &mut BatchWriter,
         adapt: impl Fn(&mut [u8], Place),
     ) -> Result<(), RefragmentError> {
-        let longest = first_header.len().max(header.len());
+        let extended = self.extension.map_or(0, |(_, extension)| EXTENSION_HEAD_BYTES + extension.len());
+        let longest = (first_header.len() + extended).max(header.len());
         if data.is_empty() || longest >= self.payload_max {
             return Err(RefragmentError::Malformed("it is a header and little else"));
         }
@@ -107,15 +113,27 @@ impl Large<'_> {
         let mut offset = 0;
         while offset < data.len() {
             let header = &mut own[usize::from(offset > 0)];
-            let size = (data.len() - offset).min(self.payload_max - header.len());
+            let extended = if offset == 0 { extended } else { 0 };
+            let size = (data.len() - offset).min(self.payload_max - header.len() - extended);
             let is_last = offset + size == data.len();
             adapt(header, Place { offset, is_last });
-            writer.packet(self.marker && is_last, &[header, &data[offset..offset + size]]);
+            match self.extension.filter(|_| offset == 0) {
+                Some((profile, extension)) => {
+                    writer.begin_extended(self.marker && is_last, profile, extension)
+                }
+                None => writer.begin(self.marker && is_last),
+            }
+            writer.put(header);
+            writer.put(&data[offset..offset + size]);
+            writer.end();
             offset += size;
         }
         Ok(())
     }
 }
+
+/// Bytes before what an extension holds.
+const EXTENSION_HEAD_BYTES: usize = 4;
 
 /// A header that is adapted.
 type Own = SmallVec<[u8; 16]>;

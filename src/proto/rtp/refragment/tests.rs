@@ -9,7 +9,7 @@ use crate::frame::Frame;
 use crate::rtp::batch::{Batch, Meta, Numbering};
 use crate::rtp::depacketize::tests::{
     annex_b, budgets, depacketize, every_codec, filled, frames, h264, h265, jpeg_file, packetize, packets,
-    sizes, units_264, units_265,
+    sized_jpeg_file, sizes, units_264, units_265,
 };
 use crate::rtp::header::Header;
 use crate::rtp::jpeg::Sampling;
@@ -21,12 +21,13 @@ use crate::track::{BitOrder, Framing, Law};
 fn cut(
     codec: &Codec,
     header: &Header,
+    extension: Option<(u16, &[u8])>,
     payload: &[u8],
     packet_bytes_max: usize,
 ) -> Result<Batch, RefragmentError> {
     let &Header { payload_type, sequence, timestamp, ssrc, .. } = header;
     let mut writer = BatchWriter::new(Numbering { ssrc, payload_type, sequence, timestamp }, payload.len());
-    let result = refragment(codec, header.marker, payload, packet_bytes_max, &mut writer);
+    let result = refragment(codec, header.marker, extension, payload, packet_bytes_max, &mut writer);
     assert_eq!(writer.numbering().timestamp, timestamp);
     let meta = Meta { track: 0, keyframe: false, dts: MediaTime::ZERO, pts: MediaTime::ZERO };
     match (result, writer.finish(meta)) {
@@ -39,7 +40,7 @@ fn cut(
 /// Payloads, and the marker and the timestamp of each packet; the whole one has the time 1000 and the marker.
 fn pieces(codec: &Codec, payload: &[u8]) -> Vec<(Vec<u8>, bool, u32)> {
     let header = Header { marker: true, payload_type: 96, sequence: 7, timestamp: 1_000, ssrc: 1 };
-    let batch = cut(codec, &header, payload, 1_400).unwrap();
+    let batch = cut(codec, &header, None, payload, 1_400).unwrap();
     let mut sequence = 7;
     let read = batch.packets().iter().map(|packet| {
         let packet = batch.packet(packet);
@@ -57,7 +58,8 @@ fn cut_all(codec: &Codec, batches: &[Batch], mtu: usize) -> Vec<Batch> {
     let mut out = Vec::new();
     for packet in packets(batches) {
         let (header, payload) = Header::parse(packet).unwrap();
-        let batch = cut(codec, &Header { sequence, ..header }, &packet[payload], mtu).unwrap();
+        let extension = Header::extension(packet);
+        let batch = cut(codec, &Header { sequence, ..header }, extension, &packet[payload], mtu).unwrap();
         sequence = sequence.wrapping_add(batch.packets().len() as u16);
         out.push(batch);
     }
@@ -93,6 +95,8 @@ proptest! {
         assert_same(&Codec::Vp9 { profile: 0 }, &vp8, large, mtu);
         let jpeg = of(&|_, size| jpeg_file(Sampling::Both, restart, &filled(&[], size, size)));
         assert_same(&Codec::Jpeg, &jpeg, large, mtu);
+        let wide = of(&|_, size| sized_jpeg_file((4_096, 16), Sampling::Both, restart, &filled(&[], size, size)));
+        assert_same(&Codec::Jpeg, &wide, large, mtu);
         let unit = |kind: u8, size: usize| {
             let (length, bytes) = obu::leb128(size);
             [&[kind << 3 | 2], &length[..bytes], &filled(&[], size, size)].concat()
@@ -123,7 +127,7 @@ proptest! {
         for (codec, unit_bytes, unit_ticks) in codecs {
             let payload = filled(&[], 0, units * unit_bytes);
             let header = Header { marker: true, payload_type: 0, sequence: 0, timestamp: 0, ssrc: 1 };
-            let batch = cut(&codec, &header, &payload, mtu).unwrap();
+            let batch = cut(&codec, &header, None, &payload, mtu).unwrap();
             let (last, others) = batch.packets().split_last().unwrap();
             prop_assert!(others.iter().all(|packet| packet.size == batch.packets()[0].size));
             prop_assert!(last.size <= batch.packets()[0].size && usize::from(batch.packets()[0].size) <= mtu);
@@ -148,7 +152,7 @@ proptest! {
         let payload: Vec<u8> = start.iter().copied().chain((0..size).map(|at| byte ^ (at % 7) as u8)).collect();
         let header = Header { marker, payload_type: 96, sequence: 65_530, timestamp: u32::MAX, ssrc: 1 };
         for codec in every_codec() {
-            if let Ok(batch) = cut(&codec, &header, &payload, mtu) {
+            if let Ok(batch) = cut(&codec, &header, None, &payload, mtu) {
                 let max = mtu.max(MTU_BYTES_MIN);
                 prop_assert!(batch.packets().iter().all(|packet| usize::from(packet.size) <= max));
             }
@@ -173,7 +177,7 @@ proptest! {
                 let mut damaged = packet[body].to_vec();
                 let place = at % damaged.len();
                 damaged[place] = byte;
-                let _ = cut(&codec, &header, &damaged, 256);
+                let _ = cut(&codec, &header, Some((0xffd8, &[0xff; 8])), &damaged, 256);
             }
         }
     }
@@ -237,7 +241,7 @@ fn pieces_of_a_jpeg_picture_know_their_place_and_its_restart_intervals() {
 
 fn cut_error(codec: &Codec, payload: &[u8]) -> RefragmentError {
     let header = Header { marker: true, payload_type: 96, sequence: 7, timestamp: 1_000, ssrc: 1 };
-    cut(codec, &header, payload, 1_400).unwrap_err()
+    cut(codec, &header, None, payload, 1_400).unwrap_err()
 }
 
 #[test]

@@ -57,6 +57,13 @@ impl Utc {
         Some(Utc(Duration::new(seconds, fraction_nanos(fraction)?)))
     }
 
+    /// For XML (`xs:dateTime`): `1994-11-15T08:12:31.250Z`.
+    pub fn to_xml(self) -> String {
+        let Parts { year, month, day, hour, minute, second } = self.parts();
+        let millis = self.0.subsec_millis();
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+    }
+
     fn parts(self) -> Parts {
         let (seconds, days) = (self.0.as_secs() % DAY_S, self.0.as_secs() / DAY_S);
         let (year, month, day) = civil(days);
@@ -164,6 +171,7 @@ mod tests {
         let clock = Utc::parse_clock("19970101t000000.25z").unwrap();
         assert_eq!(clock.0.subsec_millis(), 250);
         assert_eq!(clock.to_string(), "19970101T000000.250Z");
+        assert_eq!(clock.to_xml(), "1997-01-01T00:00:00.250Z");
     }
 
     #[test]

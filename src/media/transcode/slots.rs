@@ -1,16 +1,18 @@
-//! How many streams may be made anew at once?
+//! How many streams and files may be made anew at once?
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::stream::catalog::StreamError;
-
-/// All places, of which each stream that is made anew takes one.
+/// All places, of which whatever is made anew takes one.
 #[derive(Clone, Debug)]
 pub struct Slots {
     taken: Arc<AtomicUsize>,
     max: usize,
 }
+
+/// All places are taken: how many there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full(pub usize);
 
 /// One place; given back when it is dropped.
 #[derive(Debug)]
@@ -22,12 +24,17 @@ impl Slots {
         Slots { taken: Arc::default(), max }
     }
 
+    /// How many there are.
+    pub fn max(&self) -> usize {
+        self.max
+    }
+
     /// Takes a place. An error where all are taken.
-    pub fn take(&self) -> Result<Slot, StreamError> {
+    pub fn take(&self) -> Result<Slot, Full> {
         let one_more = |taken: usize| (taken < self.max).then_some(taken + 1);
         match self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) {
             Ok(_) => Ok(Slot(self.taken.clone())),
-            Err(_) => Err(StreamError::Busy(self.max)),
+            Err(_) => Err(Full(self.max)),
         }
     }
 }
@@ -46,7 +53,7 @@ mod tests {
     fn a_place_can_be_taken_again_when_it_was_given_back() {
         let slots = Slots::new(2);
         let (first, _second) = (slots.take().unwrap(), slots.take().unwrap());
-        assert_eq!(slots.take().unwrap_err(), StreamError::Busy(2));
+        assert_eq!(slots.take().unwrap_err(), Full(2));
         drop(first);
         assert!(slots.take().is_ok());
     }
