@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::screen::{colour, is_like, shown};
 use super::session::{PATIENCE, Session, wait_for_no_device};
 use crate::client::viewer::{Over, Viewer};
-use crate::client::{Client, Response};
+use crate::client::{Client, Message, Response};
 use crate::judge::ffmpeg::words;
 use crate::server::{Backend, Builder, Server, on_both_backends};
 
@@ -121,7 +121,11 @@ fn watch(server: &Server, path: &str) -> Viewer {
 }
 
 fn described(server: &Server, path: &str) -> Response {
-    Client::connect(server.address()).request("DESCRIBE", &server.url(path), &[])
+    let mut client = Client::connect(server.address());
+    client.ask("DESCRIBE", &server.url(path), &[]);
+    // A user who is asked takes a while.
+    let Some(Message::Response(answer)) = client.next(PATIENCE) else { panic!("no answer") };
+    answer
 }
 
 fn the_screens_that_the_user_chooses_are_streams(backend: Backend) {
