@@ -18,8 +18,8 @@ use crate::server::{free_ports, scratch};
 /// An emulated processor is slow, and has to share those that there are.
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The machine ends when it has not heard anything for a minute.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+/// The machine ends when it has not heard anything for half a minute, as when the tests have ended.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 
 /// It is left alone when no test has wanted anything for so long.
 const IDLE_MAX: Duration = Duration::from_secs(60);
