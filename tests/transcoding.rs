@@ -63,11 +63,20 @@ fn likeness_by(file: &str, other: &str, filter: &str, other_filter: &str) -> f64
 
 /// The second second of a file's sound: its level, and the share of the tone in it.
 fn heard(file: &str) -> (f64, f64) {
-    heard_at(file, TONE)
+    let samples = sound(file);
+    share(&samples, TONE, samples.len())
 }
 
-/// The same of a tone of so many hertz.
+/// The same of a tone of so many hertz that a device gives, moment by moment: where a busy machine has left something out
+/// the tone goes on elsewhere in its turn.
 pub(crate) fn heard_at(file: &str, hertz: f64) -> (f64, f64) {
+    share(&sound(file), hertz, MOMENT)
+}
+
+/// Samples of 20 ms.
+const MOMENT: usize = 960;
+
+fn sound(file: &str) -> Vec<f64> {
     let mut arguments =
         words(&format!("-v error -ss 1.2 -t 0.7 -i {file} -af pan=mono|c0=c0 -ar 48000 -f f32le -"));
     arguments.insert(0, "-nostdin".to_owned());
@@ -75,14 +84,25 @@ pub(crate) fn heard_at(file: &str, hertz: f64) -> (f64, f64) {
     let samples: Vec<f64> =
         output.stdout.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes).into()).collect();
     assert!(samples.len() > 24_000, "{} samples", samples.len());
+    samples
+}
+
+/// Power of all, and the share of a tone in it that stays in step for so many samples.
+fn share(samples: &[f64], hertz: f64, moment: usize) -> (f64, f64) {
     let power = samples.iter().map(|sample| sample * sample).sum::<f64>() / samples.len() as f64;
+    let moments = samples.chunks_exact(moment);
+    let count = moments.len() as f64;
+    let of_tone = moments.map(|moment| power_at(moment, hertz)).sum::<f64>() / count;
+    (power, of_tone / power)
+}
+
+fn power_at(moment: &[f64], hertz: f64) -> f64 {
     let turn = |index: usize| (index as f64 * hertz / 48_000.0 * std::f64::consts::TAU).sin_cos();
-    let (sine, cosine) = samples.iter().enumerate().fold((0.0, 0.0), |(sine, cosine), (index, sample)| {
+    let (sine, cosine) = moment.iter().enumerate().fold((0.0, 0.0), |(sine, cosine), (index, sample)| {
         let (of_sine, of_cosine) = turn(index);
         (sine + sample * of_sine, cosine + sample * of_cosine)
     });
-    let of_tone = 2.0 * (sine * sine + cosine * cosine) / (samples.len() as f64).powi(2);
-    (power, of_tone / power)
+    2.0 * (sine * sine + cosine * cosine) / (moment.len() as f64).powi(2)
 }
 
 fn pictures_come_in_the_codec_size_and_rate_that_a_url_asks_for(backend: Backend) {

@@ -1,6 +1,6 @@
 //! What does the person who runs the server want?
 //!
-//! Three stages: XML as typed ([`typed`]), as checked ([`checked`]), as running ([`running`], where
+//! Three stages: XML as typed ([`typed`]), as checked (`checked`), as running ([`running`], where
 //! command line, environment, file and defaults meet). The rest of the program sees [`Settings`] only.
 
 pub mod camera;

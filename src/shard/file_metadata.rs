@@ -123,8 +123,16 @@ impl FileMetadata {
         match next {
             Next::Due(_) if self.shown == Shown::Nothing => self.shown = Shown::Media,
             Next::At(at) => *at = self.due.min(*at),
-            Next::Finished(at) if self.end == End::Ahead => self.end = End::At(*at),
-            Next::Due(_) | Next::Finished(_) | Next::Starved => {}
+            Next::Finished(at) => {
+                if self.end == End::Ahead {
+                    self.end = End::At(*at);
+                }
+                // The end is told when it comes, well before the goodbye.
+                if let End::At(at) = self.end {
+                    *next = Next::At(at);
+                }
+            }
+            Next::Due(_) | Next::Starved => {}
         }
     }
 

@@ -55,6 +55,11 @@ impl Track {
         self.packets.chunk_by(|a, b| a.timestamp == b.timestamp).collect()
     }
 
+    /// RTP timestamps of its access units.
+    pub(crate) fn times(&self) -> Vec<u32> {
+        self.units().iter().map(|unit| unit[0].timestamp).collect()
+    }
+
     /// Sequence numbers that are missing or out of place.
     pub(crate) fn gaps(&self) -> Vec<(u16, u16)> {
         let pairs = self.packets.windows(2).map(|pair| (pair[0].sequence, pair[1].sequence));
@@ -204,6 +209,14 @@ impl Viewer {
         let counts: Vec<_> =
             self.tracks.iter().map(|track| (track.packets.len(), track.has_ended())).collect();
         assert!(ended, "no BYE for every track after {patience:?}; packets and ends: {counts:?}");
+    }
+
+    /// Pictures a second of the first track, by their times. Behind the past that a viewer begins with, each is as far from
+    /// the next as any.
+    pub(crate) fn rate_of_pictures(&mut self, patience: Duration) -> f64 {
+        assert!(self.receive_until(patience, |viewer| viewer.tracks[0].times().len() > 60));
+        let times = self.tracks[0].times();
+        40.0 * 90_000.0 / f64::from(times[60].wrapping_sub(times[20]))
     }
 
     /// Receives until `done`; false when that was not so after `patience`.

@@ -69,22 +69,16 @@ fn prepared() -> Machine {
     machine.run("modprobe v4l2loopback devices=2 video_nr=10,11 card_label=jpegs,slices");
     machine.run("modprobe snd-aloop");
     paint(&machine);
-    for (name, device, codec, filter) in [
-        ("jpeg", 10, "-c:v mjpeg -huffman default -pix_fmt yuvj420p -q:v 6", ""),
-        (
-            "h264",
-            11,
-            "-c:v libx264 -preset ultrafast -bf 0 -g 10 -pix_fmt yuv420p",
-            "-bsf:v h264_mp4toannexb",
-        ),
+    for (clip, device, codec) in [
+        ("jpeg.mkv", 10, "-c:v mjpeg -huffman default -pix_fmt yuvj420p -q:v 6"),
+        ("h264.ts", 11, "-c:v libx264 -preset ultrafast -bf 0 -g 10 -pix_fmt yuv420p"),
     ] {
-        let clip = machine.file(&format!("{name}.mkv")).display().to_string();
+        let file = machine.file(clip).display().to_string();
         let picture = "-nostdin -v error -y -f lavfi -i testsrc2=size=320x180:rate=10";
-        run("ffmpeg", &words(&format!("{picture} -frames:v {CLIP_PICTURES} {codec} {clip}")), PATIENCE)
+        run("ffmpeg", &words(&format!("{picture} -frames:v {CLIP_PICTURES} {codec} {file}")), PATIENCE)
             .unwrap();
-        let feed =
-            format!("-re -stream_loop -1 -i /mnt/{name}.mkv -c copy {filter} -f v4l2 /dev/video{device}");
-        machine.begin(&format!("feed-{name}"), &format!("ffmpeg -nostdin -v error {feed}"));
+        let feed = format!("-re -stream_loop -1 -i /mnt/{clip} -c copy -f v4l2 /dev/video{device}");
+        machine.begin(&format!("feed-{clip}"), &format!("ffmpeg -nostdin -v error {feed}"));
     }
     let sine = format!("-f lavfi -i sine=frequency={TONE}:sample_rate=48000 -ac 2 -c:a pcm_s16le");
     machine.begin("tone", &format!("ffmpeg -nostdin -v error -re {sine} -f alsa hw:Loopback,1,0"));
@@ -97,8 +91,8 @@ fn prepared() -> Machine {
             assert!(
                 Instant::now() < end,
                 "nothing is fed: {}{}",
-                machine.log("feed-jpeg"),
-                machine.log("feed-h264")
+                machine.log("feed-jpeg.mkv"),
+                machine.log("feed-h264.ts")
             );
         }
     }
@@ -285,12 +279,9 @@ fn motion_jpeg_of_a_camera_passes_untouched_and_is_made_anew_for_who_asks_for_an
 fn h264_of_a_camera_passes_untouched_where_nothing_else_is_asked_for() {
     let machine = machine();
     let clip = machine.file("h264.h264");
-    let arguments = format!(
-        "-nostdin -v error -y -i {} -c copy -bsf:v h264_mp4toannexb {}",
-        machine.file("h264.mkv").display(),
-        clip.display()
-    );
-    run("ffmpeg", &words(&arguments), PATIENCE).unwrap();
+    let kept =
+        format!("-nostdin -v error -y -i {} -c copy {}", machine.file("h264.ts").display(), clip.display());
+    run("ffmpeg", &words(&kept), PATIENCE).unwrap();
     // Each picture is one slice: the preset has no more.
     let slices = picture_pieces(Video::H264, &fs::read(&clip).unwrap());
     assert_eq!(slices.len(), CLIP_PICTURES);

@@ -59,8 +59,18 @@ fn documents_that_programs_send_arrive_as_they_are(backend: Backend) {
             let index = index_of(&viewer);
             viewer.play(&[]);
             assert!(viewer.receive_until(PATIENCE, super::has_told(index, 1)), "{path} {over:?}");
-            let expected: Vec<_> =
-                [100, 40_000, 1_000].into_iter().enumerate().map(|(n, size)| document(n, size)).collect();
+            // Others than before, which the stream's past may hold.
+            let first = if over == Over::Tcp { 3 } else { 0 };
+            let expected: Vec<_> = [100, 40_000, 1_000]
+                .into_iter()
+                .enumerate()
+                .map(|(n, size)| document(first + n, size))
+                .collect();
+            let given = |viewer: &Viewer, index| {
+                let mut given = given(viewer, index);
+                given.retain(|document| expected.contains(document));
+                given
+            };
             // Two on one connection, in pieces; the last ends with its connection.
             let mut program = connect(socket);
             let mut bytes = expected[..2].join(&0);

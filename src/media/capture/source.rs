@@ -118,17 +118,17 @@ impl Captured {
             Form::Track(track) if track.kind() == Kind::Audio => {
                 Ok(Target::Sound(plan::sound_of_device(audio)))
             }
-            Form::Track(track) => match plan::decide(track, &self.format).map_err(MediaError::Unsupported)? {
-                Decision::Keep if plan::is_of_device(&track.codec, video) && can_be_sent(first) => {
-                    Ok(Target::Passes)
+            Form::Track(track) => {
+                match plan::pictures_of_device(track, video).map_err(MediaError::Unsupported)? {
+                    Decision::Keep if can_be_sent(first) => Ok(Target::Passes),
+                    Decision::Keep => {
+                        let size = track.size.unwrap_or((640, 480));
+                        Ok(Target::Pictures(plan::pictures(size, video)))
+                    }
+                    Decision::Video(target) => Ok(Target::Pictures(target)),
+                    Decision::Drop | Decision::Audio(_) => Ok(Target::Passes),
                 }
-                Decision::Keep => {
-                    let size = track.size.unwrap_or((640, 480));
-                    Ok(Target::Pictures(plan::pictures(size, video)))
-                }
-                Decision::Video(target) => Ok(Target::Pictures(target)),
-                Decision::Drop | Decision::Audio(_) => Ok(Target::Passes),
-            },
+            }
         }
     }
 
@@ -380,6 +380,22 @@ mod tests {
         assert_eq!(payloads, ["one"]);
         let reason = "videodevice gives something else than before";
         assert_eq!(result, Err(MediaError::Broken(reason.to_owned())));
+    }
+
+    #[test]
+    fn pictures_in_another_codec_than_is_asked_for_are_made_anew() {
+        let run = |codec| vec![vec![taken(codec, (640, 480), b"\xff\xd8\xff\xd9")]];
+        // They would be, if this build could.
+        for (codec, asked) in [
+            (Codec::Jpeg, ""),
+            (Codec::Jpeg, "w=320"),
+            (Codec::Jpeg, "ve=H264"),
+            (h264(1), "ve=JPEG"),
+            (h264(1), "w=320"),
+        ] {
+            let (_, result) = played(run(codec), asked, 1);
+            assert!(matches!(result, Err(MediaError::Unsupported(_))), "{asked}: {result:?}");
+        }
     }
 
     #[test]

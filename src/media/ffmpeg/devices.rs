@@ -90,6 +90,9 @@ impl Devices for SystemDevices {
         }
         all.extend(self.cameras.list());
         match self.microphones.list().map_or_else(listed_microphones, Ok) {
+            Ok(found) if found.is_empty() => {
+                all.push(Err("microphones: the sound system knows of none".to_owned()));
+            }
             Ok(found) => all.extend(found.into_iter().map(Ok)),
             Err(error) => all.push(Err(format!("sound: {error}"))),
         }

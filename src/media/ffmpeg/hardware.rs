@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ffmpeg_next::codec::encoder;
 
 use super::encode::{PictureEncoder, PictureSettings};
+use crate::media::capture::camera;
 use crate::media::format::VideoCodec;
 use crate::media::hardware::{Hardware, Wanted};
 use crate::media::library::MediaError;
@@ -55,6 +56,9 @@ fn works(kind: Hardware) -> Result<(), String> {
     let name = name(kind, TRIAL.codec).unwrap_or_default();
     if encoder::find_by_name(name).is_none() {
         return Err(format!("this FFmpeg has no {name}"));
+    }
+    if kind == Hardware::V4l2m2m {
+        camera::coder()?;
     }
     let tried = PictureEncoder::of_hardware(TRIAL, kind, name).and_then(PictureEncoder::try_out);
     tried.map(|_| ()).map_err(|error| error.to_string())

@@ -134,9 +134,13 @@ pub fn pictures(source: (u32, u32), asked: &VideoFormat) -> VideoTarget {
     target(codec, size, Some(rate), f64::from(rate.thousandths()) / 1_000.0, asked)
 }
 
-/// Whether a codec is the one that pictures of a device are asked for in.
-pub fn is_of_device(codec: &Codec, asked: &VideoFormat) -> bool {
-    video_codec(codec) == Some(codec_of_device(asked))
+/// What becomes of pictures that a device has coded: where no codec is asked for they are to be H.264.
+pub fn pictures_of_device(track: &Track, asked: &VideoFormat) -> Result<Decision, String> {
+    let codec = match asked.codec {
+        Choice::Keep => Choice::As(codec_of_device(asked)),
+        other => other,
+    };
+    video(track, &VideoFormat { codec, ..*asked })
 }
 
 fn codec_of_device(asked: &VideoFormat) -> VideoCodec {

@@ -25,6 +25,7 @@ use self::device::Camera;
 pub use self::numbers::Mapped;
 use self::numbers::{Node, Numbers};
 use self::scan::Scan;
+pub use self::scan::coder;
 use super::wanted::Wanted;
 use super::{Capture, Device, Found};
 use crate::media::library::MediaError;

@@ -80,6 +80,23 @@ pub fn node(path: &Path) -> Result<Node, MediaError> {
     Ok(Node { path, name, bus, link, identity })
 }
 
+/// Whether FFmpeg may look for an encoder among the devices of Video4Linux; else the reason. FFmpeg 5.1 crashes over a
+/// device that takes pictures and gives them back as they are (v4l2loopback), which it mistakes for one.
+pub fn coder() -> Result<(), String> {
+    let mut has_coder = false;
+    for path in files() {
+        let Ok(about) = opened(&path).and_then(|device| guarded(&path, || device.query_caps())) else {
+            continue;
+        };
+        let is_coder = about.capabilities.intersects(Flags::VIDEO_M2M | Flags::VIDEO_M2M_MPLANE);
+        if !is_coder && about.capabilities.contains(Flags::VIDEO_CAPTURE | Flags::VIDEO_OUTPUT) {
+            return Err(format!("{} is there, which FFmpeg mistakes for an encoder", path.display()));
+        }
+        has_coder |= is_coder;
+    }
+    if has_coder { Ok(()) } else { Err("there is no device that encodes".to_owned()) }
+}
+
 /// Which of the files of one camera this is: some have one for pictures in colour and one for those in the dark.
 fn number_within(path: &Path) -> String {
     let file = path.file_name().unwrap_or_default();

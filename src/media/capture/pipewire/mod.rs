@@ -1,10 +1,10 @@
 //! What a PipeWire daemon gives: its microphones, and the screens that a Wayland desktop hands out through its portal.
 //!
-//! - [`nodes`]: which microphones there are.
-//! - [`running`]: a stream of PipeWire's on a thread of its own.
-//! - [`formats`]: what is asked of it, in PipeWire's words.
-//! - [`microphone`], [`screen`]: captures; [`pictures`]: what a screen's stream leaves.
-//! - [`portal`]: asks the desktop's user for a screen.
+//! - `nodes`: which microphones there are.
+//! - `running`: a stream of PipeWire's on a thread of its own.
+//! - `formats`: what is asked of it, in PipeWire's words.
+//! - `microphone`, `screen`: captures; `pictures`: what a screen's stream leaves.
+//! - `portal`: asks the desktop's user for a screen.
 
 mod formats;
 mod microphone;
