@@ -58,6 +58,8 @@ pub struct Replay {
     jumped: u32,
     /// What comes next as it leaves: a large picture leaves in several turns.
     written: Option<Arc<Batch>>,
+    /// Where the transport sets the pace, when it was found that nothing more comes.
+    finished: Option<Time>,
 }
 
 /// How the way through the recording and the monotonic clock belong together.
@@ -100,6 +102,7 @@ impl Replay {
             sent_until: file.sent_until(),
             jumped: 0,
             written: None,
+            finished: None,
         }
     }
 
@@ -109,7 +112,7 @@ impl Replay {
         let has_sent = self.sent_until.is_some();
         self.jumped = if has_sent || order.is_immediate { tracks } else { 0 };
         self.walk = Some(Walk::new(&self.info, leading(&self.info.tracks), &order, tracks));
-        (self.order, self.asked, self.written) = (order, None, None);
+        (self.order, self.asked, self.written, self.finished) = (order, None, None, None);
         self.position = Some(order.from);
     }
 
@@ -183,7 +186,10 @@ impl Replay {
         let Some(walk) = &mut self.walk else { return Next::Finished(now) };
         let (item, is_last) = match walk.front() {
             Front::Starved => return Next::Starved,
-            Front::Finished(walked) => return Next::Finished(self.clock.time_of(walked).unwrap_or(now)),
+            Front::Finished(walked) => {
+                let shown = self.clock.time_of(walked);
+                return Next::Finished(shown.unwrap_or_else(|| *self.finished.get_or_insert(now)));
+            }
             Front::Item { item, is_last } => (item, is_last),
         };
         if let Some(due) = self.clock.time_of(item.due).filter(|due| *due > now + TICK) {
