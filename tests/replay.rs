@@ -98,35 +98,45 @@ impl Unit {
     }
 }
 
-/// The access units of a track. Each must have the extension, in its first packet and in no other.
+/// The access units of a track. Every packet must have the extension: what jumps does so in the first of a unit, what ends
+/// in the last.
 #[track_caller]
 fn units(track: &Track) -> Vec<Unit> {
     let mut units: Vec<Unit> = Vec::new();
     for packet in &track.packets {
-        let Some((head, content)) = packet.extension.as_deref().and_then(<[u8]>::split_first_chunk::<4>)
-        else {
-            let unit = units.last_mut().expect("the first packet has the extension");
-            assert_eq!(packet.timestamp, unit.timestamp(), "an access unit begins without the extension");
-            unit.packets.push(packet.clone());
+        let said = said(packet).expect("every packet has the extension");
+        let Some(unit) = units.last_mut().filter(|unit| unit.timestamp() == packet.timestamp) else {
+            units.push(said);
             continue;
         };
-        assert_eq!((head, content.len()), (&[0xab, 0xac, 0, 3], 12), "{content:?}");
-        let word = |at: usize| u32::from_be_bytes(content[at..at + 4].try_into().unwrap());
-        let seconds = f64::from(word(0)) + f64::from(word(4)) / 2f64.powi(32) - BEGAN_S;
-        let flag = |bit: u8| content[8] & bit != 0;
-        assert_eq!((content[8] & 0x0f, &content[10..]), (0, &[0, 0][..]), "what must be zero is zero");
-        units.push(Unit {
-            number: (seconds * 25.0).round() as i64,
-            seconds,
-            clean: flag(0x80),
-            ends: flag(0x40),
-            jumps: flag(0x20),
-            terminal: flag(0x10),
-            cseq: content[9],
-            packets: vec![packet.clone()],
-        });
+        assert!(!unit.ends && !unit.terminal, "it ended before its last packet: {unit:?}");
+        assert!(!said.jumps, "nothing jumps within an access unit: {said:?}");
+        assert_eq!((said.seconds, said.clean, said.cseq), (unit.seconds, unit.clean, unit.cseq));
+        (unit.ends, unit.terminal) = (said.ends, said.terminal);
+        unit.packets.push(packet.clone());
     }
     units
+}
+
+/// What the extension of a packet says; None when it has none.
+#[track_caller]
+fn said(packet: &Packet) -> Option<Unit> {
+    let (head, content) = packet.extension.as_deref()?.split_first_chunk::<4>()?;
+    assert_eq!((head, content.len()), (&[0xab, 0xac, 0, 3], 12), "{content:?}");
+    let word = |at: usize| u32::from_be_bytes(content[at..at + 4].try_into().unwrap());
+    let seconds = f64::from(word(0)) + f64::from(word(4)) / 2f64.powi(32) - BEGAN_S;
+    let flag = |bit: u8| content[8] & bit != 0;
+    assert_eq!((content[8] & 0x0f, &content[10..]), (0, &[0, 0][..]), "what must be zero is zero");
+    Some(Unit {
+        number: (seconds * 25.0).round() as i64,
+        seconds,
+        clean: flag(0x80),
+        ends: flag(0x40),
+        jumps: flag(0x20),
+        terminal: flag(0x10),
+        cseq: content[9],
+        packets: vec![packet.clone()],
+    })
 }
 
 fn numbers(units: &[Unit]) -> Vec<i64> {

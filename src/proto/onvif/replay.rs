@@ -8,8 +8,10 @@
 //! |C|E|D|T|  mbz  |     CSeq      |            padding            |
 //! ```
 //!
-//! It stands in the first packet of every access unit, behind the fixed header. Where a packet has an extension of its
-//! own, such as that of large JPEG pictures, that one follows inside of this one.
+//! It must stand in the first packet of every access unit, behind the fixed header, and stands in all of them: GStreamer
+//! takes the time of a picture from any. That something ends (E and T) is said in the last packet alone, for GStreamer's
+//! rtponvifparse stops behind it; that something jumps (D) in the first alone. Where a packet has an extension of its own,
+//! such as that of large JPEG pictures, that one follows inside of this one.
 
 use crate::rtp::batch::Batch;
 use crate::rtp::header::HEADER_BYTES;
@@ -84,22 +86,19 @@ impl Extension {
 }
 
 /// A batch whose access units say when they were recorded. `extension` is that of the first; a frame that stands in
-/// several access units begins where that says, and ends where the last of them does.
+/// several access units begins where that says, and ends where the last of them does, in its last packet.
 pub fn stamped(batch: &Batch, clock_rate: u32, extension: Extension) -> Batch {
     let timestamp = |packet: &[u8]| u32::from_be_bytes([packet[4], packet[5], packet[6], packet[7]]);
-    let last = batch.packets().last().map_or(0, |packet| timestamp(batch.packet(packet)));
-    let (first, mut previous) = (batch.timestamp(), None);
+    let (first, mut left) = (batch.timestamp(), batch.packets().len());
+    let mut begins = true;
     batch.map(EXTENSION_BYTES, |packet, out| {
-        let at = timestamp(packet);
-        if previous.replace(at) == Some(at) {
-            return out.extend_from_slice(packet);
-        }
-        let ahead = i64::from(at.wrapping_sub(first) as i32);
+        left -= 1;
+        let ahead = i64::from(timestamp(packet).wrapping_sub(first) as i32);
         let extension = Extension {
             ntp: NtpTime(extension.ntp.0.wrapping_add_signed((ahead << 32) / i64::from(clock_rate.max(1)))),
-            ends_section: extension.ends_section && at == last,
-            is_terminal: extension.is_terminal && at == last,
-            is_discontinuous: extension.is_discontinuous && at == first,
+            ends_section: extension.ends_section && left == 0,
+            is_terminal: extension.is_terminal && left == 0,
+            is_discontinuous: extension.is_discontinuous && std::mem::take(&mut begins),
             ..extension
         };
         write(packet, extension, out);
@@ -167,18 +166,43 @@ mod tests {
     }
 
     #[test]
-    fn the_first_packet_of_a_picture_has_it_and_the_others_stay() {
+    fn every_packet_of_a_picture_has_it_in_front_of_its_payload() {
         let mut writer = writer();
         writer.packet(false, &[&[1; 100]]);
         writer.packet(true, &[&[2; 50]]);
         let batch = writer.finish(META).unwrap();
-        let extension = Extension { ends_section: true, is_discontinuous: true, ..Extension::default() };
+        let extension = Extension { is_clean_point: true, cseq: 9, ..Extension::default() };
         let stamped = stamped(&batch, 90_000, extension);
-        let packets: Vec<_> = stamped.packets().iter().map(|packet| stamped.packet(packet)).collect();
-        assert_eq!(Extension::parse(packets[0]), Some(extension));
-        let (header, payload) = Header::parse(packets[0]).unwrap();
-        assert_eq!((header.sequence, &packets[0][payload]), (1, &[1; 100][..]));
-        assert_eq!((Extension::parse(packets[1]), packets[1]), (None, batch.packet(&batch.packets()[1])));
+        let contents: [&[u8]; 2] = [&[1; 100], &[2; 50]];
+        for ((packet, content), number) in stamped.packets().iter().zip(contents).zip(1..) {
+            let packet = stamped.packet(packet);
+            assert_eq!(Extension::parse(packet), Some(extension));
+            let (header, payload) = Header::parse(packet).unwrap();
+            assert_eq!((header.sequence, &packet[payload]), (number, content));
+        }
+    }
+
+    #[test]
+    fn a_jump_is_in_the_first_packet_and_an_end_in_the_last() {
+        let mut writer = writer();
+        for marker in [false, false, true] {
+            writer.packet(marker, &[&[1; 100]]);
+        }
+        let batch = writer.finish(META).unwrap();
+        let extension = Extension {
+            is_clean_point: true,
+            is_discontinuous: true,
+            ends_section: true,
+            is_terminal: true,
+            ..Extension::default()
+        };
+        let stamped = stamped(&batch, 90_000, extension);
+        let read: Vec<_> =
+            stamped.packets().iter().map(|packet| Extension::parse(stamped.packet(packet))).collect();
+        let first = Extension { ends_section: false, is_terminal: false, ..extension };
+        let second = Extension { is_discontinuous: false, ..first };
+        let last = Extension { is_discontinuous: false, ..extension };
+        assert_eq!(read, [first, second, last].map(Some));
     }
 
     #[test]
@@ -202,9 +226,11 @@ mod tests {
         let stamped = stamped(&batch, 8_000, all);
         let read: Vec<_> =
             stamped.packets().iter().map(|packet| Extension::parse(stamped.packet(packet))).collect();
-        assert_eq!(read[0], Some(Extension { ends_section: false, is_terminal: false, ..all }));
-        let later = Extension { ntp: ntp + Duration::from_secs(1), is_discontinuous: false, ..all };
-        assert_eq!(read[1..], [None, Some(later), None]);
+        let first = Extension { ends_section: false, is_terminal: false, ..all };
+        let second = Extension { is_discontinuous: false, ..first };
+        let later = ntp + Duration::from_secs(1);
+        let last = Extension { ntp: later, is_discontinuous: false, ..all };
+        assert_eq!(read, [first, second, Extension { ntp: later, ..second }, last].map(Some));
     }
 
     #[test]
