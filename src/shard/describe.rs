@@ -50,24 +50,20 @@ impl Shard {
         };
         let keys = if offer.is_none() { self.tell_keys(conn, request, &mount) } else { Vec::new() };
         let Some(connection) = self.connections.get(conn) else { return Outcome::Wait };
-        let (name, tracks, duration, id) = match &mount {
-            Mount::File(file) => (file.name.as_str(), &file.tracks, file.duration, file.id),
-            Mount::Live(stream) => (stream.path(), &stream.tracks, None, stream.id),
-        };
-        let recording = match &mount {
-            Mount::File(file) if offer.is_none() => Some(file.recorded),
-            Mount::File(_) | Mount::Live(_) => None,
+        let (duration, recorded) = match &mount {
+            Mount::File(file) if offer.is_none() => (file.duration, Some(file.recorded)),
+            Mount::File(_) | Mount::Live(_) => (None, None),
         };
         let by_clock = require::has(&request.headers, REPLAY);
         let sdp = Sdp {
-            origin_id: id,
+            origin_id: mount.id(),
             origin_version: 1,
             address: connection.local.ip(),
-            name,
-            duration: duration.filter(|_| offer.is_none()),
-            recording: recording.map(|begun| Recording { begun, by_clock }),
+            name: mount.name(),
+            duration,
+            recording: recorded.map(|begun| Recording { begun, by_clock }),
             live: offer.is_some() || matches!(mount, Mount::Live(_)),
-            tracks,
+            tracks: mount.tracks_for(request),
             keys: &keys,
             backchannel: &backchannel,
             multicast: offer.as_ref().and_then(|offer| self.described_groups(offer)),

@@ -10,6 +10,7 @@ use proto::rtsp::headers::transport::{Delivery, Lower, Mode, Pair, Profile, Tran
 use proto::rtsp::message::{Request, Response};
 use proto::rtsp::status::Status;
 use proto::rtsp::uri::Target;
+use proto::track::Track;
 use proto::time::MediaTime;
 use rand::RngExt;
 use smallvec::SmallVec;
@@ -64,7 +65,7 @@ impl Shard {
         if let Some(outcome) = self.set_up_talk(conn, request, target, session, &mount) {
             return outcome;
         }
-        let asked = (self.track_asked_for(&mount, target, session))
+        let asked = (self.track_asked_for(&mount, request, target, session))
             .and_then(|track| Ok((track, self.routes(conn, request, session)?)))
             .and_then(|(track, ways)| Ok((track, self.fitting(ways, &mount)?)))
             .and_then(|(track, ways)| Ok((track, self.fitting_replay(ways, request)?)));
@@ -93,10 +94,11 @@ impl Shard {
     fn track_asked_for(
         &self,
         mount: &Mount,
+        request: &Request,
         target: &Target,
         session: Option<SessionKey>,
     ) -> Result<u8, Refusal> {
-        let count = mount.track_count();
+        let count = mount.tracks_for(request).len();
         let track = match target.track {
             Some(track) if usize::from(track) < count => track,
             Some(track) => {
@@ -630,19 +632,23 @@ impl Mount {
         }
     }
 
-    pub(super) fn track_count(&self) -> usize {
+    pub(super) fn tracks(&self) -> &[Track] {
         match self {
-            Mount::File(file) => file.tracks.len(),
-            Mount::Live(stream) => stream.tracks.len(),
+            Mount::File(file) => &file.tracks,
+            Mount::Live(stream) => &stream.tracks,
+        }
+    }
+
+    /// The tracks that a request is offered: of a recording those that were recorded, without what is said of a playing.
+    pub(super) fn tracks_for(&self, request: &Request) -> &[Track] {
+        match self {
+            Mount::File(file) if require::has(&request.headers, REPLAY) => file.media(),
+            Mount::File(_) | Mount::Live(_) => self.tracks(),
         }
     }
 
     pub(super) fn clock_rate(&self, track: u8) -> u32 {
-        let tracks = match self {
-            Mount::File(file) => &file.tracks,
-            Mount::Live(stream) => &stream.tracks,
-        };
-        tracks.get(usize::from(track)).map_or(90_000, |track| track.clock_rate)
+        self.tracks().get(usize::from(track)).map_or(90_000, |track| track.clock_rate)
     }
 
     pub(super) fn ssrc(&self, track: u8) -> u32 {

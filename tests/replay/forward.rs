@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    FILM, JPEG, LONG, Unit, cseq, decoded, described, numbers, of_type, open, played, range, server,
+    FILM, JPEG, LONG, Unit, cseq, decoded, described, folder, numbers, of_type, open, played, range, server,
     since_start, units,
 };
 use crate::client::rtp::Report;
 use crate::client::viewer::{BOTH, Over, Viewer};
-use crate::server::{Backend, on_both_backends};
+use crate::server::{Backend, Server, on_both_backends};
 
 on_both_backends!(
     a_range_of_the_clock_is_played_to_its_end,
@@ -21,6 +21,7 @@ on_both_backends!(
     a_pause_is_none,
     a_file_that_does_not_tell_was_recorded_before_it_was_changed,
     the_description_tells_the_tracks_and_the_clock,
+    what_is_said_of_a_playing_is_no_part_of_a_recording,
     words_of_onvif_do_without_the_tag,
 );
 
@@ -218,6 +219,22 @@ fn the_description_tells_the_tracks_and_the_clock(backend: Backend) {
     assert!(asked.contains("a=range:clock=20260101T000000Z-20260101T000004"), "{asked}");
     let live = Viewer::describe(server.address(), &server.url("/test"), Over::Tcp).description.text;
     assert!(!live.contains("x-onvif-track"), "{live}");
+}
+
+fn what_is_said_of_a_playing_is_no_part_of_a_recording(backend: Backend) {
+    let server = Server::with(backend).media(folder()).setting("metadata", 1).start();
+    let plain = Viewer::describe(server.address(), &server.url(FILM), Over::Tcp);
+    assert_eq!(plain.description.media.len(), 3, "{}", plain.description.text);
+    let metadata = plain.description.media[2].control.clone();
+    let mut viewer = described(&server, FILM, Over::Tcp);
+    assert_eq!(viewer.description.media.len(), 2, "{}", viewer.description.text);
+    let transport = [("Transport", "RTP/AVP/TCP;unicast;interleaved=0-1")];
+    viewer.client.request("SETUP", &metadata, &transport).expect(404);
+    // Who has set it up and then asks for a recording gets the recording.
+    let mut viewer = Viewer::open(server.address(), &server.url(FILM), Over::Tcp);
+    let (_, pictures) = played(&mut viewer, &[("Rate-Control", "no")]);
+    assert_eq!(numbers(&pictures), decoded(FILM));
+    assert_eq!(viewer.tracks[2].packets.len(), 0);
 }
 
 fn words_of_onvif_do_without_the_tag(backend: Backend) {

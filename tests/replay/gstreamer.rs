@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use super::{BEGAN_S, FILM, decoded, folder, server};
+use super::{BEGAN_S, FILM, decoded, folder, of_type, server};
 use crate::client::viewer::BOTH;
 use crate::judge::ffmpeg::{Scratch, words};
 use crate::judge::{Verdict, run, same};
@@ -19,6 +19,8 @@ struct Given {
     discontinuous: Vec<i64>,
     /// Those that are clean points.
     keys: Vec<i64>,
+    /// The numbers of those that leave the depayloader, by the times that it gives them.
+    pictures: Vec<i64>,
     /// Their coded slices.
     slices: Vec<Vec<u8>>,
 }
@@ -39,7 +41,8 @@ fn replay(
     let arguments = [program, &url, over, &place, rate, &from, &to, frames].map(str::to_owned);
     // Debian's own: another Python in the path has no GStreamer.
     run("/usr/bin/python3", &arguments, Duration::from_secs(30))?;
-    let events = fs::read_to_string(folder.path().join("events")).unwrap_or_default();
+    let written = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap_or_default();
+    let (events, times) = (written("events"), written("times"));
     let number = |line: &str| -> Option<i64> {
         let seconds: f64 = line.split(' ').next()?.parse().ok()?;
         Some(((seconds - BEGAN_S) * 25.0).round() as i64)
@@ -51,6 +54,7 @@ fn replay(
         numbers: events.lines().filter_map(number).collect(),
         discontinuous: with("discont"),
         keys: with("key"),
+        pictures: times.lines().filter_map(number).collect(),
         slices: slices(&fs::read(folder.path().join("pictures")).unwrap_or_default()),
     })
 }
@@ -84,7 +88,8 @@ fn of_film(numbers: &[i64]) -> Vec<Vec<u8>> {
 }
 
 fn check(given: &Given, wanted: &[i64]) -> Verdict {
-    same("pictures", wanted, &given.numbers)?;
+    same("access units", wanted, &given.numbers)?;
+    same("pictures", wanted, &given.pictures)?;
     same("slices", &of_film(wanted), &given.slices)
 }
 
@@ -130,9 +135,12 @@ fn backward_gets_every_group(backend: Backend) {
 
 fn some_of_the_pictures(backend: Backend) {
     let server = server(backend);
+    let from_both = of_type(FILM, 'B');
+    let others: Vec<_> = decoded(FILM).into_iter().filter(|number| !from_both.contains(number)).collect();
     for (rate, frames, wanted) in [
         ("1.0", "intra", vec![0, 25, 50, 75]),
         ("1.0", "intra/2000", vec![0, 50]),
+        ("1.0", "predicted", others),
         ("-1.0", "intra", vec![75, 50, 25, 0]),
     ] {
         by_some_chance(|| check(&replay(&server, "tcp", rate, 0.0, 4.0, frames)?, &wanted));

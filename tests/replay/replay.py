@@ -4,7 +4,8 @@
 
 FROM and TO are seconds since 1900, FROM the earlier; FRAMES is `intra`, `intra/MILLISECONDS` or `predicted`.
 FOLDER/events has a line for each access unit that rtponvifparse lets pass: when it was recorded, in seconds since 1900,
-then `discont` and `key` where it is that. FOLDER/pictures has the pictures that leave the depayloader.
+then `discont` and `key` where it is that. FOLDER/times has a line with that time for each picture that leaves the
+depayloader, FOLDER/pictures has them.
 """
 
 import sys
@@ -26,7 +27,7 @@ class Player:
             "rtspsrc name=source onvif-mode=true onvif-rate-control=false buffer-mode=none tcp-timeout=0 "
             f"udp-buffer-size=4000000 protocols={over} location={url} "
             "source. ! application/x-rtp,media=video ! queue max-size-buffers=0 max-size-bytes=0 max-size-time=0 "
-            "! rtponvifparse name=parse ! rtph264depay "
+            "! rtponvifparse name=parse ! rtph264depay name=depay "
             "! video/x-h264,stream-format=byte-stream,alignment=au "
             f"! filesink sync=false async=false location={folder}/pictures"
         )
@@ -34,11 +35,13 @@ class Player:
         self.source.connect("select-stream", lambda _, __, caps: "media=(string)video" in caps.to_string())
         self.source.connect("before-send", self.on_request)
         self.events = open(f"{folder}/events", "w", buffering=1)
+        self.times = open(f"{folder}/times", "w", buffering=1)
         self.loop = GLib.MainLoop()
         self.has_ended = False
         self.last = None
-        pad = self.pipeline.get_by_name("parse").get_static_pad("src")
-        pad.add_probe(Gst.PadProbeType.BUFFER, self.on_packet)
+        for name, call in (("parse", self.on_packet), ("depay", self.on_picture)):
+            pad = self.pipeline.get_by_name(name).get_static_pad("src")
+            pad.add_probe(Gst.PadProbeType.BUFFER, call)
         bus = self.pipeline.get_bus()
         bus.add_signal_watch()
         bus.connect("message", self.on_message)
@@ -61,6 +64,10 @@ class Player:
         if not buffer.has_flags(Gst.BufferFlags.DELTA_UNIT):
             words.append("key")
         self.events.write(" ".join(words) + "\n")
+        return Gst.PadProbeReturn.OK
+
+    def on_picture(self, _, info):
+        self.times.write(f"{info.get_buffer().pts / Gst.SECOND:.6f}\n")
         return Gst.PadProbeReturn.OK
 
     def on_message(self, _, message):

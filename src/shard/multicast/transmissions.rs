@@ -84,7 +84,7 @@ impl Transmissions {
     /// Takes groups for a presentation that has none; None when no more are to be had.
     pub fn add(&mut self, home: ShardIndex, mount: Mount, now: Time) -> Option<TransmissionKey> {
         let named = Named::of(&mount);
-        let tracks = mount.track_count();
+        let tracks = mount.tracks().len();
         let groups = self.groups.as_mut()?.take(named.name(), tracks)?;
         let key = self.all.insert_with_key(|key| Transmission {
             offer: Arc::new(Offer { home, key, mount, groups }),

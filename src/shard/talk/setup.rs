@@ -33,7 +33,7 @@ impl Shard {
         mount: &Mount,
     ) -> Option<Outcome> {
         let sink = self.sink_of(mount)?;
-        let track = target.track.filter(|track| usize::from(*track) == mount.track_count())?;
+        let track = target.track.filter(|track| usize::from(*track) == mount.tracks_for(request).len())?;
         if !require::has(&request.headers, BACKCHANNEL) && !self.was_offered(conn, sink) {
             return None;
         }
