@@ -10,8 +10,8 @@ use proto::rtsp::headers::transport::{Delivery, Lower, Mode, Pair, Profile, Tran
 use proto::rtsp::message::{Request, Response};
 use proto::rtsp::status::Status;
 use proto::rtsp::uri::Target;
-use proto::track::Track;
 use proto::time::MediaTime;
+use proto::track::Track;
 use rand::RngExt;
 use smallvec::SmallVec;
 

@@ -311,8 +311,10 @@ impl Walk {
         }
         self.looked = entry.due;
         let pts = entry.batch.meta().pts;
-        // Where every picture is a clean point, it begins with the last that is not behind the asked one.
-        if self.is_intra && entry.track == self.leading && pts <= self.from {
+        // Where every picture is a clean point, it begins with the last that is not behind the asked one; from the first moment
+        // on also with what an encoder of sound put before it.
+        let is_before = pts <= self.from && self.from > MediaTime::ZERO;
+        if self.is_intra && entry.track == self.leading && is_before {
             self.found.iter().for_each(|item| self.sift.forget(item));
             self.found.clear();
             self.waiting.fill(0);
