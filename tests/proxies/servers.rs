@@ -264,7 +264,12 @@ fn a_group_of_our_own_server_is_joined_through_a_network(backend: Backend) {
                     let nodes = [("transfer", "MULTICAST")];
                     let server =
                         pulling(backend, &url(FILE), &nodes).setting("udp_to_tcp_ms", 60_000).start();
-                    watch_beginning(&server.url(PATH), over, recipe)
+                    let ended = source.lines("session ended");
+                    let verdict = watch_beginning(&server.url(PATH), over, recipe);
+                    // Who has taken part in the group says goodbye: the next finds it at the beginning of the file.
+                    server.signal("TERM");
+                    source.wait_for_lines("session ended", ended + 1);
+                    verdict
                 });
                 assert_eq!(verdict, Ok(()), "{first} {over:?}");
             }
