@@ -31,7 +31,8 @@ const LONG: &str = "/long.mkv";
 /// Two seconds of JPEG, 25 pictures a second, that do not tell when they were recorded.
 const JPEG: &str = "/pictures.avi";
 
-/// Two seconds of 25 pictures each in other codecs, a keyframe every second, and three seconds of sound alone.
+/// Two seconds of 25 pictures each in other codecs, a keyframe every 25 and every 10 pictures, and three seconds of sound
+/// alone.
 const H265: &str = "/h265.mp4";
 const MPEG4: &str = "/mpeg4.mp4";
 const SOUND: &str = "/sound.mp4";
@@ -74,10 +75,10 @@ fn folder() -> &'static Path {
             JPEG,
             "-f lavfi -i testsrc2=s=320x176:r=25:d=2 -c:v mjpeg -q:v 5 -pix_fmt yuvj420p -huffman default".into(),
         );
-        let pictures = "-f lavfi -i testsrc2=s=320x176:r=25:d=2 -pix_fmt yuv420p -g 25 -bf 0";
+        let pictures = "-f lavfi -i testsrc2=s=320x176:r=25:d=2 -pix_fmt yuv420p -bf 0";
         let x265 = "-preset ultrafast -x265-params scenecut=0:open-gop=0:keyint=25:min-keyint=25:bframes=0:log-level=none";
         make(H265, format!("{pictures} -c:v libx265 {x265} {recorded}"));
-        make(MPEG4, format!("{pictures} -c:v mpeg4 -sc_threshold 1000000000 {recorded}"));
+        make(MPEG4, format!("{pictures} -c:v mpeg4 -g 10 -sc_threshold 1000000000 {recorded}"));
         make(SOUND, format!("-f lavfi -i sine=sample_rate=48000:duration=3 -c:a aac {recorded}"));
         let touched = Command::new("touch").args(["-d", JPEG_ENDED]).arg(folder.join(&JPEG[1..])).status();
         assert!(touched.unwrap().success());

@@ -445,7 +445,7 @@ impl Reader {
         if plan.grid {
             target = MediaTime(bucket(target).saturating_sub(1).saturating_mul(SEGMENT_NANOS_MAX));
         }
-        let mut back = 1_000_000_000_i64;
+        let (mut back, mut nudge) = (1_000_000_000_i64, 10_000_i64);
         let mut patience = 2;
         while target > plan.first {
             self.clear();
@@ -464,8 +464,11 @@ impl Reader {
                 Looked::Missed(later) => {
                     let before = later.map_or(target, |dts| MediaTime(dts.0.saturating_sub(1)));
                     let earlier = MediaTime(time.0.saturating_sub(back));
-                    let exact = plan_exact(&plan, self.demux.as_ref()) && later.is_some() && before < target;
-                    target = if exact { before } else { target.min(before).min(earlier) };
+                    let is_exact = plan_exact(&plan, self.demux.as_ref()) && later.is_some();
+                    // The container rounds to its own ticks: just before a keyframe may be that keyframe.
+                    let nudged = MediaTime(target.0.saturating_sub(nudge));
+                    target = if is_exact { before.min(nudged) } else { target.min(before).min(earlier) };
+                    nudge = nudge.saturating_mul(2);
                     back = back.saturating_mul(2);
                 }
             }

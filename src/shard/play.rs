@@ -443,21 +443,12 @@ impl Shard {
         let session = &mut self.sessions[key];
         let Source::File(file) = &session.source else { return Outcome::Wait };
         let start = session.start_granted;
-        for track in session.tracks.iter_mut().filter(|track| track.enabled) {
-            // What is told here holds, wherever in the segment the track begins.
-            track.next_sequence = track.next_sequence.or_else(|| file.first_sequence(track.track));
-        }
-        let infos: Vec<_> = (session.tracks.iter().filter(|track| track.enabled))
-            .map(|track| RtpInfo {
-                url: track.url.clone(),
-                seq: track.next_sequence,
-                rtptime: Some(file.rtp_timestamp(track.track, start)),
-            })
-            .collect();
+        let sequence = |track| file.first_sequence(track);
+        let infos = first_numbers(&mut session.tracks, sequence, |track| file.rtp_timestamp(track, start));
         let mut response = Response::new(Status::OK)
             .header("Session", session.id.to_string())
             .header("Range", range(start, file, asked.frames).to_string())
-            .header("RTP-Info", RtpInfo::write_list(&infos));
+            .header("RTP-Info", infos);
         let granted = file.pace();
         grant_pace(&mut response, asked, granted.scale, granted.speed);
         self.make_ready(key);
@@ -473,6 +464,22 @@ impl Shard {
             }
         }
     }
+}
+
+/// `RTP-Info` of a file: what the tracks that flow begin with. What is told here holds, wherever in the segment a track
+/// begins.
+pub(super) fn first_numbers(
+    tracks: &mut [TrackOut],
+    sequence: impl Fn(u8) -> Option<u16>,
+    timestamp: impl Fn(u8) -> u32,
+) -> String {
+    let flowing = tracks.iter_mut().filter(|track| track.enabled);
+    let infos = flowing.map(|track| {
+        track.next_sequence = track.next_sequence.or_else(|| sequence(track.track));
+        let rtptime = Some(timestamp(track.track));
+        RtpInfo { url: track.url.clone(), seq: track.next_sequence, rtptime }
+    });
+    RtpInfo::write_list(&infos.collect::<Vec<_>>())
 }
 
 /// What a track of a live stream begins with. All tracks tell their timestamp of one moment, whichever of them has a

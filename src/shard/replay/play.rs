@@ -3,7 +3,6 @@
 use proto::io::Conn;
 use proto::rtsp::headers::rate_control::yes_or_no;
 use proto::rtsp::headers::require::{self, REPLAY};
-use proto::rtsp::headers::rtp_info::RtpInfo;
 use proto::rtsp::headers::scale::{Scale, Speed};
 use proto::rtsp::message::{Request, Response};
 use proto::rtsp::status::Status;
@@ -14,6 +13,7 @@ use super::wish::{Wish, asks_replay};
 use super::{Replay, bit};
 use crate::media::library::Wanted;
 use crate::shard::connection::{Mount, Refusal};
+use crate::shard::play::first_numbers;
 use crate::shard::request::Outcome;
 use crate::shard::resolve::status_of;
 use crate::shard::session::{Carrier, SessionKey, Source, State};
@@ -178,21 +178,12 @@ impl Shard {
         let session = &mut self.sessions[key];
         let Source::Replay(replay) = &session.source else { return Outcome::Wait };
         let start = session.start_granted;
-        for track in session.tracks.iter_mut().filter(|track| track.enabled) {
-            // What is told here holds, wherever in the segment the track begins.
-            track.next_sequence = track.next_sequence.or_else(|| replay.first_sequence(track.track));
-        }
-        let infos: Vec<_> = (session.tracks.iter().filter(|track| track.enabled))
-            .map(|track| RtpInfo {
-                url: track.url.clone(),
-                seq: track.next_sequence,
-                rtptime: Some(replay.rtp_timestamp(track.track, start)),
-            })
-            .collect();
+        let sequence = |track| replay.first_sequence(track);
+        let infos = first_numbers(&mut session.tracks, sequence, |track| replay.rtp_timestamp(track, start));
         let mut response = Response::new(Status::OK)
             .header("Session", session.id.to_string())
             .header("Range", replay.range(start, wish.unit.unwrap_or_default()).to_string())
-            .header("RTP-Info", RtpInfo::write_list(&infos));
+            .header("RTP-Info", infos);
         state(&mut response, replay, wish);
         self.make_ready(key);
         Outcome::Reply(response)

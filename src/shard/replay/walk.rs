@@ -471,6 +471,16 @@ mod tests {
     }
 
     #[test]
+    fn no_group_is_left_out_however_short_it_is() {
+        for group in [2, 3, 7] {
+            let all = order(Direction::Backward, 100, None);
+            let firsts: Vec<i64> = (0..100).filter(|number| number % group == 0).rev().collect();
+            let wanted = firsts.iter().flat_map(|first| *first..100.min(first + group)).collect();
+            assert_eq!(walked(film(false, group as u32), &all), (wanted, firsts, true, true));
+        }
+    }
+
+    #[test]
     fn pictures_that_stand_alone_are_walked_one_by_one() {
         let part = order(Direction::Backward, 60, Some(30));
         let wanted: Vec<_> = (30..=60).rev().collect();
