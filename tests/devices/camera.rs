@@ -243,17 +243,15 @@ fn is_passed_on(machine: &Machine, path: &str, video: Video, clip: &[Vec<u8>]) {
     assert!(viewer.tracks[0].gaps().is_empty());
     let units = viewer.tracks[0].units();
     // The last may not be whole.
-    let received = units[..units.len() - 1].iter().map(|packets| received_picture(video, packets).unwrap());
-    let places: Vec<usize> = received
-        .enumerate()
-        .map(|(at, pieces)| {
-            let pieces = pieces.concat();
-            clip.iter()
-                .position(|own| *own == pieces)
-                .unwrap_or_else(|| panic!("{path}: picture {at} is another"))
-        })
+    let received: Vec<Vec<u8>> = units[..units.len() - 1]
+        .iter()
+        .map(|packets| received_picture(video, packets).unwrap().concat())
         .collect();
+    let places: Vec<usize> =
+        received.iter().filter_map(|picture| clip.iter().position(|own| own == picture)).collect();
     println!("{path}: {places:?}");
+    // Whoever feeds the loopback writes over what a slow machine still reads: one picture may be torn, no more.
+    assert!(places.len() + 1 >= received.len(), "{path}: {} of {}", places.len(), received.len());
     // A slow machine may let one go by, but none comes twice or out of its order.
     let steps = places.windows(2).map(|pair| (pair[1] + CLIP_PICTURES - pair[0]) % CLIP_PICTURES);
     assert!(steps.clone().all(|step| (1..CLIP_PICTURES / 2).contains(&step)), "{path}: {places:?}");

@@ -33,8 +33,8 @@ pub(crate) struct Listing {
     pub(crate) sizes: Vec<usize>,
 }
 
-/// Ticks of RTP's clock that a player may be off: its own arithmetic with sender reports rounds.
-const TICKS: f64 = 2.0;
+/// Ticks of RTP's clock that a player may be off: both reports of its arithmetic round, and so do its sums.
+const TICKS: f64 = 2.5;
 
 /// Plays `url` and compares with the file; FFmpeg must end by itself.
 pub(crate) fn judge(url: &str, over: Over, recipe: &'static Recipe) -> Verdict {
