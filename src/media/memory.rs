@@ -223,6 +223,16 @@ impl Demux for Computed {
     }
 }
 
+/// The answer of a library that answers in-line.
+#[cfg(test)]
+pub fn asked(ask: impl FnOnce(&ReplyTo)) -> Answer {
+    let kept = Arc::new(Mutex::new(None));
+    let keeper = kept.clone();
+    let reply: ReplyTo = Arc::new(move |answer| *keeper.lock().unwrap() = Some(answer));
+    ask(&reply);
+    kept.lock().unwrap().take().unwrap()
+}
+
 /// One computed file that was asked for.
 struct Opened {
     info: Arc<FileInfo>,

@@ -22,13 +22,13 @@ const AHEAD_MAX: usize = 2;
 pub(super) const TICK: Duration = Duration::from_millis(5);
 
 /// Datagrams that are later than this leave as a backlog does, in parts.
-const LATE: Duration = Duration::from_millis(100);
+pub(super) const LATE: Duration = Duration::from_millis(100);
 
 /// Nothing leaves early for so long after the start: players tell times by reports that have come by then.
 const SETTLING: Duration = Duration::from_secs(1);
 
 /// Above this speed only keyframes are sent, and no sound.
-const SCALE_ALL_FRAMES_MAX: f64 = 2.0;
+pub(super) const SCALE_ALL_FRAMES_MAX: f64 = 2.0;
 
 /// Timestamps of a new stretch begin this long after the last one sent, so that none is used twice.
 pub(super) const STRETCH_GAP: Duration = Duration::from_millis(20);
@@ -541,11 +541,9 @@ impl Default for Pace {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use super::*;
-    use crate::media::library::{Answer, Library, ReplyTo};
-    use crate::media::memory::{MemoryLibrary, Presentation};
+    use crate::media::library::{Answer, Library};
+    use crate::media::memory::{MemoryLibrary, Presentation, asked};
 
     /// A file that is played, and the library that answers at once.
     struct Player {
@@ -598,14 +596,6 @@ mod tests {
                 count += 1;
             }
         }
-    }
-
-    fn asked(ask: impl FnOnce(&ReplyTo)) -> Answer {
-        let kept = Arc::new(Mutex::new(None));
-        let keeper = kept.clone();
-        let reply: ReplyTo = Arc::new(move |answer| *keeper.lock().unwrap() = Some(answer));
-        ask(&reply);
-        kept.lock().unwrap().take().unwrap()
     }
 
     #[test]

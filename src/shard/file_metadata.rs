@@ -198,15 +198,14 @@ impl FileMetadata {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
     use std::time::Duration;
 
     use proto::metadata::check;
 
     use super::*;
     use crate::media::documents::Channel;
-    use crate::media::library::{Answer, Library, ReplyTo, Wanted};
-    use crate::media::memory::{MemoryLibrary, Presentation};
+    use crate::media::library::{Answer, Library, Wanted};
+    use crate::media::memory::{MemoryLibrary, Presentation, asked};
     use crate::shard::file::{FilePlayback, Way};
 
     /// A file of 2 s, the viewer that plays it, and what others say of it.
@@ -221,14 +220,6 @@ mod tests {
     enum Left {
         Media,
         Document(String, u32),
-    }
-
-    fn asked(ask: impl FnOnce(&ReplyTo)) -> Answer {
-        let kept = Arc::new(Mutex::new(None));
-        let keeper = kept.clone();
-        let reply: ReplyTo = Arc::new(move |answer| *keeper.lock().unwrap() = Some(answer));
-        ask(&reply);
-        kept.lock().unwrap().take().unwrap()
     }
 
     impl Rig {

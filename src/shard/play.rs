@@ -76,15 +76,8 @@ impl Shard {
             Ok(asked) => asked,
             Err(refusal) => return refusal.into(),
         };
-        if let Some(refusal) = self.sessions[key].failed.take() {
-            return refusal.into();
-        }
-        if self.sessions[key].state == State::Starting {
-            // The segment is on its way; only its arrival brings this request back.
-            return self.await_start(conn, key);
-        }
-        if self.lacks_talk(request, key) {
-            return TalkError::Absent.into();
+        if let Some(outcome) = self.hinders_play(conn, request, key) {
+            return outcome;
         }
         let is_retrying = self.connections.get(conn).is_some_and(|connection| connection.is_retrying);
         if !is_retrying {
@@ -121,6 +114,18 @@ impl Shard {
             // Those have been answered.
             Source::Replay(_) => Outcome::Wait,
         }
+    }
+
+    /// What a PLAY has to be answered with, or waits for, whatever it asks for.
+    pub(super) fn hinders_play(&mut self, conn: Conn, request: &Request, key: SessionKey) -> Option<Outcome> {
+        if let Some(refusal) = self.sessions[key].failed.take() {
+            return Some(refusal.into());
+        }
+        if self.sessions[key].state == State::Starting {
+            // The segment is on its way; only its arrival brings this request back.
+            return Some(self.await_start(conn, key));
+        }
+        self.lacks_talk(request, key).then(|| TalkError::Absent.into())
     }
 
     /// Answers PAUSE: of one track, or of all. Pausing what is paused changes nothing.

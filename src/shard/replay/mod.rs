@@ -22,15 +22,12 @@ use proto::time::{MediaTime, NtpTime, Time};
 pub use self::order::{Direction, Order, Unit};
 pub use self::play::ReplayAbsent;
 use self::walk::{Front, Item, Walk};
-use super::file::{FilePlayback, Next, Pace, STRETCH_GAP, TICK, preroll, tick};
+use super::file::{FilePlayback, LATE, Next, Pace, STRETCH_GAP, TICK, preroll, tick};
 use crate::egress::numbering::TimestampMap;
 use crate::media::library::{FileInfo, Ticket, Wanted};
 use crate::media::segment::Segment;
 use crate::media::transcode::pipelines::Pipeline;
 use crate::stream::catalog::leading;
-
-/// Datagrams that are later than this leave as a backlog does, in parts.
-const LATE: Duration = Duration::from_millis(100);
 
 /// How far behind the point that reverse playing begins at a picture may be shown that is decoded before it.
 const REORDERED: Duration = Duration::from_millis(500);

@@ -17,7 +17,6 @@ use crate::shard::play::first_numbers;
 use crate::shard::request::Outcome;
 use crate::shard::resolve::status_of;
 use crate::shard::session::{Carrier, SessionKey, Source, State};
-use crate::shard::talk::TalkError;
 use crate::shard::turn::{Asker, Shard};
 
 impl Shard {
@@ -68,14 +67,8 @@ impl Shard {
             Ok(wish) => wish,
             Err(refusal) => return refusal.into(),
         };
-        if let Some(refusal) = self.sessions[key].failed.take() {
-            return refusal.into();
-        }
-        if self.sessions[key].state == State::Starting {
-            return self.await_start(conn, key);
-        }
-        if self.lacks_talk(request, key) {
-            return TalkError::Absent.into();
+        if let Some(outcome) = self.hinders_play(conn, request, key) {
+            return outcome;
         }
         let is_retrying = self.connections.get(conn).is_some_and(|connection| connection.is_retrying);
         if is_retrying && self.sessions[key].state == State::Playing {

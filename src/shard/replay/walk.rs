@@ -399,21 +399,11 @@ impl Walk {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use proptest::prelude::*;
 
     use super::*;
-    use crate::media::library::{Answer, Library, ReplyTo};
-    use crate::media::memory::{MemoryLibrary, Presentation};
-
-    fn asked(ask: impl FnOnce(&ReplyTo)) -> Answer {
-        let kept = Arc::new(Mutex::new(None));
-        let keeper = kept.clone();
-        let reply: ReplyTo = Arc::new(move |answer| *keeper.lock().unwrap() = Some(answer));
-        ask(&reply);
-        kept.lock().unwrap().take().unwrap()
-    }
+    use crate::media::library::{Answer, Library};
+    use crate::media::memory::{MemoryLibrary, Presentation, asked};
 
     /// What an order gives of the pictures of four seconds, a keyframe each second: numbers in the order in which they
     /// are shown, which of them begin groups, and whether the last says that it is, and that the recording ends.

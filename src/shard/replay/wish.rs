@@ -16,11 +16,8 @@ use proto::time::MediaTime;
 use super::order::{Direction, Order, Unit};
 use crate::media::library::FileInfo;
 use crate::shard::connection::Refusal;
-use crate::shard::file::Pace;
+use crate::shard::file::{Pace, SCALE_ALL_FRAMES_MAX};
 use crate::shard::play::{BEHIND_END_GRANTED, SCALE_GRANTED, SPEED_GRANTED};
-
-/// Above this speed only keyframes are sent, and no sound, where nothing is said of frames.
-const SCALE_ALL_FRAMES_MAX: f64 = 2.0;
 
 /// What a PLAY asks for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -187,24 +184,20 @@ const FAR: i64 = i64::MAX / 2;
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
 
     use proptest::prelude::*;
 
     use super::*;
-    use crate::media::library::{Answer, Library, ReplyTo};
-    use crate::media::memory::{MemoryLibrary, Presentation};
+    use crate::media::library::{Answer, Library};
+    use crate::media::memory::{MemoryLibrary, Presentation, asked};
 
     /// Ten seconds from 2026-01-01T00:00:00Z on.
     fn info() -> Arc<FileInfo> {
         let library = MemoryLibrary::new(1_400);
         library.add("film", Presentation::default());
-        let kept = Arc::new(Mutex::new(None));
-        let keeper = kept.clone();
-        let reply: ReplyTo = Arc::new(move |answer| *keeper.lock().unwrap() = Some(answer));
-        library.describe("/film", &[], 1, &reply);
-        let answer = kept.lock().unwrap().take();
-        let Some(Answer::Described(_, Ok(info))) = answer else { panic!("described") };
+        let answer = asked(|reply| library.describe("/film", &[], 1, reply));
+        let Answer::Described(_, Ok(info)) = answer else { panic!("described") };
         info
     }
 
