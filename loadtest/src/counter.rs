@@ -194,23 +194,9 @@ mod tests {
     use proto::rtp::header::Header;
 
     use super::*;
-    use crate::plan::{Act, Transport};
 
     fn shared() -> Shared {
-        let plan = Plan {
-            urls: vec![],
-            viewers: 1,
-            act: Act::Plays,
-            transport: Transport::Udp,
-            ramp: Duration::ZERO,
-            duration: Duration::from_secs(10),
-            stalled: 0,
-            slow: 0,
-            burst: 0,
-            receive_buffer: 0,
-            spread_s: None,
-            depth: Depth::Heads,
-        };
+        let plan = Plan { duration: Duration::from_secs(10), ..Plan::idle() };
         let began = Instant::now() - plan.steady() - Duration::from_millis(100);
         Shared {
             plan: Rc::new(plan),

@@ -145,6 +145,25 @@ pub enum Conduct {
 }
 
 impl Plan {
+    /// One viewer who plays nothing for no time at all.
+    #[cfg(test)]
+    pub(crate) fn idle() -> Plan {
+        Plan {
+            urls: Vec::new(),
+            viewers: 1,
+            act: Act::Plays,
+            transport: Transport::Udp,
+            ramp: Duration::ZERO,
+            duration: Duration::ZERO,
+            stalled: 0,
+            slow: 0,
+            burst: 0,
+            receive_buffer: 0,
+            spread_s: None,
+            depth: Depth::Heads,
+        }
+    }
+
     /// How the viewer of that number reads.
     pub fn conduct_of(&self, number: usize) -> Conduct {
         match number {

@@ -16,7 +16,7 @@ use tokio::time::sleep_until;
 use crate::counter::Shared;
 use crate::group::Groups;
 use crate::meter::{Live, Meter, Tally, record};
-use crate::plan::{Act, Plan, Way};
+use crate::plan::{Act, Conduct, Plan, Way};
 use crate::process::{Snapshot, thread_cpu};
 use crate::publisher::{self, Published, Publishing, To, Watched};
 use crate::sockets::raise_descriptor_limit;
@@ -128,12 +128,12 @@ pub fn run(run: &Run, progress: impl Fn(Progress)) -> Result<Outcome, SwarmError
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let sent = Arc::new(AtomicU32::new(0));
     let publishing = wait_for_pictures(publish(run, cores, &sent)?, &sent)?;
-    let threads = cores.min(plan.viewers);
     let (began, groups) = (Instant::now(), Groups::default());
-    let viewing: Vec<_> = (0..threads)
-        .map(|index| {
+    let viewing: Vec<_> = shares(plan, cores)
+        .into_iter()
+        .map(|numbers| {
             let (plan, servers, groups) = (plan.clone(), servers.clone(), groups.clone());
-            Worker::start(move |live| view(plan, servers, (began, groups), (index, threads), live))
+            Worker::start(move |live| view(plan, servers, (began, groups), numbers, live))
         })
         .collect();
     let (mut viewing, mut publishing) = (viewing, publishing);
@@ -207,7 +207,11 @@ fn publish(
     let threads = cores.min(publishing.to.len());
     let workers = (0..threads).map(|index| {
         let (publishing, servers, sent) = (publishing.clone(), servers.clone(), sent.clone());
+        let is_burst = run.plan.burst > 0;
         Worker::start(move |live| {
+            if is_burst {
+                step_forward();
+            }
             let plan = Rc::new(publishing);
             let numbers = (index..servers.len()).step_by(threads);
             all(numbers.map(|number| {
@@ -308,18 +312,37 @@ fn watch<A, B>(
 
 type Viewed = (Vec<(usize, Tally)>, Meter);
 
-/// One thread of viewers: every `threads`th from `index` on.
+/// The viewers of each thread. Those who watch while a burst comes have one of their own, or it would be our own setting
+/// up that they notice.
+fn shares(plan: &Plan, cores: usize) -> Vec<Vec<usize>> {
+    let (coming, watching): (Vec<_>, Vec<_>) =
+        (0..plan.viewers).partition(|number| plan.conduct_of(*number) == Conduct::Bursts);
+    let is_burst = !coming.is_empty();
+    let all = if is_burst { coming } else { (0..plan.viewers).collect() };
+    let threads = cores.min(all.len());
+    let mut shares: Vec<_> =
+        (0..threads).map(|index| all[index..].iter().step_by(threads).copied().collect()).collect();
+    if is_burst && !watching.is_empty() {
+        shares.push(watching);
+    }
+    shares
+}
+
+/// One thread of viewers.
 fn view(
     plan: Plan,
     servers: Vec<SocketAddr>,
     (began, groups): (Instant, Groups),
-    (index, threads): (usize, usize),
+    numbers: Vec<usize>,
     live: Arc<Live>,
 ) -> io::Result<Viewed> {
+    if plan.burst > 0 && numbers.iter().all(|number| plan.conduct_of(*number) != Conduct::Bursts) {
+        step_forward();
+    }
     let meter = Rc::new(RefCell::new(Meter::default()));
     let (plan, clock) = (Rc::new(plan), clock::identity());
     let shared = Shared { plan, began, meter: meter.clone(), live, clock, groups };
-    let viewers = (index..shared.plan.viewers).step_by(threads).map(|number| {
+    let viewers = numbers.into_iter().map(|number| {
         let (shared, server) = (shared.clone(), servers[number % servers.len()]);
         async move {
             sleep_until((began + shared.plan.start_of(number)).into()).await;
@@ -343,6 +366,11 @@ fn view(
     })?;
     let meter = meter.borrow().clone();
     Ok((counted, meter))
+}
+
+/// Lets the calling thread go before those of a burst, where the system permits it: it is to notice the server, not us.
+fn step_forward() {
+    let _ = rustix::process::setpriority_process(None, -10);
 }
 
 /// Notes how late this thread comes to what is due: a late sink looks like a late server.
@@ -405,3 +433,17 @@ const PICTURE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// From one look at our own lag to the next.
 const LAG_INTERVAL: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_notice_a_burst_have_a_thread_of_their_own_and_all_have_one() {
+        let shared = shares(&Plan { viewers: 5, ..Plan::idle() }, 2);
+        assert_eq!(shared, [vec![0, 2, 4], vec![1, 3]]);
+        let apart = shares(&Plan { viewers: 5, burst: 3, ..Plan::idle() }, 2);
+        assert_eq!(apart, [vec![2, 4], vec![3], vec![0, 1]]);
+        assert_eq!(shares(&Plan { viewers: 1, burst: 1, ..Plan::idle() }, 2), [vec![0]]);
+    }
+}

@@ -4,6 +4,7 @@
 //! context that stands at the right place is used again.
 
 mod cache;
+mod recent;
 mod shelf;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use proto::time::MediaTime;
 
+use self::recent::Recent;
 use self::shelf::{Job, Shelf, Work};
 use super::folder::Folder;
 use super::format::Format;
@@ -71,6 +73,7 @@ struct Shared {
     pipelines: Pipelines,
     still: Option<Still>,
     shelf: Mutex<Shelf>,
+    recent: Mutex<Recent>,
     has_reading: Condvar,
     has_transcoding: Condvar,
 }
@@ -88,6 +91,7 @@ impl Pool {
             pipelines: Pipelines::new(settings.slots.clone()),
             still: settings.still,
             shelf: Mutex::new(Shelf::new(settings.cache_bytes)),
+            recent: Mutex::default(),
             has_reading: Condvar::new(),
             has_transcoding: Condvar::new(),
         });
@@ -126,6 +130,10 @@ pub fn opener(_: bool) -> Box<dyn Opener> {
 
 impl Library for Pool {
     fn describe(&self, path: &str, parameters: &[(String, String)], ticket: Ticket, reply: &ReplyTo) {
+        let found = self.shared.recent().find(Instant::now(), path, parameters);
+        if let Some(info) = found {
+            return reply(Answer::Described(ticket, Ok(info)));
+        }
         let (path, parameters) = (path.to_owned(), parameters.to_owned());
         let (work, reply) = (Work::Reading, reply.clone());
         self.shared.add(Job::Describe { path, parameters, work, ticket, reply });
@@ -183,6 +191,10 @@ impl Shared {
             Work::Reading => &self.has_reading,
             Work::Transcoding => &self.has_transcoding,
         }
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The shared state. A worker that panicked has left it whole: it is changed in steps that cannot fail.

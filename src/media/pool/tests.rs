@@ -11,6 +11,7 @@ use proto::frame::Frame;
 use proto::rtsp::headers::date::Utc;
 use proto::time::MediaTime;
 
+use super::recent::Recent;
 use super::shelf::{Context, Grant, Identity, Job, SLOW, Shelf, Work};
 use super::{Pool, PoolSettings};
 use crate::media::cut::Cutter;
@@ -128,6 +129,19 @@ impl Bench {
         }
     }
 
+    /// The first answer that is another than before: what has changed on the disk is seen a moment later.
+    fn describe_anew(&self, path: &str, before: &Arc<FileInfo>) -> Result<Arc<FileInfo>, MediaError> {
+        let end = Instant::now() + Duration::from_secs(20);
+        loop {
+            let found = self.describe(path);
+            if found.as_ref().ok().is_none_or(|found| !Arc::ptr_eq(found, before)) {
+                return found;
+            }
+            assert!(Instant::now() < end, "{path} stays what it was");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     fn segment(&self, file: &Arc<FileInfo>, wanted: Wanted) -> Result<Arc<Segment>, MediaError> {
         self.pool.segment(file, wanted, 8, &self.reply);
         match self.answer() {
@@ -203,7 +217,7 @@ fn a_file_is_opened_once_until_it_changes() {
     let file = bench.describe("/film.mp4").unwrap();
     assert!(Arc::ptr_eq(&file, &bench.describe("/film.mp4").unwrap()));
     fs::write(bench.folder.join("film.mp4"), "computed differently").unwrap();
-    let changed = bench.describe("/film.mp4").unwrap();
+    let changed = bench.describe_anew("/film.mp4", &file).unwrap();
     assert_ne!(file.id, changed.id);
     assert!(
         bench.segment(&file, Wanted::Seek(MediaTime::ZERO)).is_ok(),
@@ -216,8 +230,27 @@ fn a_file_that_vanished_plays_on_and_is_not_found_again() {
     let bench = Bench::new("vanish", &["film.mp4"]);
     let file = bench.describe("/film.mp4").unwrap();
     fs::remove_file(bench.folder.join("film.mp4")).unwrap();
-    assert_eq!(bench.describe("/film.mp4").unwrap_err(), MediaError::NotFound);
+    assert_eq!(bench.describe_anew("/film.mp4", &file).unwrap_err(), MediaError::NotFound);
     assert!(!bench.whole(&file).is_empty());
+}
+
+#[test]
+fn what_was_found_is_told_again_to_the_same_question_for_a_moment() {
+    let bench = Bench::new("recent", &["film.mp4"]);
+    let file = bench.describe("/film.mp4").unwrap();
+    let (mut recent, begun) = (Recent::default(), Instant::now());
+    let after = |millis| begun + Duration::from_millis(millis);
+    let asked = |text: &str| vec![("w".to_owned(), text.to_owned())];
+    recent.keep(after(0), "/film.mp4".into(), Vec::new(), file.clone());
+    recent.keep(after(50), "/film.mp4".into(), asked("320"), file.clone());
+    assert!(recent.find(after(99), "/film.mp4", &[]).is_some());
+    assert!(recent.find(after(99), "/film.mp4", &asked("640")).is_none());
+    assert!(recent.find(after(99), "/other.mp4", &[]).is_none());
+    assert!(recent.find(after(101), "/film.mp4", &[]).is_none());
+    assert!(recent.find(after(101), "/film.mp4", &asked("320")).is_some());
+    (0..1_000).for_each(|number| recent.keep(after(102), number.to_string(), Vec::new(), file.clone()));
+    assert!(recent.find(after(102), "/film.mp4", &asked("320")).is_none(), "few are kept");
+    assert!(recent.find(after(102), "999", &[]).is_some());
 }
 
 #[test]

@@ -41,7 +41,10 @@ pub fn run(shared: &Shared, work: Work) {
         match job {
             Job::Describe { path, parameters, work, ticket, reply } => {
                 match guarded(|| describe(shared, &path, &parameters, work)) {
-                    Ok(Some(info)) => reply(Answer::Described(ticket, Ok(info))),
+                    Ok(Some(info)) => {
+                        shared.recent().keep(Instant::now(), path, parameters, info.clone());
+                        reply(Answer::Described(ticket, Ok(info)));
+                    }
                     Err(error) => reply(Answer::Described(ticket, Err(error))),
                     Ok(None) => {
                         let work = Work::Transcoding;
