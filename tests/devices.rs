@@ -3,8 +3,8 @@
 mod camera;
 mod machine;
 mod portal;
-mod screen;
-mod session;
-mod sound;
-mod talk;
+pub(crate) mod screen;
+pub(crate) mod session;
+pub(crate) mod sound;
+pub(crate) mod talk;
 mod template;

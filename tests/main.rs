@@ -52,3 +52,4 @@ mod transcoding;
 mod tunnels;
 mod upstream;
 mod users;
+mod windows;

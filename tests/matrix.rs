@@ -18,7 +18,7 @@ use ways::{Entrance, Family, Player, WAYS, Way, families};
 
 /// Where a stream comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stream {
+pub(crate) enum Stream {
     File,
     Live,
     Proxy,
@@ -84,7 +84,7 @@ fn judge_all<T: Copy + Sync + std::fmt::Debug>(cells: &[T], judge: impl Fn(T, us
 }
 
 /// Every cell but those of multicast.
-fn comes_by_every_way(backend: Backend, stream: Stream) {
+pub(crate) fn comes_by_every_way(backend: Backend, stream: Stream) {
     let cells = Cell::all();
     let source = server(backend).start();
     let mut builder = server(backend);

@@ -133,7 +133,7 @@ fn send(pusher: &mut Pusher, packetizer: &mut Packetizer, frame: &Frame) {
     }
 }
 
-fn what_is_pushed_is_what_ffmpeg_plays(backend: Backend) {
+pub(crate) fn what_is_pushed_is_what_ffmpeg_plays(backend: Backend) {
     for (way, file) in WAYS.into_iter().zip(FILES) {
         let recipe = Recipe::named(file.0);
         for over in BOTH {

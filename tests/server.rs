@@ -12,18 +12,22 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::windows::wine::{self, Build};
+
 /// Which driver the program shall use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Backend {
     Uring,
     Fallback,
+    /// The program of Windows, which has the fallback alone.
+    Windows(Build),
 }
 
 impl Backend {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Backend::Uring => "uring",
-            Backend::Fallback => "fallback",
+            Backend::Fallback | Backend::Windows(_) => "fallback",
         }
     }
 }
@@ -60,6 +64,7 @@ pub(crate) struct Builder {
 
 /// A running server.
 pub(crate) struct Server {
+    backend: Backend,
     child: Arc<Mutex<Child>>,
     log: Arc<Mutex<String>>,
     port: u16,
@@ -204,6 +209,9 @@ impl Drop for Server {
         let died = child.try_wait().ok().flatten();
         let _ = child.kill();
         let _ = child.wait();
+        if let Backend::Windows(_) = self.backend {
+            wine::end(&self.folder);
+        }
         if thread::panicking() {
             let note = died.map_or(String::new(), |status| format!(" (ended before the test: {status})"));
             eprintln!("---- log of the server on port {}{note}\n{}----", self.port, self.log());
@@ -319,10 +327,14 @@ impl Builder {
     pub(crate) fn start(self) -> Server {
         let (port, lifetime) = (self.port, self.lifetime);
         let (server, _) = self.spawn();
-        let end = Instant::now() + Duration::from_secs(10);
+        let patience = match server.backend {
+            Backend::Windows(_) => wine::START,
+            _ => Duration::from_secs(10),
+        };
+        let end = Instant::now() + patience;
         while TcpStream::connect_timeout(&server.address(), Duration::from_millis(200)).is_err() {
             assert!(server.is_alive(), "the program has ended instead of listening on port {port}");
-            assert!(Instant::now() < end, "the program does not listen on port {port} after 10 s");
+            assert!(Instant::now() < end, "the program does not listen on port {port} after {patience:?}");
             thread::sleep(Duration::from_millis(5));
         }
         let child = server.child.clone();
@@ -353,11 +365,16 @@ impl Builder {
         let configuration = self.file.clone().unwrap_or_else(|| self.configuration(&folder));
         fs::write(&file, configuration).unwrap();
         let program = env!("CARGO_BIN_EXE_rtspserver");
-        let mut command = Command::new(if self.descriptors.is_some() { "sh" } else { program });
-        if let Some(count) = self.descriptors {
-            command.args(["-c", &format!("ulimit -n {count} && exec \"$0\" \"$@\""), program]);
-        }
-        command.args(["serve", "-c"]).arg(&file).args(["--backend", self.backend.name()]);
+        let mut command = match (self.backend, self.descriptors) {
+            (Backend::Windows(build), _) => wine::program(build, &folder),
+            (_, Some(count)) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit -n {count} && exec \"$0\" \"$@\""), program]);
+                shell
+            }
+            (_, None) => Command::new(program),
+        };
+        command.args(["serve", "-c", &self.path(&file)]).args(["--backend", self.backend.name()]);
         command.args(["--shards", &self.shards.to_string()]);
         command.envs(self.environment.clone());
         command.args(&self.arguments).current_dir(&folder).env_remove("RUST_LOG");
@@ -372,7 +389,7 @@ impl Builder {
             follow(child.stderr.take().expect("standard error is a pipe"), &log),
         ];
         let child = Arc::new(Mutex::new(child));
-        (Server { child, log, port: self.port, folder }, readers)
+        (Server { backend: self.backend, child, log, port: self.port, folder }, readers)
     }
 
     fn configuration(&self, folder: &Path) -> String {
@@ -388,7 +405,7 @@ impl Builder {
             ("rtsp_over_https", "0".into()),
             ("rtsps_port", "0".into()),
             ("log_level", "1".into()),
-            ("media_dir", media.display().to_string()),
+            ("media_dir", self.path(&media)),
             ("udp_port_min", (self.port + 4).to_string()),
             ("udp_port_max", (self.port + PORTS_PER_SERVER - 2).to_string()),
         ];
@@ -399,7 +416,20 @@ impl Builder {
         for (name, value) in &self.settings {
             xml.push_str(&format!("<{name}>{value}</{name}>\n"));
         }
-        xml + &self.raw + "\n</config>\n"
+        xml.push_str(&self.raw);
+        xml.push_str("\n</config>\n");
+        match self.backend {
+            Backend::Windows(_) => xml.replace('\n', "\r\n"),
+            _ => xml,
+        }
+    }
+
+    /// As the program's system has it.
+    fn path(&self, path: &Path) -> String {
+        match self.backend {
+            Backend::Windows(_) => wine::path(path),
+            _ => path.to_str().expect("the path is UTF-8").to_owned(),
+        }
     }
 }
 

@@ -105,7 +105,7 @@ fn power_at(moment: &[f64], hertz: f64) -> f64 {
     2.0 * (sine * sine + cosine * cosine) / (moment.len() as f64).powi(2)
 }
 
-fn pictures_come_in_the_codec_size_and_rate_that_a_url_asks_for(backend: Backend) {
+pub(crate) fn pictures_come_in_the_codec_size_and_rate_that_a_url_asks_for(backend: Backend) {
     let server = server(backend).start();
     let source = Recipe::named(FILE).path();
     for (index, (asked, is, pictures)) in [
@@ -133,7 +133,7 @@ fn pictures_come_in_the_codec_size_and_rate_that_a_url_asks_for(backend: Backend
     }
 }
 
-fn sound_comes_in_the_codec_rate_and_channels_that_a_url_asks_for(backend: Backend) {
+pub(crate) fn sound_comes_in_the_codec_rate_and_channels_that_a_url_asks_for(backend: Backend) {
     let server = server(backend).start();
     let source = Recipe::named(FILE).path();
     let (level, of_tone) = heard(source.to_str().unwrap());

@@ -17,6 +17,7 @@ const BACKLOG: i32 = 4096;
 #[derive(Debug)]
 pub struct Door {
     listener: TcpListener,
+    _held: platform::Held,
     /// When to accept again after the process ran out of descriptors.
     pub retry_at: Option<Time>,
     /// Whether that was reported and no connection was accepted since.
@@ -26,17 +27,10 @@ pub struct Door {
 impl Door {
     /// Listens on `address`. Needs the runtime's context.
     pub fn open(address: SocketAddr) -> io::Result<(Door, SocketAddr)> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        if address.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        platform::prepare_listener(&socket)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        socket.set_nonblocking(true)?;
+        let (socket, held) = platform::listen(address, || listening(address))?;
         let listener = TcpListener::from_std(socket.into())?;
         let local = listener.local_addr()?;
-        Ok((Door { listener, retry_at: None, refused: false }, local))
+        Ok((Door { listener, _held: held, retry_at: None, refused: false }, local))
     }
 
     /// The next connection with the address of the peer.
@@ -53,6 +47,18 @@ impl Door {
             }
         }
     }
+}
+
+fn listening(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    platform::prepare_listener(&socket)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }
 
 fn is_client_gone(error: &io::Error) -> bool {

@@ -22,4 +22,3 @@ mod turn;
 mod udp;
 
 pub use driver::TokioDriver;
-pub use platform::BALANCES_LISTENERS;

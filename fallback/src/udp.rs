@@ -10,7 +10,7 @@ use proto::io::{DriverStats, Piece, Span, UdpOptions};
 use proto::time::Time;
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use smallvec::SmallVec;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
@@ -35,7 +35,9 @@ const RECEIVE_ERRORS_MAX: usize = 64;
 #[derive(Debug)]
 pub struct Datagrams {
     socket: UdpSocket,
-    state: UdpSocketState,
+    /// What knows how to send trains. None where the system refuses an option that this wants: an emulation of Windows
+    /// lacks some.
+    state: Option<UdpSocketState>,
     patience: Duration,
     /// The only sender that is heard, where a group is received from one.
     source: Option<IpAddr>,
@@ -153,7 +155,12 @@ impl Datagrams {
         }
         platform::set_udp_buffers(&socket);
         // Also forbids fragmentation and lets the kernel merge what comes.
-        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        let state = UdpSocketState::new(UdpSockRef::from(&socket));
+        if let Err(error) = &state {
+            tracing::debug!(%error, "datagrams are sent and received one by one");
+            socket.set_nonblocking(true)?;
+        }
+        let state = state.ok();
         match &joining {
             Some(joining) => {
                 socket.bind(&platform::group_address(joining.group()).into())?;
@@ -163,7 +170,7 @@ impl Datagrams {
         }
         let socket = UdpSocket::from_std(socket.into())?;
         let local = socket.local_addr()?;
-        let offload = state.max_gso_segments() > 1;
+        let offload = state.as_ref().is_some_and(|state| state.max_gso_segments() > 1);
         let datagrams = Datagrams {
             socket,
             state,
@@ -227,22 +234,30 @@ impl Datagrams {
                 Poll::Ready(_) => {}
             }
             let Some(room) = inbox.room() else { return Input::Full };
-            let mut meta = [RecvMeta::default()];
-            let received = self.socket.try_io(Interest::READABLE, || {
-                let mut room = [IoSliceMut::new(room)];
-                self.state.recv(UdpSockRef::from(&self.socket), &mut room, &mut meta)
-            });
             // An error here is a peer's answer to what we sent, as WSAECONNRESET is: the next call goes on.
-            if received.is_ok_and(|count| count == 1) {
-                let [meta] = meta;
-                if self.source.is_some_and(|source| source != meta.addr.ip()) {
+            if let Ok((from, size, stride)) = self.receive(room) {
+                if self.source.is_some_and(|source| source != from.ip()) {
                     continue;
                 }
-                let segment = u16::try_from(meta.stride.min(meta.len)).unwrap_or(u16::MAX);
-                return Input::Datagram { from: meta.addr, span: inbox.keep(meta.len), segment };
+                let segment = u16::try_from(stride.min(size)).unwrap_or(u16::MAX);
+                return Input::Datagram { from, span: inbox.keep(size), segment };
             }
         }
         Input::Full
+    }
+
+    /// One system call: from whom, how many bytes, and of how many each datagram is.
+    fn receive(&self, room: &mut [u8]) -> io::Result<(SocketAddr, usize, usize)> {
+        let Some(state) = &self.state else {
+            let (size, from) = self.socket.try_recv_from(room)?;
+            return Ok((from, size, size));
+        };
+        let mut meta = [RecvMeta::default()];
+        self.socket.try_io(Interest::READABLE, || {
+            state.recv(UdpSockRef::from(&self.socket), &mut [IoSliceMut::new(room)], &mut meta)
+        })?;
+        let [meta] = meta;
+        Ok((meta.addr, meta.len, meta.stride))
     }
 
     /// Gives the first entries to the kernel: as many as one call takes, else one. False if the socket is full.
@@ -359,10 +374,12 @@ impl Datagrams {
     fn call(&self, to: SocketAddr, contents: &[u8], segment: usize) -> io::Result<()> {
         let segment_size = (segment < contents.len()).then_some(segment);
         let transmit = Transmit { destination: to, ecn: None, contents, segment_size, src_ip: None };
-        match self.state.try_send(UdpSockRef::from(&self.socket), &transmit) {
-            Err(error) if is_peers_answer(&error) => {
-                self.state.try_send(UdpSockRef::from(&self.socket), &transmit)
-            }
+        let send = || match &self.state {
+            Some(state) => state.try_send(UdpSockRef::from(&self.socket), &transmit),
+            None => SockRef::from(&self.socket).send_to(contents, &to.into()).map(drop),
+        };
+        match send() {
+            Err(error) if is_peers_answer(&error) => send(),
             other => other,
         }
     }
@@ -460,6 +477,35 @@ mod tests {
     fn trains_leave_as_single_packets_without_offload() {
         trains_arrive(|datagrams| datagrams.offload = false);
         trains_arrive(|datagrams| (datagrams.offload, datagrams.burst_max) = (false, 0));
+    }
+
+    #[test]
+    fn trains_leave_without_what_knows_of_trains() {
+        trains_arrive(|datagrams| {
+            (datagrams.state, datagrams.offload, datagrams.burst_max) = (None, false, 0);
+        });
+    }
+
+    #[test]
+    fn datagrams_come_without_what_knows_of_trains() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let _context = runtime.enter();
+        let (mut datagrams, local) =
+            Datagrams::bind("127.0.0.1:0".parse().unwrap(), &UdpOptions::default()).unwrap();
+        datagrams.state = None;
+        let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        for size in [1, 1_400] {
+            peer.send_to(&vec![7; size], local).unwrap();
+            let mut inbox = Inbox::new();
+            let received =
+                runtime.block_on(std::future::poll_fn(|cx| match datagrams.poll_receive(cx, &mut inbox) {
+                    Input::Waiting => Poll::Pending,
+                    other => Poll::Ready(other),
+                }));
+            let Input::Datagram { from, span, segment } = received else { panic!("{received:?}") };
+            assert_eq!((from, usize::from(segment)), (peer.local_addr().unwrap(), size));
+            assert_eq!(inbox.bytes(span), vec![7; size]);
+        }
     }
 
     #[test]

@@ -34,6 +34,31 @@ pub(super) enum Command {
     Devices(Devices),
     /// Print what this machine offers
     Probe,
+    /// Serve in the background of Windows, from its start on
+    #[command(subcommand)]
+    Service(Service),
+}
+
+/// What to do with the service of Windows.
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum Service {
+    /// Register the program, to be started with Windows, with these options
+    Install(Install),
+    /// Take it off the list of services; one that runs is stopped
+    Uninstall,
+    /// Serve as the service; Windows itself starts this
+    #[command(hide = true)]
+    Run(Serve),
+}
+
+/// Options of `service install`.
+#[derive(Clone, Debug, Group)]
+pub(super) struct Install {
+    /// Whose rights it has: it must read the configuration and the media, and write the log
+    #[arg(long, value_name = "NAME", default_value = r"NT AUTHORITY\LocalService")]
+    pub(super) account: String,
+    #[command(flatten)]
+    pub(super) serve: Serve,
 }
 
 /// Options of `hash-password`.
@@ -180,6 +205,9 @@ mod tests {
             "rtspserver check -c a.xml --url /clip.mp4",
             "rtspserver probe",
             "rtspserver hash-password admin --realm gate",
+            "rtspserver service install -c a.xml --account LocalSystem videos",
+            "rtspserver service uninstall",
+            "rtspserver service run --log-file a.log videos",
         ] {
             assert!(Args::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }

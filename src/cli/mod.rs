@@ -39,6 +39,7 @@ pub fn main() -> ExitCode {
         Some(Command::HashPassword(user)) => hash_password::hash_password(&user),
         Some(Command::Devices(file)) => devices::devices(&file),
         Some(Command::Probe) => probe::probe(),
+        Some(Command::Service(service)) => platform::service(&service),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

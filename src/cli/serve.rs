@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::args::Serve;
 use super::pid_file::PidFile;
 use super::{Failure, daemon, logging, overview, platform, say};
-use crate::config::{self, Problem};
+use crate::config::{self, Loaded, Problem, Settings};
+use crate::control::signals::{self, Signals};
 use crate::control::{self, RunError};
 
 /// Serves until stopped.
@@ -20,19 +21,40 @@ pub(super) fn serve(args: &Serve) -> Result<(), Failure> {
     if args.daemon_child {
         daemon::leave_terminal();
     }
+    let panics = if args.daemon_child { Panics::Logged } else { Panics::Printed };
+    run(loaded, panics, signals::of_system, |started, settings| {
+        announce(started, settings);
+        if args.daemon_child {
+            daemon::ready();
+        }
+    })
+}
+
+/// Where panics go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Panics {
+    /// Somebody may read the standard error.
+    Printed,
+    /// Nobody does.
+    Logged,
+}
+
+/// The log, then the control room until its signals end it; `ready` is called once clients can connect.
+pub(super) fn run(
+    loaded: Loaded,
+    panics: Panics,
+    signals: impl FnOnce() -> Result<Signals, RunError>,
+    ready: impl FnOnce(&control::Started, &Settings),
+) -> Result<(), Failure> {
     let _flush = logging::start(&loaded.settings)?;
-    if args.daemon_child || loaded.settings.log_file.is_some() {
+    if panics == Panics::Logged || loaded.settings.log_file.is_some() {
         logging::log_panics();
     }
     say_at_start(loaded.file, &loaded.warnings);
     platform::raise_open_files();
     let settings = Arc::new(loaded.settings);
-    let ended = control::run(settings.clone(), |started| {
-        announce(started, &settings);
-        if args.daemon_child {
-            daemon::ready();
-        }
-    });
+    let ended = signals()
+        .and_then(|signals| control::run(settings.clone(), &signals, |started| ready(started, &settings)));
     ended.map_err(|error| {
         let sentence = error.to_string();
         logging::fatal(&settings, &sentence);
@@ -54,7 +76,7 @@ fn say_at_start(file: Option<PathBuf>, warnings: &[config::Problem]) {
 }
 
 /// Prints the URLs that can be played, and where streams are pushed to.
-fn announce(started: &control::Started, settings: &config::Settings) {
+fn announce(started: &control::Started, settings: &Settings) {
     let mut text: String = started.urls.iter().map(|url| format!("{url}\n")).collect();
     if started.more > 0 {
         text.push_str(&format!("and {} more\n", started.more));

@@ -13,6 +13,7 @@ mod proxies;
 mod pushers;
 mod run;
 mod shards;
+pub mod signals;
 mod streams;
 mod threads;
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, never, select, tick, unbounded};
+use crossbeam_channel::{never, select, tick};
 use proto::rtsp::uri::percent_encode;
 use proto::srtp::Suite;
 use proto::track::Track;
@@ -23,6 +23,7 @@ use super::names::SystemNames;
 use super::proxies;
 use super::pushers;
 use super::shards::{Common, ShardError, Shards};
+use super::signals::{Signal, Signals};
 use super::streams::{MakeChannel, MakeSource, Sources, Streams};
 use super::threads;
 use crate::config::{self, Backchannel, Loops, Publish, Settings, Srtp};
@@ -101,21 +102,14 @@ pub struct Started {
     pub secure: Option<String>,
 }
 
-/// What the operating system tells the program.
-enum Signal {
-    Stop,
-    Reload,
-}
-
 /// Runs the server until it is told to stop; `ready` is called once clients can connect.
-pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), RunError> {
+pub fn run(settings: Arc<Settings>, signals: &Signals, ready: impl FnOnce(&Started)) -> Result<(), RunError> {
     let hosts = addresses::hosts(&settings)?;
     let Opened { listen, certificate } = doors::open(&settings, &hosts)?;
     let backend = Backend::choose(settings.backend).map_err(RunError::Backend)?;
     if let Wanted::Only(kind) = settings.hwaccel {
         hardware::choose(settings.hwaccel).map_err(|error| RunError::Hardware(kind, error))?;
     }
-    let signals = signals()?;
     let mtu_bytes = usize::from(settings.mtu);
     let count = settings.shards.unwrap_or_else(shards_by_default);
     let multicast = multicast(&settings, backend, count)?;
@@ -163,7 +157,7 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
         );
     }
     ready(&started(&settings, &listen));
-    let result = wait(&signals, &shards, certificate);
+    let result = wait(signals, &shards, certificate);
     tracing::info!("stopping");
     let until = Instant::now() + Duration::from_secs(settings.shutdown_s.into());
     shards.stop();
@@ -200,15 +194,11 @@ fn warn_of_few_ports(settings: &Settings, needed: usize) {
     }
 }
 
-fn wait(
-    signals: &Receiver<Signal>,
-    shards: &Shards,
-    mut certificate: Option<Certificate>,
-) -> Result<(), RunError> {
+fn wait(signals: &Signals, shards: &Shards, mut certificate: Option<Certificate>) -> Result<(), RunError> {
     let look = certificate.as_ref().map_or_else(never, |_| tick(LOOK_AT_FILES_EVERY));
     loop {
         select! {
-            recv(signals) -> signal => match signal {
+            recv(signals.0) -> signal => match signal {
                 Ok(Signal::Reload) => {
                     tracing::warn!("SIGHUP: this build does not reload; restart to apply a changed configuration");
                 }
@@ -417,22 +407,4 @@ fn channels(settings: &Settings, slots: &Slots) -> MakeChannel {
 
 fn shards_by_default() -> u16 {
     thread::available_parallelism().map_or(1, |count| count.get().min(256) as u16)
-}
-
-#[cfg(unix)]
-fn signals() -> Result<Receiver<Signal>, RunError> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    let (sender, receiver) = unbounded();
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])
-        .map_err(|error| RunError::System("signals cannot be received", error))?;
-    let thread = thread::Builder::new().name("signals".into()).spawn(move || {
-        for signal in signals.forever() {
-            let signal = if signal == SIGHUP { Signal::Reload } else { Signal::Stop };
-            if sender.send(signal).is_err() {
-                return;
-            }
-        }
-    });
-    thread.map_err(|error| RunError::System("no thread for signals", error))?;
-    Ok(receiver)
 }

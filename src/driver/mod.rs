@@ -49,6 +49,7 @@ impl Backend {
     }
 
     /// Makes a driver for the calling thread. The fallback always copies.
+    #[cfg_attr(not(target_os = "linux"), allow(unused_variables))]
     pub fn driver(self, zero_copy: ZeroCopy) -> io::Result<Box<dyn Driver>> {
         match self {
             #[cfg(target_os = "linux")]

@@ -72,6 +72,9 @@ impl Folder {
         if !is_plain || name.contains('\0') || !is_media(Path::new(name)) {
             return Err(MediaError::NotFound);
         }
+        if cfg!(windows) && !is_spelled_so(&self.root, name) {
+            return Err(MediaError::NotFound);
+        }
         let path = self.root.join(name);
         let real = path.canonicalize().map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => MediaError::Forbidden(format!("{name} may not be read")),
@@ -109,6 +112,18 @@ impl Folder {
         }
         Ok(())
     }
+}
+
+/// Whether each part of a name is spelled as its folder has it. Windows finds files by other names too: in another case, by
+/// a short name, with dots at the end, between `\`, and streams and devices behind that. Rules and permissions are for one.
+fn is_spelled_so(root: &Path, name: &str) -> bool {
+    let mut folder = root.to_owned();
+    name.split('/').filter(|part| !part.is_empty() && *part != ".").all(|part| {
+        let mut entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+        let is_there = entries.any(|entry| entry.file_name() == part);
+        folder.push(part);
+        is_there
+    })
 }
 
 fn is_media(path: &Path) -> bool {
@@ -154,6 +169,19 @@ mod tests {
             ["/../secret.mp4", "/%2e%2e/secret.mp4", "/sub/../../secret.mp4", "//secret.mp4", "/./a b.mp4\0"]
         {
             assert_eq!(folder.find(path), Err(MediaError::NotFound), "{path}");
+        }
+        fs::remove_dir_all(base).unwrap();
+    }
+
+    #[test]
+    fn names_are_spelled_as_their_folders_have_them() {
+        let (base, _) = folder("spelled");
+        let is_so = |name: &str| is_spelled_so(&base.join("media"), name);
+        assert!(is_so("a b.mp4") && is_so("sub/c.ts") && is_so("sub//./c.ts"));
+        for other in
+            ["A b.mp4", "sub\\c.ts", "sub/c.ts.", "sub/C.ts", "a b.mp4::$DATA", "../secret.mp4", "nul"]
+        {
+            assert!(!is_so(other), "{other}");
         }
         fs::remove_dir_all(base).unwrap();
     }

@@ -19,8 +19,8 @@ use crate::server::{Backend, Builder, Server, on_both_backends};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An X server, and who paints on it.
-pub(super) struct Screen {
-    pub(super) display: String,
+pub(crate) struct Screen {
+    pub(crate) display: String,
     children: Vec<Child>,
     windows: Vec<RustConnection>,
 }
@@ -36,7 +36,7 @@ impl Drop for Screen {
 
 impl Screen {
     /// 1280 by 720 pixels: the left half red, the right one blue, each a monitor.
-    pub(super) fn start() -> Screen {
+    pub(crate) fn start() -> Screen {
         Screen::with(&words("-displayfd 1"))
     }
 
@@ -99,13 +99,13 @@ impl Screen {
         connection
     }
 
-    fn server(&self, backend: Backend) -> Builder {
+    pub(crate) fn server(&self, backend: Backend) -> Builder {
         Server::with(backend).environment("DISPLAY", &self.display).setting("show_cursor", 0)
     }
 }
 
 /// Mean red, green and blue of the first picture of a URL.
-pub(super) fn colour(url: &str) -> [u8; 3] {
+pub(crate) fn colour(url: &str) -> [u8; 3] {
     let _turn = Turn::wait();
     let arguments = format!(
         "-nostdin -v error -rtsp_transport tcp -i {url} -frames:v 1 -an -vf scale=1:1:flags=area,format=rgb24 -f rawvideo -"
@@ -114,13 +114,13 @@ pub(super) fn colour(url: &str) -> [u8; 3] {
 }
 
 #[track_caller]
-pub(super) fn is_like(found: [u8; 3], wanted: [u8; 3]) {
+pub(crate) fn is_like(found: [u8; 3], wanted: [u8; 3]) {
     let near = found.iter().zip(wanted).all(|(a, b)| a.abs_diff(b) < 40);
     assert!(near, "{found:?} in place of {wanted:?}");
 }
 
-const RED: [u8; 3] = [255, 0, 0];
-const BLUE: [u8; 3] = [0, 0, 255];
+pub(crate) const RED: [u8; 3] = [255, 0, 0];
+pub(crate) const BLUE: [u8; 3] = [0, 0, 255];
 
 pub(super) fn shown(url: &str) -> String {
     let arguments = format!(

@@ -11,7 +11,7 @@ use crate::judge::ffmpeg::words;
 use crate::judge::run;
 use crate::server::{Backend, Builder, Server, scratch};
 
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The one service that programs of the session can have started: where portals keep what users have chosen.
 const SERVICE: &str = "/usr/share/dbus-1/services/org.freedesktop.impl.portal.PermissionStore.service";
@@ -21,7 +21,7 @@ const WARDEN: &str =
     "trap '' INT TERM; cat > /dev/null; xargs -r kill -9 < \"$0/pids\" 2> /dev/null; rm -rf \"$0\"";
 
 /// A session, which ends with this, or with the tests where it is kept for all of them.
-pub(super) struct Session {
+pub(crate) struct Session {
     folder: PathBuf,
     children: Vec<(String, Child)>,
     warden: Child,
@@ -42,7 +42,7 @@ impl Drop for Session {
 
 impl Session {
     /// A session with a bus and nothing else.
-    pub(super) fn start() -> Session {
+    pub(crate) fn start() -> Session {
         // Paths of sockets are short.
         let number = scratch("session").file_name().unwrap().to_string_lossy().into_owned();
         let folder = std::env::temp_dir().join(number);
@@ -72,19 +72,19 @@ impl Session {
     }
 
     /// A session with PipeWire.
-    pub(super) fn with_pipewire() -> Session {
+    pub(crate) fn with_pipewire() -> Session {
         let mut session = Session::start();
         session.start_pipewire();
         session
     }
 
-    pub(super) fn start_pipewire(&mut self) {
+    pub(crate) fn start_pipewire(&mut self) {
         self.spawn("pipewire", &[], "pipewire-0");
         self.spawn("wireplumber", &[], "");
     }
 
     /// Ends a program of the session, or all of that name.
-    pub(super) fn stop(&mut self, program: &str) {
+    pub(crate) fn stop(&mut self, program: &str) {
         let (stopped, others) = self.children.drain(..).partition(|(name, _)| name == program);
         self.children = others;
         for (_, mut child) in Vec::<(String, Child)>::from_iter(stopped) {
@@ -101,21 +101,21 @@ impl Session {
     }
 
     /// Sends a signal to a program of the session, by its name.
-    pub(super) fn signal(&self, program: &str, signal: &str) {
+    pub(crate) fn signal(&self, program: &str, signal: &str) {
         let (_, child) = self.children.iter().find(|(name, _)| name == program).unwrap();
         let arguments = ["-s", signal, &child.id().to_string()].map(str::to_owned);
         assert!(Command::new("kill").args(arguments).status().unwrap().success());
     }
 
-    pub(super) fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    pub(super) fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    pub(super) fn bus(&self) -> String {
+    pub(crate) fn bus(&self) -> String {
         format!("unix:path={}", self.file("bus").display())
     }
 
@@ -131,7 +131,7 @@ impl Session {
         ]
     }
 
-    pub(super) fn tool(&self, program: &str) -> Command {
+    pub(crate) fn tool(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.envs(self.environment()).env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -139,13 +139,13 @@ impl Session {
     }
 
     /// Starts a program and waits for its socket.
-    pub(super) fn spawn(&mut self, program: &str, arguments: &[String], socket: &str) {
+    pub(crate) fn spawn(&mut self, program: &str, arguments: &[String], socket: &str) {
         let command = self.tool(program);
         self.spawn_as(command, arguments, socket);
     }
 
     /// The same with an environment of its own.
-    pub(super) fn spawn_as(&mut self, mut command: Command, arguments: &[String], socket: &str) {
+    pub(crate) fn spawn_as(&mut self, mut command: Command, arguments: &[String], socket: &str) {
         // What was left by one that was killed is not that of the next.
         if !socket.is_empty() {
             let _ = fs::remove_file(self.file(socket));
@@ -162,7 +162,7 @@ impl Session {
     }
 
     /// Runs a tool until it succeeds.
-    pub(super) fn insist(&self, program: &str, arguments: &[&str]) {
+    pub(crate) fn insist(&self, program: &str, arguments: &[&str]) {
         let end = Instant::now() + PATIENCE;
         while !self.tool(program).args(arguments).status().unwrap().success() {
             assert!(Instant::now() < end, "{program} {arguments:?}");
@@ -171,7 +171,7 @@ impl Session {
     }
 
     /// A microphone that hears a tone.
-    pub(super) fn microphone(&mut self, index: usize, tone: f64) {
+    pub(crate) fn microphone(&mut self, index: usize, tone: f64) {
         let node = format!(
             "{{ factory.name=support.null-audio-sink node.name=testmic{index} media.class=Audio/Source/Virtual \
              node.description=\"Microphone {index}\" object.linger=true audio.position=[MONO] }}"
@@ -191,13 +191,13 @@ impl Session {
     }
 
     /// A server within the session.
-    pub(super) fn server(&self, backend: Backend) -> Builder {
+    pub(crate) fn server(&self, backend: Backend) -> Builder {
         let server = Server::with(backend).lifetime(Duration::from_secs(300));
         self.environment().into_iter().fold(server, |server, (name, value)| server.environment(name, &value))
     }
 
     /// What the program prints of its devices within the session.
-    pub(super) fn devices(&self, environment: &[(&str, &str)]) -> String {
+    pub(crate) fn devices(&self, environment: &[(&str, &str)]) -> String {
         let mut command = self.tool(env!("CARGO_BIN_EXE_rtspserver"));
         let output = command.arg("devices").envs(environment.iter().copied()).stdout(Stdio::piped()).output();
         let output = output.unwrap();
@@ -207,7 +207,7 @@ impl Session {
 }
 
 /// Threads of a server by their names.
-pub(super) fn threads(server: &Server) -> Vec<String> {
+pub(crate) fn threads(server: &Server) -> Vec<String> {
     let tasks = fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
     let names = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("comm")).unwrap_or_default());
     names.map(|name| name.trim().to_owned()).collect()
@@ -215,7 +215,7 @@ pub(super) fn threads(server: &Server) -> Vec<String> {
 
 /// Waits until a server has no thread left that has to do with devices.
 #[track_caller]
-pub(super) fn wait_for_no_device(server: &Server) {
+pub(crate) fn wait_for_no_device(server: &Server) {
     let end = Instant::now() + PATIENCE;
     let of_devices =
         |name: &String| ["capture", "pipewire", "portal", "data-loop"].iter().any(|of| name.starts_with(of));

@@ -11,13 +11,14 @@ use crate::server::{Backend, Builder, on_both_backends, scratch};
 use crate::transcoding::heard_at;
 
 /// What each microphone hears, in hertz.
-const TONES: [f64; 2] = [440.0, 1_000.0];
+pub(crate) const TONES: [f64; 2] = [440.0, 1_000.0];
 
 /// Loudspeakers, one for each backend: tests of both run at once. Those where several talk at once have their own.
-const LOUDSPEAKERS: [&str; 4] = ["talk-fallback", "talk-uring", "mixed-fallback", "mixed-uring"];
+const LOUDSPEAKERS: [&str; 5] =
+    ["talk-fallback", "talk-uring", "talk-windows", "mixed-fallback", "mixed-uring"];
 
 /// The session of most tests here; a sound server each would be more than two processors take.
-pub(super) fn session() -> &'static Session {
+pub(crate) fn session() -> &'static Session {
     static SESSION: OnceLock<Session> = OnceLock::new();
     SESSION.get_or_init(|| {
         let mut session = Session::with_pipewire();
@@ -42,7 +43,7 @@ fn server(session: &Session, backend: Backend) -> Builder {
 }
 
 /// Level and share of a tone of a URL.
-fn heard(url: &str, over: Over, hertz: f64) -> (f64, f64) {
+pub(crate) fn heard(url: &str, over: Over, hertz: f64) -> (f64, f64) {
     let _turn = Turn::wait();
     let folder = Scratch(scratch("sound"));
     let file = folder.file("kept.mkv");

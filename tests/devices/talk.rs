@@ -21,26 +21,29 @@ const TONE: f64 = 700.0;
 /// How long it says it: longer than is recorded.
 const SAID: Duration = Duration::from_secs(5);
 
-fn name(backend: Backend) -> String {
-    format!("talk-{}", backend.name())
+pub(crate) fn name(backend: Backend) -> String {
+    match backend {
+        Backend::Windows(_) => "talk-windows".to_owned(),
+        _ => format!("talk-{}", backend.name()),
+    }
 }
 
 fn server(backend: Backend, codec: &str) -> Builder {
     talked_to(backend, codec, &format!("<device>{}</device>", name(backend)))
 }
 
-fn talked_to(backend: Backend, codec: &str, nodes: &str) -> Builder {
+pub(crate) fn talked_to(backend: Backend, codec: &str, nodes: &str) -> Builder {
     let node = format!("<backchannel><codec>{codec}</codec>{nodes}</backchannel>");
     session().server(backend).xml(&node).media(folder()).http()
 }
 
-fn tagged(mut client: Client) -> Client {
+pub(crate) fn tagged(mut client: Client) -> Client {
     client.require = Some(TAG);
     client
 }
 
 /// Payload type of a format, by its name in SDP.
-fn payload_type(viewer: &Viewer, name: &str) -> u8 {
+pub(crate) fn payload_type(viewer: &Viewer, name: &str) -> u8 {
     let text = &viewer.description.text;
     let section = text.rsplit("m=audio").next().unwrap();
     assert!(section.contains("a=sendonly"), "{text}");
@@ -72,7 +75,7 @@ fn recorder(loudspeaker: &str, file: &str) -> Command {
 }
 
 /// Says the tone for a while and listens to the loudspeaker meanwhile: the share of the tone in what is heard.
-fn said(backend: Backend, viewer: &mut Viewer, payload_type: u8, encoding: &str) -> f64 {
+pub(crate) fn said(backend: Backend, viewer: &mut Viewer, payload_type: u8, encoding: &str) -> f64 {
     let track = viewer.tracks.len() - 1;
     let (socket, _packets) = packets(TONE, payload_type, encoding);
     let folder = Scratch(scratch("talk"));

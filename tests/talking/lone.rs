@@ -122,7 +122,7 @@ impl Names for NoNames {
 fn shard(backend: Backend, port: u16, url: Url) -> (Shard, Outside) {
     let choice = match backend {
         Backend::Uring => BackendChoice::Uring,
-        Backend::Fallback => BackendChoice::Fallback,
+        Backend::Fallback | Backend::Windows(_) => BackendChoice::Fallback,
     };
     let driver = driver::Backend::choose(choice).unwrap().driver(ZeroCopy::Auto).unwrap();
     let (inbox, outside) = Inbox::new(0, driver.waker());

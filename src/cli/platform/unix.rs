@@ -6,9 +6,18 @@ use std::io;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
+use crate::cli::Failure;
+use crate::cli::args::Service;
+
 /// Whether a daemon can be made here, else why not.
 pub(crate) fn daemon_supported() -> Result<(), &'static str> {
     Ok(())
+}
+
+/// Says that services are Windows' own.
+pub(crate) fn service(_: &Service) -> Result<(), Failure> {
+    let sentence = "services are part of Windows; use --daemon here, or a unit of systemd";
+    Err(Failure::Other(sentence.to_owned()))
 }
 
 /// Puts this process into a session of its own, so that no terminal can end it.

@@ -112,14 +112,24 @@ fn addresses(hosts: &[IpAddr]) -> Vec<IpAddr> {
     addresses
 }
 
+/// Nobody else may read what is made so.
+#[cfg(unix)]
+fn for_owner(mut options: OpenOptions) -> OpenOptions {
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+/// The folder says who may read what is made in it.
+#[cfg(not(unix))]
+fn for_owner(options: OpenOptions) -> OpenOptions {
+    options
+}
+
 /// Writes the files; the key first, so that there is never a certificate without one.
 fn keep(files: &Files, certificate: &str, key: &str) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
-    let mut for_key = options.clone();
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut for_key, 0o600);
-    for_key.open(&files.key)?.write_all(key.as_bytes())?;
+    for_owner(options.clone()).open(&files.key)?.write_all(key.as_bytes())?;
     let written =
         options.open(&files.certificate).and_then(|mut file| file.write_all(certificate.as_bytes()));
     if written.is_err() {

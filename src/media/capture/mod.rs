@@ -9,6 +9,8 @@
 //! - [`camera`]: which camera is meant, and in which of its modes it is opened.
 //! - [`source`]: a device, or one for pictures and one for sound, as a live stream.
 
+#[cfg(all(feature = "ffmpeg", any(target_os = "linux", target_os = "windows")))]
+pub mod area;
 #[cfg(all(feature = "v4l", target_os = "linux"))]
 pub mod camera;
 #[cfg(not(all(feature = "v4l", target_os = "linux")))]
@@ -23,6 +25,8 @@ pub mod pipewire;
 pub mod samples;
 pub mod source;
 pub mod wanted;
+#[cfg(all(feature = "ffmpeg", target_os = "windows"))]
+pub mod win32;
 #[cfg(all(feature = "ffmpeg", target_os = "linux"))]
 pub mod x11;
 
@@ -195,8 +199,14 @@ pub fn system(has_pointer: bool, cameras: Vec<Mapped>) -> Arc<dyn Devices> {
     Arc::new(super::ffmpeg::devices::SystemDevices::new(has_pointer, cameras))
 }
 
+/// The devices that this build can open: with the pointer on screens or without, and cameras that have numbers of their own.
+#[cfg(all(feature = "ffmpeg", target_os = "windows"))]
+pub fn system(has_pointer: bool, cameras: Vec<Mapped>) -> Arc<dyn Devices> {
+    Arc::new(super::ffmpeg::devices::SystemDevices::new(has_pointer, cameras))
+}
+
 /// The devices that this build can open.
-#[cfg(not(all(feature = "ffmpeg", target_os = "linux")))]
+#[cfg(not(all(feature = "ffmpeg", any(target_os = "linux", target_os = "windows"))))]
 pub fn system(_: bool, _: Vec<Mapped>) -> Arc<dyn Devices> {
     Arc::new(NoDevices)
 }

@@ -5,33 +5,8 @@ use x11rb::protocol::randr::ConnectionExt as _;
 use x11rb::protocol::xproto::{AtomEnum, ConnectionExt as _, MapState, Window as Id};
 use x11rb::rust_connection::RustConnection;
 
+use super::area::{Area, Window};
 use crate::media::library::MediaError;
-
-/// A part of the screen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Area {
-    /// What the system calls it.
-    pub name: String,
-    /// Pixels from the left.
-    pub x: i32,
-    /// Lines from above.
-    pub y: i32,
-    /// Pixels a line.
-    pub width: u32,
-    /// Lines.
-    pub height: u32,
-}
-
-/// A window that can be seen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// The X server's number for it.
-    pub id: u32,
-    /// Its title.
-    pub title: String,
-    /// Where it is.
-    pub area: Area,
-}
 
 /// Windows within windows that are looked at.
 const DEPTH_MAX: usize = 3;

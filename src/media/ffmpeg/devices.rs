@@ -2,36 +2,22 @@
 
 use std::env;
 use std::ffi::CStr;
-use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
-use ffmpeg_next::codec::Id;
-use ffmpeg_next::format::Pixel;
-use proto::track::{Codec, Track};
-
+use super::grabbed::Reader;
 use super::raw::device::{DeviceInput, sources};
+use crate::media::capture::area::Area;
 use crate::media::capture::camera::Cameras;
 use crate::media::capture::pipewire::{Desktop, Microphones};
-use crate::media::capture::samples::push_big_endian;
 use crate::media::capture::wanted::Wanted;
-use crate::media::capture::x11::{self, Area};
-use crate::media::capture::{Capture, Device, Devices, Form, Found, Pixels, Shape, Taken};
+use crate::media::capture::x11;
+use crate::media::capture::{Capture, Device, Devices, Found, Taken};
 use crate::media::format::Framerate;
 use crate::media::library::MediaError;
 use crate::media::transcode::plan::FRAMERATE_OF_SCREENS;
 
-/// While nothing comes of a device it is looked at this often.
-const LOOK: Duration = Duration::from_millis(4);
-
-/// A device that gives nothing for so long is let go for a moment, so that its thread sees whether anybody watches.
-const SILENCE: Duration = Duration::from_millis(200);
-
 /// A screen's place and size are looked at this often.
 const LAYOUT: Duration = Duration::from_secs(1);
-
-/// Times of devices may be this far from the clock; beyond it they are of another one.
-const CLOCK_SLACK: Duration = Duration::from_secs(2);
 
 /// Samples a second of microphones, which converters bring to what is asked.
 const SAMPLE_RATE: u32 = 48_000;
@@ -231,89 +217,4 @@ fn microphone(index: u32) -> Result<Reader, MediaError> {
     let input = DeviceInput::open(kind, name, &options)
         .map_err(|error| MediaError::Broken(format!("{name} cannot be opened: {error}")))?;
     Reader::new(input)
-}
-
-/// A device of FFmpeg's as pictures or sound.
-struct Reader {
-    input: DeviceInput,
-    form: Form,
-    /// Seconds of one tick of its times.
-    time_base: (i64, i64),
-    is_sound: bool,
-}
-
-impl Reader {
-    fn new(input: DeviceInput) -> Result<Reader, MediaError> {
-        let unknown = |what: &str| MediaError::Unsupported(format!("a device gives {what}"));
-        let (stream, pixel) = input.stream().ok_or_else(|| unknown("nothing"))?;
-        let form = match stream.codec {
-            Id::RAWVIDEO => {
-                let (width, height) = stream.size.ok_or_else(|| unknown("pictures without a size"))?;
-                let pixels = pixels(pixel).ok_or_else(|| unknown("pixels that are not known"))?;
-                Form::Pixels(Shape { pixels, width, height })
-            }
-            Id::PCM_S16LE => {
-                let channels = stream.channels.clamp(1, 8) as u8;
-                Form::Track(Track::new(Codec::L16 { sample_rate: stream.sample_rate, channels }, 0))
-            }
-            other => return Err(unknown(other.name())),
-        };
-        let is_sound = stream.codec == Id::PCM_S16LE;
-        Ok(Reader { input, form, time_base: stream.time_base, is_sound })
-    }
-
-    /// When something was taken whose time is that of the wall clock.
-    fn moment(&self, pts: Option<i64>) -> Instant {
-        let now = Instant::now();
-        let age = pts.and_then(|pts| {
-            let (numerator, denominator) = self.time_base;
-            let nanos = i128::from(pts) * i128::from(numerator) * 1_000_000_000 / i128::from(denominator);
-            let wall = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_nanos() as i128;
-            u64::try_from(wall - nanos).ok().map(Duration::from_nanos)
-        });
-        age.filter(|age| *age < CLOCK_SLACK).and_then(|age| now.checked_sub(age)).unwrap_or(now)
-    }
-}
-
-impl Capture for Reader {
-    fn take(&mut self) -> Result<Option<Taken>, MediaError> {
-        let begin = Instant::now();
-        loop {
-            match self.input.read().map_err(MediaError::Broken)? {
-                Some(packet) => {
-                    let at = self.moment(packet.pts());
-                    let bytes = packet.into_bytes();
-                    let payload = match self.is_sound {
-                        true => {
-                            let mut samples = BytesMut::new();
-                            push_big_endian(&mut samples, &bytes);
-                            samples.freeze()
-                        }
-                        false => bytes,
-                    };
-                    let form = self.form.clone();
-                    return Ok(Some(Taken { form, at, keyframe: true, payload }));
-                }
-                None if begin.elapsed() > SILENCE => return Ok(None),
-                None => thread::sleep(LOOK),
-            }
-        }
-    }
-
-    fn suits(&mut self, _: &Wanted) -> bool {
-        true
-    }
-}
-
-fn pixels(pixel: Pixel) -> Option<Pixels> {
-    Some(match pixel {
-        Pixel::BGRZ | Pixel::BGRA => Pixels::Bgr0,
-        Pixel::BGR24 => Pixels::Bgr24,
-        Pixel::RGB24 => Pixels::Rgb24,
-        Pixel::YUYV422 => Pixels::Yuyv422,
-        Pixel::UYVY422 => Pixels::Uyvy422,
-        Pixel::NV12 => Pixels::Nv12,
-        Pixel::YUV420P => Pixels::Yuv420p,
-        _ => return None,
-    })
 }

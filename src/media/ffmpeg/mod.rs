@@ -1,13 +1,20 @@
 //! Files through FFmpeg's demuxers.
 
+mod bitmap;
 mod config;
 mod container;
 pub mod convert;
 #[cfg(target_os = "linux")]
 pub mod devices;
+#[cfg(target_os = "windows")]
+#[path = "windows/mod.rs"]
+pub mod devices;
 pub mod encode;
 mod foreign;
+mod grabbed;
 pub mod hardware;
+#[cfg(not(target_os = "windows"))]
+mod loudspeakers;
 mod pieces;
 pub mod playback;
 pub mod raw;
@@ -21,6 +28,8 @@ use std::fs::File;
 use std::path::Path;
 
 use self::convert::Converters;
+#[cfg(target_os = "windows")]
+use self::devices::loudspeakers;
 pub use self::foreign::Unsupported;
 use super::format::Format;
 use super::library::MediaError;

@@ -5,6 +5,7 @@ mod multicast;
 mod timer;
 
 use std::io;
+use std::net::SocketAddr;
 
 use rustix::net::sockopt::{set_socket_recv_buffer_size_force, set_socket_send_buffer_size_force};
 use socket2::Socket;
@@ -16,8 +17,13 @@ pub use timer::{Timer, runtime};
 
 use super::{TCP_SEND_BYTES, TCP_UNSENT_BYTES, UDP_RECEIVE_BYTES, UDP_SEND_BYTES};
 
-/// Whether several drivers can listen on one address, with the kernel spreading connections over them.
-pub const BALANCES_LISTENERS: bool = true;
+/// Nothing is kept for other drivers.
+pub type Held = ();
+
+/// A socket that listens on `address`, as `open` makes it: the kernel spreads connections over those of all drivers.
+pub fn listen(_: SocketAddr, open: impl FnOnce() -> io::Result<Socket>) -> io::Result<(Socket, Held)> {
+    Ok((open()?, ()))
+}
 
 /// Options before `bind`. Accepted connections inherit those of TCP (tcp(7), tcp_create_openreq_child).
 pub fn prepare_listener(socket: &Socket) -> io::Result<()> {

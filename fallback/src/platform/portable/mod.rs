@@ -1,21 +1,20 @@
 //! Windows and every other system.
 
+mod listening;
 mod timer;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use if_addrs::get_if_addrs;
 use proto::io::Piece;
 use socket2::{SockRef, Socket};
 use tokio::net::{TcpStream, UdpSocket};
 
+pub use listening::{Held, listen};
 pub use timer::{Timer, runtime};
 
 use super::{TCP_SEND_BYTES, UDP_RECEIVE_BYTES, UDP_SEND_BYTES};
-
-/// Whether several drivers can listen on one address, with the kernel spreading connections over them. Here the
-/// second one's `bind` fails: one driver listens and connections move to the others.
-pub const BALANCES_LISTENERS: bool = false;
 
 /// Datagrams or trains of one call: they go one by one.
 pub const BURST_MAX: usize = 0;
@@ -65,8 +64,8 @@ pub fn group_address(group: SocketAddr) -> SocketAddr {
 /// Nothing to do: a socket hears what it has joined.
 pub fn hear_only_joined(_socket: &Socket, _group: SocketAddr) {}
 
-/// The index of the interface that has an address: not to be had without `unsafe`, so that the group's address must
-/// have a scope.
-pub fn interface_index(_ip: Ipv6Addr) -> io::Result<u32> {
-    Err(io::ErrorKind::Unsupported.into())
+/// The index of the interface that has an address.
+pub fn interface_index(ip: Ipv6Addr) -> io::Result<u32> {
+    let interface = get_if_addrs()?.into_iter().find(|interface| interface.ip() == ip);
+    interface.and_then(|interface| interface.index).ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }

@@ -1,10 +1,14 @@
-//! A system without sessions, daemons and limits of POSIX.
+//! Windows, which has services in place of daemons.
+
+mod service;
 
 use std::io;
 
+pub(crate) use service::service;
+
 /// Whether a daemon can be made here, else why not.
 pub(crate) fn daemon_supported() -> Result<(), &'static str> {
-    Err("--daemon is not available on this system")
+    Err("Windows has services in place of --daemon: install one with `rtspserver service install`")
 }
 
 /// Nothing to leave.

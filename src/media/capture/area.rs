@@ -1,0 +1,27 @@
+//! Where monitors and windows are on a desktop.
+
+/// A part of the screen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Area {
+    /// What the system calls it.
+    pub name: String,
+    /// Pixels from the left.
+    pub x: i32,
+    /// Lines from above.
+    pub y: i32,
+    /// Pixels a line.
+    pub width: u32,
+    /// Lines.
+    pub height: u32,
+}
+
+/// A window that can be seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// The system's number for it.
+    pub id: u32,
+    /// Its title.
+    pub title: String,
+    /// Where it is.
+    pub area: Area,
+}

@@ -1,0 +1,73 @@
+//! Where the monitors and windows of Windows are.
+
+use std::sync::Once;
+
+use winsafe::prelude::*;
+use winsafe::{EnumWindows, HDC, HWND, RECT, SetProcessDPIAware, co};
+
+use super::area::{Area, Window};
+use crate::media::library::MediaError;
+
+/// The monitors, the primary one first, then from left to right and from above.
+pub fn areas() -> Result<Vec<Area>, MediaError> {
+    count_pixels();
+    let mut found = Vec::new();
+    let asked = HDC::NULL.EnumDisplayMonitors(None, |monitor, _, _| {
+        if let Ok(info) = monitor.GetMonitorInfo() {
+            let name = info.szDevice().trim_start_matches(r"\\.\").to_owned();
+            found.push((info.dwFlags != co::MONITORINFOF::PRIMARY, area(name, info.rcMonitor)));
+        }
+        true
+    });
+    asked.map_err(|error| MediaError::Broken(format!("screens cannot be listed: {error}")))?;
+    found.sort_by_key(|(is_other, area): &(bool, Area)| (*is_other, area.x, area.y));
+    Ok(found.into_iter().map(|(_, area)| area).collect())
+}
+
+/// The windows that can be seen and have a title, the uppermost first.
+pub fn windows() -> Result<Vec<Window>, MediaError> {
+    count_pixels();
+    let mut found = Vec::new();
+    let asked = EnumWindows(|window| {
+        found.extend(seen(&window));
+        true
+    });
+    asked.map_err(|error| MediaError::Broken(format!("windows cannot be listed: {error}")))?;
+    Ok(found)
+}
+
+/// The uppermost window whose title has this in it, in any case.
+pub fn window(title: &str) -> Result<Window, MediaError> {
+    let wanted = title.to_lowercase();
+    let found = windows()?.into_iter().find(|window| window.title.to_lowercase().contains(&wanted));
+    found.ok_or_else(|| {
+        tracing::info!(title, "no window has that in its title");
+        MediaError::NotFound
+    })
+}
+
+/// A window with what is inside its frame.
+fn seen(window: &HWND) -> Option<Window> {
+    if !window.IsWindowVisible() || window.IsIconic() {
+        return None;
+    }
+    let title = window.GetWindowText().ok().filter(|title| !title.is_empty())?;
+    let inside = window.GetClientRect().ok().and_then(|inside| window.ClientToScreenRc(inside).ok())?;
+    let area = area(title.clone(), inside);
+    (area.width > 1 && area.height > 1).then_some(Window { id: 0, title, area })
+}
+
+fn area(name: String, RECT { left, top, right, bottom }: RECT) -> Area {
+    let size = |from: i32, to: i32| u32::try_from(to - from).unwrap_or_default();
+    Area { name, x: left, y: top, width: size(left, right), height: size(top, bottom) }
+}
+
+/// Has the system count in pixels of the screen, as whoever grabs it does, and not in those of an older one.
+fn count_pixels() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        if let Err(error) = SetProcessDPIAware() {
+            tracing::debug!(%error, "a screen that is scaled may be cut");
+        }
+    });
+}
