@@ -42,6 +42,7 @@ cpio:cpio
 make:make
 gcc-12:gcc-12
 v4l2-ctl:v4l-utils
+systemd-analyze:systemd
 "
 # What GStreamer must be able to do, by package.
 ELEMENTS="

@@ -70,6 +70,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rustix", &["src/cli", "src/control", "src/media/capture/camera", "fallback", "loadtest"]),
     ("rustls", &["src/shard", "loadtest"]),
     ("rustls_native_certs", &["src/shard"]),
+    ("sd_notify", &["src/control/manager"]),
     ("serde", &["loadtest"]),
     ("serde_json", &["loadtest"]),
     ("sha1", &["src/proto"]),

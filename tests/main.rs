@@ -40,6 +40,7 @@ mod requests;
 mod robustness;
 mod seeking;
 mod server;
+mod service;
 mod sessions;
 mod setup;
 mod simulation;

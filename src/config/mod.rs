@@ -16,6 +16,7 @@ pub mod origin;
 mod output;
 pub mod problem;
 pub mod running;
+mod service;
 pub mod settings;
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ mod documents;
 mod doors;
 mod hooks;
 mod live;
+mod manager;
 mod multicast;
 mod names;
 mod proxies;
@@ -15,6 +16,7 @@ mod run;
 mod shards;
 mod streams;
 mod threads;
+mod watchdog;
 
 pub use certificate::Certificate;
 pub use multicast::{Outlet, outlet};

@@ -18,6 +18,7 @@ use super::certificate::{Certificate, CertificateError};
 use super::documents::Intake;
 use super::doors::{self, Opened};
 use super::hooks::WebHooks;
+use super::manager::Manager;
 use super::multicast::multicast;
 use super::names::SystemNames;
 use super::proxies;
@@ -25,6 +26,7 @@ use super::pushers;
 use super::shards::{Common, ShardError, Shards};
 use super::streams::{MakeChannel, MakeSource, Sources, Streams};
 use super::threads;
+use super::watchdog::Watchdog;
 use crate::config::{self, Backchannel, Loops, Publish, Settings, Srtp};
 use crate::driver::Backend;
 use crate::media;
@@ -163,8 +165,11 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
         );
     }
     ready(&started(&settings, &listen));
-    let result = wait(&signals, &shards, certificate);
+    let manager = Manager::of_this_process();
+    manager.ready(backend.name(), shards.count());
+    let result = wait(&signals, &shards, certificate, &manager);
     tracing::info!("stopping");
+    manager.stopping();
     let until = Instant::now() + Duration::from_secs(settings.shutdown_s.into());
     shards.stop();
     if let Some(hooks) = hooks {
@@ -204,7 +209,9 @@ fn wait(
     signals: &Receiver<Signal>,
     shards: &Shards,
     mut certificate: Option<Certificate>,
+    manager: &Manager,
 ) -> Result<(), RunError> {
+    let mut watchdog = Watchdog::new(shards.count(), manager.watchdog_period());
     let look = certificate.as_ref().map_or_else(never, |_| tick(LOOK_AT_FILES_EVERY));
     loop {
         select! {
@@ -219,6 +226,10 @@ fn wait(
                     certificate.look();
                 }
             }
+            recv(watchdog.due()) -> _ => watchdog.ask(shards),
+            recv(watchdog.answers()) -> answer => if watchdog.is_complete_with(answer) {
+                manager.alive();
+            },
             recv(shards.ended()) -> ended => return match ended {
                 Ok(Err(error)) => Err(error.into()),
                 Ok(Ok(())) | Err(_) => Ok(()),
