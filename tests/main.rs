@@ -38,6 +38,7 @@ mod replay;
 mod reports;
 mod requests;
 mod robustness;
+mod schema;
 mod seeking;
 mod server;
 mod service;
