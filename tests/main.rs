@@ -27,6 +27,7 @@ mod mjpeg;
 mod multicast;
 mod players;
 mod playing;
+mod privileges;
 mod program;
 mod proxies;
 mod proxy_protocol;

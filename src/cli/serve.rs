@@ -20,11 +20,14 @@ pub(super) fn serve(args: &Serve) -> Result<(), Failure> {
     if args.daemon_child {
         daemon::leave_terminal();
     }
+    // Before the first thread: those that run already would stay free.
+    let confined = control::confine(&loaded.settings, args.pid_file.as_deref()).map_err(Failure::Other)?;
     let _flush = logging::start(&loaded.settings)?;
     if args.daemon_child || loaded.settings.log_file.is_some() {
         logging::log_panics();
     }
     say_at_start(loaded.file, &loaded.warnings);
+    confined.log();
     platform::raise_open_files();
     let settings = Arc::new(loaded.settings);
     let ended = control::run(settings.clone(), |started| {

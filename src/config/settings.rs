@@ -14,6 +14,7 @@ use super::metadata_source::MetadataSource;
 use super::network::AddressRange;
 use super::origin::{Origin, Place};
 use super::output::Output;
+use super::service::RunAs;
 use super::user::User;
 use crate::media::format::{AudioCodec, VideoCodec};
 use crate::media::hardware::Wanted;
@@ -182,6 +183,10 @@ pub struct Settings {
 
     /// `state_dir`: where the program keeps what it makes itself. None means [`Settings::folder`].
     pub state_dir: Option<PathBuf>,
+    /// `run_as`: whom the program runs as once it listens. None means whoever has started it.
+    pub run_as: Option<RunAs>,
+    /// `landlock`: whether the process may open only the folders that it needs; None where it can be had.
+    pub landlock: Option<bool>,
 
     /// Where the values of root settings came from; what is not in it is a default.
     pub(super) origins: BTreeMap<&'static str, Origin>,
@@ -596,6 +601,8 @@ impl Default for Settings {
             log_file_mb: 10,
             log_files: 5,
             state_dir: None,
+            run_as: None,
+            landlock: None,
             origins: BTreeMap::new(),
         }
     }

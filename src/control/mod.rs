@@ -3,6 +3,7 @@
 mod access;
 mod addresses;
 mod certificate;
+mod confine;
 mod documents;
 mod doors;
 mod hooks;
@@ -10,6 +11,7 @@ mod live;
 mod manager;
 mod multicast;
 mod names;
+mod privileges;
 mod proxies;
 mod pushers;
 mod run;
@@ -19,5 +21,6 @@ mod threads;
 mod watchdog;
 
 pub use certificate::Certificate;
+pub use confine::{Confined, confine};
 pub use multicast::{Outlet, outlet};
 pub use run::{RunError, Started, devices, run};

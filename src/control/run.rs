@@ -21,6 +21,7 @@ use super::hooks::WebHooks;
 use super::manager::Manager;
 use super::multicast::multicast;
 use super::names::SystemNames;
+use super::privileges::{self, PrivilegesError};
 use super::proxies;
 use super::pushers;
 use super::shards::{Common, ShardError, Shards};
@@ -76,6 +77,9 @@ pub enum RunError {
     /// A shard could not start, or failed.
     #[error(transparent)]
     Shard(#[from] ShardError),
+    /// It cannot run as whom it should.
+    #[error(transparent)]
+    Privileges(#[from] PrivilegesError),
     /// What is to encode pictures does not.
     #[error("hwaccel is {0}, which does not work here ({1}): set it to auto or off")]
     Hardware(Hardware, String),
@@ -155,15 +159,14 @@ pub fn run(settings: Arc<Settings>, ready: impl FnOnce(&Started)) -> Result<(), 
     };
     warn_of_few_ports(&settings, usize::from(count) * hosts.len());
     let shards = Shards::start(count, &common)?;
+    if let Err(error) = privileges::step_down(&settings) {
+        shards.stop();
+        return Err(error.into());
+    }
     let addresses: Vec<_> = listen.iter().map(|door| door.address).collect();
     tracing::info!(backend = backend.name(), shards = count, listen = ?addresses, "serving");
     look_for_hardware(settings.hwaccel);
-    let is_reached = hosts.iter().any(|host| !host.is_loopback()) && settings.allow.is_empty();
-    if settings.may_publish() == Publish::On && is_reached {
-        tracing::warn!(
-            "anyone who reaches this server can publish streams to it: set publish to auth, local or off"
-        );
-    }
+    warn_of_publishers(&settings, &hosts);
     ready(&started(&settings, &listen));
     let manager = Manager::of_this_process();
     manager.ready(backend.name(), shards.count());
@@ -191,6 +194,16 @@ fn look_for_hardware(wanted: Wanted) {
     };
     if let Err(error) = thread::Builder::new().name("hardware".into()).spawn(look) {
         tracing::warn!(%error, "no thread to look for hardware");
+    }
+}
+
+/// Where nobody has said who may publish, everybody may.
+fn warn_of_publishers(settings: &Settings, hosts: &[IpAddr]) {
+    let is_reached = hosts.iter().any(|host| !host.is_loopback()) && settings.allow.is_empty();
+    if settings.may_publish() == Publish::On && is_reached {
+        tracing::warn!(
+            "anyone who reaches this server can publish streams to it: set publish to auth, local or off"
+        );
     }
 }
 
