@@ -22,4 +22,4 @@ if ! cargo deb --version >/dev/null 2>&1; then
     cargo install cargo-deb --locked --quiet
 fi
 cargo build --release --locked --quiet -p ringcaster --bin rtspserver
-exec cargo deb --no-build --locked -p ringcaster
+exec cargo deb --no-build --strip --locked -p ringcaster
