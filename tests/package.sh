@@ -28,6 +28,8 @@ fi
 [ -f "$package" ] || fail "no package: $package"
 
 system=$(mktemp -d "${TMPDIR:-/tmp}/ringcaster-package.XXXXXX")
+# Its root is everybody's to enter.
+chmod 755 "$system"
 leave() {
     [ ! -e "$system/run/server.pid" ] || kill "$(cat "$system/run/server.pid")" 2>/dev/null || true
     umount "$system/proc" 2>/dev/null || true
