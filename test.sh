@@ -43,6 +43,8 @@ make:make
 gcc-12:gcc-12
 v4l2-ctl:v4l-utils
 bwrap:bubblewrap
+systemd-analyze:systemd
+xmllint:libxml2-utils
 "
 # What GStreamer must be able to do, by package.
 ELEMENTS="

@@ -293,3 +293,27 @@ fn gone(path: &Path, patience: Duration) -> bool {
     }
     true
 }
+
+#[test]
+fn probe_tells_the_limits_of_this_machine_as_they_are() {
+    let output = Folder::new().run(&["probe"]);
+    let text = said(&output.stdout);
+    assert!(output.status.success(), "{text}");
+    let settings = ["net.core.wmem_max", "net.core.rmem_max", "net.core.somaxconn", "net.core.default_qdisc"];
+    for name in settings {
+        // A network namespace need not have them all.
+        let Ok(value) = fs::read_to_string(format!("/proc/sys/{}", name.replace('.', "/"))) else { continue };
+        let line = text.lines().find(|line| line.trim_start().starts_with(name)).unwrap();
+        let told = line.trim_start().trim_start_matches(name).trim_start();
+        assert!(told.starts_with(&format!("{}, ", value.trim())), "{line}: {value}");
+        let command = text.contains(&format!("sysctl -w {name}="));
+        assert_ne!(command, told.contains("enough"), "a command where it is not enough: {text}");
+    }
+    // The limit that the program has is that of who starts it.
+    let few = Command::new("sh")
+        .args(["-c", "ulimit -n 500 && exec \"$0\" probe", env!("CARGO_BIN_EXE_rtspserver")])
+        .output()
+        .unwrap();
+    let text = said(&few.stdout);
+    assert!(text.contains("open files                     500, wanted: 20000"), "{text}");
+}

@@ -4,6 +4,7 @@
 
 #![allow(clippy::print_stderr)]
 
+mod advice;
 mod args;
 mod check;
 mod daemon;

@@ -1,7 +1,9 @@
 //! `probe`: what this machine offers, with advice.
 
 use std::fmt::Write;
+use std::path::Path;
 
+use super::advice::advice;
 use super::{Failure, platform, say};
 use crate::driver;
 
@@ -24,11 +26,12 @@ impl Finding {
 /// Prints what this machine offers.
 pub(super) fn probe() -> Result<(), Failure> {
     let mut text = String::new();
-    for finding in machine().into_iter().chain(ring()).chain(codecs()).chain(limits()) {
+    for finding in machine().into_iter().chain(ring()).chain(codecs()) {
         let line = format!("{:<22} {:<18} {}", finding.name, finding.has, finding.note);
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{}", line.trim_end());
     }
+    text.push_str(&advice(Path::new("/proc/sys"), platform::open_files_max()));
     say(&text);
     Ok(())
 }
@@ -70,53 +73,3 @@ fn codecs() -> Vec<Finding> {
 fn codecs() -> Vec<Finding> {
     vec![Finding::new("FFmpeg", "no", "this build is without it: files do not play")]
 }
-
-fn limits() -> Vec<Finding> {
-    let (has, note) = match platform::open_files_max() {
-        None => ("no limit".to_string(), "enough"),
-        Some(files) if files < FILES_ADVISED => {
-            (files.to_string(), "few: each viewer over TCP needs one; raise LimitNOFILE= or ulimit -n")
-        }
-        Some(files) => (files.to_string(), "enough"),
-    };
-    let sysctls = SYSCTLS.iter().filter_map(Sysctl::finding);
-    std::iter::once(Finding::new("open files", has, note)).chain(sysctls).collect()
-}
-
-/// A kernel setting that is a number of bytes.
-struct Sysctl {
-    name: &'static str,
-    file: &'static str,
-    advised: u64,
-    advice: &'static str,
-}
-
-impl Sysctl {
-    /// None where the system does not have it.
-    fn finding(&self) -> Option<Finding> {
-        let text = std::fs::read_to_string(self.file).ok()?;
-        let value: u64 = text.trim().parse().ok()?;
-        let note = if value < self.advised { self.advice } else { "enough" };
-        Some(Finding::new(self.name, value.to_string(), note))
-    }
-}
-
-/// Bounds of socket buffers; with CAP_NET_ADMIN the server goes beyond them by itself.
-const SYSCTLS: &[Sysctl] = &[
-    Sysctl {
-        name: "net.core.wmem_max",
-        file: "/proc/sys/net/core/wmem_max",
-        advised: BUFFER_ADVISED,
-        advice: "small: bursts to many UDP viewers wait; sysctl -w net.core.wmem_max=8388608",
-    },
-    Sysctl {
-        name: "net.core.rmem_max",
-        file: "/proc/sys/net/core/rmem_max",
-        advised: BUFFER_ADVISED,
-        advice: "small: UDP from publishers may be lost; sysctl -w net.core.rmem_max=8388608",
-    },
-];
-/// The server asks for 8 MiB of send buffer.
-const BUFFER_ADVISED: u64 = 8 << 20;
-/// 10,000 sessions, and their files.
-const FILES_ADVISED: u64 = 20_000;

@@ -1,6 +1,6 @@
 //! `serve`: settings, log, then the control room until it ends.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::args::Serve;
@@ -22,7 +22,7 @@ pub(super) fn serve(args: &Serve) -> Result<(), Failure> {
         daemon::leave_terminal();
     }
     let panics = if args.daemon_child { Panics::Logged } else { Panics::Printed };
-    run(loaded, panics, signals::of_system, |started, settings| {
+    run(loaded, args.pid_file.as_deref(), panics, signals::of_system, |started, settings| {
         announce(started, settings);
         if args.daemon_child {
             daemon::ready();
@@ -42,15 +42,19 @@ pub(super) enum Panics {
 /// The log, then the control room until its signals end it; `ready` is called once clients can connect.
 pub(super) fn run(
     loaded: Loaded,
+    pid_file: Option<&Path>,
     panics: Panics,
     signals: impl FnOnce() -> Result<Signals, RunError>,
     ready: impl FnOnce(&control::Started, &Settings),
 ) -> Result<(), Failure> {
+    // Before the first thread: those that run already would stay free.
+    let confined = control::confine(&loaded.settings, pid_file).map_err(Failure::Other)?;
     let _flush = logging::start(&loaded.settings)?;
     if panics == Panics::Logged || loaded.settings.log_file.is_some() {
         logging::log_panics();
     }
     say_at_start(loaded.file, &loaded.warnings);
+    confined.log();
     platform::raise_open_files();
     let settings = Arc::new(loaded.settings);
     let ended = signals()

@@ -8,7 +8,7 @@ use super::node::{Node, Report};
 use super::origin::Place;
 use super::output::{Output, is_device};
 use super::problem::{ConfigError, Problem};
-use super::settings::{Backchannel, Proxy, Pusher, Settings};
+use super::settings::{Backchannel, Proxy, Pusher};
 use super::typed::Element;
 use super::user::{self, User};
 
@@ -122,7 +122,7 @@ impl Walk {
             return;
         }
         let place = &node.element.text_place;
-        if !(key.set)(&mut Settings::default(), text) {
+        if !key.takes(text) {
             self.report.error(place, &node.path, key.refuse(text));
             return;
         }

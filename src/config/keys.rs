@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use proto::client::Url;
 
 use super::making::MAKING;
+use super::service::SERVICE;
 use super::settings::{
     BackendChoice, GopCache, Host, LogFormat, LogLevel, Loops, NotifyFail, NotifyMethod, OnRepublish,
     Settings, Srtp, ZeroCopy,
@@ -29,7 +30,15 @@ pub struct Key {
 
 /// All settings that have one value, in the order in which they are documented.
 pub fn keys() -> impl Iterator<Item = &'static Key> {
-    NETWORK.iter().chain(FILES).chain(MAKING).chain(MULTICAST).chain(ACCESS).chain(SESSIONS).chain(PROGRAM)
+    NETWORK
+        .iter()
+        .chain(FILES)
+        .chain(MAKING)
+        .chain(MULTICAST)
+        .chain(ACCESS)
+        .chain(SESSIONS)
+        .chain(PROGRAM)
+        .chain(SERVICE)
 }
 
 /// Whether a setting is a list, whose element may be repeated.
@@ -43,6 +52,11 @@ pub(super) fn find(name: &str) -> Option<&'static Key> {
 }
 
 impl Key {
+    /// Whether a text that is not empty is a value.
+    pub fn takes(&self, text: &str) -> bool {
+        (self.set)(&mut Settings::default(), text)
+    }
+
     /// The sentence about a text that is not a value.
     pub(super) fn refuse(&self, text: &str) -> String {
         format!("\"{text}\" is not {}; allowed: {}", self.noun, self.allowed)
@@ -581,7 +595,7 @@ pub(super) fn put<T>(slot: &mut T, value: Option<T>) -> bool {
     true
 }
 
-fn put_some<T>(slot: &mut Option<T>, value: Option<T>) -> bool {
+pub(super) fn put_some<T>(slot: &mut Option<T>, value: Option<T>) -> bool {
     put(slot, value.map(Some))
 }
 
@@ -593,7 +607,7 @@ fn shown(list: &[impl ToString]) -> String {
     list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
-fn path(path: &Option<PathBuf>) -> String {
+pub(super) fn path(path: &Option<PathBuf>) -> String {
     path.as_ref().map(|path| path.display().to_string()).unwrap_or_default()
 }
 

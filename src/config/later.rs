@@ -11,4 +11,4 @@ pub(super) fn is_known(path: &str) -> bool {
 }
 
 /// Elements that are not read.
-const ELEMENTS: &[&str] = &["reload", "run_as"];
+const ELEMENTS: &[&str] = &["reload"];

@@ -16,6 +16,7 @@ pub mod origin;
 mod output;
 pub mod problem;
 pub mod running;
+mod service;
 pub mod settings;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ pub use origin::{Origin, Place};
 pub use output::{Output, Owner, Rules, is_device};
 pub use problem::{ConfigError, Problem};
 pub use running::{Loaded, Overrides, find_file, load};
+pub use service::RunAs;
 pub use settings::{
     Backchannel, BackendChoice, GopCache, Host, HttpNotify, LogFormat, LogLevel, Loops, NotifyFail,
     NotifyMethod, OnRepublish, Proxy, Publish, Pusher, PusherAudio, PusherMode, PusherVideo, Secret,

@@ -280,6 +280,7 @@ fn path_mut<'a>(settings: &'a mut Settings, key: &str) -> Option<&'a mut PathBuf
         "cert_file" => settings.cert_file.as_mut(),
         "key_file" => settings.key_file.as_mut(),
         "log_file" => settings.log_file.as_mut(),
+        "state_dir" => settings.state_dir.as_mut(),
         _ => None,
     }
 }

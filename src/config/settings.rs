@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use proto::client::Url;
@@ -14,6 +14,7 @@ use super::metadata_source::MetadataSource;
 use super::network::AddressRange;
 use super::origin::{Origin, Place};
 use super::output::Output;
+use super::service::RunAs;
 use super::user::User;
 use crate::media::format::{AudioCodec, VideoCodec};
 use crate::media::hardware::Wanted;
@@ -46,8 +47,7 @@ pub struct Settings {
     /// `srtp_mki`: whether encrypted packets name their key; None for `auto`.
     pub srtp_mki: Option<bool>,
 
-    /// The folder of the configuration file, or an empty path for the working folder: what the program makes itself is
-    /// kept there.
+    /// The folder of the configuration file, or an empty path for the working folder.
     pub folder: PathBuf,
     /// `media_dir`: the folder whose files are served.
     pub media_dir: PathBuf,
@@ -180,6 +180,13 @@ pub struct Settings {
     pub log_file_mb: u32,
     /// `log_files`: rotated log files that are kept.
     pub log_files: u32,
+
+    /// `state_dir`: where the program keeps what it makes itself. None means [`Settings::folder`].
+    pub state_dir: Option<PathBuf>,
+    /// `run_as`: whom the program runs as once it listens. None means whoever has started it.
+    pub run_as: Option<RunAs>,
+    /// `landlock`: whether the process may open only the folders that it needs; None where it can be had.
+    pub landlock: Option<bool>,
 
     /// Where the values of root settings came from; what is not in it is a default.
     pub(super) origins: BTreeMap<&'static str, Origin>,
@@ -479,6 +486,11 @@ impl Pusher {
 }
 
 impl Settings {
+    /// Where the program keeps what it makes itself.
+    pub fn state_folder(&self) -> &Path {
+        self.state_dir.as_deref().unwrap_or(&self.folder)
+    }
+
     /// Who may publish: who asks viewers for passwords asks publishers for them as well, unless told otherwise.
     pub fn may_publish(&self) -> Publish {
         self.publish.unwrap_or(if self.need_auth { Publish::Auth } else { Publish::On })
@@ -588,6 +600,9 @@ impl Default for Settings {
             log_file: None,
             log_file_mb: 10,
             log_files: 5,
+            state_dir: None,
+            run_as: None,
+            landlock: None,
             origins: BTreeMap::new(),
         }
     }

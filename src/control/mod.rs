@@ -3,12 +3,15 @@
 mod access;
 mod addresses;
 mod certificate;
+mod confine;
 mod documents;
 mod doors;
 mod hooks;
 mod live;
+mod manager;
 mod multicast;
 mod names;
+mod privileges;
 mod proxies;
 mod pushers;
 mod run;
@@ -16,7 +19,9 @@ mod shards;
 pub mod signals;
 mod streams;
 mod threads;
+mod watchdog;
 
 pub use certificate::Certificate;
+pub use confine::{Confined, confine};
 pub use multicast::{Outlet, outlet};
 pub use run::{RunError, Started, devices, run};

@@ -18,14 +18,17 @@ use super::certificate::{Certificate, CertificateError};
 use super::documents::Intake;
 use super::doors::{self, Opened};
 use super::hooks::WebHooks;
+use super::manager::Manager;
 use super::multicast::multicast;
 use super::names::SystemNames;
+use super::privileges::{self, PrivilegesError};
 use super::proxies;
 use super::pushers;
 use super::shards::{Common, ShardError, Shards};
 use super::signals::{Signal, Signals};
 use super::streams::{MakeChannel, MakeSource, Sources, Streams};
 use super::threads;
+use super::watchdog::Watchdog;
 use crate::config::{self, Backchannel, Loops, Publish, Settings, Srtp};
 use crate::driver::Backend;
 use crate::media;
@@ -75,6 +78,9 @@ pub enum RunError {
     /// A shard could not start, or failed.
     #[error(transparent)]
     Shard(#[from] ShardError),
+    /// It cannot run as whom it should.
+    #[error(transparent)]
+    Privileges(#[from] PrivilegesError),
     /// What is to encode pictures does not.
     #[error("hwaccel is {0}, which does not work here ({1}): set it to auto or off")]
     Hardware(Hardware, String),
@@ -147,18 +153,20 @@ pub fn run(settings: Arc<Settings>, signals: &Signals, ready: impl FnOnce(&Start
     };
     warn_of_few_ports(&settings, usize::from(count) * hosts.len());
     let shards = Shards::start(count, &common)?;
+    if let Err(error) = privileges::step_down(&settings) {
+        shards.stop();
+        return Err(error.into());
+    }
     let addresses: Vec<_> = listen.iter().map(|door| door.address).collect();
     tracing::info!(backend = backend.name(), shards = count, listen = ?addresses, "serving");
     look_for_hardware(settings.hwaccel);
-    let is_reached = hosts.iter().any(|host| !host.is_loopback()) && settings.allow.is_empty();
-    if settings.may_publish() == Publish::On && is_reached {
-        tracing::warn!(
-            "anyone who reaches this server can publish streams to it: set publish to auth, local or off"
-        );
-    }
+    warn_of_publishers(&settings, &hosts);
     ready(&started(&settings, &listen));
-    let result = wait(signals, &shards, certificate);
+    let manager = Manager::of_this_process();
+    manager.ready(backend.name(), shards.count());
+    let result = wait(signals, &shards, certificate, &manager);
     tracing::info!("stopping");
+    manager.stopping();
     let until = Instant::now() + Duration::from_secs(settings.shutdown_s.into());
     shards.stop();
     if let Some(hooks) = hooks {
@@ -183,6 +191,16 @@ fn look_for_hardware(wanted: Wanted) {
     }
 }
 
+/// Where nobody has said who may publish, everybody may.
+fn warn_of_publishers(settings: &Settings, hosts: &[IpAddr]) {
+    let is_reached = hosts.iter().any(|host| !host.is_loopback()) && settings.allow.is_empty();
+    if settings.may_publish() == Publish::On && is_reached {
+        tracing::warn!(
+            "anyone who reaches this server can publish streams to it: set publish to auth, local or off"
+        );
+    }
+}
+
 /// Every shard takes a pair of UDP ports for each address that viewers come to, and every publisher's track one more.
 fn warn_of_few_ports(settings: &Settings, needed: usize) {
     let pairs = (usize::from(settings.udp_port_max) + 1 - usize::from(settings.udp_port_min)) / 2;
@@ -194,7 +212,13 @@ fn warn_of_few_ports(settings: &Settings, needed: usize) {
     }
 }
 
-fn wait(signals: &Signals, shards: &Shards, mut certificate: Option<Certificate>) -> Result<(), RunError> {
+fn wait(
+    signals: &Signals,
+    shards: &Shards,
+    mut certificate: Option<Certificate>,
+    manager: &Manager,
+) -> Result<(), RunError> {
+    let mut watchdog = Watchdog::new(shards.count(), manager.watchdog_period());
     let look = certificate.as_ref().map_or_else(never, |_| tick(LOOK_AT_FILES_EVERY));
     loop {
         select! {
@@ -209,6 +233,10 @@ fn wait(signals: &Signals, shards: &Shards, mut certificate: Option<Certificate>
                     certificate.look();
                 }
             }
+            recv(watchdog.due()) -> _ => watchdog.ask(shards),
+            recv(watchdog.answers()) -> answer => if watchdog.is_complete_with(answer) {
+                manager.alive();
+            },
             recv(shards.ended()) -> ended => return match ended {
                 Ok(Err(error)) => Err(error.into()),
                 Ok(Ok(())) | Err(_) => Ok(()),

@@ -106,6 +106,18 @@ impl Shards {
         Ok(Shards { outsides, threads, ended })
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.outsides.len()
+    }
+
+    /// Has every shard that turns answer with its number.
+    pub fn call_roll(&self, answer: &Sender<ShardIndex>) {
+        for outside in &self.outsides {
+            outside.send(Message::RollCall(answer.clone()));
+        }
+    }
+
     /// Reports the shards that end; the first to do so without being told is a failure.
     pub fn ended(&self) -> &Receiver<Result<(), ShardError>> {
         &self.ended

@@ -56,6 +56,8 @@ pub enum Message {
     Banned(Subject, Time),
     /// What a web service has said to the question under that ticket.
     ServiceAnswered(Ticket, ServiceAnswer),
+    /// To be answered with the shard's number: who answers turns.
+    RollCall(Sender<ShardIndex>),
     /// The program ends: BYE to viewers, then everything is closed.
     Shutdown,
 }

@@ -341,6 +341,10 @@ impl Shard {
             Message::Banned(subject, until) => self.obey_ban(subject, until),
             Message::ServiceAnswered(ticket, answer) => self.service_answered(ticket, answer),
             Message::Overtaken(address, holder) => self.give_way(address, holder),
+            Message::RollCall(answer) => {
+                // Nobody waits for it once the program ends.
+                let _ = answer.send(self.index);
+            }
             Message::Shutdown => self.shut_down(),
         }
     }

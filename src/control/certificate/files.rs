@@ -38,7 +38,7 @@ impl Certificate {
     pub fn open(settings: &Settings, hosts: &[IpAddr]) -> Result<Option<Certificate>, CertificateError> {
         let (identity, files) = match Files::named(settings) {
             Some(files) => (files.read()?, Some(files)),
-            None => own::identity(&settings.folder, hosts)?,
+            None => own::identity(settings.state_folder(), hosts)?,
         };
         let (server, jobs) = TlsServer::new(identity);
         threads::start(&jobs).map_err(CertificateError::Thread)?;

@@ -183,6 +183,7 @@ fn serve(_: Vec<OsString>) {
             let _pid_file = options.pid_file.as_deref().map(PidFile::take).transpose()?;
             serve_until_told(
                 loaded,
+                options.pid_file.as_deref(),
                 Panics::Logged,
                 || Ok(signals),
                 |_, _| {

@@ -1,0 +1,15 @@
+//! A system without Landlock.
+
+use std::path::Path;
+
+use super::Confined;
+use crate::config::Settings;
+
+/// Nothing can be done; an error where it must be.
+pub fn confine(settings: &Settings, _: Option<&Path>) -> Result<Confined, String> {
+    match settings.landlock {
+        Some(true) => Err("landlock is 1, and this system has none: set it to auto or 0".to_owned()),
+        Some(false) => Ok(Confined::Off),
+        None => Ok(Confined::Unable("this system has none".to_owned())),
+    }
+}
