@@ -1,6 +1,6 @@
 //! `serve`: settings, log, then the control room until it ends.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::args::Serve;
@@ -24,10 +24,10 @@ pub(super) fn serve(args: &Serve) -> Result<(), Failure> {
     if args.daemon_child || loaded.settings.log_file.is_some() {
         logging::log_panics();
     }
-    say_at_start(loaded.file, &loaded.warnings);
+    say_at_start(loaded.file.as_deref(), &loaded.warnings);
     platform::raise_open_files();
     let settings = Arc::new(loaded.settings);
-    let ended = control::run(settings.clone(), |started| {
+    let ended = control::run(settings.clone(), loaded.file, |started| {
         announce(started, &settings);
         if args.daemon_child {
             daemon::ready();
@@ -45,7 +45,7 @@ pub(super) fn serve(args: &Serve) -> Result<(), Failure> {
     })
 }
 
-fn say_at_start(file: Option<PathBuf>, warnings: &[config::Problem]) {
+fn say_at_start(file: Option<&Path>, warnings: &[config::Problem]) {
     let file = file.map_or_else(|| "none, defaults".to_string(), |file| file.display().to_string());
     tracing::info!("rtspserver {} starts; configuration: {file}", env!("CARGO_PKG_VERSION"));
     for warning in warnings {

@@ -17,6 +17,7 @@ mod output;
 pub mod problem;
 pub mod running;
 pub mod settings;
+mod steering;
 #[cfg(test)]
 mod tests;
 pub mod typed;
@@ -32,10 +33,11 @@ pub use network::AddressRange;
 pub use origin::{Origin, Place};
 pub use output::{Output, Owner, Rules, is_device};
 pub use problem::{ConfigError, Problem};
-pub use running::{Loaded, Overrides, find_file, load};
+pub use running::{Loaded, Overrides, find_file, load, load_bytes};
 pub use settings::{
     Backchannel, BackendChoice, GopCache, Host, HttpNotify, LogFormat, LogLevel, Loops, NotifyFail,
     NotifyMethod, OnRepublish, Proxy, Publish, Pusher, PusherAudio, PusherMode, PusherVideo, Secret,
     Settings, Srtp, Transfer, ZeroCopy,
 };
+pub use steering::Api;
 pub use user::{Action, Password, Permission, User};

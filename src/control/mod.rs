@@ -6,6 +6,7 @@ mod certificate;
 mod documents;
 mod doors;
 mod hooks;
+mod http;
 mod live;
 mod multicast;
 mod names;

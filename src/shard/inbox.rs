@@ -18,6 +18,7 @@ use super::multicast::{FromHome, ToHome};
 use super::names::AddressesReply;
 use super::secure::Secure;
 use super::settings::PortKind;
+use super::steering::{Question, Said};
 use super::talk::{FromSink, SinkAddress, ToSink};
 use super::tls::Step;
 use crate::media::library::{Answer, ReplyTo, Ticket};
@@ -56,6 +57,10 @@ pub enum Message {
     Banned(Subject, Time),
     /// What a web service has said to the question under that ticket.
     ServiceAnswered(Ticket, ServiceAnswer),
+    /// To a client whose connection was passed on, from who serves it.
+    Said(Conn, Said),
+    /// From those who see and steer the server.
+    Asked(Question),
     /// The program ends: BYE to viewers, then everything is closed.
     Shutdown,
 }

@@ -29,6 +29,7 @@ use super::ready::{self, Ready};
 use super::secure::Sealing;
 use super::session::{Session, SessionId, SessionKey};
 use super::settings::{Listen, PortKind, Settings};
+use super::steering::Totals;
 use super::talk::Loudspeaker;
 use crate::egress::heads::Heads;
 use crate::media::library::{Answer, ReplyTo, Ticket};
@@ -58,6 +59,8 @@ pub struct Shard {
     pub(super) suspects: Suspects,
     pub(super) refused: Refused,
     pub(super) sent: Sent,
+    /// What has happened here since the start.
+    pub(super) counted: Totals,
     pub(super) transmissions: Transmissions,
     pub(super) tunnels: Pairing<Conn>,
     pub(super) heads: Heads,
@@ -141,6 +144,7 @@ impl Shard {
             suspects: Suspects::default(),
             refused: Refused::default(),
             sent: Sent::default(),
+            counted: Totals::default(),
             transmissions: Transmissions::new(groups),
             tunnels: Pairing::default(),
             heads: Heads::default(),
@@ -341,6 +345,8 @@ impl Shard {
             Message::Banned(subject, until) => self.obey_ban(subject, until),
             Message::ServiceAnswered(ticket, answer) => self.service_answered(ticket, answer),
             Message::Overtaken(address, holder) => self.give_way(address, holder),
+            Message::Said(conn, said) => self.say(conn, said),
+            Message::Asked(question) => self.answer_survey(question),
             Message::Shutdown => self.shut_down(),
         }
     }
