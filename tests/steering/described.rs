@@ -43,7 +43,10 @@ fn agrees(whole: &Value, schema: &Value, value: &Value, at: &str) {
             }
         }
         Value::Array(list) => list.iter().for_each(|one| agrees(whole, &schema["items"], one, at)),
-        _ => {}
+        other => {
+            let words = schema.get("enum").and_then(Value::as_array);
+            assert!(words.is_none_or(|words| words.contains(other)), "{at}: {other} is none of {words:?}");
+        }
     }
 }
 
@@ -55,6 +58,10 @@ fn every_described_path_answers_as_described() {
     follow(&whole, &whole);
     let paths = whole["paths"].as_object().unwrap();
     assert!(paths.len() >= 15, "{:?}", paths.keys());
+    let operations = paths.values().flat_map(|methods| methods.as_object().unwrap().values());
+    let names: Vec<_> = operations.map(|operation| operation["operationId"].as_str().unwrap()).collect();
+    let unique: std::collections::BTreeSet<_> = names.iter().collect();
+    assert_eq!(unique.len(), names.len(), "{names:?}");
     for (path, methods) in paths {
         let asked = path.replace("files/{path}", "files/h264_aac.mp4").replace("{path}", "test");
         let asked = asked.replace("{id}", "0123456789ABCDEF");

@@ -113,7 +113,7 @@ pub(super) struct Finding {
 }
 
 /// Tells what the server obeys.
-#[utoipa::path(get, path = "/api/v1/config", tag = "config", responses(
+#[utoipa::path(get, path = "/api/v1/config", operation_id = "get_config", tag = "config", responses(
     (status = 200, description = "The configuration", body = Configuration), Refusals))]
 pub(super) async fn effective(State(app): State<Arc<App>>) -> Json<Configuration> {
     let settings = &*app.settings;
@@ -137,7 +137,7 @@ pub(super) async fn effective(State(app): State<Arc<App>>) -> Json<Configuration
 }
 
 /// Says what is wrong with a configuration, in XML, without obeying it.
-#[utoipa::path(post, path = "/api/v1/config/check", tag = "config",
+#[utoipa::path(post, path = "/api/v1/config/check", operation_id = "check_config", tag = "config",
     request_body(content = String, content_type = "application/xml", description = "The configuration"),
     responses((status = 200, description = "What is wrong with it, if anything", body = CheckResult),
         (status = 408, description = "It came too slowly", body = Problem, content_type = "application/problem+json"),

@@ -35,7 +35,7 @@ pub(super) struct DeviceList {
 }
 
 /// Lists screens, windows, cameras and microphones.
-#[utoipa::path(get, path = "/api/v1/devices", tag = "devices", responses(
+#[utoipa::path(get, path = "/api/v1/devices", operation_id = "list_devices", tag = "devices", responses(
     (status = 200, description = "The devices", body = DeviceList), Refusals))]
 pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Json<DeviceList>, Problem> {
     let devices = app.program()?.devices.clone();

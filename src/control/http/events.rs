@@ -91,7 +91,7 @@ pub(super) async fn spread(mut happening: mpsc::Receiver<Happening>, to: broadca
 }
 
 /// Tells what happens, as it does: sessions that begin and end, streams that are published.
-#[utoipa::path(get, path = "/api/v1/events", tag = "events", responses(
+#[utoipa::path(get, path = "/api/v1/events", operation_id = "listen_to_events", tag = "events", responses(
     (status = 200, description = "Events until the client leaves; `data` of each is one of these", body = Told,
         content_type = "text/event-stream"), Refusals))]
 pub(super) async fn listen(

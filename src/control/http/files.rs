@@ -59,7 +59,7 @@ pub(super) struct FileDetails {
 }
 
 /// Lists the files that can be played.
-#[utoipa::path(get, path = "/api/v1/files", tag = "files", params(Paging), responses(
+#[utoipa::path(get, path = "/api/v1/files", operation_id = "list_files", tag = "files", params(Paging), responses(
     (status = 200, description = "Some of the files", body = FileList), Refusals))]
 pub(super) async fn list(
     State(app): State<Arc<App>>,
@@ -81,8 +81,8 @@ pub(super) async fn list(
 }
 
 /// Tells what is in a file.
-#[utoipa::path(get, path = "/api/v1/files/{path}", tag = "files",
-    params(("path", description = "Its name below the media folder, slashes in it included")),
+#[utoipa::path(get, path = "/api/v1/files/{path}", operation_id = "get_file", tag = "files",
+    params(("path" = String, Path, description = "Its name below the media folder, slashes in it included")),
     responses((status = 200, description = "The file", body = FileDetails),
         (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "Nothing in it can be played", body = Problem, content_type = "application/problem+json"),

@@ -9,7 +9,7 @@ use super::state::App;
 use crate::shard::steering::Question;
 
 /// Says that every shard answers: the program works.
-#[utoipa::path(get, path = "/healthz", tag = "health", security(()), responses(
+#[utoipa::path(get, path = "/healthz", operation_id = "is_healthy", tag = "health", security(()), responses(
     (status = 200, description = "It works", body = String, content_type = "text/plain"),
     (status = 503, description = "A shard does not answer", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn healthz(State(app): State<Arc<App>>) -> Result<&'static str, Problem> {
@@ -18,7 +18,7 @@ pub(super) async fn healthz(State(app): State<Arc<App>>) -> Result<&'static str,
 }
 
 /// Says that clients are let in.
-#[utoipa::path(get, path = "/readyz", tag = "health", security(()), responses(
+#[utoipa::path(get, path = "/readyz", operation_id = "is_ready", tag = "health", security(()), responses(
     (status = 200, description = "Clients are let in", body = String, content_type = "text/plain"),
     (status = 503, description = "Not yet", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn readyz(State(app): State<Arc<App>>) -> Result<&'static str, Problem> {

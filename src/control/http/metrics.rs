@@ -42,7 +42,7 @@ struct Page {
 }
 
 /// Tells all numbers to Prometheus and its like.
-#[utoipa::path(get, path = "/metrics", tag = "stats", responses(
+#[utoipa::path(get, path = "/metrics", operation_id = "get_metrics", tag = "stats", responses(
     (status = 200, description = "The numbers", body = String, content_type = "text/plain"), Refusals))]
 pub(super) async fn metrics(
     State(app): State<Arc<App>>,

@@ -51,7 +51,7 @@ impl Modify for Ways {
 }
 
 /// Describes the API.
-#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "openapi", responses(
+#[utoipa::path(get, path = "/api/v1/openapi.json", operation_id = "get_description", tag = "openapi", responses(
     (status = 200, description = "This document", body = Object), Refusals))]
 pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
     Json(Document::openapi())

@@ -28,7 +28,7 @@ pub(super) struct Session {
     /// `play` or `publish`.
     kind: Kind,
     /// `ready` (set up, or paused), `starting` or `playing` (media flows).
-    state: Standing,
+    state: SessionStanding,
     /// Path of what it plays or publishes, without the slash before it.
     path: String,
     /// The URL that its client asked for.
@@ -65,7 +65,7 @@ pub(super) enum Kind {
 
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum Standing {
+enum SessionStanding {
     Ready,
     Starting,
     Playing,
@@ -83,7 +83,7 @@ pub(super) struct SessionList {
 }
 
 /// Lists sessions.
-#[utoipa::path(get, path = "/api/v1/sessions", tag = "sessions", params(Paging), responses(
+#[utoipa::path(get, path = "/api/v1/sessions", operation_id = "list_sessions", tag = "sessions", params(Paging), responses(
     (status = 200, description = "Some of the sessions", body = SessionList), Refusals))]
 pub(super) async fn list(
     State(app): State<Arc<App>>,
@@ -106,7 +106,7 @@ pub(super) async fn list(
 }
 
 /// Tells of one session.
-#[utoipa::path(get, path = "/api/v1/sessions/{id}", tag = "sessions", params(("id", description = "Its identifier")),
+#[utoipa::path(get, path = "/api/v1/sessions/{id}", operation_id = "get_session", tag = "sessions", params(("id" = String, Path, description = "Its identifier")),
     responses((status = 200, description = "The session", body = Session),
         (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"), Refusals))]
 pub(super) async fn one(
@@ -120,7 +120,7 @@ pub(super) async fn one(
 }
 
 /// Ends a session: its viewer is told by BYE, and where media travels on its connection that is closed.
-#[utoipa::path(delete, path = "/api/v1/sessions/{id}", tag = "sessions", params(("id", description = "Its identifier")),
+#[utoipa::path(delete, path = "/api/v1/sessions/{id}", operation_id = "end_session", tag = "sessions", params(("id" = String, Path, description = "Its identifier")),
     responses((status = 204, description = "It has ended"),
         (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"), Refusals))]
 pub(super) async fn end(
@@ -148,9 +148,9 @@ impl From<SessionReport> for Session {
             id: report.id.to_string(),
             kind: report.kind.into(),
             state: match report.state {
-                SessionState::Ready => Standing::Ready,
-                SessionState::Starting => Standing::Starting,
-                SessionState::Playing => Standing::Playing,
+                SessionState::Ready => SessionStanding::Ready,
+                SessionState::Starting => SessionStanding::Starting,
+                SessionState::Playing => SessionStanding::Playing,
             },
             path: report.path,
             url: report.url,

@@ -63,7 +63,7 @@ pub(super) struct ShardStats {
 }
 
 /// Tells what the server has done and holds.
-#[utoipa::path(get, path = "/api/v1/stats", tag = "stats", responses(
+#[utoipa::path(get, path = "/api/v1/stats", operation_id = "get_stats", tag = "stats", responses(
     (status = 200, description = "The numbers", body = Stats), Refusals))]
 pub(super) async fn stats(State(app): State<Arc<App>>) -> Result<Json<Stats>, Problem> {
     let shards: Vec<_> = app.ask_all(Question::Totals).await?.into_iter().map(ShardStats::from).collect();

@@ -30,7 +30,7 @@ pub(super) struct Stream {
     /// Where it comes from.
     pub(super) source: Origin,
     /// `running`, `idle` (it begins with the first viewer) or `lost` (its source is away and may come back).
-    pub(super) state: Standing,
+    pub(super) state: StreamStanding,
     /// What it carries; empty as long as that is not known.
     tracks: Vec<Track>,
     /// Sessions that play it, in whatever format.
@@ -77,7 +77,7 @@ pub(super) enum Origin {
 /// Where a stream stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Standing {
+pub(super) enum StreamStanding {
     /// It runs.
     Running,
     /// It begins with the first viewer.
@@ -99,7 +99,7 @@ pub(super) struct StreamList {
 
 /// Lists live streams: those that run, and those of the configuration that begin when they are asked for. Files and devices
 /// that nobody watches are told elsewhere.
-#[utoipa::path(get, path = "/api/v1/streams", tag = "streams", params(Paging), responses(
+#[utoipa::path(get, path = "/api/v1/streams", operation_id = "list_streams", tag = "streams", params(Paging), responses(
     (status = 200, description = "Some of the streams", body = StreamList), Refusals))]
 pub(super) async fn list(
     State(app): State<Arc<App>>,
@@ -113,8 +113,8 @@ pub(super) async fn list(
 }
 
 /// Tells of one stream.
-#[utoipa::path(get, path = "/api/v1/streams/{path}", tag = "streams",
-    params(("path", description = "Its path, slashes in it included")),
+#[utoipa::path(get, path = "/api/v1/streams/{path}", operation_id = "get_stream", tag = "streams",
+    params(("path" = String, Path, description = "Its path, slashes in it included")),
     responses((status = 200, description = "The stream", body = Stream),
         (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"), Refusals))]
 pub(super) async fn one(
@@ -152,9 +152,9 @@ fn add_taken_in(streams: &mut BTreeMap<String, Stream>, report: &PublicationRepo
     let stream = streams.entry(report.path.to_string());
     let stream = stream.or_insert_with(|| Stream::idle(&report.path, origin));
     stream.state = match report.state {
-        StreamState::Running => Standing::Running,
-        StreamState::Idle => Standing::Idle,
-        StreamState::Lost => Standing::Lost,
+        StreamState::Running => StreamStanding::Running,
+        StreamState::Idle => StreamStanding::Idle,
+        StreamState::Lost => StreamStanding::Lost,
     };
     stream.tracks = report.tracks.iter().map(Track::from).collect();
     stream.viewers = report.viewers;
@@ -171,8 +171,8 @@ fn add_live(
     let path = description.path();
     let origin = origin(path, settings, Origin::File);
     let stream = streams.entry(path.to_owned()).or_insert_with(|| Stream::idle(path, origin));
-    if stream.state == Standing::Idle {
-        stream.state = Standing::Running;
+    if stream.state == StreamStanding::Idle {
+        stream.state = StreamStanding::Running;
     }
     stream.viewers = stream.viewers.max(description.audience.count());
     let tracks = || description.tracks.iter().map(Track::from).collect();
@@ -235,7 +235,7 @@ impl Stream {
         Stream {
             path: path.to_owned(),
             source,
-            state: Standing::Idle,
+            state: StreamStanding::Idle,
             tracks: Vec::new(),
             viewers: 0,
             bits_per_second: None,
