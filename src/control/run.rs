@@ -164,13 +164,7 @@ pub fn run(
     };
     warn_of_few_ports(&settings, usize::from(count) * hosts.len());
     let shards = Shards::start(count, &common)?;
-    let program = Program {
-        shards: shards.outsides().to_vec(),
-        library: common.library.clone(),
-        devices,
-        backend: backend.name(),
-    };
-    http.open(program, &*common.catalog);
+    open_http(&http, &shards, &common, devices);
     let addresses: Vec<_> = listen.iter().map(|door| door.address).collect();
     tracing::info!(backend = backend.name(), shards = count, listen = ?addresses, "serving");
     look_for_hardware(settings.hwaccel);
@@ -191,6 +185,17 @@ pub fn run(
         hooks.finish(until);
     }
     result
+}
+
+/// From now on requests of HTTP are answered.
+fn open_http(http: &Http, shards: &Shards, common: &Common, devices: Arc<dyn Devices>) {
+    let program = Program {
+        shards: shards.outsides().to_vec(),
+        library: common.library.clone(),
+        devices,
+        backend: common.backend.name(),
+    };
+    http.open(program, &*common.catalog);
 }
 
 /// Looks for what encodes pictures beside the processor. Nobody waits for it: until it is found the processor does.
