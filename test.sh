@@ -22,6 +22,7 @@ haproxy:haproxy
 openssl:openssl
 sha256sum:coreutils
 curl:curl
+promtool:prometheus
 chromium:chromium
 npm:npm
 Xvfb:xvfb

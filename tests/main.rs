@@ -49,6 +49,7 @@ mod simulation;
 mod soak;
 mod stalls;
 mod steady;
+mod steering;
 mod talking;
 mod tls;
 mod transcoding;

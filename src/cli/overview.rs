@@ -5,8 +5,8 @@ use std::fmt::Write;
 use proto::client::Url;
 
 use crate::config::{
-    AudioCodec, AudioFormat, Camera, Choice, Loaded, MetadataSource, Origin, Output, Proxy, Publish, Pusher,
-    PusherMode, Settings, Transfer, VideoCodec, VideoFormat, keys,
+    Api, AudioCodec, AudioFormat, Camera, Choice, Loaded, MetadataSource, Origin, Output, Proxy, Publish,
+    Pusher, PusherMode, Settings, Transfer, VideoCodec, VideoFormat, keys,
 };
 
 /// All of it, with the origin of each value.
@@ -24,6 +24,7 @@ pub(super) fn overview(loaded: &Loaded) -> String {
     let watch = if settings.need_auth { "users" } else { "everybody" };
     line(&mut text, format_args!("{:<20} {watch}", "may watch"));
     line(&mut text, format_args!("{:<20} {}", "may publish", publishers(settings.may_publish())));
+    line(&mut text, format_args!("{:<20} {}", "may use the API", stewards(settings.may_steer())));
     for user in &settings.users {
         line(&mut text, format_args!("{:<20} {}: {}", "user", user.name, user.rights()));
     }
@@ -70,6 +71,15 @@ fn publishers(publish: Publish) -> &'static str {
         Publish::Local => "programs on this machine",
         Publish::Auth => "users",
         Publish::On => "everybody",
+    }
+}
+
+fn stewards(api: Api) -> &'static str {
+    match api {
+        Api::Off => "nobody",
+        Api::Local => "programs on this machine",
+        Api::Auth => "users with the permission admin",
+        Api::On => "everybody",
     }
 }
 

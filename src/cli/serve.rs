@@ -1,6 +1,6 @@
 //! `serve`: settings, log, then the control room until it ends.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::args::Serve;
@@ -53,12 +53,13 @@ pub(super) fn run(
     if panics == Panics::Logged || loaded.settings.log_file.is_some() {
         logging::log_panics();
     }
-    say_at_start(loaded.file, &loaded.warnings);
+    say_at_start(loaded.file.as_deref(), &loaded.warnings);
     confined.log();
     platform::raise_open_files();
     let settings = Arc::new(loaded.settings);
-    let ended = signals()
-        .and_then(|signals| control::run(settings.clone(), &signals, |started| ready(started, &settings)));
+    let ended = signals().and_then(|signals| {
+        control::run(settings.clone(), loaded.file, &signals, |started| ready(started, &settings))
+    });
     ended.map_err(|error| {
         let sentence = error.to_string();
         logging::fatal(&settings, &sentence);
@@ -71,7 +72,7 @@ pub(super) fn run(
     })
 }
 
-fn say_at_start(file: Option<PathBuf>, warnings: &[config::Problem]) {
+fn say_at_start(file: Option<&Path>, warnings: &[config::Problem]) {
     let file = file.map_or_else(|| "none, defaults".to_string(), |file| file.display().to_string());
     tracing::info!("rtspserver {} starts; configuration: {file}", env!("CARGO_PKG_VERSION"));
     for warning in warnings {

@@ -12,6 +12,7 @@ use super::settings::{
     BackendChoice, GopCache, Host, LogFormat, LogLevel, Loops, NotifyFail, NotifyMethod, OnRepublish,
     Settings, Srtp, ZeroCopy,
 };
+use super::steering::STEERING;
 use super::values;
 
 /// One setting of the root.
@@ -30,15 +31,8 @@ pub struct Key {
 
 /// All settings that have one value, in the order in which they are documented.
 pub fn keys() -> impl Iterator<Item = &'static Key> {
-    NETWORK
-        .iter()
-        .chain(FILES)
-        .chain(MAKING)
-        .chain(MULTICAST)
-        .chain(ACCESS)
-        .chain(SESSIONS)
-        .chain(PROGRAM)
-        .chain(SERVICE)
+    let parts = [NETWORK, FILES, MAKING, MULTICAST, ACCESS, STEERING, SESSIONS, PROGRAM, SERVICE];
+    parts.into_iter().flatten()
 }
 
 /// Whether a setting is a list, whose element may be repeated.

@@ -18,6 +18,7 @@ pub mod problem;
 pub mod running;
 mod service;
 pub mod settings;
+mod steering;
 #[cfg(test)]
 mod tests;
 pub mod typed;
@@ -33,11 +34,12 @@ pub use network::AddressRange;
 pub use origin::{Origin, Place};
 pub use output::{Output, Owner, Rules, is_device};
 pub use problem::{ConfigError, Problem};
-pub use running::{Loaded, Overrides, find_file, load};
+pub use running::{Loaded, Overrides, find_file, load, load_bytes};
 pub use service::RunAs;
 pub use settings::{
     Backchannel, BackendChoice, GopCache, Host, HttpNotify, LogFormat, LogLevel, Loops, NotifyFail,
     NotifyMethod, OnRepublish, Proxy, Publish, Pusher, PusherAudio, PusherMode, PusherVideo, Secret,
     Settings, Srtp, Transfer, ZeroCopy,
 };
+pub use steering::Api;
 pub use user::{Action, Password, Permission, User};

@@ -10,6 +10,7 @@ use super::node::nearest;
 use super::origin::{Origin, variable};
 use super::problem::{ConfigError, Problem};
 use super::settings::{Host, Publish, Settings};
+use super::steering::Api;
 use super::typed;
 
 /// Settings with what there is to say about them.
@@ -44,8 +45,8 @@ pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Loaded, Config
     load_bytes(&bytes, &file, overrides)
 }
 
-/// Loads the configuration from the bytes of `file`.
-pub(super) fn load_bytes(bytes: &[u8], file: &Path, overrides: &Overrides) -> Result<Loaded, ConfigError> {
+/// Loads the configuration from bytes, as if they were those of `file`.
+pub fn load_bytes(bytes: &[u8], file: &Path, overrides: &Overrides) -> Result<Loaded, ConfigError> {
     let mut merge = Merge::default();
     merge.file(check(&typed::parse(bytes, file)?)?, folder_of(file));
     merge.finish(Some(file.to_path_buf()), overrides)
@@ -198,6 +199,9 @@ fn contradictions(settings: &Settings) -> Vec<Problem> {
     if settings.publish == Some(Publish::Auth) && settings.users.is_empty() {
         let text = "auth without a <user>; allowed: off, local, on, or at least one <user>";
         refuse("publish", text.to_string());
+    }
+    if settings.api == Some(Api::Auth) && settings.users.is_empty() {
+        refuse("api", "auth without a <user>; allowed: off, local, on, or at least one <user>".to_string());
     }
     if settings.cert_file.is_some() != settings.key_file.is_some() {
         let key = if settings.cert_file.is_some() { "cert_file" } else { "key_file" };

@@ -15,6 +15,7 @@ use super::network::AddressRange;
 use super::origin::{Origin, Place};
 use super::output::Output;
 use super::service::RunAs;
+use super::steering::Api;
 use super::user::User;
 use crate::media::format::{AudioCodec, VideoCodec};
 use crate::media::hardware::Wanted;
@@ -111,6 +112,8 @@ pub struct Settings {
     pub deny: Vec<AddressRange>,
     /// `proxy_protocol`: whose connections begin with the address that they stand for; empty means nobody's.
     pub proxy_protocol: Vec<AddressRange>,
+    /// `api`: who may use the API; None where nobody has said, see [`Settings::may_steer`].
+    pub api: Option<Api>,
     /// `<http_notify>`: requests that ask or tell a web service.
     pub http_notify: HttpNotify,
 
@@ -498,7 +501,7 @@ impl Settings {
 
     /// Whether anybody is asked for a password.
     pub fn has_logins(&self) -> bool {
-        self.need_auth || self.may_publish() == Publish::Auth
+        self.need_auth || self.may_publish() == Publish::Auth || self.may_steer() == Api::Auth
     }
 
     /// Who chose the value of root setting `key`.
@@ -568,6 +571,7 @@ impl Default for Settings {
             allow: Vec::new(),
             deny: Vec::new(),
             proxy_protocol: Vec::new(),
+            api: None,
             http_notify: HttpNotify::default(),
             session_timeout_s: 60,
             max_sessions: 20_000,

@@ -7,6 +7,7 @@ mod confine;
 mod documents;
 mod doors;
 mod hooks;
+mod http;
 mod live;
 mod manager;
 mod multicast;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::num::NonZero;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ use super::certificate::{Certificate, CertificateError};
 use super::documents::Intake;
 use super::doors::{self, Opened};
 use super::hooks::WebHooks;
+use super::http::{Http, Program};
 use super::manager::Manager;
 use super::multicast::multicast;
 use super::names::SystemNames;
@@ -108,8 +110,14 @@ pub struct Started {
     pub secure: Option<String>,
 }
 
-/// Runs the server until it is told to stop; `ready` is called once clients can connect.
-pub fn run(settings: Arc<Settings>, signals: &Signals, ready: impl FnOnce(&Started)) -> Result<(), RunError> {
+/// Runs the server, whose configuration was read from `file`, until it is told to stop; `ready` is called once clients can
+/// connect.
+pub fn run(
+    settings: Arc<Settings>,
+    file: Option<PathBuf>,
+    signals: &Signals,
+    ready: impl FnOnce(&Started),
+) -> Result<(), RunError> {
     let hosts = addresses::hosts(&settings)?;
     let Opened { listen, certificate } = doors::open(&settings, &hosts)?;
     let backend = Backend::choose(settings.backend).map_err(RunError::Backend)?;
@@ -128,9 +136,13 @@ pub fn run(settings: Arc<Settings>, signals: &Signals, ready: impl FnOnce(&Start
     let intake = settings.metadata.then(|| Intake::start(&settings.metadata_sources));
     let intake = intake.transpose().map_err(RunError::Documents)?;
     let metadata = intake.as_ref().map(Intake::documents);
-    let sources = Sources { metadata: metadata.clone(), ..sources(&settings, &slots) };
+    let devices = devices(&settings);
+    let sources = Sources { metadata: metadata.clone(), ..sources(&settings, devices.clone(), &slots) };
     let streams = Streams::start(sources, mtu_bytes, cache, republish, reserved);
     let hooks = WebHooks::start(&settings.http_notify).map_err(RunError::Hooks)?;
+    let obeyed = shard_settings(&settings, &hosts);
+    let http = Http::start(settings.clone(), file, obeyed.access.clone());
+    let http = http.map_err(|error| RunError::System("no thread for HTTP", error))?;
     let common = Common {
         backend,
         zero_copy: settings.zero_copy,
@@ -142,7 +154,8 @@ pub fn run(settings: Arc<Settings>, signals: &Signals, ready: impl FnOnce(&Start
             pushers,
             metadata,
             hooks: hooks.clone().map(|hooks| hooks as Arc<dyn Hooks>),
-            ..shard_settings(&settings, &hosts)
+            steering: Some(http.clone()),
+            ..obeyed
         }),
         library: Arc::new(
             Pool::start(&pool_settings(&settings, slots), pool::opener(settings.transcode_unsupported))
@@ -157,6 +170,7 @@ pub fn run(settings: Arc<Settings>, signals: &Signals, ready: impl FnOnce(&Start
         shards.stop();
         return Err(error.into());
     }
+    open_http(&http, &shards, &common, devices);
     let addresses: Vec<_> = listen.iter().map(|door| door.address).collect();
     tracing::info!(backend = backend.name(), shards = count, listen = ?addresses, "serving");
     look_for_hardware(settings.hwaccel);
@@ -169,11 +183,23 @@ pub fn run(settings: Arc<Settings>, signals: &Signals, ready: impl FnOnce(&Start
     manager.stopping();
     let until = Instant::now() + Duration::from_secs(settings.shutdown_s.into());
     shards.stop();
+    http.finish();
     if let Some(hooks) = hooks {
         // What ended with the shards is still told.
         hooks.finish(until);
     }
     result
+}
+
+/// From now on requests of HTTP are answered.
+fn open_http(http: &Http, shards: &Shards, common: &Common, devices: Arc<dyn Devices>) {
+    let program = Program {
+        shards: shards.outsides().to_vec(),
+        library: common.library.clone(),
+        devices,
+        backend: common.backend.name(),
+    };
+    http.open(program, &*common.catalog);
 }
 
 /// Looks for what encodes pictures beside the processor. Nobody waits for it: until it is found the processor does.
@@ -391,7 +417,7 @@ fn on_republish(settings: &Settings) -> OnRepublish {
     }
 }
 
-fn sources(settings: &Settings, slots: &Slots) -> Sources {
+fn sources(settings: &Settings, devices: Arc<dyn Devices>, slots: &Slots) -> Sources {
     let mut built_in: HashMap<String, MakeSource> = HashMap::new();
     if settings.test {
         built_in.insert("test".to_owned(), Box::new(media::synthetic::source));
@@ -400,7 +426,7 @@ fn sources(settings: &Settings, slots: &Slots) -> Sources {
     Sources {
         built_in,
         channels,
-        hub: Arc::new(Hub::new(devices(settings))),
+        hub: Arc::new(Hub::new(devices)),
         makes: Arc::from(media::converters()),
         keyframes: Keyframes::Every(Duration::from_secs(settings.keyframe_interval_s.into())),
         slots: slots.clone(),

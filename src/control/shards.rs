@@ -118,6 +118,11 @@ impl Shards {
         }
     }
 
+    /// The ways into them, by index.
+    pub fn outsides(&self) -> &[Outside] {
+        &self.outsides
+    }
+
     /// Reports the shards that end; the first to do so without being told is a failure.
     pub fn ended(&self) -> &Receiver<Result<(), ShardError>> {
         &self.ended

@@ -103,6 +103,7 @@ impl Shard {
     /// Measures what was sent since the last time, and says whom the bounds have kept out.
     pub(super) fn keep_limits(&mut self) {
         for (reached, count, last) in self.refused.take() {
+            self.counted.refused += count;
             tracing::warn!(count, %last, "{reached}: clients are refused");
         }
         if let Some((count, error)) = self.refused.take_unaccepted() {

@@ -255,6 +255,11 @@ impl Connection {
         !self.out.is_empty()
     }
 
+    /// Bytes of replies that are in no send yet.
+    pub fn waiting_bytes(&self) -> usize {
+        self.out_bytes
+    }
+
     /// Whether more may be done for it once something has left.
     pub fn has_unserved(&self) -> bool {
         self.parser.buffered() > 0 || self.is_stopped || self.is_ended

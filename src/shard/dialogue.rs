@@ -55,6 +55,9 @@ impl Shard {
     pub(super) fn advance(&mut self, conn: Conn) {
         if let Some(connection) = self.connections.get_mut(conn) {
             connection.awaits_turn = false;
+            if connection.door.is_control() {
+                return;
+            }
         }
         loop {
             let Some(connection) = self.connections.get_mut(conn) else { return };
@@ -216,6 +219,12 @@ impl Shard {
                 connection.is_ended = true;
                 return;
             }
+            // Who has asked may still read the answer.
+            Door::Control(pipe) => {
+                pipe.end();
+                connection.is_ended = true;
+                return;
+            }
             _ => connection.is_ended = true,
         }
         let carries_media = connection.sessions.iter().any(|key| {
@@ -229,6 +238,12 @@ impl Shard {
         connection.is_sending = false;
         if let Some(secure) = &mut connection.secure {
             self.sealing.reclaim(secure);
+        }
+        let waiting = connection.waiting_bytes();
+        if let Door::Control(pipe) = &mut connection.door {
+            // Another sign of life of who reads.
+            connection.served = self.now;
+            pipe.note_left(waiting);
         }
         let sessions =
             if connection.fate == Fate::Open { connection.sessions.clone() } else { Default::default() };

@@ -17,6 +17,9 @@ const PUBLISHER_SILENCE_MAX: Duration = Duration::from_secs(5);
 /// How long a client may take to read the last words of a connection.
 const FAREWELL_MAX: Duration = Duration::from_secs(5);
 
+/// How long a client of the API may take to read 64 KiB, which is [`super::steering::ANSWER_BYTES_MAX`].
+const READING_MAX: Duration = Duration::from_secs(30);
+
 impl Shard {
     pub(super) fn keep_house(&mut self) {
         let timeout = self.settings.session_timeout;
@@ -48,10 +51,14 @@ impl Shard {
                 let is_leaving = connection.fate == Fate::Closing && silence > FAREWELL_MAX;
                 let is_unwelcome = connection.preface.is_some() || connection.is_surplus();
                 let is_alone = connection.sessions.is_empty() && !connection.door.is_led_by_another();
+                // Who serves it ends those that ask too slowly, and cannot see who reads too slowly.
+                let is_served_elsewhere = connection.door.is_control();
+                let is_stuck = is_served_elsewhere && connection.is_sending && silence > READING_MAX;
                 is_leaving
                     || (is_unwelcome && silence > WELCOME_MAX)
                     || connection.is_shaking_too_long(self.now)
-                    || (is_alone && silence > SILENCE_MAX)
+                    || is_stuck
+                    || (is_alone && !is_served_elsewhere && silence > SILENCE_MAX)
             })
             .map(|connection| connection.conn)
             .collect();

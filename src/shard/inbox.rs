@@ -18,6 +18,7 @@ use super::multicast::{FromHome, ToHome};
 use super::names::AddressesReply;
 use super::secure::Secure;
 use super::settings::PortKind;
+use super::steering::{Question, Said};
 use super::talk::{FromSink, SinkAddress, ToSink};
 use super::tls::Step;
 use crate::media::library::{Answer, ReplyTo, Ticket};
@@ -58,6 +59,10 @@ pub enum Message {
     ServiceAnswered(Ticket, ServiceAnswer),
     /// To be answered with the shard's number: who answers turns.
     RollCall(Sender<ShardIndex>),
+    /// To a client whose connection was passed on, from who serves it.
+    Said(Conn, Said),
+    /// From those who see and steer the server.
+    Asked(Question),
     /// The program ends: BYE to viewers, then everything is closed.
     Shutdown,
 }

@@ -54,6 +54,7 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.seen = at.now;
         let is_recording = session.state == State::Playing;
+        let before = session.numbers.bytes;
         let Source::Ingest(ingest) = &mut session.source else { return };
         let Some(publication) = self.publications.get_mut(ingest.tenure) else { return };
         publication.pulse.beat(at.now);
@@ -65,6 +66,7 @@ impl Shard {
             // Nothing was asked for yet, or the publisher paused.
             (true, false) => {}
         }
+        self.counted.bytes_received += session.numbers.bytes - before;
         publication.serve_waiting();
         self.make_ready(key);
     }
@@ -167,7 +169,9 @@ impl Shard {
         publication.pulse.beat(at.now);
         let bytes = self.ports.driver.bytes(span);
         let numbers = &mut session.numbers;
+        let before = numbers.bytes;
         track.handle_datagrams(at, relay, (bytes, segment), (is_media, is_recording), numbers);
+        self.counted.bytes_received += numbers.bytes - before;
         publication.serve_waiting();
         self.make_ready(key);
     }

@@ -1,10 +1,12 @@
 //! A live stream that comes to this shard, and the shards that wait until it can be described.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use proto::time::Time;
 
+use super::steering::{PublicationReport, StreamState};
 use crate::stream::catalog::{Notice, ShardIndex, StreamError, StreamId, StreamName, Subscriber, Want};
 use crate::stream::relay::Relay;
 
@@ -44,6 +46,19 @@ impl Offer {
     /// Takes the stream out, for another owner or for good.
     pub fn take(&mut self) -> Option<Box<Relay>> {
         self.relay.take()
+    }
+
+    /// What there is to say of the stream.
+    pub fn report(&mut self, state: StreamState, sender: Option<SocketAddr>) -> PublicationReport {
+        let description = self.relay.as_mut().map(|relay| relay.fanout().description().clone());
+        PublicationReport {
+            path: self.path.clone(),
+            state,
+            tracks: description.as_ref().map(|it| it.tracks.clone()).unwrap_or_default(),
+            viewers: description.map_or(0, |it| it.audience.count()),
+            bytes: self.relay.as_mut().map_or(0, |relay| relay.fanout().distributed().bytes),
+            sender,
+        }
     }
 
     /// Whether the stream is there and described well enough to be decoded.

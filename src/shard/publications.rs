@@ -2,6 +2,7 @@
 //! their publisher is gone.
 
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use proto::track::Track;
 
 use super::offer::Offer;
 use super::session::SessionKey;
+use super::steering::{PublicationReport, StreamState};
 use super::turn::Shard;
 use crate::stream::catalog::{
     Grant, Notice, Order, Pulse, ShardIndex, StreamError, StreamId, StreamName, Subscriber,
@@ -65,6 +67,23 @@ impl Publications {
     /// The streams that have begun.
     pub fn relays(&mut self) -> impl Iterator<Item = &mut Relay> {
         self.streams.values_mut().filter_map(|publication| publication.offer.relay())
+    }
+
+    /// What there is to say of them; `peer_of` is the address of a session's client.
+    pub fn reports(
+        &mut self,
+        peer_of: impl Fn(SessionKey) -> Option<SocketAddr>,
+    ) -> impl Iterator<Item = PublicationReport> {
+        self.streams.values_mut().map(move |publication| {
+            let (state, sender) = match publication.publisher {
+                Publisher::Gone(_) => (StreamState::Lost, None),
+                Publisher::Session(key) if publication.is_recorded => (StreamState::Running, peer_of(key)),
+                Publisher::Session(_) | Publisher::Announced(_) => (StreamState::Idle, None),
+            };
+            let report = publication.offer.report(state, sender);
+            let tracks = if report.tracks.is_empty() { publication.tracks.clone() } else { report.tracks };
+            PublicationReport { tracks, ..report }
+        })
     }
 
     /// A stream that is published here.

@@ -88,6 +88,7 @@ impl Shard {
         }
         let is_member = matches!(session.source, Source::Member(_));
         let (state, conn, carrier) = (session.state, session.conn, session.carrier);
+        let before = session.numbers;
         self.report_to_talker(key);
         if state != State::Playing || is_member {
             if let Some(conn) = conn {
@@ -102,6 +103,7 @@ impl Shard {
                 (Some(self.pump_datagrams(key)), LINGER)
             }
         };
+        self.count_sent(key, before);
         let stop = match stop {
             Some(Stop::Finished(at)) => Some(Stop::Finished(at + linger)),
             other => other,
@@ -211,6 +213,7 @@ impl Shard {
         if session.trains_sent == 0 {
             return;
         }
+        let before = session.numbers;
         let Ok(batch) = next(session, &self.live, self.now, self.settings.slow_reader) else { return };
         let slot = if session.trains_sent == 0 { None } else { renumber(session, &batch) };
         let Some(slot) = slot else { return };
@@ -222,6 +225,14 @@ impl Shard {
             self.ports.driver.submit(op);
         }
         advance(session);
+        self.count_sent(key, before);
+    }
+
+    /// Adds to what the shard has sent what a session has since then.
+    fn count_sent(&mut self, key: SessionKey, before: Numbers) {
+        let Some(session) = self.sessions.get(key) else { return };
+        self.counted.bytes_sent += session.numbers.bytes - before.bytes;
+        self.counted.batches_shed += session.numbers.skipped - before.skipped;
     }
 
     /// Asks the media threads ahead of a file's viewer.

@@ -83,6 +83,7 @@ impl Shard {
         };
         let Some(out) = session.tracks.iter_mut().find(|out| out.track == track) else { return };
         let mut needs_keyframe = false;
+        let before = out.heard.lost;
         for packet in compound.iter() {
             let (Packet::ReceiverReport { blocks, .. } | Packet::SenderReport { blocks, .. }) = packet else {
                 needs_keyframe |= asks_keyframe(&packet, out.numbering.ssrc);
@@ -96,6 +97,9 @@ impl Shard {
                 }
             }
         }
+        // What is lost beyond what was: packets that come twice are counted against it (RFC 3550 section 6.4.1).
+        self.counted.packets_lost +=
+            u64::from(out.heard.lost.max(0).saturating_sub(before.max(0)).max(0) as u32);
         if needs_keyframe && let Source::Live(cursor) = &session.source {
             let stream = cursor.stream;
             self.ask_keyframe(stream);

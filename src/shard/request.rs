@@ -25,7 +25,7 @@ const PUBLIC: &str = "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, TEARDOWN, GET_PARAM
 const KNOWN_TAGS: &[&str] = &["play.basic", "play.scale", "play.speed", BACKCHANNEL, REPLAY];
 
 /// What the `Server` header says.
-pub(super) const SERVER: &str = concat!("Ringcaster/", env!("CARGO_PKG_VERSION"));
+pub const SERVER: &str = concat!("Ringcaster/", env!("CARGO_PKG_VERSION"));
 
 /// What becomes of a request.
 #[derive(Debug)]

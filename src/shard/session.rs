@@ -138,7 +138,7 @@ pub struct Session {
     pub promise: Option<Box<Promise>>,
     /// The URL as the client asked for it, without a track's name.
     pub url: String,
-    /// The mount's path: all tracks of a session are of one mount.
+    /// The mount's path: all tracks of a session are of one mount. That of a publisher is decoded.
     pub path: String,
     /// Where a first PLAY without a range begins: the URL's `s` parameter.
     pub start: Option<MediaTime>,

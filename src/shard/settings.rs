@@ -14,6 +14,7 @@ use super::hooks::Hooks;
 use super::limits::Limits;
 use super::proxy::ProxySpec;
 use super::pusher::PusherSpec;
+use super::steering::Steering;
 pub use super::talk::LoudspeakerSpec;
 use super::tls::TlsServer;
 use crate::config::{AddressRange, GopCache, Rules};
@@ -42,6 +43,8 @@ pub struct Settings {
     pub forwarders: Vec<AddressRange>,
     /// The web services that are asked and told. None where there are none.
     pub hooks: Option<Arc<dyn Hooks>>,
+    /// Who serves the API and metrics. None where nobody does.
+    pub steering: Option<Arc<dyn Steering>>,
     /// What is said to streams whose source does not take it itself. None where nobody can.
     pub loudspeaker: Option<LoudspeakerSpec>,
     /// Which files are live channels, and the formats of live streams.
@@ -211,6 +214,7 @@ impl Default for Settings {
             access: None,
             forwarders: Vec::new(),
             hooks: None,
+            steering: None,
             loudspeaker: None,
             rules: Arc::default(),
             session_timeout: Duration::from_secs(60),

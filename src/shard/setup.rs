@@ -539,12 +539,17 @@ impl Shard {
             (Carrier::Interleaved, Some(connection)) => connection.door.name(),
             _ => carrier.name(),
         };
+        // A publisher names one of its tracks, by whatever name it has given it.
+        let published = match &source {
+            Source::Ingest(ingest) => self.publications.get_mut(ingest.tenure),
+            _ => None,
+        };
         let key = self.sessions.insert(Session {
             conn: Some(conn),
             user,
             transport,
             url: target.content_base().trim_end_matches('/').to_owned(),
-            path: target.path.clone(),
+            path: published.map_or_else(|| target.path.clone(), |it| it.offer.path.to_string()),
             ..Session::new(id, source, carrier, peer, self.now)
         });
         self.by_id.insert(id, key);
@@ -554,6 +559,8 @@ impl Shard {
         let session = &self.sessions[key];
         let user = self.user_name(user);
         tracing::info!(session = %id, %peer, user, url = %session.url, transport, "session begins");
+        self.counted.sessions_begun += 1;
+        self.tell_beginning(key);
         key
     }
 }

@@ -116,7 +116,11 @@ impl Shard {
                     bytes = session.numbers.bytes, reason, "multicast ended");
                 self.sender_ended(transmission, reason);
             }
-            _ => log_end(&session, duration, reason),
+            _ => {
+                log_end(&session, duration, reason);
+                self.counted.sessions_ended += 1;
+                self.tell_end(&session, reason);
+            }
         }
     }
 

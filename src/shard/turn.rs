@@ -29,6 +29,7 @@ use super::ready::{self, Ready};
 use super::secure::Sealing;
 use super::session::{Session, SessionId, SessionKey};
 use super::settings::{Listen, PortKind, Settings};
+use super::steering::Totals;
 use super::talk::Loudspeaker;
 use crate::egress::heads::Heads;
 use crate::media::library::{Answer, ReplyTo, Ticket};
@@ -58,6 +59,8 @@ pub struct Shard {
     pub(super) suspects: Suspects,
     pub(super) refused: Refused,
     pub(super) sent: Sent,
+    /// What has happened here since the start.
+    pub(super) counted: Totals,
     pub(super) transmissions: Transmissions,
     pub(super) tunnels: Pairing<Conn>,
     pub(super) heads: Heads,
@@ -141,6 +144,7 @@ impl Shard {
             suspects: Suspects::default(),
             refused: Refused::default(),
             sent: Sent::default(),
+            counted: Totals::default(),
             transmissions: Transmissions::new(groups),
             tunnels: Pairing::default(),
             heads: Heads::default(),
@@ -345,6 +349,8 @@ impl Shard {
                 // Nobody waits for it once the program ends.
                 let _ = answer.send(self.index);
             }
+            Message::Said(conn, said) => self.say(conn, said),
+            Message::Asked(question) => self.answer_survey(question),
             Message::Shutdown => self.shut_down(),
         }
     }

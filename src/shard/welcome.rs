@@ -31,6 +31,7 @@ impl Shard {
         connection.place = Some(place);
         connection.preface = is_forwarder.then(Box::default);
         self.connections.insert(connection);
+        self.counted.connections_accepted += 1;
         tracing::debug!(%peer, ?port, "connection");
         if port.is_tls() {
             self.await_handshake(conn);

@@ -60,6 +60,14 @@ pub(crate) fn put_rest(out: &mut BytesMut, headers: &Headers, body: &[u8]) {
     out.put_slice(body);
 }
 
+/// Appends one line of these parts, which nothing in them can end.
+pub(crate) fn put_line(out: &mut BytesMut, parts: &[&str]) {
+    for part in parts {
+        put_clean(out, part);
+    }
+    out.put_slice(b"\r\n");
+}
+
 /// Text of one line: control characters become spaces.
 fn put_clean(out: &mut BytesMut, text: &str) {
     let mut bytes = text.as_bytes();

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::websocket::upgrade::{self, Upgrade};
 use crate::rtsp::message::{Headers, Request};
-use crate::rtsp::write::put_rest;
+use crate::rtsp::write::{put_line, put_rest};
 
 /// Letters of a cookie. Players send 16 to 32.
 pub const COOKIE_BYTES_MAX: usize = 128;
@@ -179,6 +179,16 @@ impl Answer {
     }
 }
 
+/// Appends a request's head as it came, for somebody else who reads HTTP: every header, its lengths too, and no body.
+pub fn put_head(out: &mut BytesMut, head: &Request) {
+    let minor = head.version.1.min(1);
+    put_line(out, &[head.method.as_str(), " ", &head.uri, " HTTP/1.", if minor == 0 { "0" } else { "1" }]);
+    for (name, value) in head.headers.iter() {
+        put_line(out, &[name, ": ", value]);
+    }
+    put_line(out, &[]);
+}
+
 /// The answer to a tunnel's GET: everything that follows is RTSP, without a length, until the connection ends.
 pub fn tunnel_opens() -> Answer {
     Answer::new(Code::Ok)
@@ -247,6 +257,18 @@ mod tests {
         assert!(matches!(ask("POST / HTTP/1.1\r\n\r\n"), Ask::Wrong(Code::NotFound, _)));
         assert!(matches!(ask("PUT / HTTP/1.1\r\n\r\n"), Ask::Wrong(Code::NotAllowed, _)));
         assert!(matches!(ask("GET / HTTP/2.0\r\n\r\n"), Ask::Wrong(Code::VersionNotSupported, _)));
+    }
+
+    #[test]
+    fn a_head_is_passed_on_as_it_came_and_nothing_in_it_can_begin_another() {
+        let came = "POST /api/v1/a?b=c HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\ncontent-length: 4\r\n\r\n";
+        let mut out = BytesMut::new();
+        put_head(&mut out, &head(came));
+        assert_eq!(out, came);
+        let odd = Request::new("GET".into(), "/a\r\nX: y").header("A", "b\r\n\r\nGET / HTTP/1.1");
+        out.clear();
+        put_head(&mut out, &odd);
+        assert_eq!(out, "GET /a  X: y HTTP/1.0\r\nA: b    GET / HTTP/1.1\r\n\r\n");
     }
 
     #[test]

@@ -40,6 +40,13 @@ impl Shard {
         if is_way_in && !self.settings.doors.admits_origin(&head.headers) {
             return self.refuse_http(conn, &head, Code::Forbidden, "ws_origin does not have this Origin");
         }
+        let head = match is_way_in || head.version.0 != 1 {
+            true => head,
+            false => match self.become_control(conn, head) {
+                Ok(()) => return,
+                Err(head) => head,
+            },
+        };
         match ask {
             Ask::TunnelOut(cookie) => self.enter_tunnel(conn, head, cookie, Side::Out),
             Ask::TunnelIn(cookie) => self.enter_tunnel(conn, head, cookie, Side::In),

@@ -1,14 +1,17 @@
-//! What a connection speaks before RTSP: nothing, the halves of an HTTP tunnel, or WebSocket. A page for whoever speaks
-//! none of them.
+//! What a connection speaks before RTSP: nothing, the halves of an HTTP tunnel, or WebSocket. For whoever speaks none of
+//! them a page, and the way to who serves the API.
 
+mod control;
 mod enter;
 mod page;
 mod tunnel;
 mod websocket;
 
+use bytes::Bytes;
 use proto::io::{Conn, Pieces};
 use proto::rtsp::message::Request;
 
+pub(super) use self::control::Pipe;
 pub(super) use self::tunnel::{WayIn, WayOut};
 pub(super) use self::websocket::Frames;
 use super::connection::{Connections, Fate, PENDING_BYTES_MAX};
@@ -29,6 +32,8 @@ pub enum Door {
     In(Box<WayIn>),
     /// Both ways in frames.
     WebSocket(Box<Frames>),
+    /// No RTSP: HTTP that others serve.
+    Control(Box<Pipe>),
 }
 
 impl Door {
@@ -36,7 +41,7 @@ impl Door {
     pub fn name(&self) -> &'static str {
         match self {
             Door::Plain | Door::Leaving(_) => "tcp",
-            Door::Out(_) | Door::In(_) => "http",
+            Door::Out(_) | Door::In(_) | Door::Control(_) => "http",
             Door::WebSocket(_) => "websocket",
         }
     }
@@ -44,6 +49,11 @@ impl Door {
     /// Whether RTSP is in a stream of another protocol, and media has to be there too.
     pub fn is_tunnel(&self) -> bool {
         !matches!(self, Door::Plain | Door::Leaving(_))
+    }
+
+    /// Whether others serve it, who keep watch over its silence as well.
+    pub fn is_control(&self) -> bool {
+        matches!(self, Door::Control(_))
     }
 
     /// Whether it is the POST of a tunnel, which lives and ends with its GET.
@@ -90,6 +100,8 @@ pub(super) enum Taken {
     Misplaced(Conn),
     /// The end of a WebSocket, or its breach.
     Leave(Conn),
+    /// Passed on to who serves it; whether somebody does.
+    PassedOn(Conn, bool),
 }
 
 /// Takes bytes as they came to `conn`: whatever of RTSP is in them goes to the parser that it is for.
@@ -130,6 +142,7 @@ pub(super) fn take_in(connections: &mut Connections, conn: Conn, bytes: &[u8]) -
             true => Taken::Input(conn),
             false => Taken::Leave(conn),
         },
+        Door::Control(pipe) => Taken::PassedOn(conn, pipe.hear(Bytes::copy_from_slice(bytes))),
     }
 }
 
@@ -156,6 +169,8 @@ impl Shard {
                 }
                 self.close_when_flushed(conn);
             }
+            Taken::PassedOn(conn, true) => self.throttle_control(conn),
+            Taken::PassedOn(conn, false) => self.close_when_flushed(conn),
             Taken::Leave(conn) => {
                 // What came before the end is answered.
                 self.advance(conn);
@@ -170,7 +185,7 @@ impl Shard {
         let (cookie, led) = match &mut connection.door {
             Door::Out(out) => (out.cookie.clone(), None),
             Door::In(into) => (into.cookie.clone(), into.out.take()),
-            Door::Plain | Door::Leaving(_) | Door::WebSocket(_) => return,
+            Door::Plain | Door::Leaving(_) | Door::WebSocket(_) | Door::Control(_) => return,
         };
         if let Some(out) = led.and_then(|out| self.connections.get_mut(out))
             && let Door::Out(way) = &mut out.door

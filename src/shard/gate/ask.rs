@@ -119,6 +119,8 @@ impl Shard {
             .filter(|connection| connection.login.as_ref().is_none_or(|login| login.user.is_none()))
             // The POST of a tunnel goes or stays with its GET.
             .filter(|connection| !connection.door.is_led_by_another())
+            // Who serves it keeps guesses out, and tells who has guessed.
+            .filter(|connection| !connection.door.is_control())
             // Who waits for an answer is told.
             .filter(|connection| connection.withheld.is_none())
             .map(|connection| connection.conn)
@@ -131,6 +133,7 @@ impl Shard {
     /// Ends bans whose time is over, and says how many were refused.
     pub(in crate::shard) fn keep_gate(&mut self) {
         if let Some((count, last)) = self.suspects.take_turned_away() {
+            self.counted.refused += count;
             tracing::info!(count, %last, "turned away: banned, denied or not allowed");
         }
         let Some(access) = &self.settings.access else { return };
@@ -224,6 +227,7 @@ impl Shard {
             Verdict::Absent => Err(Outcome::Reply(challenge(false))),
             Verdict::Stale => Err(Outcome::Reply(challenge(true))),
             Verdict::Wrong { user } => {
+                self.counted.log_ins_failed += 1;
                 let response = challenge(false);
                 login.user = None;
                 let shown: String = user.chars().take(NAME_SHOWN_MAX).collect();

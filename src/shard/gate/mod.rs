@@ -6,5 +6,5 @@ mod suspects;
 mod visitors;
 
 pub use access::{Access, Login};
-pub use suspects::{Subject, Suspects};
+pub use suspects::{Subject, Suspects, delay};
 pub use visitors::Visitors;

@@ -37,6 +37,7 @@ impl Shard {
             let bytes = shard.ports.driver.bytes(span);
             let before = run.numbers.bytes;
             track.handle_datagrams(at, relay, (bytes, segment), (is_media, true), &mut run.numbers);
+            shard.counted.bytes_received += run.numbers.bytes - before;
             run.client.handle_media(at.now);
             if run.numbers.bytes > before {
                 proxy.hear(at.now, PacketKind::Rtp);

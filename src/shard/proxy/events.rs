@@ -150,10 +150,12 @@ impl Shard {
         let (Some(relay), Some(track)) = (proxy.offer.relay(), run.inflow.track_mut(index as u8)) else {
             return;
         };
+        let before = run.numbers.bytes;
         match kind {
             PacketKind::Rtp => track.handle_packet(at.now, relay, payload, &mut run.numbers),
             PacketKind::Rtcp => track.handle_reports(at, relay, payload, &mut run.numbers),
         }
+        self.counted.bytes_received += run.numbers.bytes - before;
         proxy.hear(at.now, kind);
     }
 

@@ -22,6 +22,7 @@ use super::datagrams::UdpPair;
 use super::inflow::Inflow;
 use super::offer::Offer;
 use super::session::Numbers;
+use super::steering::{PublicationReport, StreamState};
 use super::tls::TlsConfig;
 use crate::stream::catalog::ShardIndex;
 use crate::stream::relay::Relay;
@@ -162,6 +163,19 @@ impl Proxies {
     /// The streams that have begun.
     pub fn relays(&mut self) -> impl Iterator<Item = &mut Relay> {
         self.slots.iter_mut().flatten().filter_map(|proxy| proxy.offer.relay())
+    }
+
+    /// What there is to say of them.
+    pub fn reports(&mut self) -> impl Iterator<Item = PublicationReport> {
+        let pulled = self.slots.iter_mut().flatten().filter(|proxy| proxy.talkback.is_none());
+        pulled.map(|proxy| {
+            let state = match (&proxy.phase, proxy.lost_at) {
+                (_, Some(_)) | (Phase::Waiting(_), None) => StreamState::Lost,
+                (Phase::Idle, None) => StreamState::Idle,
+                (Phase::Running(_), None) => StreamState::Running,
+            };
+            proxy.offer.report(state, None)
+        })
     }
 
     fn keys(&self) -> impl Iterator<Item = ProxyKey> + use<> {

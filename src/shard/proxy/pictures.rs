@@ -19,6 +19,7 @@ impl Shard {
         let now = self.now;
         let Phase::Running(run) = &mut proxy.phase else { return };
         run.numbers.bytes += picture.len() as u64;
+        self.counted.bytes_received += picture.len() as u64;
         let Some(pictures) = &mut run.pictures else { return };
         let Some(away) = &mut pictures.away else {
             return self.pass_picture(key, proxy, now, picture);

@@ -20,6 +20,7 @@ use super::inflow::Inflow;
 use super::ingest::{Arriving, Sender};
 use super::offer::Offer;
 use super::session::Numbers;
+use super::steering::{PublicationReport, StreamState};
 use crate::stream::catalog::ShardIndex;
 use crate::stream::relay::Relay;
 use line::Line;
@@ -129,6 +130,21 @@ impl Pushers {
             }
         }
         Ok(pushers)
+    }
+
+    /// What there is to say of them; of those that a client publishes, on whatever shard, nothing.
+    pub fn reports(&mut self) -> impl Iterator<Item = PublicationReport> {
+        let pushed = self.slots.iter_mut().filter(|pusher| pusher.spec.mode != Mode::Rtsp);
+        pushed.map(|pusher| {
+            let state = if pusher.heard.is_some() { StreamState::Running } else { StreamState::Idle };
+            let sender = pusher.sources.iter().find_map(|source| match source.from {
+                Some(Origin::Address(address)) => Some(address),
+                _ => None,
+            });
+            let tracks = pusher.spec.tracks.iter().map(|pushed| pushed.track.clone()).collect();
+            let report = pusher.offer.report(state, sender);
+            if report.tracks.is_empty() { PublicationReport { tracks, ..report } } else { report }
+        })
     }
 
     /// The pusher that the catalog knows by this name.

@@ -1,0 +1,197 @@
+//! Who may use the API: by address, by name and password, and by the web page that asks.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::{Extension, Request, State};
+use axum::http::header::{AUTHORIZATION, CONNECTION, HOST, ORIGIN, WWW_AUTHENTICATE};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use proto::rtsp::auth::{Line, Verdict};
+use proto::rtsp::message;
+
+use super::problem::Problem;
+use super::state::App;
+use crate::config::{Action, Api};
+use crate::shard::gate::{Access, Subject};
+use crate::shard::steering::Caller;
+
+/// Letters of a name that go to the log: whoever guesses names does not fill it.
+const NAME_SHOWN_MAX: usize = 64;
+
+/// Paths that say nothing but that the server is there: whoever may connect may ask.
+const OPEN: [&str; 2] = ["/healthz", "/readyz"];
+
+/// What is known of who is at the other end of a connection.
+#[derive(Debug)]
+pub(super) struct Client {
+    caller: Caller,
+    line: Mutex<Line>,
+    /// Whether it has proven who it is: a ban of its address is for others.
+    is_known: AtomicBool,
+}
+
+impl Client {
+    pub(super) fn new(caller: Caller) -> Client {
+        let line = if caller.is_private { Line::private } else { Line::new };
+        Client { caller, line: Mutex::new(line(rand::random())), is_known: AtomicBool::new(false) }
+    }
+}
+
+/// Lets a request pass or refuses it.
+pub(super) async fn pass(
+    State(app): State<Arc<App>>,
+    Extension(client): Extension<Arc<Client>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (head, body) = request.into_parts();
+    if !OPEN.contains(&head.uri.path())
+        && let Err(problem) = admit(&app, &client, &head).await
+    {
+        tracing::debug!(peer = %client.caller.peer, method = %head.method, uri = %head.uri,
+            status = problem.status, reason = problem.detail, "refused");
+        return problem.into_response();
+    }
+    next.run(Request::from_parts(head, body)).await
+}
+
+async fn admit(app: &App, client: &Client, head: &Parts) -> Result<(), Problem> {
+    let headers = &head.headers;
+    if !head.method.is_safe() && !is_of_own_page(headers) {
+        return Err(Problem::forbidden("pages of other origins may not change anything here"));
+    }
+    match app.settings.may_steer() {
+        Api::On => Ok(()),
+        Api::Off => Err(Problem::forbidden("api is off")),
+        Api::Local if !client.caller.is_local => {
+            let detail = "api is local: ask on the machine itself, or set api to auth and give a user the permission admin";
+            Err(Problem::forbidden(detail))
+        }
+        Api::Local if !is_named_as_here(headers) => {
+            let detail = "api is local: ask by localhost or an address, not by another name of this machine";
+            Err(Problem::forbidden(detail))
+        }
+        Api::Local => Ok(()),
+        Api::Auth => {
+            let access = app.access.as_ref();
+            let access = access.ok_or_else(|| Problem::forbidden("api is auth, and there is no user"))?;
+            log_in(app, client, access, head).await
+        }
+    }
+}
+
+/// Lets a user in who may manage the server.
+async fn log_in(app: &App, client: &Client, access: &Access, head: &Parts) -> Result<(), Problem> {
+    let peer = client.caller.peer;
+    if !client.is_known.load(Ordering::Relaxed) && app.is_banned(peer.ip()) {
+        let problem = Problem::forbidden("too many wrong passwords came from this address");
+        return Err(problem.header(CONNECTION, "close"));
+    }
+    let asked = as_message(head);
+    let now = app.now();
+    let (verdict, challenges) = {
+        let mut line = client.line.lock().unwrap_or_else(PoisonError::into_inner);
+        let verdict = access.guard.verify(now, &mut line, &asked);
+        let challenges = access.guard.challenges(now, &line, verdict == Verdict::Stale);
+        (verdict, challenges)
+    };
+    let challenge = |detail: &str| {
+        let problem = Problem::new(StatusCode::UNAUTHORIZED, detail);
+        challenges.iter().fold(problem, |problem, it| problem.header(WWW_AUTHENTICATE, it))
+    };
+    match verdict {
+        Verdict::Proven(user) if access.may(user, Action::Admin, "") => {
+            client.is_known.store(true, Ordering::Relaxed);
+            Ok(())
+        }
+        Verdict::Proven(user) => {
+            let user = access.guard.name(user).unwrap_or_default();
+            tracing::info!(%peer, ?user, "not permitted to use the API");
+            Err(Problem::forbidden("the user needs the permission admin, for every path"))
+        }
+        Verdict::Absent | Verdict::Stale => Err(challenge("a user with the permission admin is asked for")),
+        Verdict::Wrong { user } => {
+            let user: String = user.chars().take(NAME_SHOWN_MAX).collect();
+            tracing::warn!(%peer, ?user, method = %head.method, path = head.uri.path(), "log-in failed");
+            let patience = app.suspect(access, Subject::of(peer.ip()));
+            tokio::time::sleep(patience).await;
+            // The next guess comes on a connection of its own, which a ban keeps out.
+            Err(challenge("name or password is wrong").header(CONNECTION, "close"))
+        }
+    }
+}
+
+/// As far as passwords are about it.
+fn as_message(head: &Parts) -> message::Request {
+    let uri = head.uri.path_and_query().map_or("/", |path| path.as_str());
+    let asked = message::Request::new(head.method.as_str().into(), uri);
+    let given = head.headers.get_all(AUTHORIZATION).iter().filter_map(|value| value.to_str().ok());
+    given.fold(asked, |asked, value| asked.header("Authorization", value))
+}
+
+/// Whether a request that changes something comes from a program, or from a page of this server's own. Browsers tell
+/// the origin of whatever is no GET and no HEAD (RFC 6454, Fetch section 3.2).
+fn is_of_own_page(headers: &HeaderMap) -> bool {
+    let is_foreign_site = |site: &str| !matches!(site, "same-origin" | "none");
+    if text(headers, "sec-fetch-site").is_some_and(is_foreign_site) {
+        return false;
+    }
+    let Some(origin) = headers.get(ORIGIN) else { return true };
+    let own = text(headers, HOST.as_str());
+    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    origin.zip(own).is_some_and(|((_, origin), own)| origin.eq_ignore_ascii_case(own))
+}
+
+/// Whether a request was sent to an address, or to the one name that is always this machine: a name that somebody else
+/// has made lead here would let that one's pages in (DNS rebinding).
+fn is_named_as_here(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(HOST) else { return true };
+    let Ok(host) = host.to_str() else { return false };
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    };
+    name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok()
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(list: &[(&'static str, &'static str)]) -> HeaderMap {
+        list.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn pages_of_other_origins_are_told_from_our_own_and_from_programs() {
+        let own = |list: &[_]| is_of_own_page(&headers(list));
+        assert!(own(&[("host", "a:80")]) && own(&[("host", "a:80"), ("origin", "http://A:80")]));
+        assert!(!own(&[("host", "a:80"), ("origin", "http://b")]) && !own(&[("origin", "null")]));
+        assert!(!own(&[("host", "a:80"), ("origin", "http://a:80"), ("sec-fetch-site", "same-site")]));
+        assert!(
+            !own(&[("host", "a"), ("sec-fetch-site", "cross-site")]) && own(&[("sec-fetch-site", "none")])
+        );
+        assert!(!own(&[("host", "a:80"), ("origin", "http://a")]), "another port is another origin");
+    }
+
+    #[test]
+    fn only_addresses_and_localhost_are_names_of_this_machine_whoever_asks() {
+        let here = |host| is_named_as_here(&headers(&[("host", host)]));
+        assert!(
+            ["127.0.0.1", "127.0.0.1:8080", "[::1]:8080", "[::1]", "localhost", "LocalHost:1"].map(here)
+                == [true; 6]
+        );
+        assert!(
+            ["evil.example", "evil.example:8080", "localhost.evil.example", "", "[x]"].map(here)
+                == [false; 5]
+        );
+        assert!(is_named_as_here(&HeaderMap::new()));
+    }
+}

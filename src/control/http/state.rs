@@ -1,0 +1,182 @@
+//! What all resources share: the way to every shard, the settings, and who listens.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use proto::time::Time;
+use tokio::sync::{broadcast, oneshot, watch};
+use tokio::time::timeout;
+
+use super::problem::Problem;
+use crate::config::Settings;
+use crate::media::capture::Devices;
+use crate::media::library::Library;
+use crate::shard::gate::{Access, Subject, Suspects, delay};
+use crate::shard::inbox::{Message, Outside};
+use crate::shard::steering::{Happening, Question, Reply};
+use crate::stream::catalog::ShardIndex;
+
+/// How long shards may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What serves all requests.
+pub(super) struct App {
+    pub(super) settings: Arc<Settings>,
+    pub(super) file: Option<PathBuf>,
+    pub(super) access: Option<Arc<Access>>,
+    /// There once the shards run.
+    program: OnceLock<Program>,
+    /// Whether it is there.
+    is_open: watch::Sender<bool>,
+    /// What happens, to everybody who listens.
+    pub(super) happenings: broadcast::Sender<Happening>,
+    /// Who listens.
+    pub(super) listeners: AtomicUsize,
+    /// Connections from elsewhere that are served.
+    pub(super) connections: Arc<AtomicUsize>,
+    /// Connections from this machine that are served.
+    pub(super) local_connections: Arc<AtomicUsize>,
+    pub(super) log_ins_failed: AtomicU64,
+    pub(super) began: SystemTime,
+    /// What came of streams when that was last asked.
+    pub(super) rates: Mutex<HashMap<Arc<str>, Rate>>,
+    clock: Instant,
+    suspects: Mutex<Suspects>,
+}
+
+/// The rest of the program.
+pub struct Program {
+    /// The ways into the shards, by index.
+    pub shards: Vec<Outside>,
+    /// Files.
+    pub library: Arc<dyn Library>,
+    /// Screens, cameras and microphones.
+    pub devices: Arc<dyn Devices>,
+    /// The driver's name.
+    pub backend: &'static str,
+}
+
+/// How much had come of a stream, when, and how fast that was.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rate {
+    pub(super) at: Instant,
+    pub(super) bytes: u64,
+    pub(super) bits_per_second: Option<u64>,
+}
+
+impl App {
+    pub(super) fn new(
+        settings: Arc<Settings>,
+        file: Option<PathBuf>,
+        access: Option<Arc<Access>>,
+        happenings: broadcast::Sender<Happening>,
+    ) -> App {
+        App {
+            settings,
+            file,
+            access,
+            program: OnceLock::new(),
+            is_open: watch::Sender::new(false),
+            happenings,
+            listeners: AtomicUsize::new(0),
+            connections: Arc::default(),
+            local_connections: Arc::default(),
+            log_ins_failed: AtomicU64::new(0),
+            began: SystemTime::now(),
+            rates: Mutex::default(),
+            clock: Instant::now(),
+            suspects: Mutex::default(),
+        }
+    }
+
+    /// The time by a clock of our own: nonces are given and taken here alone.
+    pub(super) fn now(&self) -> Time {
+        Time::from_millis(1) + self.clock.elapsed()
+    }
+
+    /// How many connections are served.
+    pub(super) fn connection_count(&self) -> usize {
+        self.connections.load(Ordering::Relaxed) + self.local_connections.load(Ordering::Relaxed)
+    }
+
+    /// Since when it runs.
+    pub(super) fn uptime(&self) -> Duration {
+        self.clock.elapsed()
+    }
+
+    /// Lets it know the rest of the program.
+    pub(super) fn open(&self, program: Program) {
+        // The program starts once.
+        let _ = self.program.set(program);
+        self.is_open.send_replace(true);
+    }
+
+    /// Waits for that: clients may be there a moment earlier.
+    pub(super) async fn opened(&self) {
+        // The other end is here.
+        let _ = self.is_open.subscribe().wait_for(|is_open| *is_open).await;
+    }
+
+    /// The rest of the program; an error until it has started.
+    pub(super) fn program(&self) -> Result<&Program, Problem> {
+        self.program.get().ok_or_else(|| Problem::unavailable("the server is starting"))
+    }
+
+    /// Counts a wrong password here and where all shards have theirs counted; how long its answer is kept back.
+    pub(super) fn suspect(&self, access: &Access, subject: Subject) -> Duration {
+        self.log_ins_failed.fetch_add(1, Ordering::Relaxed);
+        if let Some(program) = self.program.get() {
+            let home = usize::from(subject.home(program.shards.len()));
+            if let Some(outside) = program.shards.get(home) {
+                outside.send(Message::LogInFailed(subject));
+            }
+        }
+        let now = self.now();
+        let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
+        suspects.forget_old(now, access.ban);
+        let count = suspects.fail(now, subject, access.ban);
+        if access.ban_after.is_some_and(|after| count >= after) {
+            // Who comes anew is kept out by the shards: this is for the connections that were there before.
+            suspects.ban(subject, now + access.ban);
+        }
+        delay(count)
+    }
+
+    /// Whether too many wrong passwords came from an address.
+    pub(super) fn is_banned(&self, address: IpAddr) -> bool {
+        let suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
+        suspects.is_banned(self.now(), address)
+    }
+
+    /// Asks one shard.
+    pub(super) async fn ask<T: Send + 'static>(
+        &self,
+        shard: ShardIndex,
+        question: impl FnOnce(Reply<T>) -> Question,
+    ) -> Result<T, Problem> {
+        let outside = self.program()?.shards.get(usize::from(shard));
+        let outside = outside.ok_or_else(|| Problem::not_found("shard"))?;
+        let (sender, answer) = oneshot::channel();
+        // Who has given up waiting needs no answer.
+        let reply = Reply::new(move |answer| drop(sender.send(answer)));
+        outside.send(Message::Asked(question(reply)));
+        match timeout(PATIENCE, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) | Err(_) => Err(Problem::unavailable(format!("shard {shard} does not answer"))),
+        }
+    }
+
+    /// Asks every shard, in their order.
+    pub(super) async fn ask_all<T: Send + 'static>(
+        &self,
+        question: impl Fn(Reply<T>) -> Question,
+    ) -> Result<Vec<T>, Problem> {
+        let count = self.program()?.shards.len() as ShardIndex;
+        let asked = (0..count).map(|shard| self.ask(shard, &question));
+        futures_util::future::try_join_all(asked).await
+    }
+}

@@ -1,0 +1,95 @@
+//! What happens, told as it does.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+use serde_json::Value;
+
+use super::{PATIENCE, Running, curl, get, http, server};
+use crate::server::{Backend, Server, on_both_backends};
+
+/// curl that listens.
+struct Listener {
+    curl: Child,
+    events: Receiver<(String, Value)>,
+}
+
+impl Listener {
+    fn of(server: &Server) -> Listener {
+        let mut command = Command::new("curl");
+        command.args(["-sN", &http(server, "/api/v1/events")]).stdout(Stdio::piped());
+        let mut curl = command.spawn().unwrap();
+        let lines = BufReader::new(curl.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let (sender, events) = channel();
+        thread::spawn(move || {
+            let mut name = String::new();
+            for line in lines {
+                if let Some(event) = line.strip_prefix("event: ") {
+                    name = event.to_owned();
+                } else if let Some(data) = line.strip_prefix("data: ") {
+                    let _ = sender.send((name.clone(), serde_json::from_str(data).unwrap()));
+                }
+            }
+        });
+        Listener { curl, events }
+    }
+
+    /// The next event, which has that name.
+    #[track_caller]
+    fn next(&self, name: &str) -> Value {
+        let (told, data) =
+            self.events.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(told, name, "{data}");
+        data
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let _ = self.curl.kill();
+        let _ = self.curl.wait();
+    }
+}
+
+/// How many listen.
+fn listeners(server: &Server) -> bool {
+    curl(&http(server, "/metrics"), &[]).expect(200).body.contains("ringcaster_api_listeners 2\n")
+}
+
+fn everybody_who_listens_is_told_of_sessions_and_streams(backend: Backend) {
+    let server = server(backend).start();
+    let both = [Listener::of(&server), Listener::of(&server)];
+    while !listeners(&server) {
+        thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let publisher = Running::publisher(&server, "/live/camera");
+    for listener in &both {
+        assert_eq!(listener.next("published")["path"], "live/camera");
+        let began = listener.next("session_began");
+        assert_eq!((&began["kind"], &began["path"]), (&"publish".into(), &"live/camera".into()));
+    }
+    let player = Running::player(&server, "/test", "udp");
+    let began = both[0].next("session_began");
+    assert_eq!(
+        (&began["kind"], &began["path"], &began["transport"]),
+        (&"play".into(), &"test".into(), &"udp".into())
+    );
+    both[1].next("session_began");
+    let id = began["id"].as_str().unwrap();
+    assert_eq!(get(&server, &format!("/api/v1/sessions/{id}"))["path"], "test");
+    curl(&http(&server, &format!("/api/v1/sessions/{id}")), &["-X", "DELETE"]).expect(204);
+    for listener in &both {
+        let ended = listener.next("session_ended");
+        assert_eq!((&ended["id"], &ended["reason"]), (&began["id"], &"ended by an administrator".into()));
+    }
+    drop(player);
+    drop(publisher);
+    for listener in &both {
+        assert_eq!(listener.next("session_ended")["path"], "live/camera");
+        assert_eq!(listener.next("unpublished")["path"], "live/camera");
+    }
+}
+
+on_both_backends!(everybody_who_listens_is_told_of_sessions_and_streams);

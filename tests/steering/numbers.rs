@@ -1,0 +1,93 @@
+//! Metrics, judged by Prometheus' own tool, and numbers that grow with what is done.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use super::{Running, curl, get, http, server, wait_for};
+use crate::server::{Backend, Server, on_both_backends};
+
+/// What promtool says of metrics; nothing when they are right.
+fn promtool(metrics: &str) -> String {
+    let mut command = Command::new("promtool");
+    command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("promtool is there: Debian's package prometheus");
+    child.stdin.take().unwrap().write_all(metrics.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert_eq!(output.status.success(), said.trim().is_empty(), "{said}");
+    said
+}
+
+/// A counter or gauge, all shards together.
+fn value(server: &Server, name: &str) -> f64 {
+    let metrics = curl(&http(server, "/metrics"), &[]).expect(200).body;
+    let lines = metrics
+        .lines()
+        .filter(|line| line.starts_with(&format!("{name}{{")) || line.starts_with(&format!("{name} ")));
+    lines.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum()
+}
+
+fn metrics_pass_promtool_and_tell_what_is_done(backend: Backend) {
+    let server = server(backend).start();
+    assert_eq!(value(&server, "ringcaster_sent_bytes_total"), 0.0);
+    let path = "/live/camera";
+    let _publisher = Running::publisher(&server, path);
+    wait_for(&server, "/api/v1/streams", |list| list["total"] == 2);
+    let player = Running::player(&server, path, "udp");
+    wait_for(&server, "/api/v1/stats", |stats| {
+        let all = &stats["all"];
+        all["bytes_sent"].as_u64() > Some(20_000) && all["bytes_received"].as_u64() > Some(20_000)
+    });
+    let answer = curl(&http(&server, "/metrics"), &[]).expect(200);
+    assert_eq!(answer.kind, "text/plain; version=0.0.4; charset=utf-8");
+    assert_eq!(promtool(&answer.body), "", "{}", answer.body);
+    assert!(
+        answer.body.contains("ringcaster_streams{source=\"publisher\",state=\"running\"} 1\n"),
+        "{}",
+        answer.body
+    );
+    assert!(value(&server, "ringcaster_sent_bytes_total") > 20_000.0);
+    assert!(value(&server, "ringcaster_received_bytes_total") > 20_000.0);
+    assert!(value(&server, "process_cpu_seconds_total") > 0.0);
+    assert_eq!(value(&server, "ringcaster_sessions"), 2.0);
+    assert_eq!(value(&server, "ringcaster_stream_viewers"), 1.0);
+    let begun = value(&server, "ringcaster_sessions_begun_total");
+    drop(player);
+    wait_for(&server, "/api/v1/stats", |stats| stats["all"]["sessions"] == 1);
+    assert_eq!(
+        value(&server, "ringcaster_sessions_begun_total") - value(&server, "ringcaster_sessions_ended_total"),
+        1.0
+    );
+    assert!(begun >= 2.0 && value(&server, "ringcaster_connections_accepted_total") > begun);
+    let open =
+        curl(&http(&server, "/metrics"), &["-H", "Accept: application/openmetrics-text; version=1.0.0"])
+            .expect(200);
+    assert_eq!(open.kind, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert!(
+        open.body.ends_with("# EOF\n") && open.body.contains("# TYPE ringcaster_sent_bytes counter\n"),
+        "{}",
+        open.body
+    );
+}
+
+fn what_is_counted_is_what_was_sent(backend: Backend) {
+    let server = server(backend).start();
+    let mut player = Running::player(&server, "/h264_aac.mp4", "tcp");
+    wait_for(&server, "/api/v1/sessions", |list| list["total"] == 1);
+    let mut sessions = 0;
+    while !player.ends_within(std::time::Duration::from_millis(50)) {
+        let list = get(&server, "/api/v1/sessions");
+        sessions = list["sessions"][0]["bytes"].as_u64().unwrap_or(sessions).max(sessions);
+    }
+    let all = &get(&server, "/api/v1/stats")["all"];
+    let sent = all["bytes_sent"].as_u64().unwrap();
+    server.wait_for_log(&format!("bytes={sent}"), super::PATIENCE);
+    assert!(sent >= sessions && sessions > 0, "{sent} {sessions}");
+}
+
+on_both_backends!(metrics_pass_promtool_and_tell_what_is_done, what_is_counted_is_what_was_sent);
+
+#[test]
+fn promtool_would_say_what_is_wrong() {
+    assert!(promtool("# HELP a It.\n# TYPE a counter\na 1\n").contains("_total"));
+}
