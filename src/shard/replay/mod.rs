@@ -4,6 +4,7 @@
 //! A session is replayed from the first request on that asks for it, by the feature tag or by a header that only ONVIF
 //! has. What it gets is written for it alone: the extension in its packets is another for every viewer.
 
+mod held;
 mod order;
 mod play;
 mod sift;
