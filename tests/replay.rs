@@ -6,7 +6,9 @@ mod forward;
 mod gstreamer;
 mod hostile;
 mod kinds;
+mod odd;
 mod refused;
+mod resumed;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -198,7 +198,7 @@ impl Shard {
             }
             session.trains_sent += now_sent;
             if session.trains_sent < batch.trains().len() {
-                return Stop::Until(self.now + PACE);
+                return Stop::Until(self.now + pause_behind(session, packets));
             }
             advance(session);
         }
@@ -308,8 +308,8 @@ fn wait_for_reader(session: &mut Session, now: Time, patience: Duration) {
     }
 }
 
-/// How long a backlog waits behind some of its datagrams. Nothing but this holds up those that the viewer wants as fast
-/// as they can come.
+/// How long a backlog, or the next train of one paced batch, waits behind some datagrams. Nothing but this holds up those
+/// that the viewer wants as fast as they can come.
 fn pause_behind(session: &Session, packets: u32) -> Duration {
     match &session.source {
         Source::Replay(replay) if replay.is_unpaced() => PACE * packets.div_ceil(UNPACED_PACKETS),
