@@ -2,6 +2,7 @@
 //! some, at the viewer's pace or at the server's; every access unit tells when it was recorded.
 
 mod backward;
+mod bounded;
 mod forward;
 mod gstreamer;
 mod hostile;

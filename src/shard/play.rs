@@ -203,7 +203,7 @@ impl Shard {
             Ok(segment) => segment,
             Err(error) if session.state == State::Starting => {
                 session.state = State::Ready;
-                session.promise = None;
+                session.give_back_promise();
                 match &mut session.source {
                     Source::File(file) => file.place = None,
                     Source::Replay(replay) => replay.fail(),

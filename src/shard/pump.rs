@@ -152,9 +152,14 @@ impl Shard {
                 session.is_behind = bytes > 0;
                 break None;
             }
+            if let Some(at) = waits_for_share(session, self.now) {
+                break Some(Stop::Until(at));
+            }
             match next(session, &self.live, self.now, self.settings.slow_reader) {
                 Ok(batch) => {
-                    bytes += gather(session, &batch, &mut self.heads, &mut pieces);
+                    let sent = gather(session, &batch, &mut self.heads, &mut pieces);
+                    note_share(session, self.now, sent);
+                    bytes += sent;
                     advance(session);
                 }
                 Err(stop) => break Some(stop),
@@ -177,6 +182,9 @@ impl Shard {
                 session.is_behind = true;
                 return Stop::Until(self.now + pause_behind(session, packets));
             }
+            if let Some(at) = waits_for_share(session, self.now) {
+                return Stop::Until(at);
+            }
             let batch = match next(session, &self.live, self.now, self.settings.slow_reader) {
                 Ok(batch) => batch,
                 Err(stop) => return stop,
@@ -196,6 +204,7 @@ impl Shard {
                 packets += train.count;
                 self.ports.driver.submit(op);
             }
+            note_share(session, self.now, pending[..now_sent].iter().map(|train| train.bytes as usize).sum());
             session.trains_sent += now_sent;
             if session.trains_sent < batch.trains().len() {
                 return Stop::Until(self.now + pause_behind(session, packets));
@@ -305,6 +314,20 @@ fn wait_for_reader(session: &mut Session, now: Time, patience: Duration) {
         Source::File(file) => file.wait_for_reader(now, patience),
         Source::Replay(replay) => replay.wait_for_reader(now, patience),
         Source::Live(_) | Source::Ingest(_) | Source::Member(_) => {}
+    }
+}
+
+/// Until when a recording waits that the viewer wants as fast as it can come, where there is a bound of what is sent.
+fn waits_for_share(session: &Session, now: Time) -> Option<Time> {
+    match &session.source {
+        Source::Replay(replay) if session.promise.is_some() => replay.waits_for_share(now),
+        _ => None,
+    }
+}
+
+fn note_share(session: &mut Session, now: Time, bytes: usize) {
+    if let (Source::Replay(replay), Some(promise)) = (&mut session.source, &session.promise) {
+        replay.note_share(now, bytes, promise.share());
     }
 }
 

@@ -35,6 +35,9 @@ use crate::media::segment::Segment;
 use crate::media::transcode::pipelines::Pipeline;
 use crate::stream::catalog::leading;
 
+/// How much of its share leaves at once.
+const SHARE_AHEAD: Duration = Duration::from_millis(20);
+
 /// A recording on its way to one viewer.
 #[derive(Debug)]
 pub struct Replay {
@@ -66,6 +69,8 @@ pub struct Replay {
     jumped: u32,
     /// What comes next as it leaves: a large picture leaves in several turns.
     written: Option<Arc<Batch>>,
+    /// Where the transport sets the pace and a bound slows it down: when its share is used up by what was sent.
+    share_until: Time,
     /// Where the transport sets the pace, when it was found that nothing more comes.
     finished: Option<Time>,
 }
@@ -91,6 +96,7 @@ impl Replay {
             sent_until: file.sent_until(),
             jumped: 0,
             written: None,
+            share_until: Time::ZERO,
             finished: None,
         }
     }
@@ -204,6 +210,19 @@ impl Replay {
     /// Whether the transport alone sets the pace.
     pub fn is_unpaced(&self) -> bool {
         self.clock.is_unpaced()
+    }
+
+    /// Notes what was sent at `now` of a share of so many bits a second.
+    pub fn note_share(&mut self, now: Time, bytes: usize, bits_per_second: u64) {
+        if self.is_unpaced() {
+            let nanos = bytes as u64 * 8 * 1_000_000_000 / bits_per_second.max(1);
+            self.share_until = self.share_until.max(now) + Duration::from_nanos(nanos);
+        }
+    }
+
+    /// Until when it waits for its share.
+    pub fn waits_for_share(&self, now: Time) -> Option<Time> {
+        (self.is_unpaced() && self.share_until > now + SHARE_AHEAD).then_some(self.share_until)
     }
 
     /// Shifts the clock so that what is next is due now, for a viewer that read too slowly for a while.

@@ -88,6 +88,9 @@ impl Shard {
         if let Err(refusal) = self.admit_replay(key) {
             return refusal.into();
         }
+        if let Some(promise) = &mut self.sessions[key].promise {
+            promise.set_takes_rest(order.pace.is_none());
+        }
         self.enable(key, target);
         self.start_replay(conn, key, order, &wish)
     }
