@@ -2,11 +2,14 @@
 //! some, at the viewer's pace or at the server's; every access unit tells when it was recorded.
 
 mod backward;
+mod bounded;
 mod forward;
 mod gstreamer;
 mod hostile;
 mod kinds;
+mod odd;
 mod refused;
+mod resumed;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

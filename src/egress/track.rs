@@ -152,7 +152,9 @@ impl TrackOut {
         heads: &mut Heads,
     ) -> Op {
         let piece = heads.datagrams(batch, train, &self.numbering_of(batch));
-        self.count(train.count, train.bytes - (12 + self.overhead_octets()) * train.count);
+        let (first, count) = (train.first as usize, train.count as usize);
+        let heads = batch.header_octets(first..first + count);
+        self.count(train.count, train.bytes - heads - self.overhead_octets() * train.count);
         Op::SendTo { udp: to.udp, to: to.address, piece, segment: train.segment }
     }
 

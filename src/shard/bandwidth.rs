@@ -4,6 +4,9 @@
 //! it is promised with PLAY and given back with PAUSE, the end, or the session. Beside the promises stands what was sent
 //! within the last second: neither may go beyond the bound with the newcomer. What the rate of is not known yet, such as
 //! a stream that has just begun, is let in while there is any room, and counts once it is sent.
+//!
+//! Whoever is sent a recording as fast as it can come has what it takes on average promised, and is held to a fair part of
+//! what nobody was promised beside that. That part is taken back from whom the next one needs it.
 
 use std::time::Duration;
 
@@ -114,8 +117,13 @@ impl Shard {
         }
         let mut bytes = 0;
         for session in self.sessions.values_mut().filter(|it| !matches!(it.source, Source::Ingest(_))) {
-            bytes += session.numbers.bytes - session.numbers.measured;
+            let sent = session.numbers.bytes - session.numbers.measured;
             session.numbers.measured = session.numbers.bytes;
+            let taker = session.promise.as_ref().filter(|promise| promise.takes_rest());
+            bytes += taker.map_or(sent, |taker| {
+                let promised = u128::from(taker.bits_per_second()) * self.now.since(self.sent.at).as_nanos();
+                sent.min((promised / 8 / 1_000_000_000) as u64)
+            });
         }
         let before = self.sent.bits_per_second;
         let now = rate(bytes, self.now.since(self.sent.at)).unwrap_or(before);

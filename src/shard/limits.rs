@@ -29,7 +29,12 @@ pub struct Limits {
     promised: AtomicU64,
     /// Bits a second that were sent of late.
     sent: AtomicU64,
+    /// How many of those who play take what there is.
+    takers: AtomicU32,
 }
+
+/// Least that is sent to one who takes what there is, in bits a second: it is to end some day.
+const SHARE_MIN: u64 = 64_000;
 
 /// Which bound is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,6 +65,8 @@ pub struct Place {
 pub struct Promise {
     limits: Arc<Limits>,
     bits_per_second: u64,
+    /// Whether it is of one who takes what there is, whom the bound alone slows down.
+    takes_rest: bool,
 }
 
 /// The clients that one shard has refused since that was last said.
@@ -84,6 +91,7 @@ impl Limits {
             surplus: AtomicUsize::new(0),
             promised: AtomicU64::new(0),
             sent: AtomicU64::new(0),
+            takers: AtomicU32::new(0),
         }
     }
 
@@ -142,7 +150,7 @@ impl Limits {
 
     /// Promises so many bits a second; an error when what was promised, or what is sent, leaves no room for them.
     pub fn promise(self: &Arc<Limits>, bits_per_second: u64) -> Result<Promise, LimitReached> {
-        let mut promise = Promise { limits: self.clone(), bits_per_second: 0 };
+        let mut promise = Promise { limits: self.clone(), bits_per_second: 0, takes_rest: false };
         promise.raise(bits_per_second)?;
         Ok(promise)
     }
@@ -189,10 +197,39 @@ impl Promise {
         self.bits_per_second += more;
         Ok(())
     }
+
+    /// Sets whether it is of one who takes what there is.
+    pub fn set_takes_rest(&mut self, takes_rest: bool) {
+        if takes_rest && !self.takes_rest {
+            self.limits.takers.fetch_add(1, Ordering::Relaxed);
+        } else if self.takes_rest && !takes_rest {
+            self.limits.takers.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.takes_rest = takes_rest;
+    }
+
+    /// Whether it is of one who takes what there is: what it is sent beyond the promise keeps nobody out.
+    pub fn takes_rest(&self) -> bool {
+        self.takes_rest
+    }
+
+    /// What was promised, in bits a second.
+    pub fn bits_per_second(&self) -> u64 {
+        self.bits_per_second
+    }
+
+    /// Bits a second that one may be sent who takes what there is: the promise, and a fair part of what nobody was promised.
+    pub fn share(&self) -> u64 {
+        let limits = &self.limits;
+        let rest = limits.bits_per_second_max.saturating_sub(limits.promised.load(Ordering::Relaxed));
+        let takers = u64::from(limits.takers.load(Ordering::Relaxed)).max(1);
+        (self.bits_per_second + rest / takers).max(SHARE_MIN)
+    }
 }
 
 impl Drop for Promise {
     fn drop(&mut self) {
+        self.set_takes_rest(false);
         self.limits.promised.fetch_sub(self.bits_per_second, Ordering::Relaxed);
     }
 }
@@ -238,6 +275,23 @@ mod tests {
         assert_eq!(limits.begin(two), Err(LimitReached::Sessions));
         limits.end(one);
         assert_eq!(limits.begin(two), Ok(()));
+    }
+
+    #[test]
+    fn who_takes_what_there_is_has_a_fair_part_of_what_nobody_was_promised() {
+        let limits = Arc::new(Limits::new(None, None).with_bitrate(Some(10_000_000)));
+        let mut one = limits.promise(1_000_000).unwrap();
+        one.set_takes_rest(true);
+        assert_eq!(one.share(), 10_000_000);
+        let mut other = limits.promise(3_000_000).unwrap();
+        assert_eq!(one.share(), 7_000_000);
+        other.set_takes_rest(true);
+        other.set_takes_rest(true);
+        assert_eq!((one.share(), other.share()), (4_000_000, 6_000_000));
+        let last = limits.promise(6_000_000).unwrap();
+        assert_eq!((one.share(), other.share()), (1_000_000, 3_000_000));
+        drop((other, last));
+        assert_eq!(one.share(), 10_000_000);
     }
 
     #[test]

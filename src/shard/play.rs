@@ -16,10 +16,10 @@ use super::catch_up::CatchUp;
 use super::connection::Refusal;
 use super::file::{FilePlayback, Pace, Way};
 use super::live::{LiveCursor, LiveStream};
-use super::replay::{ReplayAbsent, Unit};
+use super::replay::{Begun, ReplayAbsent, Unit};
 use super::request::Outcome;
 use super::resolve::status_of;
-use super::session::{Carrier, SessionKey, Source, State};
+use super::session::{Carrier, Session, SessionKey, Source, State};
 use super::talk::TalkError;
 use super::turn::{Asker, Shard};
 use crate::config::GopCache;
@@ -156,7 +156,7 @@ impl Shard {
             }
         }
         match session.state {
-            State::Ready => return Outcome::Reply(response),
+            State::Ready => return Outcome::Reply(stay(session, response)),
             State::Starting => {
                 let reason = "PLAY is being prepared";
                 return Refusal::new(Status::METHOD_NOT_VALID_IN_THIS_STATE, reason).into();
@@ -203,10 +203,10 @@ impl Shard {
             Ok(segment) => segment,
             Err(error) if session.state == State::Starting => {
                 session.state = State::Ready;
-                session.promise = None;
+                session.give_back_promise();
                 match &mut session.source {
                     Source::File(file) => file.place = None,
-                    Source::Replay(replay) => replay.place = None,
+                    Source::Replay(replay) => replay.fail(),
                     Source::Live(_) | Source::Ingest(_) | Source::Member(_) => {}
                 }
                 // What flows next is aligned anew.
@@ -232,9 +232,10 @@ impl Shard {
                 session.start_granted = file.begin(self.now, from, segment, pace, way);
             }
             Source::File(file) => file.push(segment, is_rewound),
-            Source::Replay(replay) if is_starting => {
-                session.start_granted = replay.begin(self.now, segment);
-            }
+            Source::Replay(replay) if is_starting => match replay.begin(self.now, segment) {
+                Begun::At(start) => session.start_granted = start,
+                Begun::Needs(wanted) => return self.ask_first(key, wanted),
+            },
             Source::Replay(replay) => replay.push(segment),
             Source::Live(_) | Source::Ingest(_) | Source::Member(_) => {}
         }
@@ -275,7 +276,7 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else { return };
         match &mut session.source {
             Source::File(file) => file.rewind(loops),
-            Source::Replay(replay) => replay.rewind(),
+            Source::Replay(replay) => replay.end(),
             Source::Live(_) | Source::Ingest(_) | Source::Member(_) => return,
         }
         for track in &mut session.tracks {
@@ -449,7 +450,8 @@ impl Shard {
         let Source::File(file) = &session.source else { return Outcome::Wait };
         let start = session.start_granted;
         let sequence = |track| file.first_sequence(track);
-        let infos = first_numbers(&mut session.tracks, sequence, |track| file.rtp_timestamp(track, start));
+        let infos =
+            first_numbers(&mut session.tracks, sequence, |track| Some(file.rtp_timestamp(track, start)));
         let mut response = Response::new(Status::OK)
             .header("Session", session.id.to_string())
             .header("Range", range(start, file, asked.frames).to_string())
@@ -471,18 +473,18 @@ impl Shard {
     }
 }
 
-/// `RTP-Info` of a file: what the tracks that flow begin with. What is told here holds, wherever in the segment a track
-/// begins.
+/// `RTP-Info` of a file: what the tracks that flow begin with; `timestamp` is None of one that does not. What is told here
+/// holds, wherever in the segment a track begins.
 pub(super) fn first_numbers(
     tracks: &mut [TrackOut],
     sequence: impl Fn(u8) -> Option<u16>,
-    timestamp: impl Fn(u8) -> u32,
+    timestamp: impl Fn(u8) -> Option<u32>,
 ) -> String {
     let flowing = tracks.iter_mut().filter(|track| track.enabled);
-    let infos = flowing.map(|track| {
+    let infos = flowing.filter_map(|track| {
+        let rtptime = Some(timestamp(track.track)?);
         track.next_sequence = track.next_sequence.or_else(|| sequence(track.track));
-        let rtptime = Some(timestamp(track.track));
-        RtpInfo { url: track.url.clone(), seq: track.next_sequence, rtptime }
+        Some(RtpInfo { url: track.url.clone(), seq: track.next_sequence, rtptime })
     });
     RtpInfo::write_list(&infos.collect::<Vec<_>>())
 }
@@ -507,6 +509,17 @@ fn live_info(stream: &LiveStream, cursor: &LiveCursor, track: &TrackOut) -> RtpI
             let ahead = MediaTime(start.0 - content.0);
             known.wrapping_add(ahead.to_ticks(track.clock_rate) as u32)
         }),
+    }
+}
+
+/// The reply to a PAUSE of what does not play.
+fn stay(session: &mut Session, response: Response) -> Response {
+    match &mut session.source {
+        Source::Replay(replay) => match replay.stay() {
+            Some(at) => response.header("Range", replay.range(at, Unit::Clock).to_string()),
+            None => response,
+        },
+        Source::File(_) | Source::Live(_) | Source::Ingest(_) | Source::Member(_) => response,
     }
 }
 

@@ -154,9 +154,14 @@ impl Shard {
                 session.is_behind = bytes > 0;
                 break None;
             }
+            if let Some(at) = waits_for_share(session, self.now) {
+                break Some(Stop::Until(at));
+            }
             match next(session, &self.live, self.now, self.settings.slow_reader) {
                 Ok(batch) => {
-                    bytes += gather(session, &batch, &mut self.heads, &mut pieces);
+                    let sent = gather(session, &batch, &mut self.heads, &mut pieces);
+                    note_share(session, self.now, sent);
+                    bytes += sent;
                     advance(session);
                 }
                 Err(stop) => break Some(stop),
@@ -179,6 +184,9 @@ impl Shard {
                 session.is_behind = true;
                 return Stop::Until(self.now + pause_behind(session, packets));
             }
+            if let Some(at) = waits_for_share(session, self.now) {
+                return Stop::Until(at);
+            }
             let batch = match next(session, &self.live, self.now, self.settings.slow_reader) {
                 Ok(batch) => batch,
                 Err(stop) => return stop,
@@ -198,9 +206,10 @@ impl Shard {
                 packets += train.count;
                 self.ports.driver.submit(op);
             }
+            note_share(session, self.now, pending[..now_sent].iter().map(|train| train.bytes as usize).sum());
             session.trains_sent += now_sent;
             if session.trains_sent < batch.trains().len() {
-                return Stop::Until(self.now + PACE);
+                return Stop::Until(self.now + pause_behind(session, packets));
             }
             advance(session);
         }
@@ -319,8 +328,22 @@ fn wait_for_reader(session: &mut Session, now: Time, patience: Duration) {
     }
 }
 
-/// How long a backlog waits behind some of its datagrams. Nothing but this holds up those that the viewer wants as fast
-/// as they can come.
+/// Until when a recording waits that the viewer wants as fast as it can come, where there is a bound of what is sent.
+fn waits_for_share(session: &Session, now: Time) -> Option<Time> {
+    match &session.source {
+        Source::Replay(replay) if session.promise.is_some() => replay.waits_for_share(now),
+        _ => None,
+    }
+}
+
+fn note_share(session: &mut Session, now: Time, bytes: usize) {
+    if let (Source::Replay(replay), Some(promise)) = (&mut session.source, &session.promise) {
+        replay.note_share(now, bytes, promise.share());
+    }
+}
+
+/// How long a backlog, or the next train of one paced batch, waits behind some datagrams. Nothing but this holds up those
+/// that the viewer wants as fast as they can come.
 fn pause_behind(session: &Session, packets: u32) -> Duration {
     match &session.source {
         Source::Replay(replay) if replay.is_unpaced() => PACE * packets.div_ceil(UNPACED_PACKETS),

@@ -214,12 +214,19 @@ impl Session {
         }
     }
 
+    /// Gives back what its playing was promised. What it was sent beyond that keeps nobody out.
+    pub fn give_back_promise(&mut self) {
+        if self.promise.take().is_some_and(|promise| promise.takes_rest()) {
+            self.numbers.measured = self.numbers.bytes;
+        }
+    }
+
     /// Plays no more until it is asked to again.
     pub fn rest(&mut self) {
         self.state = State::Ready;
         self.wake_at = None;
         self.trains_sent = 0;
-        self.promise = None;
+        self.give_back_promise();
         for track in &mut self.tracks {
             track.report_at = None;
         }

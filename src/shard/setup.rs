@@ -98,7 +98,11 @@ impl Shard {
         target: &Target,
         session: Option<SessionKey>,
     ) -> Result<u8, Refusal> {
-        let count = mount.tracks_for(request).len();
+        let replayed = session.and_then(|key| match &self.sessions[key].source {
+            Source::Replay(replay) => Some(replay.info.media()),
+            _ => None,
+        });
+        let count = replayed.unwrap_or(mount.tracks_for(request)).len();
         let track = match target.track {
             Some(track) if usize::from(track) < count => track,
             Some(track) => {

@@ -164,7 +164,7 @@ impl Shard {
         tracing::info!(session = %session.id, url = %session.url, "played to the end");
         session.state = State::Ready;
         session.wake_at = None;
-        session.promise = None;
+        session.give_back_promise();
         self.send_bye(key);
         self.renew_sources(key);
     }

@@ -167,9 +167,21 @@ impl Batch {
         u32::from_be_bytes([self.rtp[8], self.rtp[9], self.rtp[10], self.rtp[11]])
     }
 
-    /// Octets that a sender report counts: payloads without headers (RFC 3550 section 6.4.1).
+    /// Octets that a sender report counts: payloads without headers and their extensions (RFC 3550 section 6.4.1).
     pub fn payload_octets(&self) -> u32 {
-        (self.rtp.len() - HEADER_BYTES * self.packets.len()) as u32
+        self.rtp.len() as u32 - self.header_octets(0..self.packets.len())
+    }
+
+    /// Octets of the headers of some of its packets, extensions included.
+    pub fn header_octets(&self, packets: Range<usize>) -> u32 {
+        let fixed = (HEADER_BYTES * packets.len()) as u32;
+        // Where the first has no extension, none has.
+        match self.rtp[0] & EXTENSION_BIT {
+            0 => fixed,
+            _ => {
+                fixed + self.packets[packets].iter().map(|it| extension_octets(self.packet(it))).sum::<u32>()
+            }
+        }
     }
 
     /// Bytes of memory that the batch holds, rendered forms included.
@@ -178,6 +190,16 @@ impl Batch {
             + self.interleaved.get().map_or(0, Bytes::len)
             + self.packets.len() * size_of::<Packet>()
             + size_of::<Batch>()
+    }
+}
+
+/// Octets of the extension of a packet that has no contributing sources.
+fn extension_octets(packet: &[u8]) -> u32 {
+    match packet.get(HEADER_BYTES + 2..HEADER_BYTES + 4) {
+        Some(words) if packet[0] & EXTENSION_BIT != 0 => {
+            4 + 4 * u32::from(u16::from_be_bytes([words[0], words[1]]))
+        }
+        _ => 0,
     }
 }
 

@@ -4,6 +4,9 @@
 //! A session is replayed from the first request on that asks for it, by the feature tag or by a header that only ONVIF
 //! has. What it gets is written for it alone: the extension in its packets is another for every viewer.
 
+mod begin;
+mod clock;
+mod held;
 mod order;
 mod play;
 mod sift;
@@ -18,19 +21,22 @@ use proto::rtp::batch::Batch;
 use proto::rtsp::headers::date::Utc;
 use proto::rtsp::headers::range::{Npt, Range, Span};
 use proto::time::{MediaTime, NtpTime, Time};
+use proto::track::{Kind, Track};
 
-pub use self::order::{Direction, Order, Unit};
+pub use self::begin::Begun;
+use self::clock::{AS_RECORDED, Clock, Stretch};
+pub use self::order::{Direction, Order, Standing, Unit};
 pub use self::play::ReplayAbsent;
 use self::walk::{Front, Item, Walk};
-use super::file::{FilePlayback, LATE, Next, Pace, STRETCH_GAP, TICK, preroll, tick};
+use super::file::{FilePlayback, LATE, Next, Pace, TICK, tick};
 use crate::egress::numbering::TimestampMap;
 use crate::media::library::{FileInfo, Ticket, Wanted};
 use crate::media::segment::Segment;
 use crate::media::transcode::pipelines::Pipeline;
 use crate::stream::catalog::leading;
 
-/// How far behind the point that reverse playing begins at a picture may be shown that is decoded before it.
-const REORDERED: Duration = Duration::from_millis(500);
+/// How much of its share leaves at once.
+const SHARE_AHEAD: Duration = Duration::from_millis(20);
 
 /// A recording on its way to one viewer.
 #[derive(Debug)]
@@ -45,42 +51,29 @@ pub struct Replay {
     pub order: Order,
     /// What comes next; None before the first PLAY and behind the end.
     walk: Option<Walk>,
+    /// The tracks that it was made for: a bit each.
+    tracks: u32,
+    /// In reverse, of a file that does not tell its length: whether its end is looked for.
+    seeks_end: bool,
+    /// Whether all of it was sent, and it was not paused since: the next PLAY begins anew.
+    has_ended: bool,
     /// Where it stands; None where the next PLAY begins anew.
     position: Option<MediaTime>,
     clock: Clock,
     stretch: Stretch,
+    /// The content time that the latest PLAY begins with, if it jumped.
+    start: MediaTime,
     /// The latest moment of the viewer's timeline that was sent.
     sent_until: Option<MediaTime>,
     /// Tracks whose next access unit does not follow what was sent of them: a bit each.
     jumped: u32,
     /// What comes next as it leaves: a large picture leaves in several turns.
     written: Option<Arc<Batch>>,
+    /// Where the transport sets the pace and a bound slows it down: when its share is used up by what was sent.
+    share_until: Time,
     /// Where the transport sets the pace, when it was found that nothing more comes.
     finished: Option<Time>,
 }
-
-/// How the way through the recording and the monotonic clock belong together.
-#[derive(Clone, Copy, Debug, Default)]
-struct Clock {
-    /// When what is due at `walked` leaves.
-    origin: Time,
-    /// How far on the way that is.
-    walked: MediaTime,
-    /// Content seconds a second; None where the transport alone sets the pace.
-    ratio: Option<f64>,
-}
-
-/// How content time and the viewer's timeline, which RTP timestamps count, belong together.
-#[derive(Clone, Copy, Debug)]
-struct Stretch {
-    content: MediaTime,
-    timeline: MediaTime,
-    /// Content seconds a second of the timeline; below zero in reverse.
-    rate: f64,
-}
-
-/// Timestamps as they were recorded.
-const AS_RECORDED: Stretch = Stretch { content: MediaTime::ZERO, timeline: MediaTime::ZERO, rate: 1.0 };
 
 impl Replay {
     /// The recording that a session has played so far without asking for more, where it stands at `now`.
@@ -91,63 +84,39 @@ impl Replay {
             info: file.info.clone(),
             asked: None,
             place: file.place.clone(),
-            order: Order::default(),
+            order: Order { until: file.until.filter(|_| is_underway), ..Order::default() },
             walk: None,
+            tracks: 0,
+            seeks_end: false,
+            has_ended: false,
             position,
             clock: Clock::default(),
             stretch: AS_RECORDED,
+            start: MediaTime::ZERO,
             sent_until: file.sent_until(),
             jumped: 0,
             written: None,
+            share_until: Time::ZERO,
             finished: None,
         }
     }
 
-    /// Drops what was read, for a jump: the first segment is the next that is to be pushed. `tracks` holds a bit for
+    /// Drops what was read, for a jump: the first segment is the next that is to begin it. `tracks` holds a bit for
     /// each track that was set up.
     pub fn jump(&mut self, order: Order, tracks: u32) {
         let has_sent = self.sent_until.is_some();
         self.jumped = if has_sent || order.is_immediate { tracks } else { 0 };
         self.walk = Some(Walk::new(&self.info, leading(&self.info.tracks), &order, tracks));
         (self.order, self.asked, self.written, self.finished) = (order, None, None, None);
+        (self.tracks, self.has_ended) = (tracks, false);
+        self.seeks_end = self.info.duration.is_none() && self.order.direction == Direction::Backward;
         self.position = Some(order.from);
-    }
-
-    /// Begins at `now` with the first segment; returns the content time it begins at.
-    pub fn begin(&mut self, now: Time, segment: Arc<Segment>) -> MediaTime {
-        let Order { from, direction, pace, .. } = self.order;
-        let start = match direction {
-            Direction::Backward => from,
-            Direction::Forward if self.info.is_intra => from,
-            Direction::Forward => self.first_picture(&segment).map_or(from, |pts| pts.min(from)),
-        };
-        let start = start.max(MediaTime::ZERO);
-        let ratio = pace.map(|pace| pace.scale * pace.speed);
-        let before = match direction {
-            Direction::Forward => preroll(&segment, start),
-            Direction::Backward => REORDERED,
-        };
-        self.stretch = match ratio {
-            None => AS_RECORDED,
-            Some(ratio) => {
-                let after = |sent: MediaTime| sent + STRETCH_GAP + before.div_f64(ratio);
-                let rate = if direction == Direction::Backward { -ratio } else { ratio };
-                Stretch { content: start, timeline: self.sent_until.map_or(start, after), rate }
-            }
-        };
-        let walked = match direction {
-            Direction::Forward => segment.entries.first().map_or(start, |entry| entry.due),
-            Direction::Backward => MediaTime::ZERO,
-        };
-        self.clock = Clock { origin: now, walked, ratio };
-        self.push(segment);
-        start
     }
 
     /// Goes on at `now` where it was paused, for another PLAY; returns the content time.
     pub fn resume(&mut self, now: Time, cseq: u8) -> MediaTime {
         self.confirm(cseq);
-        self.clock.origin = now;
+        self.clock.resume(now);
         self.reached(now)
     }
 
@@ -156,14 +125,21 @@ impl Replay {
         (self.order.cseq, self.written) = (cseq, None);
     }
 
-    /// After the end: the next PLAY begins anew.
-    pub fn rewind(&mut self) {
-        (self.walk, self.position, self.written, self.place) = (None, None, None, None);
+    /// After the end: the next PLAY begins anew, behind a range that has an end where that ends, for there it is paused
+    /// (RFC 2326 section 10.5).
+    pub fn end(&mut self) {
+        (self.position, self.has_ended) = (self.order.until, true);
+        (self.written, self.place) = (None, None);
     }
 
-    /// Whether playing can go on without a jump.
-    pub fn is_underway(&self) -> bool {
-        self.walk.is_some()
+    /// Drops what could not begin: the next PLAY begins where this one was to.
+    pub fn fail(&mut self) {
+        (self.walk, self.written, self.place) = (None, None, None);
+    }
+
+    /// Whether playing can go on without a jump, for these tracks.
+    pub fn is_underway(&self, tracks: u32) -> bool {
+        self.walk.is_some() && !self.has_ended && self.tracks == tracks
     }
 
     /// Takes a segment that was asked for.
@@ -215,8 +191,9 @@ impl Replay {
         self.written = None;
         let Some(Item { track, batch, due, .. }) = self.walk.as_mut().and_then(Walk::pop) else { return };
         self.jumped &= !bit(track);
+        self.clock.note_sent(due);
         let pts = batch.meta().pts;
-        self.sent_until = self.sent_until.max(Some(self.timeline(pts)));
+        self.sent_until = self.sent_until.max(Some(self.stretch.timeline(pts)));
         self.position = Some(match self.order.direction {
             Direction::Forward => due,
             Direction::Backward => pts,
@@ -232,16 +209,26 @@ impl Replay {
 
     /// Whether the transport alone sets the pace.
     pub fn is_unpaced(&self) -> bool {
-        self.clock.ratio.is_none()
+        self.clock.is_unpaced()
+    }
+
+    /// Notes what was sent at `now` of a share of so many bits a second.
+    pub fn note_share(&mut self, now: Time, bytes: usize, bits_per_second: u64) {
+        if self.is_unpaced() {
+            let nanos = bytes as u64 * 8 * 1_000_000_000 / bits_per_second.max(1);
+            self.share_until = self.share_until.max(now) + Duration::from_nanos(nanos);
+        }
+    }
+
+    /// Until when it waits for its share.
+    pub fn waits_for_share(&self, now: Time) -> Option<Time> {
+        (self.is_unpaced() && self.share_until > now + SHARE_AHEAD).then_some(self.share_until)
     }
 
     /// Shifts the clock so that what is next is due now, for a viewer that read too slowly for a while.
     pub fn wait_for_reader(&mut self, now: Time, patience: Duration) {
-        let Some(item) = self.walk.as_ref().and_then(Walk::peek) else { return };
-        // In reverse the first pictures are due before the beginning.
-        let due = item.due.max(self.clock.walked);
-        if self.clock.time_of(due).is_some_and(|time| now.since(time) > patience) {
-            (self.clock.origin, self.clock.walked) = (now, due);
+        if let Some(item) = self.walk.as_ref().and_then(Walk::peek) {
+            self.clock.wait(now, item.due, patience);
         }
     }
 
@@ -267,17 +254,11 @@ impl Replay {
 
     /// The content time that is shown at `now`; where the viewer sets the pace, what comes next.
     pub fn content_at(&self, now: Time) -> MediaTime {
-        match (self.order.direction, self.walked(now)) {
+        match (self.order.direction, self.clock.walked_at(now)) {
             (_, None) => self.position.unwrap_or_default(),
             (Direction::Forward, Some(walked)) => walked,
             (Direction::Backward, Some(walked)) => MediaTime(self.order.from.0 - walked.0),
         }
-    }
-
-    /// How much of the way is done at `now`; None where the transport sets the pace.
-    fn walked(&self, now: Time) -> Option<MediaTime> {
-        let elapsed = now.as_nanos() as i64 - self.clock.origin.as_nanos() as i64;
-        Some(MediaTime(self.clock.walked.0 + (elapsed as f64 * self.clock.ratio?) as i64))
     }
 
     /// The content time that is reached at `now`: what is shown, but not beyond what was sent or the end of it all.
@@ -285,8 +266,9 @@ impl Replay {
         let next = self.walk.as_ref().and_then(Walk::peek);
         let content = self.content_at(now);
         let reached = match (self.order.direction, next) {
-            (Direction::Forward, Some(item)) => content.min(item.due),
-            (Direction::Forward, None) => content.min(self.position.unwrap_or(content)),
+            // Pictures are decoded before they are shown, the first of them before the beginning.
+            (Direction::Forward, Some(item)) => content.min(item.due).max(self.start),
+            (Direction::Forward, None) => content.min(self.position.unwrap_or(content)).max(self.start),
             (Direction::Backward, _) => content.max(self.order.until.unwrap_or_default()),
         };
         reached.max(MediaTime::ZERO)
@@ -295,13 +277,25 @@ impl Replay {
     /// Stops at `now`; returns the content time that was reached.
     pub fn pause(&mut self, now: Time) -> MediaTime {
         let reached = self.reached(now);
-        if let Some(walked) = self.walked(now) {
-            let next = self.walk.as_ref().and_then(Walk::peek).map_or(walked, |item| item.due);
-            self.clock = Clock { origin: now, walked: walked.min(next.max(self.clock.walked)), ..self.clock };
-        }
+        self.clock.stand(now, self.walk.as_ref().and_then(Walk::peek).map(|item| item.due));
         self.position = Some(reached);
         self.place = None;
         reached
+    }
+
+    /// Stays where it stands. Behind the end too: nothing comes then until there is another range. Returns the place, if
+    /// it has begun.
+    pub fn stay(&mut self) -> Option<MediaTime> {
+        if let Some(walk) = self.walk.as_ref().filter(|_| self.has_ended) {
+            let walked = walk.finish();
+            self.clock = self.clock.moved_to(walked);
+            self.has_ended = false;
+            self.position = Some(match self.order.direction {
+                Direction::Forward => walked,
+                Direction::Backward => self.order.until.unwrap_or_default(),
+            });
+        }
+        self.position
     }
 
     /// Where the next PLAY without a range begins; None where that is the beginning, or in reverse the end.
@@ -309,9 +303,26 @@ impl Replay {
         self.position
     }
 
+    /// What the next PLAY without a range goes on with.
+    pub fn standing(&self, is_playing: bool, now: Time) -> Standing {
+        let at = if is_playing { Some(self.reached(now)) } else { self.position };
+        let until = self.order.until.filter(|_| !self.has_ended);
+        Standing { at, until, direction: self.order.direction }
+    }
+
     /// Canonical sequence number that this stretch begins with, for a track that was never sent.
     pub fn first_sequence(&self, track: u8) -> Option<u16> {
         self.walk.as_ref()?.first_sequence(track)
+    }
+
+    /// Whether anything of a track is sent.
+    pub fn sends(&self, track: u8) -> bool {
+        let is_leading = track == leading(&self.info.tracks);
+        let is_sent = |of: &Track| match self.order.direction {
+            Direction::Backward => is_leading,
+            Direction::Forward => self.order.has_sound || of.kind() == Kind::Video,
+        };
+        self.info.media().get(usize::from(track)).is_some_and(is_sent)
     }
 
     /// How fast it is played; as recorded where the viewer sets the pace.
@@ -330,25 +341,6 @@ impl Replay {
                 Span::Clock { from: Some(utc(since(start))), to: until.map(utc) }.into()
             }
         }
-    }
-
-    fn timeline(&self, content: MediaTime) -> MediaTime {
-        let elapsed = (content.0 - self.stretch.content.0) as f64 / self.stretch.rate;
-        MediaTime(self.stretch.timeline.0 + elapsed as i64)
-    }
-
-    fn first_picture(&self, segment: &Segment) -> Option<MediaTime> {
-        let leading = leading(&self.info.tracks);
-        segment.entries.iter().find(|entry| entry.track == leading).map(|entry| entry.batch.meta().pts)
-    }
-}
-
-impl Clock {
-    /// When that part of the way is reached; None where the transport sets the pace.
-    fn time_of(&self, walked: MediaTime) -> Option<Time> {
-        let ahead = (walked.0 - self.walked.0) as f64 / self.ratio?;
-        let distance = Duration::from_nanos(ahead.abs() as u64);
-        Some(if ahead < 0.0 { self.origin - distance } else { self.origin + distance })
     }
 }
 

@@ -44,6 +44,17 @@ impl Order {
     }
 }
 
+/// What a PLAY without a range goes on with.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Standing {
+    /// Where it begins; None where the recording does in its direction.
+    pub at: Option<MediaTime>,
+    /// Where it ends, if it keeps the direction; None = where the recording does.
+    pub until: Option<MediaTime>,
+    /// In which direction that is.
+    pub direction: Direction,
+}
+
 /// In what a range is told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Unit {

@@ -8,7 +8,7 @@ use proto::rtsp::message::{Request, Response};
 use proto::rtsp::status::Status;
 use proto::rtsp::uri::Target;
 
-use super::order::{Direction, Order};
+use super::order::{Direction, Order, Standing};
 use super::wish::{Wish, asks_replay};
 use super::{Replay, bit};
 use crate::media::library::Wanted;
@@ -18,6 +18,7 @@ use crate::shard::request::Outcome;
 use crate::shard::resolve::status_of;
 use crate::shard::session::{Carrier, SessionKey, Source, State};
 use crate::shard::turn::{Asker, Shard};
+use crate::stream::catalog::leading;
 
 impl Shard {
     /// Whether a request requires that a mount be replayed, which only files are.
@@ -87,6 +88,9 @@ impl Shard {
         if let Err(refusal) = self.admit_replay(key) {
             return refusal.into();
         }
+        if let Some(promise) = &mut self.sessions[key].promise {
+            promise.set_takes_rest(order.pace.is_none());
+        }
         self.enable(key, target);
         self.start_replay(conn, key, order, &wish)
     }
@@ -109,7 +113,7 @@ impl Shard {
         let is_playing = session.state == State::Playing;
         let tracks = session.tracks.iter().fold(0, |tracks, track| tracks | bit(track.track));
         let Source::Replay(replay) = &mut session.source else { return Outcome::Wait };
-        let goes_on = replay.is_underway() && wish.unit.is_none();
+        let goes_on = replay.is_underway(tracks) && wish.unit.is_none();
         if goes_on && (is_playing && wish.is_sign_of_life() || replay.order.is_same_mode(&order)) {
             session.start_granted = match is_playing {
                 true => {
@@ -124,14 +128,18 @@ impl Shard {
             return self.confirm_replay(key, wish);
         }
         replay.jump(order, tracks);
-        let info = replay.info.clone();
         session.await_segment();
-        let (ticket, reply) = self.ticket(Asker::Session(key, false));
-        if let Source::Replay(replay) = &mut self.sessions[key].source {
-            replay.asked = Some(ticket);
-        }
-        self.ports.library.segment(&info, Wanted::Seek(order.from), ticket, &reply);
+        self.ask_first(key, Wanted::Seek(order.from));
         self.await_start(conn, key)
+    }
+
+    /// Asks for one of the segments that a recording begins with.
+    pub(in crate::shard) fn ask_first(&mut self, key: SessionKey, wanted: Wanted) {
+        let (ticket, reply) = self.ticket(Asker::Session(key, false));
+        let Source::Replay(replay) = &mut self.sessions[key].source else { return };
+        replay.asked = Some(ticket);
+        let info = replay.info.clone();
+        self.ports.library.segment(&info, wanted, ticket, &reply);
     }
 
     /// What can be granted of a wish.
@@ -142,19 +150,24 @@ impl Shard {
             self.fits_replay(is_secure)?;
         }
         let is_playing = session.state == State::Playing;
-        match &session.source {
-            Source::Replay(replay) => {
-                let here = if is_playing { Some(replay.reached(self.now)) } else { replay.position() };
-                wish.order(&replay.info, here.or(session.start))
-            }
+        let (info, standing) = match &session.source {
+            Source::Replay(replay) => (&replay.info, replay.standing(is_playing, self.now)),
             Source::File(file) => {
-                let here = Replay::of(file, is_playing, self.now).position();
-                wish.order(&file.info, here.or(session.start))
+                let replay = Replay::of(file, is_playing, self.now);
+                (&file.info, replay.standing(false, self.now))
             }
             Source::Live(_) | Source::Ingest(_) | Source::Member(_) => {
-                Err(Refusal::new(Status::METHOD_NOT_VALID_IN_THIS_STATE, "only files can be replayed"))
+                let reason = "only files can be replayed";
+                return Err(Refusal::new(Status::METHOD_NOT_VALID_IN_THIS_STATE, reason));
             }
+        };
+        let order = wish.order(info, Standing { at: standing.at.or(session.start), ..standing })?;
+        let leading = leading(&info.tracks);
+        if order.direction == Direction::Backward && session.track(leading).is_none() {
+            let reason = "only pictures are played in reverse: set up their track";
+            return Err(Refusal::new(Status::INVALID_RANGE, reason));
         }
+        Ok(order)
     }
 
     /// Whether a datagram holds a packet with the extension.
@@ -172,11 +185,14 @@ impl Shard {
         let Source::Replay(replay) = &session.source else { return Outcome::Wait };
         let start = session.start_granted;
         let sequence = |track| replay.first_sequence(track);
-        let infos = first_numbers(&mut session.tracks, sequence, |track| replay.rtp_timestamp(track, start));
+        let timestamp = |track| replay.sends(track).then(|| replay.rtp_timestamp(track, start));
+        let infos = first_numbers(&mut session.tracks, sequence, timestamp);
         let mut response = Response::new(Status::OK)
             .header("Session", session.id.to_string())
-            .header("Range", replay.range(start, wish.unit.unwrap_or_default()).to_string())
-            .header("RTP-Info", infos);
+            .header("Range", replay.range(start, wish.unit.unwrap_or_default()).to_string());
+        if !infos.is_empty() {
+            response = response.header("RTP-Info", infos);
+        }
         state(&mut response, replay, wish);
         self.make_ready(key);
         Outcome::Reply(response)

@@ -3,7 +3,7 @@
 //! ```text
 //! forward    (K,0) (K,1) (K',0) (K',1)                 as they lie
 //! backward   (K',0) (K',1)  (K,0) (K,1)                groups of pictures from the last, each of them forward
-//! backward   (K',1) (K',0)  (K,1) (K,0)  all reversed  where every picture is a group of its own
+//! backward   (K',1) (K',0)  (K,1) (K,0)  group by group where every picture is a group of its own
 //! ```
 //!
 //! What was found is kept until it is known whether more of its track follows: the last access unit of a track says that
@@ -18,6 +18,7 @@ use proto::rtsp::headers::frames::Frames;
 use proto::time::MediaTime;
 use smallvec::{SmallVec, smallvec};
 
+use super::held::{Carried, Held, Looked};
 use super::order::{Direction, Order};
 use super::sift::Sift;
 use crate::media::library::{FileInfo, Wanted};
@@ -30,6 +31,10 @@ const HELD_MAX: usize = 2;
 /// the track goes on.
 const REACH: Duration = Duration::from_secs(30);
 const REACH_BYTES_MAX: usize = 1024 * 1024;
+
+/// Pictures that may wait for one that needs them: four times as many as a decoder of H.264 reorders. Where more would, the
+/// times of presentation run far ahead of those of decoding, and all are sent.
+const OUTSIDE_MAX: usize = 64;
 
 /// One access unit that is sent.
 #[derive(Clone, Debug)]
@@ -72,8 +77,7 @@ pub struct Walk {
     only_keyframes: bool,
     sift: Sift,
     held: VecDeque<Held>,
-    /// How many entries of the first of them were looked at.
-    index: usize,
+    carried: Carried,
     next: Step,
     /// Keyframe of the segments that came last.
     key: Option<MediaTime>,
@@ -90,13 +94,6 @@ pub struct Walk {
     /// Presentation end of what came last.
     end: MediaTime,
     first: SmallVec<[u16; 4]>,
-}
-
-/// A segment and which way it is gone through.
-#[derive(Debug)]
-struct Held {
-    segment: Arc<Segment>,
-    is_reversed: bool,
 }
 
 /// Which segment comes next.
@@ -129,7 +126,7 @@ impl Walk {
             only_keyframes: matches!(order.frames, Frames::Intra(_)),
             sift: Sift::new(&info.tracks, leading, order, wanted),
             held: VecDeque::new(),
-            index: 0,
+            carried: Carried::default(),
             next: Step::Seek(order.from),
             key: None,
             group: None,
@@ -159,6 +156,10 @@ impl Walk {
 
     /// Takes the segment that was asked for.
     pub fn push(&mut self, segment: Arc<Segment>) {
+        if matches!(self.next, Step::Nothing { .. }) {
+            // It was on its way when the end was found.
+            return;
+        }
         if self.first.is_empty() {
             self.first = segment.first.iter().map(|first| first.sequence).collect();
         }
@@ -170,7 +171,7 @@ impl Walk {
                     Some(next) => Step::Follow(next),
                     None => Step::Nothing { is_footage: true },
                 };
-                self.hold(segment, false);
+                self.held.push_back(Held::forward(segment));
             }
             // Nothing lies before it.
             (Direction::Backward, Step::Seek(_))
@@ -184,7 +185,8 @@ impl Walk {
             }
             (Direction::Backward, Step::Scan(_, before)) => self.scan(segment, Some(before)),
             (Direction::Backward, Step::Descend(_)) => self.descend(segment),
-            (Direction::Backward, Step::Follow(_) | Step::Nothing { .. }) => self.follow(segment),
+            (Direction::Backward, Step::Follow(_)) => self.follow(segment),
+            (Direction::Backward, Step::Nothing { .. }) => {}
         }
     }
 
@@ -201,11 +203,25 @@ impl Walk {
                 continue;
             }
             return match (&self.next, self.found.front()) {
-                (Step::Nothing { .. }, Some(item)) => Front::Item { item: item.clone(), is_last: true },
+                (Step::Nothing { .. }, Some(item)) => {
+                    let is_last = self.waiting[usize::from(item.track)] == 1;
+                    Front::Item { item: item.clone(), is_last }
+                }
                 (Step::Nothing { .. }, None) => Front::Finished(self.finish()),
                 _ => Front::Starved,
             };
         }
+    }
+
+    /// Looks for what it begins with; false while that is not known.
+    pub fn finds_beginning(&mut self) -> bool {
+        while !self.has_begun() && self.look() {}
+        self.has_begun() || matches!(self.next, Step::Nothing { .. })
+    }
+
+    /// What was found and not taken yet.
+    pub fn found(&self) -> impl Iterator<Item = &Item> {
+        self.found.iter()
     }
 
     /// What comes next as far as it was found.
@@ -231,17 +247,13 @@ impl Walk {
         self.first.get(usize::from(track)).copied()
     }
 
-    fn hold(&mut self, segment: Arc<Segment>, is_reversed: bool) {
-        self.held.push_back(Held { segment, is_reversed });
-    }
-
     /// In reverse: a part of a group, and then the next of its parts or the group before.
     fn follow(&mut self, segment: Arc<Segment>) {
         let key = segment.position.keyframe;
         let next = segment.next.filter(|next| next.keyframe == key);
         let next = next.filter(|_| !self.only_keyframes && !self.passes_beginning(&segment));
         self.next = next.map_or_else(|| self.before(key), Step::Follow);
-        self.hold(segment, false);
+        self.held.push_back(Held::forward(segment));
     }
 
     /// In reverse, where every picture is a group: looks for the last segment of a stretch, which is gone through from its
@@ -268,7 +280,7 @@ impl Walk {
             Some(part) => Step::Descend(Position { keyframe, part }),
             None => self.before(keyframe),
         };
-        self.hold(segment, true);
+        self.held.push_back(Held::backward(&segment, self.leading, &mut self.carried));
     }
 
     /// The group before a keyframe, if the walk goes on so far.
@@ -286,21 +298,18 @@ impl Walk {
 
     /// Looks at the next access unit. False when there is none yet, or no more.
     fn look(&mut self) -> bool {
-        let Some(held) = self.held.front() else { return false };
-        let entries = &held.segment.entries;
-        let place = match held.is_reversed {
-            false => Some(self.index),
-            true => entries.len().checked_sub(self.index + 1),
-        };
-        let Some(entry) = place.and_then(|place| entries.get(place)).cloned() else {
+        let Some(held) = self.held.front_mut() else { return false };
+        let Some(Looked { entry, ends_group }) = held.look() else {
             self.held.pop_front();
-            self.index = 0;
             return true;
         };
-        self.index += 1;
         match self.direction {
             Direction::Forward => self.look_forward(entry),
             Direction::Backward => self.look_backward(entry),
+        }
+        let passes_end = |(key, _): (MediaTime, MediaTime)| self.until.is_some_and(|until| key <= until);
+        if ends_group && self.group.is_some_and(passes_end) {
+            self.stop();
         }
         true
     }
@@ -312,8 +321,8 @@ impl Walk {
         self.looked = entry.due;
         let pts = entry.batch.meta().pts;
         // Where every picture is a clean point, it begins with the last that is not behind the asked one; from the first moment
-        // on also with what an encoder of sound put before it.
-        let is_before = pts <= self.from && self.from > MediaTime::ZERO;
+        // on also with what an encoder of sound put before it. That all are was found with the first of them.
+        let is_before = entry.batch.meta().keyframe && pts <= self.from && self.from > MediaTime::ZERO;
         if self.is_intra && entry.track == self.leading && is_before {
             self.found.iter().for_each(|item| self.sift.forget(item));
             self.found.clear();
@@ -341,14 +350,11 @@ impl Walk {
         // A group leaves while the one is shown that lies behind it.
         let due = MediaTime(self.from.0 - 2 * end.0 + due.0);
         self.sort(Item { batch, track, due, begins_group: meta.keyframe }, meta.pts > self.from);
-        if self.is_intra && self.until.is_some_and(|until| meta.pts <= until) {
-            self.stop();
-        }
     }
 
     /// Finds an access unit, unless it lies outside of what was asked for and no other of its track needs it.
     fn sort(&mut self, item: Item, is_outside: bool) {
-        if is_outside {
+        if is_outside && self.outside.len() < OUTSIDE_MAX {
             return self.outside.push(item);
         }
         for before in self.outside.extract_if(.., |before| before.track == item.track).collect::<Vec<_>>() {
@@ -370,7 +376,6 @@ impl Walk {
     /// What was asked for ends here.
     fn stop(&mut self) {
         self.held.clear();
-        self.index = 0;
         self.next = Step::Nothing { is_footage: false };
     }
 
@@ -389,7 +394,7 @@ impl Walk {
     }
 
     /// How far on the way all is shown.
-    fn finish(&self) -> MediaTime {
+    pub fn finish(&self) -> MediaTime {
         match self.direction {
             Direction::Forward => self.until.map_or(self.end, |until| until.min(self.end)),
             Direction::Backward => MediaTime(self.from.0 - self.until.unwrap_or_default().0),
@@ -482,6 +487,58 @@ mod tests {
         let all = order(Direction::Backward, 100, None);
         let wanted: Vec<_> = (0..100).rev().collect();
         assert_eq!(walked(large, &all), (wanted.clone(), wanted, true, true));
+    }
+
+    fn opened(presentation: Presentation) -> (MemoryLibrary, Arc<FileInfo>) {
+        let library = MemoryLibrary::new(1_400);
+        library.add("film", presentation);
+        let answer = asked(|reply| library.describe("/film", &[], 1, reply));
+        let Answer::Described(_, Ok(info)) = answer else { panic!("described") };
+        (library, info)
+    }
+
+    fn read(library: &MemoryLibrary, info: &Arc<FileInfo>, wanted: Wanted) -> Arc<Segment> {
+        let answer = asked(|reply| library.segment(info, wanted, 2, reply));
+        let Answer::Segment(_, Ok(segment)) = answer else { panic!("a segment") };
+        segment
+    }
+
+    #[test]
+    fn what_was_asked_for_before_the_end_was_found_is_no_part_of_it() {
+        for part in [order(Direction::Backward, 60, Some(30)), order(Direction::Forward, 30, Some(60))] {
+            let (library, info) = opened(Presentation { keyframe_bytes: 90_000, ..film(false, 1) });
+            let mut walk = Walk::new(&info, 0, &part, 0b01);
+            let mut count = 0;
+            loop {
+                // It is asked for ahead, and comes when all before it was looked at.
+                let ahead = walk.wanted();
+                match walk.front() {
+                    Front::Item { item, .. } => {
+                        count += i64::from(item.track == 0);
+                        walk.pop();
+                    }
+                    Front::Finished(_) => break,
+                    Front::Starved => {}
+                }
+                if let Some(wanted) = ahead {
+                    walk.push(read(&library, &info, wanted));
+                }
+            }
+            let inside = if part.direction == Direction::Backward { 31 } else { 30 };
+            assert_eq!(count, inside);
+        }
+    }
+
+    #[test]
+    fn pictures_that_wait_for_one_that_needs_them_have_a_bound() {
+        let (library, info) = opened(film(false, 25));
+        let mut walk = Walk::new(&info, 0, &order(Direction::Forward, 0, Some(25)), 0b11);
+        let segment = read(&library, &info, Wanted::Seek(MediaTime::ZERO));
+        let Entry { due, track, batch } = segment.entries[0].clone();
+        for _ in 0..10_000 {
+            walk.sort(Item { batch: batch.clone(), track, due, begins_group: false }, true);
+        }
+        assert!(walk.outside.len() <= OUTSIDE_MAX && walk.found.len() > 9_000);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use proto::rtsp::message::Headers;
 use proto::rtsp::status::Status;
 use proto::time::MediaTime;
 
-use super::order::{Direction, Order, Unit};
+use super::order::{Direction, Order, Standing, Unit};
 use crate::media::library::FileInfo;
 use crate::shard::connection::Refusal;
 use crate::shard::file::{Pace, SCALE_ALL_FRAMES_MAX};
@@ -94,36 +94,23 @@ impl Wish {
         self.unit.is_none() && !says_how && self.rate_control.is_none() && self.immediate.is_none()
     }
 
-    /// What is granted of a recording that stands at `here`; None is where it begins or, in reverse, ends.
-    pub fn order(&self, info: &FileInfo, here: Option<MediaTime>) -> Result<Order, Refusal> {
+    /// What is granted of a recording that stands so.
+    pub fn order(&self, info: &FileInfo, standing: Standing) -> Result<Order, Refusal> {
         let invalid = |reason| Refusal::new(Status::INVALID_RANGE, reason);
         let is_backward = self.scale.is_some_and(|scale| scale.ratio() < 0.0);
         let direction = if is_backward { Direction::Backward } else { Direction::Forward };
         let end = info.duration.map(|duration| MediaTime::ZERO + duration);
-        let asked = self.from.map(|point| point.content(info)).or(here);
-        let from = match (direction, asked, end) {
-            (Direction::Forward, asked, end) => {
-                let from = asked.unwrap_or_default().max(MediaTime::ZERO);
-                if end.is_some_and(|end| from > end + BEHIND_END_GRANTED) {
-                    return Err(invalid("Range begins behind the end"));
-                }
-                from
-            }
-            (Direction::Backward, Some(asked), _) if asked < MediaTime::ZERO => {
-                return Err(invalid("Range begins before the recording does"));
-            }
-            (Direction::Backward, Some(asked), end) => end.map_or(asked, |end| asked.min(end)),
-            (Direction::Backward, None, Some(end)) => end,
-            (Direction::Backward, None, None) => {
-                return Err(invalid("this file does not tell its length: say where to begin"));
-            }
-        };
+        let from = self.begins(info, standing.at, direction)?;
         if !info.seekable && (is_backward || from > MediaTime::ZERO) {
             return Err(invalid("this file can only be played from its start"));
         }
-        let until = self.until.map(|point| point.content(info));
-        let is_behind = |until: MediaTime| if is_backward { until < from } else { until > from };
-        if until.is_some_and(|until| !is_behind(until)) {
+        let is_behind = |until: &MediaTime| if is_backward { *until < from } else { *until > from };
+        let until = match self.unit {
+            Some(_) => self.until.map(|point| point.content(info)),
+            // Who changes how it is played has not said that it is to end elsewhere.
+            None => standing.until.filter(|until| standing.direction == direction && is_behind(until)),
+        };
+        if until.is_some_and(|until| !is_behind(&until)) {
             return Err(invalid("Range ends before it begins, in the direction of Scale"));
         }
         let is_the_end = |until: &MediaTime| match direction {
@@ -143,6 +130,35 @@ impl Wish {
             cseq: self.cseq,
             is_immediate: self.immediate == Some(true),
         })
+    }
+
+    /// Where it begins, in a recording that stands at `here`.
+    fn begins(
+        &self,
+        info: &FileInfo,
+        here: Option<MediaTime>,
+        direction: Direction,
+    ) -> Result<MediaTime, Refusal> {
+        let invalid = |reason| Refusal::new(Status::INVALID_RANGE, reason);
+        let end = info.duration.map(|duration| MediaTime::ZERO + duration);
+        let asked = self.from.map(|point| point.content(info)).or(here);
+        match direction {
+            Direction::Forward => {
+                let from = asked.unwrap_or_default().max(MediaTime::ZERO);
+                if end.is_some_and(|end| from > end + BEHIND_END_GRANTED) {
+                    return Err(invalid("Range begins behind the end"));
+                }
+                Ok(from)
+            }
+            Direction::Backward if asked.is_some_and(|asked| asked < MediaTime::ZERO) => {
+                Err(invalid("Range begins before the recording does"))
+            }
+            // Where the length is not told it is found when that is read.
+            Direction::Backward => {
+                let end = end.unwrap_or(MediaTime(FAR));
+                Ok(asked.map_or(end, |asked| asked.min(end)))
+            }
+        }
     }
 
     /// How fast it is played, whichever way; None where the viewer sets the pace.
@@ -204,7 +220,9 @@ mod tests {
     fn granted(headers: &[(&str, &str)]) -> Result<Order, Status> {
         let mut all = Headers::new();
         headers.iter().for_each(|(name, value)| all.push(name.to_string(), *value));
-        Wish::read(&all).and_then(|wish| wish.order(&info(), None)).map_err(|refusal| refusal.status)
+        Wish::read(&all)
+            .and_then(|wish| wish.order(&info(), Standing::default()))
+            .map_err(|refusal| refusal.status)
     }
 
     fn range(scale: &str, range: &str) -> Result<(f64, Option<f64>), Status> {
