@@ -101,37 +101,3 @@ impl Replay {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::media::library::{Answer, Library};
-    use crate::media::memory::{MemoryLibrary, Presentation, asked};
-    use crate::shard::file::{FilePlayback, Next};
-
-    #[test]
-    fn the_first_of_it_leaves_at_once() {
-        let library = MemoryLibrary::new(1_400);
-        // Pictures of which a segment holds a few, each of them one that it can begin with.
-        library
-            .add("film", Presentation { gop_frames: 1, keyframe_bytes: 90_000, ..Presentation::default() });
-        let answer = asked(|reply| library.describe("/film", &[], 1, reply));
-        let Answer::Described(_, Ok(info)) = answer else { panic!("described") };
-        let now = Time::from_millis(500);
-        let mut replay = Replay::of(&FilePlayback::new(info.clone(), Some(1)), false, now);
-        let from = MediaTime(2_450_000_000);
-        let pace = Some(Pace { scale: 0.5, speed: 1.0 });
-        replay.jump(Order { from, pace, has_sound: true, ..Order::default() }, 0b11);
-        let mut wanted = Wanted::Seek(from);
-        let start = loop {
-            let answer = asked(|reply| library.segment(&info, wanted, 2, reply));
-            let Answer::Segment(_, Ok(segment)) = answer else { panic!("a segment") };
-            match replay.begin(now, segment) {
-                Begun::At(start) => break start,
-                Begun::Needs(more) => wanted = more,
-            }
-        };
-        assert_eq!(start, MediaTime(2_440_000_000));
-        assert!(matches!(replay.peek(now), Next::Due(batch) if batch.meta().pts == start));
-    }
-}
