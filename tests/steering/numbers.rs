@@ -33,7 +33,7 @@ fn metrics_pass_promtool_and_tell_what_is_done(backend: Backend) {
     let path = "/live/camera";
     let _publisher = Running::publisher(&server, path);
     wait_for(&server, "/api/v1/streams", |list| list["total"] == 2);
-    let player = Running::player(&server, path, "udp");
+    let player = Running::player(&server, path, "tcp");
     wait_for(&server, "/api/v1/stats", |stats| {
         let all = &stats["all"];
         all["bytes_sent"].as_u64() > Some(20_000) && all["bytes_received"].as_u64() > Some(20_000)
