@@ -179,7 +179,7 @@ impl Answer {
     }
 }
 
-/// Appends a request's head as it came, for somebody else who reads HTTP: every header, its lengths too, and no body.
+/// Appends a request's head as it came, known names in their usual letters, for somebody else who reads HTTP: every header, its lengths too, and no body.
 pub fn put_head(out: &mut BytesMut, head: &Request) {
     let minor = head.version.1.min(1);
     put_line(out, &[head.method.as_str(), " ", &head.uri, " HTTP/1.", if minor == 0 { "0" } else { "1" }]);
@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_head_is_passed_on_as_it_came_and_nothing_in_it_can_begin_another() {
-        let came = "POST /api/v1/a?b=c HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\ncontent-length: 4\r\n\r\n";
+        let came = "POST /api/v1/a?b=c HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n";
         let mut out = BytesMut::new();
         put_head(&mut out, &head(came));
         assert_eq!(out, came);
