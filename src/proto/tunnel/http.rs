@@ -179,7 +179,8 @@ impl Answer {
     }
 }
 
-/// Appends a request's head as it came, known names in their usual letters, for somebody else who reads HTTP: every header, its lengths too, and no body.
+/// Appends a request's head as it came, known names in their usual letters, for somebody else who reads HTTP: every header,
+/// its lengths too, and no body.
 pub fn put_head(out: &mut BytesMut, head: &Request) {
     let minor = head.version.1.min(1);
     put_line(out, &[head.method.as_str(), " ", &head.uri, " HTTP/1.", if minor == 0 { "0" } else { "1" }]);
