@@ -11,6 +11,7 @@ mod odd;
 mod refused;
 mod resumed;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -46,6 +47,17 @@ const BEGAN_S: f64 = 3_976_214_400.0;
 /// When the last moment of the file of JPEG was, which it was changed at.
 const JPEG_ENDED: &str = "2026-02-01T00:00:00Z";
 
+/// Makes a file with FFmpeg: what ends with `pipe:` goes through its standard output, where no length can be put in front.
+fn make(path: &Path, arguments: &str) {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "error", "-y"]).args(arguments.split_whitespace());
+    match arguments.ends_with("pipe:") {
+        true => command.stdout(File::create(path).unwrap()),
+        false => command.arg(path),
+    };
+    assert!(command.status().expect("ffmpeg is installed").success(), "{path:?} is made");
+}
+
 /// The folder with them, made at first use.
 fn folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
@@ -54,12 +66,7 @@ fn folder() -> &'static Path {
         std::fs::create_dir_all(&folder).unwrap();
         let recorded = "-metadata creation_time=2026-01-01T00:00:00Z -threads 1";
         let closed = "-sc_threshold 0 -b_strategy 0 -x264-params b-pyramid=none";
-        let make = |name: &str, arguments: String| {
-            let path = folder.join(&name[1..]);
-            let mut command = Command::new("ffmpeg");
-            command.args(["-v", "error", "-y"]).args(arguments.split_whitespace()).arg(path);
-            assert!(command.status().expect("ffmpeg is installed").success(), "{name} is made");
-        };
+        let make = |name: &str, arguments: String| make(&folder.join(&name[1..]), &arguments);
         make(
             FILM,
             format!(

@@ -30,45 +30,32 @@ fn server() -> Builder {
 
 #[test]
 fn a_file_comes_by_every_way_as_it_lies() {
-    if wine::is_there() {
-        comes_by_every_way(FULL, Stream::File);
-    }
+    comes_by_every_way(FULL, Stream::File);
 }
 
 #[test]
 fn what_is_published_comes_by_every_way_as_it_was() {
-    if wine::is_there() {
-        comes_by_every_way(FULL, Stream::Live);
-    }
+    comes_by_every_way(FULL, Stream::Live);
 }
 
 #[test]
 fn what_a_proxy_pulls_comes_by_every_way_as_it_was() {
-    if wine::is_there() {
-        comes_by_every_way(FULL, Stream::Proxy);
-    }
+    comes_by_every_way(FULL, Stream::Proxy);
 }
 
 #[test]
 fn what_is_pushed_is_what_ffmpeg_plays() {
-    if wine::is_there() {
-        pushed::what_is_pushed_is_what_ffmpeg_plays(FULL);
-    }
+    pushed::what_is_pushed_is_what_ffmpeg_plays(FULL);
 }
 
 #[test]
 fn a_file_comes_in_the_format_that_its_url_asks_for() {
-    if wine::is_there() {
-        transcoding::pictures_come_in_the_codec_size_and_rate_that_a_url_asks_for(FULL);
-        transcoding::sound_comes_in_the_codec_rate_and_channels_that_a_url_asks_for(FULL);
-    }
+    transcoding::pictures_come_in_the_codec_size_and_rate_that_a_url_asks_for(FULL);
+    transcoding::sound_comes_in_the_codec_rate_and_channels_that_a_url_asks_for(FULL);
 }
 
 #[test]
 fn the_test_channel_plays() {
-    if !wine::is_there() {
-        return;
-    }
     for backend in [FULL, PORTABLE] {
         let server = Server::with(backend).start();
         for over in BOTH {
@@ -84,9 +71,6 @@ fn the_test_channel_plays() {
 
 #[test]
 fn a_screen_is_streamed() {
-    if !wine::is_there() {
-        return;
-    }
     let screen = Screen::start();
     let server = screen.server(FULL).start();
     let left = colour(&server.url("/screenlive?w=640&h=360"));
@@ -100,9 +84,6 @@ fn a_screen_is_streamed() {
 
 #[test]
 fn ctrl_c_ends_it_in_order() {
-    if !wine::is_there() {
-        return;
-    }
     let server = server().start();
     let mut viewer = Viewer::open(server.address(), &server.url("/test"), Over::Tcp);
     viewer.play(&[]);
@@ -117,9 +98,6 @@ fn ctrl_c_ends_it_in_order() {
 
 #[test]
 fn the_portable_program_relays_what_is_published() {
-    if !wine::is_there() {
-        return;
-    }
     let server = Server::with(PORTABLE).media(folder()).setting("gop_cache", 2).start();
     let recipe = Recipe::named("h264_aac.mp4");
     for over in BOTH {
@@ -134,9 +112,6 @@ fn the_portable_program_relays_what_is_published() {
 
 #[test]
 fn files_are_found_by_their_names_alone() {
-    if !wine::is_there() {
-        return;
-    }
     let media = Scratch(scratch("names"));
     fs::create_dir(media.path().join("Sub")).unwrap();
     let file = folder().join("h264_aac.mp4");
@@ -172,9 +147,6 @@ fn said(folder: &Scratch, build: Build, words: &[&str]) -> (Option<i32>, String)
 
 #[test]
 fn what_is_wrong_is_said_as_elsewhere() {
-    if !wine::is_there() {
-        return;
-    }
     let folder = Windows::new();
     let file = folder.0.path().join("rtspserver.xml");
     fs::write(&file, "<config>\r\n<serverport>abc</serverport>\r\n<mtu>1</mtu>\r\n</config>\r\n").unwrap();

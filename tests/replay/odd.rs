@@ -1,13 +1,11 @@
 //! Files that are made in an odd way: groups of pictures of very different length, lengths that nobody wrote down, keyframes
 //! at the beginning alone.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::{JPEG, Unit, cseq, numbers, open, played, units};
+use super::{JPEG, Unit, cseq, make, numbers, open, played, units};
 use crate::client::rtp::Report;
 use crate::client::viewer::{BOTH, Over, Viewer};
 use crate::server::{Backend, Server, on_both_backends};
@@ -58,25 +56,13 @@ fn odd_folder() -> &'static Path {
             &folder.join(&SPOKEN[1..]),
             &format!("-f lavfi -i testsrc2=s=320x176:r=25:d=4 {sound} {jpeg} -q:v 5 {RECORDED}"),
         );
-        make(&folder.join(&PIPED[1..]), &film(4, "-g 25"));
+        make(&folder.join(&PIPED[1..]), &(film(4, "-g 25") + " -f matroska pipe:"));
         make(
             &folder.join(&LARGE[1..]),
             &format!("-f lavfi -i testsrc2=s=480x272:r=25:d=2 -vf noise=alls=100:allf=t {jpeg} -q:v 3"),
         );
         folder
     })
-}
-
-/// Makes a file with FFmpeg: what is to have no length goes through its standard output.
-fn make(path: &Path, arguments: &str) {
-    let mut command = Command::new("ffmpeg");
-    command.args(["-v", "error", "-y"]).args(arguments.split_whitespace());
-    if path.ends_with(&PIPED[1..]) {
-        command.args(["-f", "matroska", "pipe:"]).stdout(File::create(path).unwrap());
-    } else {
-        command.arg(path);
-    }
-    assert!(command.status().expect("ffmpeg is installed").success(), "{path:?} is made");
 }
 
 fn server(backend: Backend) -> Server {

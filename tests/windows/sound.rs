@@ -8,9 +8,6 @@ use crate::devices::talk::{name, payload_type, said, tagged, talked_to};
 
 #[test]
 fn what_a_viewer_says_is_heard_on_a_loudspeaker() {
-    if !wine::is_there() {
-        return;
-    }
     let server = talked_to(FULL, "G711U", "").environment("PULSE_SINK", &name(FULL)).start();
     let client = tagged(Client::connect(server.address()));
     let mut viewer = Viewer::describe_on(client, &server.url("/test"), Over::Tcp).set_up();
@@ -22,9 +19,6 @@ fn what_a_viewer_says_is_heard_on_a_loudspeaker() {
 
 #[test]
 fn a_microphone_is_a_stream() {
-    if !wine::is_there() {
-        return;
-    }
     let server = session().server(FULL).start();
     Client::connect(server.address()).request("DESCRIBE", &server.url("/audiodevice99"), &[]).expect(404);
     server.wait_for_log("no such microphone; there are", wine::START);

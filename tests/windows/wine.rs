@@ -20,19 +20,11 @@ pub(crate) const START: Duration = Duration::from_secs(60);
 const WINE: &str = "/usr/lib/wine/wine64";
 const WINESERVER: &str = "/usr/lib/wine/wineserver64";
 
-/// Whether there is everything; if not, says what is missing.
-pub(crate) fn is_there() -> bool {
-    let needed =
-        [program_file(Build::Full), program_file(Build::Portable), made().join("prefix"), WINE.into()];
-    let missing = needed.into_iter().find(|path| !path.exists());
-    if let Some(path) = &missing {
-        eprintln!("LEFT OUT: {} is missing, which fallback/windows/build.sh makes", path.display());
-    }
-    missing.is_none()
-}
-
 /// The program, in the Windows of a folder, which is made where there is none.
 pub(crate) fn program(build: Build, folder: &Path) -> Command {
+    for needed in [program_file(build), made().join("prefix"), WINE.into()] {
+        assert!(needed.exists(), "{} is missing, which fallback/windows/build.sh makes", needed.display());
+    }
     let prefix = folder.join("windows");
     if !prefix.exists() {
         // Files are shared: Wine writes new ones in place of those that it changes.

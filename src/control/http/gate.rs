@@ -15,11 +15,8 @@ use proto::rtsp::message;
 use super::problem::Problem;
 use super::state::App;
 use crate::config::{Action, Api};
-use crate::shard::gate::{Access, Subject};
+use crate::shard::gate::{Access, Subject, shown};
 use crate::shard::steering::Caller;
-
-/// Letters of a name that go to the log: whoever guesses names does not fill it.
-const NAME_SHOWN_MAX: usize = 64;
 
 /// Paths that say nothing but that the server is there: whoever may connect may ask.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
@@ -114,7 +111,7 @@ async fn log_in(app: &App, client: &Client, access: &Access, head: &Parts) -> Re
         }
         Verdict::Absent | Verdict::Stale => Err(challenge("a user with the permission admin is asked for")),
         Verdict::Wrong { user } => {
-            let user: String = user.chars().take(NAME_SHOWN_MAX).collect();
+            let user = shown(&user);
             tracing::warn!(%peer, ?user, method = %head.method, path = head.uri.path(), "log-in failed");
             let patience = app.suspect(access, Subject::of(peer.ip()));
             tokio::time::sleep(patience).await;

@@ -1,5 +1,7 @@
 //! Where monitors and windows are on a desktop.
 
+use crate::media::library::MediaError;
+
 /// A part of the screen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Area {
@@ -24,4 +26,14 @@ pub struct Window {
     pub title: String,
     /// Where it is.
     pub area: Area,
+}
+
+/// The first of these windows that has a text in its title, in whatever letters.
+pub fn titled(windows: Vec<Window>, text: &str) -> Result<Window, MediaError> {
+    let wanted = text.to_lowercase();
+    let found = windows.into_iter().find(|window| window.title.to_lowercase().contains(&wanted));
+    found.ok_or_else(|| {
+        tracing::info!(title = text, "no window has that in its title");
+        MediaError::NotFound
+    })
 }

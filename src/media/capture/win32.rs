@@ -36,16 +36,6 @@ pub fn windows() -> Result<Vec<Window>, MediaError> {
     Ok(found)
 }
 
-/// The uppermost window whose title has this in it, in any case.
-pub fn window(title: &str) -> Result<Window, MediaError> {
-    let wanted = title.to_lowercase();
-    let found = windows()?.into_iter().find(|window| window.title.to_lowercase().contains(&wanted));
-    found.ok_or_else(|| {
-        tracing::info!(title, "no window has that in its title");
-        MediaError::NotFound
-    })
-}
-
 /// A window with what is inside its frame.
 fn seen(window: &HWND) -> Option<Window> {
     if !window.IsWindowVisible() || window.IsIconic() {

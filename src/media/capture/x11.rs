@@ -45,16 +45,6 @@ pub fn windows() -> Result<Vec<Window>, MediaError> {
     Ok(found)
 }
 
-/// The window whose title has this in it, in any case.
-pub fn window(title: &str) -> Result<Window, MediaError> {
-    let wanted = title.to_lowercase();
-    let windows = windows()?;
-    windows
-        .into_iter()
-        .find(|window| window.title.to_lowercase().contains(&wanted))
-        .ok_or(MediaError::NotFound)
-}
-
 fn connect() -> Result<(RustConnection, usize), MediaError> {
     x11rb::connect(None).map_err(|error| {
         MediaError::Broken(format!(

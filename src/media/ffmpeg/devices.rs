@@ -2,22 +2,17 @@
 
 use std::env;
 use std::ffi::CStr;
-use std::time::{Duration, Instant};
 
 use super::grabbed::Reader;
 use super::raw::device::{DeviceInput, sources};
-use crate::media::capture::area::Area;
+use super::screen::{self, Screen};
 use crate::media::capture::camera::Cameras;
 use crate::media::capture::pipewire::{Desktop, Microphones};
 use crate::media::capture::wanted::Wanted;
 use crate::media::capture::x11;
-use crate::media::capture::{Capture, Device, Devices, Found, Taken};
-use crate::media::format::Framerate;
+use crate::media::capture::{Capture, Device, Devices, Found};
 use crate::media::library::MediaError;
 use crate::media::transcode::plan::FRAMERATE_OF_SCREENS;
-
-/// A screen's place and size are looked at this often.
-const LAYOUT: Duration = Duration::from_secs(1);
 
 /// Samples a second of microphones, which converters bring to what is asked.
 const SAMPLE_RATE: u32 = 48_000;
@@ -53,7 +48,7 @@ impl Devices for SystemDevices {
         match device {
             Device::Screen(index) if Desktop::is_there() => self.desktop.open(*index, rate),
             Device::Screen(_) | Device::Window(_) => {
-                Ok(Box::new(Screen::open(device, rate, self.has_pointer)?))
+                Ok(Box::new(Screen::open(&X_SERVER, device, rate, self.has_pointer)?))
             }
             Device::Microphone(index) => match self.microphones.open(*index) {
                 Some(opened) => opened,
@@ -66,14 +61,9 @@ impl Devices for SystemDevices {
     fn list(&self) -> Vec<Result<Found, String>> {
         let mut all = match Desktop::is_there() {
             true => self.desktop.list(),
-            false => screens(),
+            false => X_SERVER.screens(),
         };
-        if let Ok(windows) = x11::windows() {
-            all.extend(windows.into_iter().map(|window| {
-                let description = "a window".to_owned();
-                Ok(Found { device: Device::Window(window.title), description })
-            }));
-        }
+        all.extend(X_SERVER.seen());
         all.extend(self.cameras.list());
         match self.microphones.list().map_or_else(listed_microphones, Ok) {
             Ok(found) if found.is_empty() => {
@@ -86,92 +76,19 @@ impl Devices for SystemDevices {
     }
 }
 
-/// The monitors of the X server.
-fn screens() -> Vec<Result<Found, String>> {
-    let areas = match x11::areas() {
-        Ok(areas) => areas,
-        Err(error) => return vec![Err(format!("screens: {error}"))],
-    };
-    let found = areas.into_iter().enumerate().map(|(index, area)| {
-        let Area { name, x, y, width, height } = area;
-        let description = format!("{name}, {width}x{height} at {x},{y}");
-        Ok(Found { device: Device::Screen(index as u32), description })
-    });
-    found.collect()
-}
-
-/// A screen or a window as FFmpeg grabs it.
-struct Screen {
-    device: Device,
-    area: Area,
-    rate: Framerate,
-    input: Reader,
-    looked: Instant,
-}
-
-impl Screen {
-    fn open(device: &Device, rate: Framerate, has_pointer: bool) -> Result<Screen, MediaError> {
-        let area = place(device)?;
-        let display = env::var("DISPLAY").unwrap_or_default();
-        let mut options = vec![
-            (c"framerate", rate.to_string()),
-            (c"draw_mouse", u8::from(has_pointer).to_string()),
-            // Sides that are odd cannot be encoded, and one line more is not missed.
-            (c"video_size", format!("{}x{}", area.width & !1, area.height & !1)),
-        ];
-        match device {
-            Device::Window(title) => {
-                options.push((c"window_id", x11::window(title)?.id.to_string()));
-            }
-            _ => {
-                options.push((c"grab_x", area.x.to_string()));
-                options.push((c"grab_y", area.y.to_string()));
-            }
-        }
-        let input = DeviceInput::open(c"x11grab", &display, &options)
-            .map_err(|error| MediaError::Broken(format!("{device} cannot be grabbed: {error}")))?;
-        let (device, looked) = (device.clone(), Instant::now());
-        Ok(Screen { device, area, rate, input: Reader::new(input)?, looked })
-    }
-}
-
-impl Capture for Screen {
-    fn take(&mut self) -> Result<Option<Taken>, MediaError> {
-        if self.looked.elapsed() >= LAYOUT {
-            self.looked = Instant::now();
-            let mut area = place(&self.device)?;
-            if matches!(self.device, Device::Window(_)) {
-                // It is grabbed wherever it is.
-                (area.x, area.y) = (self.area.x, self.area.y);
-            }
-            if area != self.area {
-                let Area { x, y, width, height, .. } = area;
-                return Err(MediaError::Broken(format!("it is {width}x{height} at {x},{y} now")));
-            }
-        }
-        self.input.take()
-    }
-
-    fn suits(&mut self, wanted: &Wanted) -> bool {
-        wanted.thousandths() <= self.rate.thousandths()
-    }
-}
-
-/// Where a screen or a window is.
-fn place(device: &Device) -> Result<Area, MediaError> {
-    match device {
-        Device::Screen(index) => {
-            let areas = x11::areas()?;
-            areas.get(*index as usize).cloned().ok_or_else(|| {
-                let names: Vec<_> = areas.iter().map(|area| area.name.as_str()).collect();
-                tracing::info!(%device, "no such screen; there are {}: {}", names.len(), names.join(", "));
-                MediaError::NotFound
-            })
-        }
-        Device::Window(title) => Ok(x11::window(title)?.area),
-        Device::Camera(_) | Device::Microphone(_) => Err(MediaError::NotFound),
-    }
-}
+/// The X server that `DISPLAY` names.
+static X_SERVER: screen::Desktop = screen::Desktop {
+    kind: c"x11grab",
+    areas: x11::areas,
+    windows: x11::windows,
+    aim: |area, window| {
+        let options = match window {
+            Some(window) => vec![(c"window_id", window.id.to_string())],
+            None => vec![(c"grab_x", area.x.to_string()), (c"grab_y", area.y.to_string())],
+        };
+        (env::var("DISPLAY").unwrap_or_default(), options)
+    },
+};
 
 /// A name to open a device by, and what it is called.
 type Named = (String, String);

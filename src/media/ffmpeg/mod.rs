@@ -19,6 +19,7 @@ mod pieces;
 pub mod playback;
 pub mod raw;
 pub mod report;
+mod screen;
 #[cfg(test)]
 mod tests;
 mod times;

@@ -53,7 +53,12 @@ impl Shard {
             Ask::WebSocket(upgrade) => self.become_websocket(conn, &head, &upgrade),
             Ask::Page { path, is_head } => {
                 let Some(page) = page::page(&path, &head, &self.settings, self.connections.get(conn)) else {
-                    return self.refuse_http(conn, &head, Code::NotFound, "there is a page at / alone");
+                    return self.refuse_http(
+                        conn,
+                        &head,
+                        Code::NotFound,
+                        "there is a page at /, and an API below /api/v1",
+                    );
                 };
                 let page = self.signed(page.header("Connection", "close"));
                 let bytes =

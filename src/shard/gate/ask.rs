@@ -12,7 +12,7 @@ use proto::rtsp::uri::{Target, percent_decode};
 use proto::time::Time;
 use rand::RngExt;
 
-use super::suspects::{Subject, delay};
+use super::suspects::{Subject, delay, shown};
 use super::{Access, Login};
 use crate::config::Action;
 use crate::shard::connection::{Mount, Refusal, Withheld};
@@ -21,9 +21,6 @@ use crate::shard::request::Outcome;
 use crate::shard::session::{SessionKey, Source};
 use crate::shard::settings::MayPublish;
 use crate::shard::turn::Shard;
-
-/// Letters of a name that go to the log: whoever guesses names does not fill it.
-const NAME_SHOWN_MAX: usize = 64;
 
 impl Shard {
     /// Lets a request pass, or says what becomes of it instead.
@@ -230,7 +227,7 @@ impl Shard {
                 self.counted.log_ins_failed += 1;
                 let response = challenge(false);
                 login.user = None;
-                let shown: String = user.chars().take(NAME_SHOWN_MAX).collect();
+                let shown = shown(&user);
                 tracing::warn!(%peer, user = ?shown, method = %request.method, path = %target.path, "log-in failed");
                 let at = now + self.suspect(access, Subject::of(peer.ip()));
                 Err(Outcome::Withhold(at, response))

@@ -6,5 +6,5 @@ mod suspects;
 mod visitors;
 
 pub use access::{Access, Login};
-pub use suspects::{Subject, Suspects, delay};
+pub use suspects::{Subject, Suspects, delay, shown};
 pub use visitors::Visitors;

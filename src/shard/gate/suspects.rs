@@ -126,6 +126,14 @@ impl Suspects {
     }
 }
 
+/// Letters of a name that go to the log.
+const NAME_SHOWN_MAX: usize = 64;
+
+/// What goes to the log of a name that somebody claims: whoever guesses names does not fill it.
+pub fn shown(name: &str) -> String {
+    name.chars().take(NAME_SHOWN_MAX).collect()
+}
+
 /// How long the answer to the latest of so many wrong passwords is kept back.
 pub fn delay(count: u32) -> Duration {
     FIRST_DELAY.saturating_mul(1 << count.saturating_sub(1).min(16)).min(DELAY_MAX)

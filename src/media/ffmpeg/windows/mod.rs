@@ -4,24 +4,18 @@ pub(super) mod loudspeakers;
 mod microphone;
 mod sound;
 
-use std::time::{Duration, Instant};
-
 use wasapi::Direction;
 
 use self::microphone::Microphone;
 use super::grabbed::Reader;
 use super::raw::device::{DeviceInput, sources};
-use crate::media::capture::area::Area;
+use super::screen::{Desktop, Screen};
 use crate::media::capture::camera::Mapped;
 use crate::media::capture::wanted::Wanted;
 use crate::media::capture::win32;
-use crate::media::capture::{Capture, Device, Devices, Found, Taken};
-use crate::media::format::Framerate;
+use crate::media::capture::{Capture, Device, Devices, Found};
 use crate::media::library::MediaError;
 use crate::media::transcode::plan::FRAMERATE_OF_SCREENS;
-
-/// A screen's place and size are looked at this often.
-const LAYOUT: Duration = Duration::from_secs(1);
 
 /// What names of DirectShow's microphones have in them, which are no cameras: the class of all devices that sound is taken
 /// from (CLSID_AudioInputDeviceCategory).
@@ -89,7 +83,7 @@ impl Devices for SystemDevices {
         match device {
             Device::Screen(_) | Device::Window(_) => {
                 let rate = wanted.video.framerate.unwrap_or(FRAMERATE_OF_SCREENS);
-                Ok(Box::new(Screen::open(device, rate, self.has_pointer)?))
+                Ok(Box::new(Screen::open(&DESKTOP, device, rate, self.has_pointer)?))
             }
             Device::Microphone(index) => Ok(Box::new(Self::microphone(*index)?)),
             Device::Camera(index) => Ok(Box::new(self.camera(*index, wanted)?)),
@@ -97,19 +91,8 @@ impl Devices for SystemDevices {
     }
 
     fn list(&self) -> Vec<Result<Found, String>> {
-        let mut all = Vec::new();
-        match win32::areas() {
-            Ok(areas) => all.extend(areas.into_iter().enumerate().map(|(index, area)| {
-                let Area { name, x, y, width, height } = area;
-                let description = format!("{name}, {width}x{height} at {x},{y}");
-                Ok(Found { device: Device::Screen(index as u32), description })
-            })),
-            Err(error) => all.push(Err(format!("screens: {error}"))),
-        }
-        all.extend(win32::windows().into_iter().flatten().map(|window| {
-            let description = "a window".to_owned();
-            Ok(Found { device: Device::Window(window.title), description })
-        }));
+        let mut all = DESKTOP.screens();
+        all.extend(DESKTOP.seen());
         match self.cameras() {
             Ok(cameras) if cameras.is_empty() => {
                 all.push(Err("cameras: DirectShow knows of none".to_owned()))
@@ -133,76 +116,19 @@ impl Devices for SystemDevices {
     }
 }
 
-/// A screen or a window as FFmpeg grabs it.
-struct Screen {
-    device: Device,
-    area: Area,
-    rate: Framerate,
-    input: Reader,
-    looked: Instant,
-}
-
-impl Screen {
-    fn open(device: &Device, rate: Framerate, has_pointer: bool) -> Result<Screen, MediaError> {
-        let area = place(device)?;
-        let mut options = vec![
-            (c"framerate", rate.to_string()),
-            (c"draw_mouse", u8::from(has_pointer).to_string()),
-            // Sides that are odd cannot be encoded, and one line more is not missed.
-            (c"video_size", format!("{}x{}", area.width & !1, area.height & !1)),
-        ];
-        let name = match device {
-            Device::Window(_) => format!("title={}", area.name),
-            _ => {
-                options.push((c"offset_x", area.x.to_string()));
-                options.push((c"offset_y", area.y.to_string()));
-                "desktop".to_owned()
-            }
-        };
-        let input = DeviceInput::open(c"gdigrab", &name, &options)
-            .map_err(|error| MediaError::Broken(format!("{device} cannot be grabbed: {error}")))?;
-        let (device, looked) = (device.clone(), Instant::now());
-        Ok(Screen { device, area, rate, input: Reader::new(input)?, looked })
-    }
-}
-
-impl Capture for Screen {
-    fn take(&mut self) -> Result<Option<Taken>, MediaError> {
-        if self.looked.elapsed() >= LAYOUT {
-            self.looked = Instant::now();
-            let mut area = place(&self.device)?;
-            if matches!(self.device, Device::Window(_)) {
-                // It is grabbed wherever it is.
-                (area.x, area.y) = (self.area.x, self.area.y);
-            }
-            if area != self.area {
-                let Area { x, y, width, height, .. } = area;
-                return Err(MediaError::Broken(format!("it is {width}x{height} at {x},{y} now")));
-            }
+/// The desktop that the program runs in.
+static DESKTOP: Desktop = Desktop {
+    kind: c"gdigrab",
+    areas: win32::areas,
+    windows: win32::windows,
+    aim: |area, window| match window {
+        Some(_) => (format!("title={}", area.name), Vec::new()),
+        None => {
+            let options = vec![(c"offset_x", area.x.to_string()), (c"offset_y", area.y.to_string())];
+            ("desktop".to_owned(), options)
         }
-        self.input.take()
-    }
-
-    fn suits(&mut self, wanted: &Wanted) -> bool {
-        wanted.thousandths() <= self.rate.thousandths()
-    }
-}
-
-/// Where a screen or a window is.
-fn place(device: &Device) -> Result<Area, MediaError> {
-    match device {
-        Device::Screen(index) => {
-            let areas = win32::areas()?;
-            areas.get(*index as usize).cloned().ok_or_else(|| {
-                let names: Vec<_> = areas.iter().map(|area| area.name.as_str()).collect();
-                tracing::info!(%device, "no such screen; there are {}: {}", names.len(), names.join(", "));
-                MediaError::NotFound
-            })
-        }
-        Device::Window(title) => Ok(win32::window(title)?.area),
-        Device::Camera(_) | Device::Microphone(_) => Err(MediaError::NotFound),
-    }
-}
+    },
+};
 
 /// A name to open a device by, and what it is called.
 type Named = (String, String);
