@@ -36,13 +36,15 @@ pub struct Options {
 
 /// Serves for ever; `ready` is called with the address on which it listens.
 pub fn serve(options: &Options, ready: impl FnOnce(SocketAddr)) -> io::Result<()> {
-    let mut first = Server::new(options, options.listen)?;
+    // A picture is there for all viewers at the same moment, whichever thread has them.
+    let began = Instant::now();
+    let mut first = Server::new(options, options.listen, began)?;
     let address = first.listener.local_addr()?;
     for _ in 1..options.threads.max(1) {
         let options = options.clone();
         // A thread that fails takes the process with it: a limit that some viewers miss is none.
         thread::spawn(move || {
-            if Server::new(&options, address).and_then(|mut server| server.run()).is_err() {
+            if Server::new(&options, address, began).and_then(|mut server| server.run()).is_err() {
                 process::exit(1);
             }
         });
@@ -104,7 +106,7 @@ enum Shield {
 }
 
 impl Server {
-    fn new(options: &Options, address: SocketAddr) -> io::Result<Server> {
+    fn new(options: &Options, address: SocketAddr, began: Instant) -> io::Result<Server> {
         let listener = listener(address)?;
         let socket = bare::sys::udp(SocketAddr::new(options.listen.ip(), 0))?;
         let udp_port = socket.local_addr()?.port();
@@ -123,7 +125,7 @@ impl Server {
             tls: (options.by == Loop::AesGcm).then(Config::new).transpose()?,
             description: source.description(options.listen.ip()),
             source,
-            began: Instant::now(),
+            began,
             last: None,
             scratch: vec![0; 16 * 1024],
         })
