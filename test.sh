@@ -14,6 +14,7 @@ say() { printf 'test.sh: %s\n' "$*"; }
 PACKAGES="
 ffmpeg:ffmpeg
 ffprobe:ffmpeg
+ffplay:ffmpeg
 gst-launch-1.0:gstreamer1.0-tools
 timeout:coreutils
 kill:procps
@@ -46,6 +47,8 @@ v4l2-ctl:v4l-utils
 bwrap:bubblewrap
 systemd-analyze:systemd
 xmllint:libxml2-utils
+tcpdump:tcpdump
+socat:socat
 "
 # What GStreamer must be able to do, by package.
 ELEMENTS="

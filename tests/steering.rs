@@ -2,6 +2,7 @@
 
 mod asked;
 mod described;
+mod dumped;
 mod happening;
 mod hostile;
 mod kicked;

@@ -10,6 +10,7 @@ use proto::time::{NtpTime, Time};
 use tokio::runtime::Runtime;
 use tokio::task::coop;
 
+use crate::clock;
 use crate::platform::{self, Timer};
 use crate::sockets::Sockets;
 use crate::turn::Turn;
@@ -74,6 +75,8 @@ impl Driver for TokioDriver {
     }
 
     fn turn(&mut self, until: Option<Time>, events: &mut Vec<Event>) -> io::Result<()> {
+        let work = clock::sample().since(self.sockets.clock.now());
+        self.sockets.stats.work.note(work.as_micros() as u64);
         self.sockets.begin_turn(events);
         let mut turn = Turn::new(&mut self.sockets, &mut self.timer, until, events);
         // Without a budget: hundreds of sockets may be ready in one turn, and all of them belong to it.

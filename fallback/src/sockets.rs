@@ -129,6 +129,9 @@ impl Sockets {
         self.inbox.clear();
         let mut queued = mem::take(&mut self.queued);
         self.stats.submitted += queued.len() as u64;
+        if !queued.is_empty() {
+            self.stats.operations.note(queued.len() as u64);
+        }
         for op in queued.drain(..) {
             self.start(op, events);
         }

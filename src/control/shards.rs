@@ -17,7 +17,7 @@ use crate::media::library::Library;
 use crate::shard::inbox::{Inbox, Message, Outside};
 use crate::shard::names::Names;
 use crate::shard::settings::Settings;
-use crate::shard::{ClientPorts, Ports, Shard};
+use crate::shard::{ClientPorts, Ports, Shard, Tapped};
 use crate::stream::catalog::{Catalog, ShardIndex};
 
 /// Why a shard cannot start.
@@ -173,7 +173,7 @@ impl Start {
         drop(self.introduce);
         let Ok(shards) = self.told.recv() else { return Ok(()) };
         let ports = Ports {
-            driver,
+            driver: Tapped::new(driver),
             library: self.common.library,
             catalog: self.common.catalog,
             names: self.common.names,

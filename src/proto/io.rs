@@ -14,6 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use crate::histogram::Histogram;
 use crate::rtp::batch::Batch;
 use crate::time::{NtpTime, Time};
 
@@ -262,6 +263,10 @@ pub struct DriverStats {
     pub sends_lent: u64,
     /// Of these, those that the kernel copied all the same.
     pub loans_copied: u64,
+    /// Microseconds from the end of one turn to the beginning of the next: what the driver's user had to do.
+    pub work: Histogram,
+    /// Operations that were handed over in one turn, in turns that had any.
+    pub operations: Histogram,
 }
 
 /// One backend on one thread.

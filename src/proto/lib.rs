@@ -7,10 +7,12 @@
 pub mod aac;
 pub mod client;
 pub mod frame;
+pub mod histogram;
 pub mod io;
 pub mod metadata;
 pub mod mikey;
 pub mod onvif;
+pub mod pcap;
 pub mod proxy_protocol;
 pub mod rtcp;
 pub mod rtp;

@@ -12,7 +12,7 @@ use rand::{Rng, RngExt};
 
 use super::client_ports::{Claim, Holder};
 use super::connection::Refusal;
-use super::ingest::Arriving;
+use super::ingest::{Arriving, Sender};
 use super::session::SessionKey;
 use super::turn::Shard;
 use crate::egress::track::{Route, TrackOut};
@@ -39,6 +39,8 @@ pub struct UdpPairs {
     movable: HashMap<IpAddr, Vec<SessionKey>>,
     /// Sockets that receive what is sent to us.
     senders: HashMap<Udp, Arriving>,
+    /// Our ports of those that have a pair of their own.
+    ports: HashMap<Udp, u16>,
     /// Datagrams from addresses that belong to no session.
     pub strangers: u64,
 }
@@ -74,6 +76,7 @@ impl UdpPairs {
 
     /// Remembers whose track comes to a pair; `media` is its first socket.
     pub fn register_sender(&mut self, pair: &UdpPair, media: Arriving) {
+        self.ports.extend([(pair.rtp, pair.port), (pair.rtcp, pair.port + 1)]);
         self.senders.insert(pair.rtp, media);
         self.senders.insert(pair.rtcp, Arriving { is_media: false, ..media });
     }
@@ -87,6 +90,8 @@ impl UdpPairs {
     pub fn forget_sender(&mut self, pair: &UdpPair) {
         self.senders.remove(&pair.rtp);
         self.senders.remove(&pair.rtcp);
+        self.ports.remove(&pair.rtp);
+        self.ports.remove(&pair.rtcp);
     }
 
     /// Remembers where a track's datagrams will come from.
@@ -113,6 +118,17 @@ impl UdpPairs {
                 self.movable.remove(&ip);
             }
         }
+    }
+
+    /// The pair whose socket it is, and its local address.
+    pub fn pair_of(&self, media: Udp) -> Option<(SocketAddr, UdpPair)> {
+        self.pairs.iter().find(|(_, pair)| pair.rtp == media).map(|(local, pair)| (*local, *pair))
+    }
+
+    /// Sockets that receive what a session sends, with our ports.
+    pub fn received_by(&self, key: SessionKey) -> impl Iterator<Item = (Udp, u16)> {
+        let its = self.senders.iter().filter(move |(_, arriving)| arriving.sender == Sender::Session(key));
+        its.filter_map(|(udp, _)| Some((*udp, *self.ports.get(udp)?)))
     }
 
     /// How many addresses of viewers are known.

@@ -66,6 +66,7 @@ impl Shard {
         if !self.sessions[key].is_meant_by(target) {
             return Refusal::new(Status::NOT_FOUND, "the session is of another URL").into();
         }
+        self.sessions[key].played.get_or_insert(self.now);
         if self.cannot_replay(request, key) {
             return ReplayAbsent.into();
         }

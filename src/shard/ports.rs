@@ -3,19 +3,19 @@
 use std::fmt;
 use std::sync::Arc;
 
-use proto::io::Driver;
 use rand::rngs::StdRng;
 
 use super::client_ports::ClientPorts;
 use super::inbox::{Inbox, Outside};
 use super::names::Names;
+use super::tapped::Tapped;
 use crate::media::library::Library;
 use crate::stream::catalog::Catalog;
 
 /// Everything outside of a shard.
 pub struct Ports {
     /// Sockets and clocks.
-    pub driver: Box<dyn Driver>,
+    pub driver: Tapped,
     /// Files.
     pub library: Arc<dyn Library>,
     /// Live streams.

@@ -240,6 +240,12 @@ impl Shard {
     /// Adds to what the shard has sent what a session has since then.
     fn count_sent(&mut self, key: SessionKey, before: Numbers) {
         let Some(session) = self.sessions.get(key) else { return };
+        if before.bytes == 0
+            && session.numbers.bytes > 0
+            && let Some(played) = session.played
+        {
+            self.counted.first_media.note(self.now.since(played).as_micros() as u64);
+        }
         self.counted.bytes_sent += session.numbers.bytes - before.bytes;
         self.counted.batches_shed += session.numbers.skipped - before.skipped;
     }

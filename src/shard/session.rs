@@ -152,6 +152,8 @@ pub struct Session {
     pub start_granted: MediaTime,
     /// When it began.
     pub began: Time,
+    /// When its first PLAY came.
+    pub played: Option<Time>,
     /// When the client last showed life.
     pub seen: Time,
     /// Whether it waits in the shard's list of sessions that may send.
@@ -205,6 +207,7 @@ impl Session {
             failed: None,
             start_granted: MediaTime::ZERO,
             began: now,
+            played: None,
             seen: now,
             is_ready: false,
             is_behind: false,

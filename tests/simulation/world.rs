@@ -12,7 +12,7 @@ use ringcaster::driver::sim::{Departure, Net, Random};
 use ringcaster::media::memory::MemoryLibrary;
 use ringcaster::shard::inbox::{Inbox, Message, Outside};
 use ringcaster::shard::names::{AddressesReply, Names};
-use ringcaster::shard::{Census, ClientPorts, Ports, Shard};
+use ringcaster::shard::{Census, ClientPorts, Ports, Shard, Tapped};
 
 use super::faults::{Counts, Kind};
 use super::library::SlowLibrary;
@@ -84,7 +84,7 @@ impl Run {
         let mut shards = Vec::new();
         for ((index, driver), inbox) in drivers.into_iter().enumerate().zip(inboxes) {
             let ports = Ports {
-                driver: Box::new(driver),
+                driver: Tapped::new(Box::new(driver)),
                 library: library.clone(),
                 catalog: streams.clone(),
                 names: Arc::new(NoNames),

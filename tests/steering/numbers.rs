@@ -20,7 +20,11 @@ fn promtool(metrics: &str) -> String {
 
 /// A counter or gauge, all shards together.
 fn value(server: &Server, name: &str) -> f64 {
-    let metrics = curl(&http(server, "/metrics"), &[]).expect(200).body;
+    value_in(&curl(&http(server, "/metrics"), &[]).expect(200).body, name)
+}
+
+/// The same in what was told at one time.
+fn value_in(metrics: &str, name: &str) -> f64 {
     let lines = metrics
         .lines()
         .filter(|line| line.starts_with(&format!("{name}{{")) || line.starts_with(&format!("{name} ")));
@@ -51,6 +55,12 @@ fn metrics_pass_promtool_and_tell_what_is_done(backend: Backend) {
     assert!(value(&server, "process_cpu_seconds_total") > 0.0);
     assert_eq!(value(&server, "ringcaster_sessions"), 2.0);
     assert_eq!(value(&server, "ringcaster_stream_viewers"), 1.0);
+    assert_eq!(value(&server, "ringcaster_first_media_seconds_count"), 1.0);
+    let told = curl(&http(&server, "/metrics"), &[]).expect(200).body;
+    let value_of = |name| value_in(&told, name);
+    assert!(value_of("ringcaster_work_seconds_count") > 50.0, "{told}");
+    let operations = value_of("ringcaster_batch_operations_count");
+    assert!(operations > 50.0 && value_of("ringcaster_batch_operations_sum") >= operations, "{told}");
     let begun = value(&server, "ringcaster_sessions_begun_total");
     drop(player);
     wait_for(&server, "/api/v1/stats", |stats| stats["all"]["sessions"] == 1);
@@ -83,6 +93,35 @@ fn what_is_counted_is_what_was_sent(backend: Backend) {
     let sent = all["bytes_sent"].as_u64().unwrap();
     server.wait_for_log(&format!("bytes={sent}"), super::PATIENCE);
     assert!(sent >= sessions && sessions > 0, "{sent} {sessions}");
+}
+
+/// Names of metrics in a text: words that begin with one of the prefixes of ours.
+fn metrics_in(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|character: char| !(character.is_ascii_alphanumeric() || character == '_'));
+    words.filter(|word| word.starts_with("ringcaster_") || word.starts_with("process_"))
+}
+
+#[test]
+fn the_dashboard_shows_what_there_is() {
+    let server = server(Backend::Uring).start();
+    let _publisher = Running::publisher(&server, "/live/camera");
+    wait_for(&server, "/api/v1/streams", |list| list["total"] == 2);
+    let told = curl(&http(&server, "/metrics"), &[]).expect(200).body;
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config/grafana.json");
+    let dashboard: serde_json::Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    let mut shown = 0;
+    for panel in dashboard["panels"].as_array().unwrap() {
+        for target in panel["targets"].as_array().unwrap() {
+            let asked = target["expr"].as_str().unwrap();
+            for name in metrics_in(asked) {
+                let starts =
+                    |line: &str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+                assert!(told.lines().any(starts), "{}: there is no {name}", panel["title"]);
+                shown += 1;
+            }
+        }
+    }
+    assert!(shown > 20, "{shown}");
 }
 
 on_both_backends!(metrics_pass_promtool_and_tell_what_is_done, what_is_counted_is_what_was_sent);

@@ -19,7 +19,7 @@ use ringcaster::shard::names::{AddressesReply, Names};
 use ringcaster::shard::proxy::ProxySpec;
 use ringcaster::shard::settings::{Listen, Settings};
 use ringcaster::shard::tls::TlsConfig;
-use ringcaster::shard::{ClientPorts, Ports, Shard};
+use ringcaster::shard::{ClientPorts, Ports, Shard, Tapped};
 use ringcaster::stream::catalog::{
     Catalog, Claim, Description, Grant, Notice, ShardIndex, Snapshot, StreamId, StreamName, Subscriber, Want,
 };
@@ -143,7 +143,7 @@ fn shard(backend: Backend, port: u16, url: Url) -> (Shard, Outside) {
         ..Settings::default()
     };
     let ports = Ports {
-        driver,
+        driver: Tapped::new(driver),
         library: Arc::new(MemoryLibrary::new(1_400)),
         catalog: Arc::new(Silent),
         names: Arc::new(NoNames),

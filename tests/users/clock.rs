@@ -19,7 +19,7 @@ use ringcaster::shard::gate::Access;
 use ringcaster::shard::inbox::Inbox;
 use ringcaster::shard::names::{AddressesReply, Names};
 use ringcaster::shard::settings::{Listen, Settings};
-use ringcaster::shard::{ClientPorts, Ports, Shard};
+use ringcaster::shard::{ClientPorts, Ports, Shard, Tapped};
 use ringcaster::stream::catalog::{
     Catalog, Claim, Grant, ShardIndex, StreamId, StreamName, Subscriber, Want,
 };
@@ -58,7 +58,7 @@ impl World {
         });
         let shard = |((driver, inbox), index)| {
             let ports = Ports {
-                driver: Box::new(driver),
+                driver: Tapped::new(Box::new(driver)),
                 library: library.clone(),
                 catalog: Arc::new(Nothing),
                 names: Arc::new(Nothing),

@@ -12,6 +12,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::response::IntoResponse;
+use proto::histogram::Histogram;
 
 use super::openapi::Refusals;
 use super::problem::Problem;
@@ -33,6 +34,8 @@ enum Type {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// How many values there were up to each size.
+    Histogram,
 }
 
 /// The text as it grows.
@@ -92,7 +95,7 @@ impl Page {
 
     fn shards(&mut self, totals: &[Totals]) {
         type Pick = fn(&Totals) -> u64;
-        let counters: [(&str, &str, Pick); 9] = [
+        let counters: [(&str, &str, Pick); 14] = [
             ("connections_accepted", "Connections that were let in.", |it| it.connections_accepted),
             ("refused", "Clients that were turned away: banned, denied, or beyond a bound.", |it| it.refused),
             ("log_ins_failed", "Wrong passwords.", |it| it.log_ins_failed),
@@ -104,6 +107,17 @@ impl Page {
             }),
             ("packets_lost", "Packets that viewers have reported as lost.", |it| it.packets_lost),
             ("frames_shed", "Frames that were left out for viewers who were too slow.", |it| it.batches_shed),
+            ("operations", "Operations that were handed to the kernel.", |it| it.driver.submitted),
+            ("datagrams", "Datagrams that were handed to the kernel.", |it| it.driver.datagrams),
+            ("datagrams_failed", "Datagrams that the kernel refused.", |it| it.driver.datagrams_failed),
+            ("datagrams_shed", "Datagrams that were left out because a socket stayed full.", |it| {
+                it.driver.datagrams_shed
+            }),
+            (
+                "sends_lent",
+                "Sends on connections that lent their bytes to the kernel in place of a copy.",
+                |it| it.driver.sends_lent,
+            ),
         ];
         let gauges: [(&str, &str, Pick); 2] = [
             ("connections", "Connections that there are.", |it| it.connections as u64),
@@ -117,6 +131,49 @@ impl Page {
                 self.sample(&name, kind, &[("shard", &index.to_string())], pick(shard));
             }
         }
+        self.histograms(totals);
+    }
+
+    fn histograms(&mut self, totals: &[Totals]) {
+        type Pick = fn(&Totals) -> &Histogram;
+        let histograms: [(&str, &str, f64, Pick); 3] = [
+            (
+                "ringcaster_work_seconds",
+                "Time that a shard was at work before it handed over what was due and looked at its sockets again.",
+                1e-6,
+                |it| &it.driver.work,
+            ),
+            (
+                "ringcaster_batch_operations",
+                "Operations that were handed to the kernel at once.",
+                1.0,
+                |it| &it.driver.operations,
+            ),
+            (
+                "ringcaster_first_media_seconds",
+                "Time from a viewer's first PLAY to the first media that left for it.",
+                1e-6,
+                |it| &it.first_media,
+            ),
+        ];
+        for (name, help, unit, pick) in histograms {
+            self.head(name, Type::Histogram, help);
+            for (index, shard) in totals.iter().enumerate() {
+                self.histogram(name, &index.to_string(), pick(shard), unit);
+            }
+        }
+    }
+
+    fn histogram(&mut self, name: &str, shard: &str, histogram: &Histogram, unit: f64) {
+        let (count, sum) = (histogram.count(), histogram.sum() as f64 * unit);
+        // Writing to a string cannot fail.
+        for (bound, below) in histogram.up_to() {
+            let bound = bound as f64 * unit;
+            let _ = writeln!(self.text, "{name}_bucket{{shard=\"{shard}\",le=\"{bound}\"}} {below}");
+        }
+        let _ = writeln!(self.text, "{name}_bucket{{shard=\"{shard}\",le=\"+Inf\"}} {count}");
+        let _ = writeln!(self.text, "{name}_sum{{shard=\"{shard}\"}} {sum}");
+        let _ = writeln!(self.text, "{name}_count{{shard=\"{shard}\"}} {count}");
     }
 
     fn streams(&mut self, mut streams: Vec<Stream>) {
@@ -155,7 +212,11 @@ impl Page {
     /// OpenMetrics names a counter without the ending of its samples, the older format with it.
     fn head(&mut self, name: &str, kind: Type, help: &str) {
         let ending = if kind == Type::Counter && !self.is_open_metrics { "_total" } else { "" };
-        let word = if kind == Type::Counter { "counter" } else { "gauge" };
+        let word = match kind {
+            Type::Counter => "counter",
+            Type::Gauge => "gauge",
+            Type::Histogram => "histogram",
+        };
         // Writing to a string cannot fail.
         let _ = writeln!(self.text, "# HELP {name}{ending} {help}\n# TYPE {name}{ending} {word}");
     }

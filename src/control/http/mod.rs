@@ -3,6 +3,7 @@
 
 mod configuration;
 mod devices;
+mod dump;
 mod events;
 mod files;
 mod gate;

@@ -5,7 +5,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{IntoResponses, Modify, OpenApi};
 
 use super::problem::Problem;
-use super::{configuration, devices, events, files, health, metrics, sessions, stats, streams};
+use super::{configuration, devices, dump, events, files, health, metrics, sessions, stats, streams};
 
 /// What every resource but those of health may answer.
 #[derive(IntoResponses)]
@@ -29,7 +29,7 @@ pub(super) enum Refusals {
 #[openapi(
     info(title = "Ringcaster", description = "See and steer an RTSP server.", license(name = "MIT OR Apache-2.0")),
     paths(
-        streams::list, streams::one, sessions::list, sessions::one, sessions::end, files::list, files::one,
+        streams::list, streams::one, sessions::list, sessions::one, sessions::end, dump::dump, files::list, files::one,
         devices::list, stats::stats, configuration::effective, configuration::check, events::listen, document,
         metrics::metrics, health::healthz, health::readyz
     ),

@@ -25,7 +25,9 @@ use super::gate::{self, Client};
 use super::pipe::Pipe;
 use super::problem::Problem;
 use super::state::App;
-use super::{configuration, devices, events, files, health, metrics, openapi, sessions, stats, streams};
+use super::{
+    configuration, devices, dump, events, files, health, metrics, openapi, sessions, stats, streams,
+};
 use crate::shard::gate::Subject;
 use crate::shard::steering::Caller;
 
@@ -148,6 +150,7 @@ fn router(app: &Arc<App>) -> Router {
         .route("/streams/{*path}", get(streams::one))
         .route("/sessions", get(sessions::list))
         .route("/sessions/{id}", get(sessions::one).delete(sessions::end))
+        .route("/sessions/{id}/dump", post(dump::dump))
         .route("/files", get(files::list))
         .route("/files/{*path}", get(files::one))
         .route("/devices", get(devices::list))

@@ -132,13 +132,13 @@ pub(super) async fn end(
     was_there.then_some(StatusCode::NO_CONTENT).ok_or_else(|| Problem::not_found("session"))
 }
 
-fn id(path: Result<Path<String>, PathRejection>) -> Result<SessionId, Problem> {
+pub(super) fn id(path: Result<Path<String>, PathRejection>) -> Result<SessionId, Problem> {
     let Path(text) = path.map_err(|error| Problem::bad_request(error.body_text()))?;
     SessionId::parse(&text).ok_or_else(|| Problem::not_found("session"))
 }
 
 /// A shard that does not exist has no session.
-fn absent(problem: Problem) -> Problem {
+pub(super) fn absent(problem: Problem) -> Problem {
     if problem.status == StatusCode::NOT_FOUND { Problem::not_found("session") } else { problem }
 }
 

@@ -227,6 +227,8 @@ impl Driver for UringDriver {
     }
 
     fn turn(&mut self, until: Option<Time>, events: &mut Vec<Event>) -> io::Result<()> {
+        let work = monotonic().since(self.core.now);
+        self.core.stats.work.note(work.as_micros() as u64);
         self.core.recycle();
         self.datagrams.hand_over(&mut self.core)?;
         self.connections.hand_over(&mut self.core)?;
@@ -237,7 +239,12 @@ impl Driver for UringDriver {
         // To wait for no time at all would still put the thread to sleep and wake it again.
         let may_wait = is_idle && timeout != Some(Duration::ZERO);
         let want = u32::from(may_wait && self.bell.may_sleep());
+        let before = self.core.ring.submitted;
         let entered = self.core.ring.enter(want, timeout);
+        match self.core.ring.submitted - before {
+            0 => {}
+            operations => self.core.stats.operations.note(operations),
+        }
         self.bell.run();
         self.connections.handed_over();
         self.core.now = monotonic();

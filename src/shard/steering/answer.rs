@@ -76,6 +76,8 @@ impl Shard {
                 let streams = self.stream_reports();
                 reply.answer(streams);
             }
+            Question::Tap(id, duration, reply) => reply.answer(self.begin_tap(id, duration)),
+            Question::Untap(id, reply) => reply.answer(self.ports.driver.untap(id)),
             Question::End(id, reply) => {
                 let key = self.by_id.get(&id).copied();
                 let key = key.filter(|key| self.sessions.get(*key).is_some_and(has_client));
@@ -114,7 +116,12 @@ impl Shard {
     }
 
     fn totals(&self) -> Totals {
-        Totals { connections: self.connections.count(), sessions: self.by_id.len(), ..self.counted }
+        Totals {
+            connections: self.connections.count(),
+            sessions: self.by_id.len(),
+            driver: self.ports.driver.stats(),
+            ..self.counted
+        }
     }
 
     fn session_report(&self, id: SessionId) -> Option<SessionReport> {

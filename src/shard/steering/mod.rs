@@ -3,6 +3,7 @@
 
 mod answer;
 mod survey;
+mod tap;
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use proto::histogram::Histogram;
+use proto::io::DriverStats;
 use proto::track::Track;
 
 use crate::shard::session::{SessionId, State};
@@ -25,6 +27,10 @@ pub enum Question {
     Sessions(Vec<SessionId>, Reply<Vec<SessionReport>>),
     /// The streams that come here.
     Streams(Reply<ShardStreams>),
+    /// To keep what a session sends and receives for so long; None when it is not here, false when enough are looked at.
+    Tap(SessionId, Duration, Reply<Option<bool>>),
+    /// To end that; a file of packets.
+    Untap(SessionId, Reply<Option<Vec<u8>>>),
     /// To end a session; whether it had it.
     End(SessionId, Reply<bool>),
 }
@@ -50,6 +56,10 @@ pub struct Totals {
     pub packets_lost: u64,
     /// Pictures and pieces of sound that were left out for viewers who were too slow.
     pub batches_shed: u64,
+    /// Microseconds from a session's first PLAY to the first media that left for it.
+    pub first_media: Histogram,
+    /// What its driver has counted.
+    pub driver: DriverStats,
     /// Connections that there are now.
     pub connections: usize,
     /// Sessions that there are now.

@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use ringcaster::driver::sim::{Departure, Net, Random};
 use ringcaster::media::memory::{MemoryLibrary, Presentation};
 use ringcaster::shard::inbox::{Inbox, Outside};
-use ringcaster::shard::{Census, ClientPorts, Ports, Shard};
+use ringcaster::shard::{Census, ClientPorts, Ports, Shard, Tapped};
 
 use super::super::faults::{Counts, Kind};
 use super::super::session::seconds;
@@ -74,7 +74,7 @@ impl Run {
         let mut shards = Vec::new();
         for ((index, driver), inbox) in drivers.into_iter().enumerate().zip(inboxes) {
             let ports = Ports {
-                driver: Box::new(driver),
+                driver: Tapped::new(Box::new(driver)),
                 library: library.clone(),
                 catalog: streams.clone(),
                 names: Arc::new(NoNames),

@@ -1,0 +1,76 @@
+//! `sessions/{id}/dump`: what a session sends and receives for some seconds, for tcpdump and Wireshark.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::response::IntoResponse;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::openapi::Refusals;
+use super::problem::Problem;
+use super::sessions;
+use super::state::App;
+use crate::shard::steering::Question;
+
+/// Seconds that a dump may last: less than a request may take.
+const SECONDS_MAX: u64 = 15;
+
+const PCAP: &str = "application/vnd.tcpdump.pcap";
+
+/// How long it lasts.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Length {
+    /// Seconds, 1 to 15.
+    #[param(minimum = 1, maximum = 15)]
+    #[serde(default = "Length::usual")]
+    seconds: u64,
+}
+
+impl Length {
+    fn usual() -> u64 {
+        5
+    }
+}
+
+/// Keeps the packets of a session from now on, 16 MiB at most, and answers when the time is over. Connections in TLS are
+/// seen as they are on the wire.
+#[utoipa::path(post, path = "/api/v1/sessions/{id}/dump", operation_id = "dump_session", tag = "sessions",
+    params(("id" = String, Path, description = "Its identifier"), Length),
+    responses((status = 200, description = "A file of packets (pcap)", body = String, content_type = "application/vnd.tcpdump.pcap"),
+        (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It is dumped already, or enough others are", body = Problem, content_type = "application/problem+json"),
+        Refusals))]
+pub(super) async fn dump(
+    State(app): State<Arc<App>>,
+    path: Result<Path<String>, PathRejection>,
+    length: Result<Query<Length>, QueryRejection>,
+) -> Result<impl IntoResponse, Problem> {
+    let id = sessions::id(path)?;
+    let Query(Length { seconds }) = length.map_err(|error| Problem::bad_request(error.body_text()))?;
+    if !(1..=SECONDS_MAX).contains(&seconds) {
+        return Err(Problem::bad_request(format!("seconds is {seconds}: it is 1 to {SECONDS_MAX}")));
+    }
+    let duration = Duration::from_secs(seconds);
+    let begun = app.ask(id.shard(), |reply| Question::Tap(id, duration, reply)).await;
+    match begun.map_err(sessions::absent)? {
+        None => return Err(Problem::not_found("session")),
+        Some(false) => {
+            let detail = "the session is dumped already, or as many others of its shard as can be";
+            return Err(Problem::new(StatusCode::CONFLICT, detail));
+        }
+        Some(true) => {}
+    }
+    tracing::info!(session = %id, seconds, "packets are kept for a dump");
+    tokio::time::sleep(duration).await;
+    let kept = app.ask(id.shard(), |reply| Question::Untap(id, reply)).await?;
+    let kept = kept.ok_or_else(|| Problem::unavailable("what was kept is gone"))?;
+    let name = format!("attachment; filename=\"{id}.pcap\"");
+    Ok(([(CONTENT_TYPE, PCAP.to_owned()), (CONTENT_DISPOSITION, name)], kept))
+}
