@@ -35,6 +35,7 @@ mod published;
 mod publishing;
 mod pushed;
 mod pushing;
+mod readme;
 mod replay;
 mod reports;
 mod requests;

@@ -2,10 +2,7 @@
 # Installs the Debian package in a clean system of its own (debootstrap), serves from it and plays that with ffprobe, and
 # removes it again. Takes some minutes, needs root and the network.
 #
-#   tests/package.sh [FILE.deb]     without a file the package is built first
-#
-# The clean system is of the release that runs here and uses the mirrors of this machine's apt; MIRROR names the one that
-# debootstrap takes its base from.
+#   tests/package.sh [FILE.deb]     without a file the package is built first; MIRROR: see tests/lab/system.sh
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -16,10 +13,6 @@ fail() {
 }
 
 [ "$(id -u)" = 0 ] || fail "needs to be root: debootstrap and chroot do"
-if ! command -v debootstrap >/dev/null 2>&1; then
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends debootstrap >/dev/null
-fi
 package=${1:-}
 if [ -z "$package" ]; then
     say "building the package"
@@ -27,40 +20,15 @@ if [ -z "$package" ]; then
 fi
 [ -f "$package" ] || fail "no package: $package"
 
-system=$(mktemp -d "${TMPDIR:-/tmp}/ringcaster-package.XXXXXX")
-# Its root is everybody's to enter.
-chmod 755 "$system"
+. tests/lab/system.sh
 leave() {
-    [ ! -e "$system/run/server.pid" ] || kill "$(cat "$system/run/server.pid")" 2>/dev/null || true
-    umount "$system/proc" 2>/dev/null || true
-    rm -rf "$system"
+    [ -z "${system:-}" ] || [ ! -e "$system/run/server.pid" ] || kill "$(cat "$system/run/server.pid")" 2>/dev/null || true
+    remove_system
 }
 trap leave EXIT
 trap 'exit 1' INT TERM
-
-inside() { chroot "$system" env DEBIAN_FRONTEND=noninteractive LC_ALL=C "$@"; }
-
-# --- a clean system -----------------------------------------------------------------------------------------------
-
-release=$(. /etc/os-release && printf '%s' "$VERSION_CODENAME")
-say "making a clean $release"
-debootstrap --variant=minbase "$release" "$system" ${MIRROR:+"$MIRROR"} >"$system.log" 2>&1 ||
-    fail "debootstrap: $(tail -n 3 "$system.log")"
-rm -f "$system.log"
-mount -t proc proc "$system/proc"
-cp /etc/resolv.conf "$system/etc/"
-# How this machine's apt reaches its mirrors, and whom it trusts.
-rm -rf "$system/etc/apt/sources.list" "$system/etc/apt/sources.list.d"
-for settings in sources.list sources.list.d apt.conf.d keyrings trusted.gpg.d auth.conf.d; do
-    [ ! -e "/etc/apt/$settings" ] || cp -r "/etc/apt/$settings" "$system/etc/apt/"
-done
-cp -r /usr/share/keyrings/. "$system/usr/share/keyrings/"
-mkdir -p "$system/etc/ssl/certs"
-[ ! -e /etc/ssl/certs/ca-certificates.crt ] || cp /etc/ssl/certs/ca-certificates.crt "$system/etc/ssl/certs/"
-# Nothing starts by itself in there.
-printf '#!/bin/sh\nexit 101\n' >"$system/usr/sbin/policy-rc.d"
-chmod 755 "$system/usr/sbin/policy-rc.d"
-inside apt-get update -qq >/dev/null
+say "making a clean $(release)"
+make_system
 
 # --- installed ----------------------------------------------------------------------------------------------------
 
