@@ -25,7 +25,9 @@ use super::gate::{self, Client};
 use super::pipe::Pipe;
 use super::problem::Problem;
 use super::state::App;
-use super::{configuration, devices, events, files, health, metrics, openapi, sessions, stats, streams};
+use super::{
+    configuration, devices, events, files, health, log, metrics, openapi, page, sessions, snapshot, stats, streams,
+};
 use crate::shard::gate::Subject;
 use crate::shard::steering::Caller;
 
@@ -154,10 +156,16 @@ fn router(app: &Arc<App>) -> Router {
         .route("/stats", get(stats::stats))
         .route("/config", get(configuration::effective))
         .route("/config/check", post(configuration::check))
+        .route("/snapshot/{*path}", get(snapshot::still))
+        .route("/log", get(log::tail))
         .route("/events", get(events::listen))
         .route("/openapi.json", get(openapi::document));
     Router::new()
         .nest("/api/v1", v1)
+        .route("/", get(page::index))
+        .route("/index.html", get(page::index))
+        .route("/page/server.json", get(page::about))
+        .route("/page/{name}", get(page::file))
         .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
@@ -196,7 +204,7 @@ async fn frame(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
         (CACHE_CONTROL, "no-store"),
     ];
     for (name, value) in fixed {
-        headers.insert(name, HeaderValue::from_static(value));
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
 }
