@@ -142,8 +142,10 @@ impl Browser {
     #[track_caller]
     pub(crate) fn wait_for(&mut self, expression: &str) -> Value {
         let end = Instant::now() + PATIENCE;
+        // What it is about may not be there yet.
+        let tried = format!("(() => {{ try {{ return ({expression}) }} catch {{ return false }} }})()");
         loop {
-            let value = self.ask(expression);
+            let value = self.ask(&tried);
             if !matches!(value, Value::Null | Value::Bool(false)) && value != json!(0) && value != json!("") {
                 return value;
             }

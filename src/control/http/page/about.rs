@@ -62,7 +62,7 @@ pub(in crate::control::http) async fn about(
     let port = |kind| listen.iter().find(|door| door.kind == kind).map(|door| door.address.port());
     let settings = &app.settings;
     Ok(Json(About {
-        name: env!("CARGO_PKG_NAME"),
+        name: "Ringcaster",
         version: env!("CARGO_PKG_VERSION"),
         api,
         why,

@@ -44,7 +44,7 @@ export class Clock {
 
   /** Something came too late to be shown when it was due. */
   late(milliseconds) {
-    if (milliseconds < CUSHION_MAX_MS) this.cushion = Math.min(CUSHION_MAX_MS, this.cushion + milliseconds / 4)
+    if (milliseconds < CUSHION_MAX_MS) this.cushion = Math.min(CUSHION_MAX_MS, this.cushion + milliseconds / 2)
   }
 
   /** The server has said which content time it is there at this moment. */

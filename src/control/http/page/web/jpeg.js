@@ -16,6 +16,9 @@ const AC_CHROMA = [0, 2, 1, 2, 4, 4, 3, 4, 7, 5, 4, 4, 0, 1, 2, 0x77]
 const AC_CHROMA_VALUES = '0001020311040521310612415107617113223281081442 91a1b1c109233352f0156272d10a162434e125f11718191a262728292a35363738393a434445464748494a535455565758595a636465666768696a737475767778797a82838485868788898a92939495969798999aa2a3a4a5a6a7a8a9aab2b3b4b5b6b7b8b9bac2c3c4c5c6c7c8c9cad2d3d4d5d6d7d8d9dae2e3e4e5e6e7e8e9eaf2f3f4f5f6f7f8f9fa'.replace(' ', '')
 const unhex = text => text.match(/../g).map(pair => parseInt(pair, 16))
 
+/** The mark at the end of a file. */
+const END = new Uint8Array([0xff, 0xd9])
+
 /** Puts files together. */
 export class Pictures {
   constructor({ width, height }) {
@@ -36,7 +39,7 @@ export class Pictures {
     const { head, parts, isBroken } = this
     ;[this.head, this.parts, this.isBroken] = [null, [], false]
     // Of a damaged picture nothing is shown: the next one is as good.
-    return head && !isBroken ? [{ data: joined([head, ...parts]), time, isKey: true, isBroken: false, codec: this.codec }] : []
+    return head && !isBroken ? [{ data: joined([head, ...parts, END]), time, isKey: true, isBroken: false, codec: this.codec }] : []
   }
 
   take(payload) {

@@ -114,6 +114,7 @@ export class Player {
       const url = urls.rtsp(this.path, parameters)
       const answer = await connection.request('DESCRIBE', url, { Accept: 'application/sdp' })
       this.url = answer.first('content-base') ?? url
+      this.isLive = /^a=range:npt=now-/m.test(answer.text)
       const offered = media(answer.text, this.url).filter(({ isBack, formats }) => !isBack && formats.length > 0)
       const pick = kind => offered.find(other => other.kind === kind)
       const chosen = ['video', 'audio'].map(pick).filter(Boolean).map(one => ({ ...one, format: one.formats[0] }))
@@ -174,14 +175,18 @@ export class Player {
     if (timestamp !== null && track.base !== null) {
       this.clock.report((track.ticks + ((timestamp - track.last) | 0)) / track.clock)
     }
-    if (isEnd) setTimeout(() => this.finish(), 500)
+    // What came before it is still shown.
+    if (isEnd) this.pause = setTimeout(() => this.finish(), 500)
   }
 
   /** The server has said that this is all: a file ends, a live stream may come back. */
   async finish() {
     if (!this.isOpen || this.isFinished) return
+    // Who publishes may come back.
+    if (this.isLive) return this.retry('The stream has ended')
     this.isFinished = true
     this.leave()
+    this.isFinished = true
     this.onstate('ended', 'That was all.')
   }
 
@@ -209,7 +214,8 @@ export class Player {
       this.leave()
       return this.onstate('log-in', credentials ? 'Name or password is wrong.' : 'This stream asks for a password.')
     }
-    if (error instanceof Refused && FINAL.has(error.status)) {
+    const mayComeBack = this.isLive && error.status === 404
+    if (error instanceof Refused && FINAL.has(error.status) && !mayComeBack) {
       this.leave()
       return this.onstate('failed', explained(error))
     }
