@@ -45,7 +45,11 @@ impl Browser {
             "--disable-dev-shm-usage",
             "--no-first-run",
         ]);
-        command.args(["--mute-audio", "--autoplay-policy=no-user-gesture-required", "--remote-debugging-pipe"]);
+        command.args([
+            "--mute-audio",
+            "--autoplay-policy=no-user-gesture-required",
+            "--remote-debugging-pipe",
+        ]);
         command.args(["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]);
         command.args(["--ignore-certificate-errors", "--window-size=1280,900"]);
         // A name that is not this machine's: its pages are not secure.

@@ -32,7 +32,7 @@ fn who_logs_in_sees_the_list_and_plays(backend: Backend) {
         browser.picture(&format!("log-in-{}", backend.name()));
         browser.fill("dialog [name=password]", "pass-of-ann");
         browser.click("dialog .primary");
-        browser.wait_for("document.querySelector('[data-path=\"h264_aac.mp4\"] img').naturalWidth > 0");
+        browser.wait_for("document.querySelector('[data-path=\"av1.mkv\"] img').naturalWidth > 0");
         browser.click("[data-path=\"h264_aac.mp4\"] a.still");
         let shown = look(&mut browser);
         assert!(shown.pictures >= 15, "{shown:?}");

@@ -34,7 +34,8 @@ fn streams_and_files_are_shown_with_stills_numbers_and_urls(backend: Backend) {
     // Files come with what is in them as they come into view.
     let file = "document.querySelector('[data-path=\"av1.mkv\"]')";
     browser.ask(&format!("{file}.scrollIntoView()"));
-    browser.wait_for(&format!("/AV1/.test({file}.innerText) && {file}.querySelector('img').naturalWidth > 0"));
+    browser
+        .wait_for(&format!("/AV1/.test({file}.innerText) && {file}.querySelector('img').naturalWidth > 0"));
     browser.ask("scrollTo(0, 0)");
     browser.click("[data-path=\"gate\"] button");
     let urls = browser.wait_for(&format!("{card}.querySelector('.links')?.innerText"));
@@ -49,13 +50,16 @@ fn streams_and_files_are_shown_with_stills_numbers_and_urls(backend: Backend) {
     }
     browser.click("[data-path=\"gate\"] button");
     let name = backend.name();
-    for (window, (width, height, is_phone)) in
-        [("desktop", (1_280, 900, false)), ("phone", (390, 844, true))]
+    for (window, (width, height, is_phone)) in [("desktop", (1_280, 900, false)), ("phone", (390, 844, true))]
     {
         browser.resize(width, height, is_phone);
         for scheme in ["light", "dark"] {
             browser.color(scheme);
-            assert_eq!(browser.ask("document.documentElement.scrollWidth <= innerWidth"), json!(true), "{window}");
+            assert_eq!(
+                browser.ask("document.documentElement.scrollWidth <= innerWidth"),
+                json!(true),
+                "{window}"
+            );
             browser.picture(&format!("list-{window}-{scheme}-{name}"));
         }
     }

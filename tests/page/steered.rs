@@ -26,7 +26,11 @@ fn a_session_is_ended_by_its_button(backend: Backend) {
         browser.resize(width, height, is_phone);
         for scheme in ["light", "dark"] {
             browser.color(scheme);
-            assert_eq!(browser.ask("document.documentElement.scrollWidth <= innerWidth"), json!(true), "{window}");
+            assert_eq!(
+                browser.ask("document.documentElement.scrollWidth <= innerWidth"),
+                json!(true),
+                "{window}"
+            );
             browser.picture(&format!("server-{window}-{scheme}-{name}"));
         }
     }
@@ -52,7 +56,8 @@ fn a_wrong_and_a_right_configuration_are_told_apart() {
     browser.ask("document.querySelector('#check').closest('details').open = true");
     browser.fill("#config-text", "<config>\n<serverport>x</serverport>\n</config>");
     browser.click("#check");
-    browser.wait_for("/would not start with it: 1 error/.test(document.querySelector('#findings').innerText)");
+    browser
+        .wait_for("/would not start with it: 1 error/.test(document.querySelector('#findings').innerText)");
     browser.wait_for("/line 2/.test(document.querySelector('#findings').innerText)");
     browser.color("dark");
     browser.ask("document.querySelector('#findings').scrollIntoView({ block: 'center' })");

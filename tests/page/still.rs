@@ -22,8 +22,8 @@ fn ask(server: &Server, path: &str) -> Answer {
     let folder = Scratch(scratch("still"));
     let file = folder.file("answer");
     let url = page(server, &format!("api/v1/snapshot/{path}"));
-    let arguments =
-        ["-sS", "--max-time", "30", "-o", &file, "-w", "%{http_code} %{content_type}", &url].map(str::to_owned);
+    let arguments = ["-sS", "--max-time", "30", "-o", &file, "-w", "%{http_code} %{content_type}", &url]
+        .map(str::to_owned);
     let output = run("curl", &arguments, PATIENCE).unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let (status, kind) = text.split_once(' ').unwrap();

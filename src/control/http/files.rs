@@ -126,9 +126,7 @@ pub(super) async fn segment(
 type Heard<T> = oneshot::Receiver<Result<T, MediaError>>;
 
 /// Where the library's answer goes, and comes from.
-fn reply<T: Send + 'static>(
-    meant: fn(Answer) -> Option<Result<T, MediaError>>,
-) -> (ReplyTo, Heard<T>) {
+fn reply<T: Send + 'static>(meant: fn(Answer) -> Option<Result<T, MediaError>>) -> (ReplyTo, Heard<T>) {
     let (sender, answer) = oneshot::channel();
     let sender = Mutex::new(Some(sender));
     let reply: ReplyTo = Arc::new(move |answer| {

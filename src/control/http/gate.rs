@@ -61,9 +61,7 @@ pub(super) async fn pass(
     let (head, body) = request.into_parts();
     let path = head.uri.path();
     let is_open = OPEN.contains(&path) || path.starts_with(OPEN_BELOW);
-    if !is_open
-        && let Err(problem) = admit(&app, &client, &head).await
-    {
+    if !is_open && let Err(problem) = admit(&app, &client, &head).await {
         tracing::debug!(peer = %client.caller.peer, method = %head.method, uri = %head.uri,
             status = problem.status, reason = problem.detail, "refused");
         return problem.into_response();
@@ -91,9 +89,9 @@ pub(super) fn standing<'a>(app: &'a App, client: &Client, headers: &HeaderMap) -
         Api::Local if !client.caller.is_local => Standing::Closed(
             "api is local: ask on the machine itself, or set api to auth and give a user the permission admin",
         ),
-        Api::Local if !is_named_as_here(headers) => {
-            Standing::Closed("api is local: ask by localhost or an address, not by another name of this machine")
-        }
+        Api::Local if !is_named_as_here(headers) => Standing::Closed(
+            "api is local: ask by localhost or an address, not by another name of this machine",
+        ),
         Api::Local => Standing::Open,
         Api::Auth => match &app.access {
             Some(access) => Standing::LogIn(access),

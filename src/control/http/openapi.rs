@@ -5,7 +5,9 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{IntoResponses, Modify, OpenApi};
 
 use super::problem::Problem;
-use super::{configuration, devices, events, files, health, log, metrics, sessions, snapshot, stats, streams};
+use super::{
+    configuration, devices, events, files, health, log, metrics, sessions, snapshot, stats, streams,
+};
 
 /// What every resource but those of health may answer.
 #[derive(IntoResponses)]

@@ -26,7 +26,8 @@ use super::pipe::Pipe;
 use super::problem::Problem;
 use super::state::App;
 use super::{
-    configuration, devices, events, files, health, log, metrics, openapi, page, sessions, snapshot, stats, streams,
+    configuration, devices, events, files, health, log, metrics, openapi, page, sessions, snapshot, stats,
+    streams,
 };
 use crate::shard::gate::Subject;
 use crate::shard::steering::Caller;

@@ -24,7 +24,8 @@ pub fn newest_keyframe(
 ) -> Result<(Track, Frame), StreamError> {
     let mut feed = Feed::join(&StreamName::plain(path.into()), catalog, number)?;
     let index = leading(&feed.description.tracks);
-    let pictures = feed.description.tracks.get(usize::from(index)).filter(|track| track.kind() == Kind::Video);
+    let pictures =
+        feed.description.tracks.get(usize::from(index)).filter(|track| track.kind() == Kind::Video);
     let Some(track) = pictures.map(as_received) else {
         return Err(StreamError::Unsupported("the stream has no pictures".to_owned()));
     };

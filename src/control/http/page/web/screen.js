@@ -6,6 +6,9 @@ const WAITING_MAX = 8
 /** Pictures that wait to be decoded: beyond it the machine is too slow, and the next keyframe is waited for. */
 const BEHIND_MAX = 30
 
+/** JPEG pictures that are decoded at once. */
+const AT_ONCE_MAX = 3
+
 /** Faults of the decoder that are farther apart than this come from the line. */
 const RARE_MS = 10_000
 
@@ -26,6 +29,7 @@ export class Screen {
     this.dropped = 0
     this.isOpen = true
     this.failed = -Infinity
+    this.decoding = 0
     this.tick = () => {
       if (!this.isOpen) return
       this.draw()
@@ -89,17 +93,17 @@ export class Screen {
   }
 
   async pushPicture(unit) {
-    if (this.isDecoding) {
+    if (this.decoding >= AT_ONCE_MAX) {
       this.dropped++
       return
     }
-    this.isDecoding = true
+    this.decoding++
     try {
       this.keep(await createImageBitmap(new Blob([unit.data], { type: 'image/jpeg' })), unit.time)
     } catch {
       this.dropped++
     } finally {
-      this.isDecoding = false
+      this.decoding--
     }
   }
 
@@ -116,6 +120,7 @@ export class Screen {
     let next = null
     while (this.waiting.length > 0 && this.clock.due(this.waiting[0].time) <= now + 4) {
       if (next) {
+        if (this.count > 3) this.clock.late(now - this.clock.due(next.time))
         next.picture.close()
         this.dropped++
       }
