@@ -8,6 +8,7 @@
 
 mod announcing;
 mod bit_exact;
+mod browser;
 mod channels;
 mod client;
 mod corpus;
@@ -25,6 +26,7 @@ mod matrix;
 mod metadata;
 mod mjpeg;
 mod multicast;
+mod page;
 mod players;
 mod playing;
 mod privileges;

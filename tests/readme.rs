@@ -173,7 +173,11 @@ fn an_analysis_adds_its_documents() {
 #[test]
 fn the_server_is_seen_and_steered() {
     let chapter = chapter("See and steer");
-    let here = server().http().start();
+    let camera = server().start();
+    let here = server().http().proxy("gate", &camera.url("/film.mp4"), &[]).start();
+    let mut of_gate = Viewer::open(here.address(), &here.url("/gate"), Over::Tcp);
+    of_gate.play(&[]);
+    assert!(of_gate.receive_until(Duration::from_secs(20), |viewer| !viewer.tracks[0].packets.is_empty()));
     let user = "<need_auth>1</need_auth><user><username>ann</username><password>secret</password></user>";
     let there = server().http().xml(user).start();
     let mut viewer = Viewer::open(here.address(), &here.url("/film.mp4"), Over::Tcp);
@@ -182,7 +186,9 @@ fn the_server_is_seen_and_steered() {
     fs::copy(here.configuration_file(), reader.folder.path().join("rtspserver.xml")).unwrap();
     let url = format!("http://{}/api/v1/sessions", here.http_address());
     let sessions = reader.runs(&format!("curl -s {url}"));
-    let id = sessions.split("\"id\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect(&sessions);
+    let sessions: serde_json::Value = serde_json::from_str(&sessions).unwrap();
+    let of_film = sessions["sessions"].as_array().unwrap().iter().find(|it| it["path"] == "film.mp4");
+    let id = of_film.unwrap()["id"].as_str().unwrap();
     for command in &chapter.commands {
         let server = if command.contains("HOST") { &there } else { &here };
         reader.types(server, &[command.replace("sessions/ID", &format!("sessions/{id}"))]);

@@ -1,7 +1,7 @@
 //! What a viewer says comes to the source of a proxy (ONVIF backchannel): over TCP and UDP on either side, from any
 //! shard, one talker at a time; nobody else notices.
 
-mod door;
+pub(crate) mod door;
 mod lone;
 mod places;
 

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::control::tail;
+
 /// The logging side; clones share one queue.
 #[derive(Clone)]
 pub(super) struct Sink {
@@ -97,6 +99,8 @@ fn write_lines(lines: &Receiver<Message>, dropped: &AtomicU64, mut output: impl 
                 format!("{lost} log lines were dropped because the log could not keep up\n").as_bytes(),
             );
         }
+        // Those who ask by the API see it even where the output takes nothing.
+        tail::keep(&text);
         // A log that cannot be written has nowhere to complain.
         let _ = output.write_all(&text);
         text.clear();

@@ -19,6 +19,7 @@ mod run;
 mod shards;
 pub mod signals;
 mod streams;
+pub mod tail;
 mod threads;
 mod watchdog;
 

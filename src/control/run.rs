@@ -198,8 +198,11 @@ fn open_http(http: &Http, shards: &Shards, common: &Common, devices: Arc<dyn Dev
         library: common.library.clone(),
         devices,
         backend: common.backend.name(),
+        catalog: common.catalog.clone(),
+        makes: Arc::from(media::converters()),
+        listen: common.settings.listen.clone(),
     };
-    http.open(program, &*common.catalog);
+    http.open(program);
 }
 
 /// Looks for what encodes pictures beside the processor. Nobody waits for it: until it is found the processor does.

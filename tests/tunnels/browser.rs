@@ -3,25 +3,20 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::bridge::read_head;
 use super::server;
+use crate::browser::{Browser, PATIENCE};
 use crate::corpus::folder;
 use crate::judge::Turn;
-use crate::judge::ffmpeg::Scratch;
-use crate::server::{Backend, on_both_backends, scratch};
+use crate::server::{Backend, on_both_backends};
 
 /// Where `test.sh` puts it.
 const LIBRARY: &str = "../browser/node_modules/media-stream-library/dist/media-stream-library.min.js";
-
-/// A browser that starts on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(90);
 
 /// What a page has shown so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,41 +71,12 @@ fn serve(mut stream: TcpStream, library: &[u8], said: &Sender<String>) {
     let _ = stream.write_all(&[head.as_bytes(), content].concat());
 }
 
-/// A browser without a window; ended with all that it has started.
-struct Browser(Child);
-
-impl Browser {
-    fn open(url: &str, folder: &Scratch) -> Browser {
-        let mut command = Command::new("chromium");
-        command.args([
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            "--no-first-run",
-        ]);
-        command.args(["--autoplay-policy=no-user-gesture-required", "--mute-audio"]);
-        command.arg(format!("--user-data-dir={}", folder.path().display())).arg(url);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-        Browser(command.spawn().expect("chromium is installed: test.sh does it"))
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        let group = format!("-{}", self.0.id());
-        let _ = Command::new("kill").args(["-s", "KILL", "--", &group]).status();
-        let _ = self.0.wait();
-    }
-}
-
 /// Opens the page until it has shown enough.
 fn watch(websocket: SocketAddr, rtsp: &str) -> Result<Shown, String> {
     let _turn = Turn::wait();
-    let folder = Scratch(scratch("browser"));
     let (web, heard) = web();
-    let _browser =
-        Browser::open(&format!("http://{web}/?ws=ws://{websocket}/websocket&rtsp={rtsp}"), &folder);
+    let mut browser = Browser::start();
+    browser.open(&format!("http://{web}/?ws=ws://{websocket}/websocket&rtsp={rtsp}"));
     let (end, mut shown) = (Instant::now() + PATIENCE, Shown::default());
     while shown.seconds < 2.0 || shown.pictures < 15 || shown.sound < 10_000 {
         let left = end.saturating_duration_since(Instant::now());

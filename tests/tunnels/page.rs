@@ -31,22 +31,28 @@ fn a_browser_gets_a_page_on_every_port(backend: Backend) {
     let (rtsp, http) = (server.port(), server.http_port());
     for address in [server.address(), server.http_address()] {
         for piece in [1, 1_000] {
-            let page = exchange(address, "GET / HTTP/1.1\r\nHost: media.example:99\r\n\r\n", piece);
+            let asked = "GET / HTTP/1.1\r\nHost: media.example:99\r\nConnection: close\r\n\r\n";
+            let page = exchange(address, asked, piece);
             let (head, body) = page.split_once("\r\n\r\n").unwrap();
-            assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
-            assert!(head.contains("\r\nContent-Type: text/html; charset=utf-8"), "{head}");
-            assert!(head.contains(&format!("\r\nContent-Length: {}", body.len())), "{head}");
-            assert!(body.contains("<title>Ringcaster/"), "{body}");
-            assert!(body.contains(&format!("rtsp://media.example:{rtsp}/NAME")), "{body}");
-            let here = address.port();
-            assert!(body.contains(&format!("ws://media.example:{here}/websocket")), "{body}");
+            let head = head.to_ascii_lowercase();
+            assert!(head.starts_with("http/1.1 200 ok\r\n"), "{head}");
+            assert!(head.contains("\r\ncontent-type: text/html; charset=utf-8"), "{head}");
+            assert!(head.contains(&format!("\r\ncontent-length: {}", body.len())), "{head}");
+            assert!(head.contains("script-src 'self'") && !head.contains("unsafe"), "{head}");
+            assert!(body.contains("<title>Ringcaster") && !body.contains("media.example"), "{body}");
         }
-        let head = exchange(address, "HEAD / HTTP/1.0\r\n\r\n", 1_000);
-        assert!(head.starts_with("HTTP/1.0 200 OK\r\n") && head.ends_with("\r\n\r\n"), "{head}");
-        assert!(head.contains("\r\nContent-Length: "), "{head}");
-        assert!(
-            exchange(address, "GET /a HTTP/1.1\r\n\r\n", 1_000).starts_with("HTTP/1.1 404 Not Found\r\n")
-        );
+        let about = exchange(address, "GET /page/server.json HTTP/1.0\r\n\r\n", 1_000);
+        let ports = format!("\"ports\":{{\"rtsp\":{rtsp},\"rtsps\":null,\"http\":{http},\"https\":null}}");
+        assert!(about.contains(&ports), "{about}");
+        let head = exchange(address, "HEAD / HTTP/1.0\r\n\r\n", 1_000).to_ascii_lowercase();
+        assert!(head.starts_with("http/1.0 200 ok\r\n") && head.ends_with("\r\n\r\n"), "{head}");
+        assert!(head.contains("\r\ncontent-length: "), "{head}");
+        for nothing in ["/a", "/page", "/index.htm"] {
+            let answer = exchange(address, &format!("GET {nothing} HTTP/1.1\r\n\r\n"), 1_000);
+            assert!(answer.starts_with("HTTP/1.1 404 Not Found\r\n"), "{answer}");
+        }
+        let answer = exchange(address, "GET /page/../main.rs HTTP/1.0\r\n\r\n", 1_000);
+        assert!(answer.starts_with("HTTP/1.0 404 "), "{answer}");
         assert!(exchange(address, "PUT / HTTP/1.1\r\n\r\n", 1_000).starts_with("HTTP/1.1 405 "));
         let asked = "OPTIONS /a HTTP/1.1\r\nOrigin: https://a\r\nAccess-Control-Request-Method: POST\r\n\r\n";
         let preflight = exchange(address, asked, 1_000);
@@ -54,9 +60,12 @@ fn a_browser_gets_a_page_on_every_port(backend: Backend) {
         assert!(preflight.contains("\r\nAccess-Control-Allow-Origin: https://a\r\n"), "{preflight}");
         assert!(preflight.contains("x-sessioncookie"), "{preflight}");
     }
-    // Text of a client's goes into no page.
-    let page = exchange(server.http_address(), "GET / HTTP/1.1\r\nHost: <script>\r\n\r\n", 1_000);
-    assert!(page.contains("rtsp://127.0.0.1:") && !page.contains("script"), "{page}");
+    // A browser that has it is told so.
+    let page = exchange(server.http_address(), "GET /page/main.js HTTP/1.0\r\n\r\n", 1_000);
+    let tag = page.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap();
+    let asked = format!("GET /page/main.js HTTP/1.0\r\nIf-None-Match: \"x\", {tag}\r\n\r\n");
+    let again = exchange(server.http_address(), &asked, 1_000);
+    assert!(again.starts_with("HTTP/1.0 304 ") && again.ends_with("\r\n\r\n"), "{again}");
     // By another hand.
     let url = format!("http://127.0.0.1:{http}/");
     let arguments = ["-sS", "--fail", "-o", "/dev/null", "-w", "%{http_code} %{content_type}", &url];
@@ -96,6 +105,6 @@ fn a_port_that_is_only_a_default_stays_closed_when_it_cannot_be_had() {
     server.wait_for_log("port 8080 cannot be had (port 8080 is in use) and stays closed", PATIENCE);
     assert!(!server.log().contains("where only HTTP passes"));
     // The others take tunnels all the same.
-    let page = exchange(server.address(), "GET / HTTP/1.1\r\n\r\n", 1_000);
-    assert!(page.contains("/websocket"), "{page}");
+    let about = exchange(server.address(), "GET /page/server.json HTTP/1.0\r\n\r\n", 1_000);
+    assert!(about.contains("\"http\":true") && about.contains("\"http\":null"), "{about}");
 }

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use proto::rtsp::uri::percent_encode;
+use proto::time::MediaTime;
 use serde::Serialize;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
@@ -17,7 +18,8 @@ use super::problem::Problem;
 use super::state::App;
 use super::tracks::Track;
 use crate::media::folder::Folder;
-use crate::media::library::{Answer, FileInfo, MediaError, ReplyTo};
+use crate::media::library::{Answer, FileInfo, MediaError, ReplyTo, Wanted};
+use crate::media::segment::Segment;
 
 /// A file that can be played.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -92,19 +94,54 @@ pub(super) async fn one(
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Json<FileDetails>, Problem> {
     let Path(path) = path.map_err(|error| Problem::bad_request(error.body_text()))?;
+    let info = describe(&app, &path).await?;
+    Ok(Json(FileDetails::from(&*info)))
+}
+
+/// What there is to say of a file by its name.
+pub(super) async fn describe(app: &App, path: &str) -> Result<Arc<FileInfo>, Problem> {
+    let (reply, answer) = reply(|answer| match answer {
+        Answer::Described(_, answer) => Some(answer),
+        _ => None,
+    });
+    app.program()?.library.describe(&percent_encode(path), &[], 0, &reply);
+    heard(answer).await
+}
+
+/// The stretch of a file with the last keyframe at or before a time.
+pub(super) async fn segment(
+    app: &App,
+    file: &Arc<FileInfo>,
+    time: MediaTime,
+) -> Result<Arc<Segment>, Problem> {
+    let (reply, answer) = reply(|answer| match answer {
+        Answer::Segment(_, answer) => Some(answer),
+        _ => None,
+    });
+    app.program()?.library.segment(file, Wanted::Seek(time), 0, &reply);
+    heard(answer).await
+}
+
+/// What the library answers.
+type Heard<T> = oneshot::Receiver<Result<T, MediaError>>;
+
+/// Where the library's answer goes, and comes from.
+fn reply<T: Send + 'static>(meant: fn(Answer) -> Option<Result<T, MediaError>>) -> (ReplyTo, Heard<T>) {
     let (sender, answer) = oneshot::channel();
     let sender = Mutex::new(Some(sender));
     let reply: ReplyTo = Arc::new(move |answer| {
         let sender = sender.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let (Some(sender), Answer::Described(_, answer)) = (sender, answer) {
+        if let (Some(sender), Some(answer)) = (sender, meant(answer)) {
             // Who has given up waiting needs no answer.
             let _ = sender.send(answer);
         }
     });
-    app.program()?.library.describe(&percent_encode(&path), &[], 0, &reply);
+    (reply, answer)
+}
+
+async fn heard<T>(answer: Heard<T>) -> Result<T, Problem> {
     let answer = answer.await.map_err(|_| Problem::unavailable("the file cannot be looked at now"))?;
-    let info = answer.map_err(refusal)?;
-    Ok(Json(FileDetails::from(&*info)))
+    answer.map_err(refusal)
 }
 
 fn refusal(error: MediaError) -> Problem {

@@ -18,8 +18,22 @@ use crate::config::{Action, Api};
 use crate::shard::gate::{Access, Subject, shown};
 use crate::shard::steering::Caller;
 
-/// Paths that say nothing but that the server is there: whoever may connect may ask.
-const OPEN: [&str; 2] = ["/healthz", "/readyz"];
+/// Paths that say nothing but that the server is there, and the page with what it needs to begin: whoever may connect may
+/// ask.
+const OPEN: [&str; 4] = ["/healthz", "/readyz", "/", "/index.html"];
+
+/// What is below this is open as well: the page's own files.
+const OPEN_BELOW: &str = "/page/";
+
+/// Whether a client may use the API.
+pub(super) enum Standing<'a> {
+    /// It may.
+    Open,
+    /// It may once it has logged in as one of these users.
+    LogIn(&'a Access),
+    /// It may not, and this is why.
+    Closed(&'static str),
+}
 
 /// What is known of who is at the other end of a connection.
 #[derive(Debug)]
@@ -45,9 +59,9 @@ pub(super) async fn pass(
     next: Next,
 ) -> Response {
     let (head, body) = request.into_parts();
-    if !OPEN.contains(&head.uri.path())
-        && let Err(problem) = admit(&app, &client, &head).await
-    {
+    let path = head.uri.path();
+    let is_open = OPEN.contains(&path) || path.starts_with(OPEN_BELOW);
+    if !is_open && let Err(problem) = admit(&app, &client, &head).await {
         tracing::debug!(peer = %client.caller.peer, method = %head.method, uri = %head.uri,
             status = problem.status, reason = problem.detail, "refused");
         return problem.into_response();
@@ -60,23 +74,29 @@ async fn admit(app: &App, client: &Client, head: &Parts) -> Result<(), Problem> 
     if !head.method.is_safe() && !is_of_own_page(headers) {
         return Err(Problem::forbidden("pages of other origins may not change anything here"));
     }
+    match standing(app, client, headers) {
+        Standing::Open => Ok(()),
+        Standing::LogIn(access) => log_in(app, client, access, head).await,
+        Standing::Closed(detail) => Err(Problem::forbidden(detail)),
+    }
+}
+
+/// Whether a client may use the API, as far as its address and the name that it asked for tell.
+pub(super) fn standing<'a>(app: &'a App, client: &Client, headers: &HeaderMap) -> Standing<'a> {
     match app.settings.may_steer() {
-        Api::On => Ok(()),
-        Api::Off => Err(Problem::forbidden("api is off")),
-        Api::Local if !client.caller.is_local => {
-            let detail = "api is local: ask on the machine itself, or set api to auth and give a user the permission admin";
-            Err(Problem::forbidden(detail))
-        }
-        Api::Local if !is_named_as_here(headers) => {
-            let detail = "api is local: ask by localhost or an address, not by another name of this machine";
-            Err(Problem::forbidden(detail))
-        }
-        Api::Local => Ok(()),
-        Api::Auth => {
-            let access = app.access.as_ref();
-            let access = access.ok_or_else(|| Problem::forbidden("api is auth, and there is no user"))?;
-            log_in(app, client, access, head).await
-        }
+        Api::On => Standing::Open,
+        Api::Off => Standing::Closed("api is off"),
+        Api::Local if !client.caller.is_local => Standing::Closed(
+            "api is local: ask on the machine itself, or set api to auth and give a user the permission admin",
+        ),
+        Api::Local if !is_named_as_here(headers) => Standing::Closed(
+            "api is local: ask by localhost or an address, not by another name of this machine",
+        ),
+        Api::Local => Standing::Open,
+        Api::Auth => match &app.access {
+            Some(access) => Standing::LogIn(access),
+            None => Standing::Closed("api is auth, and there is no user"),
+        },
     }
 }
 

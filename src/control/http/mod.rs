@@ -1,4 +1,4 @@
-//! HTTP for people and programs: the API, metrics, and whether all is well. On one thread of its own, so that no shard
+//! HTTP for people and programs: the page, the API, metrics, and whether all is well. On one thread of its own, so that no shard
 //! ever waits for it; shards pass on the bytes of connections that ask for this.
 
 mod configuration;
@@ -8,14 +8,17 @@ mod events;
 mod files;
 mod gate;
 mod health;
+mod log;
 mod metrics;
 mod openapi;
+mod page;
 mod paging;
 mod pipe;
 mod problem;
 mod process;
 mod serve;
 mod sessions;
+mod snapshot;
 mod state;
 mod stats;
 mod streams;
@@ -35,7 +38,7 @@ pub use self::state::Program;
 use crate::config::Settings;
 use crate::shard::gate::Access;
 use crate::shard::steering::{Caller, Happening, Steering, WayBack, WayIn};
-use crate::stream::catalog::{Catalog, Notice, ShardIndex, Subscriber};
+use crate::stream::catalog::{Notice, ShardIndex, Subscriber};
 
 /// Connections from elsewhere that are served at once; one more is answered with 503.
 const CONNECTIONS_MAX: usize = 256;
@@ -87,7 +90,8 @@ impl Http {
     }
 
     /// Lets it know the rest of the program: from now on requests can be answered.
-    pub fn open(&self, program: Program, catalog: &dyn Catalog) {
+    pub fn open(&self, program: Program) {
+        let catalog = program.catalog.clone();
         self.app.open(program);
         let (app, happenings) = (self.app.clone(), self.happenings.clone());
         let deliver = move |notice| {

@@ -5,7 +5,9 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{IntoResponses, Modify, OpenApi};
 
 use super::problem::Problem;
-use super::{configuration, devices, dump, events, files, health, metrics, sessions, stats, streams};
+use super::{
+    configuration, devices, dump, events, files, health, log, metrics, sessions, snapshot, stats, streams,
+};
 
 /// What every resource but those of health may answer.
 #[derive(IntoResponses)]
@@ -30,7 +32,8 @@ pub(super) enum Refusals {
     info(title = "Ringcaster", description = "See and steer an RTSP server.", license(name = "MIT OR Apache-2.0")),
     paths(
         streams::list, streams::one, sessions::list, sessions::one, sessions::end, dump::dump, files::list, files::one,
-        devices::list, stats::stats, configuration::effective, configuration::check, events::listen, document,
+        devices::list, stats::stats, configuration::effective, configuration::check, events::listen, snapshot::still,
+        log::tail, document,
         metrics::metrics, health::healthz, health::readyz
     ),
     security((), ("basic" = []), ("digest" = [])),

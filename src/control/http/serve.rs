@@ -26,7 +26,8 @@ use super::pipe::Pipe;
 use super::problem::Problem;
 use super::state::App;
 use super::{
-    configuration, devices, dump, events, files, health, metrics, openapi, sessions, stats, streams,
+    configuration, devices, dump, events, files, health, log, metrics, openapi, page, sessions, snapshot,
+    stats, streams,
 };
 use crate::shard::gate::Subject;
 use crate::shard::steering::Caller;
@@ -157,10 +158,16 @@ fn router(app: &Arc<App>) -> Router {
         .route("/stats", get(stats::stats))
         .route("/config", get(configuration::effective))
         .route("/config/check", post(configuration::check))
+        .route("/snapshot/{*path}", get(snapshot::still))
+        .route("/log", get(log::tail))
         .route("/events", get(events::listen))
         .route("/openapi.json", get(openapi::document));
     Router::new()
         .nest("/api/v1", v1)
+        .route("/", get(page::index))
+        .route("/index.html", get(page::index))
+        .route("/page/server.json", get(page::about))
+        .route("/page/{name}", get(page::file))
         .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
@@ -199,7 +206,7 @@ async fn frame(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
         (CACHE_CONTROL, "no-store"),
     ];
     for (name, value) in fixed {
-        headers.insert(name, HeaderValue::from_static(value));
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     response
 }

@@ -12,13 +12,16 @@ use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::timeout;
 
 use super::problem::Problem;
+use super::snapshot::Album;
 use crate::config::Settings;
 use crate::media::capture::Devices;
 use crate::media::library::Library;
+use crate::media::transcode::Makes;
 use crate::shard::gate::{Access, Subject, Suspects, delay};
 use crate::shard::inbox::{Message, Outside};
+use crate::shard::settings::Listen;
 use crate::shard::steering::{Happening, Question, Reply};
-use crate::stream::catalog::ShardIndex;
+use crate::stream::catalog::{Catalog, ShardIndex};
 
 /// How long shards may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -44,6 +47,8 @@ pub(super) struct App {
     pub(super) began: SystemTime,
     /// What came of streams when that was last asked.
     pub(super) rates: Mutex<HashMap<Arc<str>, Rate>>,
+    /// Stills that were made a moment ago.
+    pub(super) album: Album,
     clock: Instant,
     suspects: Mutex<Suspects>,
 }
@@ -58,6 +63,12 @@ pub struct Program {
     pub devices: Arc<dyn Devices>,
     /// The driver's name.
     pub backend: &'static str,
+    /// Live streams.
+    pub catalog: Arc<dyn Catalog>,
+    /// What makes pictures anew.
+    pub makes: Arc<dyn Makes + Send + Sync>,
+    /// Ports that are open.
+    pub listen: Vec<Listen>,
 }
 
 /// How much had come of a stream, when, and how fast that was.
@@ -88,6 +99,7 @@ impl App {
             log_ins_failed: AtomicU64::new(0),
             began: SystemTime::now(),
             rates: Mutex::default(),
+            album: Album::default(),
             clock: Instant::now(),
             suspects: Mutex::default(),
         }

@@ -86,6 +86,9 @@ pub trait Makes {
     /// Size in pixels of a picture of `track`; None when it is damaged.
     fn size(&self, track: &Track, frame: &Frame) -> Result<Option<(u32, u32)>, MediaError>;
 
+    /// A picture of `track` as a JPEG file, not wider than that many pixels. An error when it cannot be decoded.
+    fn picture(&self, track: &Track, frame: &Frame, width_max: u32) -> Result<Bytes, MediaError>;
+
     /// What makes pictures in JPEG anew, one by one.
     fn still(&self) -> Still;
 }
@@ -107,6 +110,10 @@ impl Makes for Absent {
     }
 
     fn size(&self, _: &Track, _: &Frame) -> Result<Option<(u32, u32)>, MediaError> {
+        Err(absent())
+    }
+
+    fn picture(&self, _: &Track, _: &Frame, _: u32) -> Result<Bytes, MediaError> {
         Err(absent())
     }
 

@@ -15,8 +15,14 @@ const UNTAKEN_BYTES_MAX: usize = 64 * 1024;
 /// What a message costs beside its bytes: who sends one byte after the other fills the bound with messages.
 const MESSAGE_BYTES: usize = 256;
 
-/// Paths that are served elsewhere, and what lies below those that end with a slash.
-const PATHS: [&str; 5] = ["/api", "/api/", "/metrics", "/healthz", "/readyz"];
+/// Paths that are served elsewhere.
+const PATHS: [&str; 4] = ["/api", "/metrics", "/healthz", "/readyz"];
+
+/// Whatever lies below these is served there as well.
+const BELOW: [&str; 2] = ["/api/", "/page/"];
+
+/// The page, to whoever gets it: other methods are refused here, and clients of tunnels send them.
+const PAGE: [&str; 2] = ["/", "/index.html"];
 
 /// One of these connections.
 #[derive(Debug)]
@@ -74,8 +80,10 @@ impl Shard {
     /// Makes a connection one of these, if its request is for them; gives the head back if not.
     pub(super) fn become_control(&mut self, conn: Conn, head: Request) -> Result<(), Request> {
         let path = head.uri.split(['?', '#']).next().unwrap_or_default();
-        let is_meant =
-            PATHS.iter().any(|known| path == *known || known.ends_with('/') && path.starts_with(known));
+        let is_gotten = matches!(head.method.as_str(), "GET" | "HEAD");
+        let is_meant = PATHS.contains(&path)
+            || BELOW.iter().any(|above| path.starts_with(above))
+            || PAGE.contains(&path) && is_gotten;
         if !is_meant || self.settings.steering.is_none() {
             return Err(head);
         }

@@ -7,7 +7,6 @@ use proto::rtsp::status::Status;
 use proto::tunnel::http::{self, Answer, Ask, Code};
 use proto::tunnel::websocket::upgrade::Upgrade;
 
-use super::page;
 use super::tunnel::Side;
 use super::{Door, Frames};
 use crate::shard::limits::LimitReached;
@@ -51,20 +50,9 @@ impl Shard {
             Ask::TunnelOut(cookie) => self.enter_tunnel(conn, head, cookie, Side::Out),
             Ask::TunnelIn(cookie) => self.enter_tunnel(conn, head, cookie, Side::In),
             Ask::WebSocket(upgrade) => self.become_websocket(conn, &head, &upgrade),
-            Ask::Page { path, is_head } => {
-                let Some(page) = page::page(&path, &head, &self.settings, self.connections.get(conn)) else {
-                    return self.refuse_http(
-                        conn,
-                        &head,
-                        Code::NotFound,
-                        "there is a page at /, and an API below /api/v1",
-                    );
-                };
-                let page = self.signed(page.header("Connection", "close"));
-                let bytes =
-                    if is_head { page.head_to_bytes(head.version) } else { page.to_bytes(head.version) };
-                tracing::debug!(%peer, "page");
-                self.answer_last(conn, bytes);
+            Ask::Page { .. } => {
+                let reason = "there is a page at /, and an API below /api/v1";
+                self.refuse_http(conn, &head, Code::NotFound, reason);
             }
             Ask::Preflight => {
                 let answer = self.settings.doors.share(http::preflight(), &head.headers);

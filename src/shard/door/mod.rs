@@ -1,9 +1,8 @@
 //! What a connection speaks before RTSP: nothing, the halves of an HTTP tunnel, or WebSocket. For whoever speaks none of
-//! them a page, and the way to who serves the API.
+//! them the way to who serves the page and the API.
 
 mod control;
 mod enter;
-mod page;
 mod tunnel;
 mod websocket;
 

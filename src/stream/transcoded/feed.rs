@@ -140,7 +140,7 @@ impl Feed {
     }
 
     /// What comes next; it is kept. An error when that is the end, or nothing comes in time.
-    fn wait(&mut self, until: Instant) -> Result<Arc<Batch>, StreamError> {
+    pub fn wait(&mut self, until: Instant) -> Result<Arc<Batch>, StreamError> {
         loop {
             // Looked at here: a channel that is never empty does not.
             if Instant::now() >= until {

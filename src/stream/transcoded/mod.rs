@@ -7,6 +7,7 @@
 
 mod behind;
 mod feed;
+mod keyframe;
 mod lane;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use proto::track::{Kind, Track};
 
 use self::behind::{Behind, Pace};
 use self::feed::Feed;
+pub use self::keyframe::{first_keyframe, newest_keyframe};
 use self::lane::{Lane, Way};
 use super::catalog::{Audience, Catalog, Notice, ShardIndex, StreamError, StreamName, leading};
 use crate::media::library::MediaError;

@@ -1,5 +1,6 @@
 //! Tracks that RTP does not carry: decoded as their containers describe them.
 
+use bytes::Bytes;
 use proto::frame::Frame;
 use proto::track::Track;
 
@@ -53,6 +54,10 @@ impl Makes for OfContainer {
 
     fn size(&self, track: &Track, _: &Frame) -> Result<Option<(u32, u32)>, MediaError> {
         Ok(track.size)
+    }
+
+    fn picture(&self, track: &Track, frame: &Frame, width_max: u32) -> Result<Bytes, MediaError> {
+        Converters.picture(track, frame, width_max)
     }
 
     fn still(&self) -> Still {

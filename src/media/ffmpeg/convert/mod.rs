@@ -7,6 +7,7 @@ mod resample;
 mod still;
 mod video;
 
+use bytes::Bytes;
 use ffmpeg_next::frame::Video;
 use proto::frame::Frame;
 use proto::track::Track;
@@ -52,6 +53,10 @@ impl Makes for Converters {
         let mut pictures = decoder.push::<Video>(frame);
         pictures.extend(decoder.finish::<Video>());
         Ok(pictures.first().map(|picture| (picture.width(), picture.height())))
+    }
+
+    fn picture(&self, track: &Track, frame: &Frame, width_max: u32) -> Result<Bytes, MediaError> {
+        still::picture(track, frame, width_max)
     }
 
     fn still(&self) -> Still {

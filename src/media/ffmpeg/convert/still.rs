@@ -1,4 +1,4 @@
-//! A JPEG picture that RTP does not carry, decoded and encoded as one that it does.
+//! Pictures that stand alone, decoded and encoded in JPEG.
 
 use bytes::Bytes;
 use ffmpeg_next::frame::Video;
@@ -10,22 +10,28 @@ use crate::media::ffmpeg::encode::PictureEncoder;
 use crate::media::ffmpeg::raw::Scaler;
 use crate::media::library::MediaError;
 
-/// The picture, of its size. An error when it cannot be decoded.
+/// A JPEG picture that RTP does not carry, as one of its size that it does. An error when it cannot be decoded.
 pub fn still(picture: &Bytes) -> Result<Bytes, MediaError> {
-    let broken = |what: &str| MediaError::Broken(format!("a JPEG picture {what}"));
-    let mut decoder = Decoder::open(&Track::new(Codec::Jpeg, 0))?;
     let payload = picture.clone();
     let frame = Frame { track: 0, pts: 0, dts: 0, duration: 0, keyframe: true, payload };
-    let mut decoded = decoder.push::<Video>(&frame);
+    self::picture(&Track::new(Codec::Jpeg, 0), &frame, u32::MAX)
+}
+
+/// A keyframe of a track in JPEG, not wider than that many pixels. An error when it cannot be decoded.
+pub fn picture(track: &Track, frame: &Frame, width_max: u32) -> Result<Bytes, MediaError> {
+    let broken = |what: &str| MediaError::Broken(format!("a picture {what}"));
+    let mut decoder = Decoder::open(track)?;
+    let mut decoded = decoder.push::<Video>(frame);
     decoded.extend(decoder.finish::<Video>());
     let decoded = decoded.first().ok_or_else(|| broken("cannot be decoded"))?;
-    let mut encoder = PictureEncoder::of_stills(decoded.width(), decoded.height())?;
+    let (width, height) = fitted(decoded.width(), decoded.height(), width_max);
+    let mut encoder = PictureEncoder::of_stills(width, height)?;
     let mut scaled = encoder.blank();
     let shape = (decoded.format(), decoded.width(), decoded.height());
     let wanted = (scaled.format(), scaled.width(), scaled.height());
     Scaler::new(shape, wanted)
         .and_then(|mut scaler| scaler.run(decoded, &mut scaled))
-        .map_err(|error| MediaError::Broken(format!("a JPEG picture cannot be made anew: {error}")))?;
+        .map_err(|error| MediaError::Broken(format!("a picture cannot be made anew: {error}")))?;
     let mut encoded = encoder.encode(&mut scaled)?;
     encoded.extend(encoder.finish()?);
     encoded
@@ -33,4 +39,25 @@ pub fn still(picture: &Bytes) -> Result<Bytes, MediaError> {
         .next()
         .map(|unit| unit.payload)
         .ok_or_else(|| broken("gives nothing when it is encoded"))
+}
+
+/// A size of the same shape that is not wider than that.
+fn fitted(width: u32, height: u32, width_max: u32) -> (u32, u32) {
+    if width <= width_max {
+        return (width, height);
+    }
+    let lines = u64::from(height) * u64::from(width_max) / u64::from(width);
+    (width_max, (lines as u32).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_keeps_its_shape_and_is_never_made_larger() {
+        assert_eq!(fitted(1_920, 1_080, 480), (480, 270));
+        assert_eq!(fitted(320, 240, 480), (320, 240));
+        assert_eq!(fitted(10_000, 1, 480), (480, 1));
+    }
 }

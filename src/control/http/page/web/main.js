@@ -1,0 +1,40 @@
+// The page: what is shown for which address, and who is logged in.
+
+import { account } from './account.js'
+import { load } from './api.js'
+import { h } from './dom.js'
+import { overview } from './overview.js'
+import { server } from './server.js'
+import { watch } from './watch.js'
+
+let leave = () => {}
+
+/** Shows what the address names: the streams, one of them (`#/play/PATH`), or the server. */
+function show() {
+  leave()
+  const place = document.getElementById('view')
+  place.replaceChildren()
+  const [, tab, path] = location.hash.match(/^#\/(server|play)?(?:\/(.*))?$/) ?? []
+  for (const link of document.querySelectorAll('#tabs a')) {
+    const isHere = link.dataset.tab === (tab === 'server' ? 'server' : 'streams')
+    isHere ? link.setAttribute('aria-current', 'page') : link.removeAttribute('aria-current')
+  }
+  if (tab === 'play' && path) leave = watch(place, decodeURIComponent(path))
+  else if (tab === 'server') leave = server(place)
+  else leave = overview(place)
+  window.scrollTo(0, 0)
+}
+
+async function begin() {
+  try {
+    await load()
+  } catch {
+    document.getElementById('view').replaceChildren(h('p', { class: 'empty' }, 'The server does not answer. Trying again…'))
+    return setTimeout(begin, 3000)
+  }
+  account(document.getElementById('account'), show)
+  window.addEventListener('hashchange', show)
+  show()
+}
+
+begin()

@@ -1,0 +1,69 @@
+//! The server's tab: charts, sessions that can be ended, the log, and configurations that are checked.
+
+use serde_json::json;
+
+use super::{Running, page, server};
+use crate::browser::Browser;
+use crate::judge::Turn;
+use crate::server::{Backend, on_both_backends};
+
+fn a_session_is_ended_by_its_button(backend: Backend) {
+    let _turn = Turn::wait();
+    let server = server(backend).start();
+    let mut player = Running::player(&server, "/test");
+    let mut browser = Browser::start();
+    browser.open(&page(&server, "#/server"));
+    browser.wait_for("document.querySelector('#sessions tr')");
+    let row = browser.ask("document.querySelector('#sessions tr').innerText");
+    assert!(row.as_str().unwrap().contains("test") && row.as_str().unwrap().contains("tcp"), "{row}");
+    browser.wait_for("/bit\\/s/.test(document.querySelector('#sessions tr').innerText)");
+    browser.wait_for("document.querySelectorAll('.chart .line[d]').length === 4");
+    browser.wait_for("/session=|serving/.test(document.querySelector('#log').innerText)");
+    let name = backend.name();
+    for (window, (width, height, is_phone)) in
+        [("desktop", (1_280, 1_600, false)), ("phone", (390, 844, true))]
+    {
+        browser.resize(width, height, is_phone);
+        for scheme in ["light", "dark"] {
+            browser.color(scheme);
+            assert_eq!(
+                browser.ask("document.documentElement.scrollWidth <= innerWidth"),
+                json!(true),
+                "{window}"
+            );
+            browser.picture(&format!("server-{window}-{scheme}-{name}"));
+        }
+    }
+    browser.click("#sessions button");
+    browser.wait_for("!document.querySelector('#sessions tr')");
+    let end = std::time::Instant::now() + crate::browser::PATIENCE;
+    while !player.has_ended() {
+        assert!(std::time::Instant::now() < end, "the player goes on");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
+on_both_backends!(a_session_is_ended_by_its_button);
+
+#[test]
+fn a_wrong_and_a_right_configuration_are_told_apart() {
+    let _turn = Turn::wait();
+    let server = server(Backend::Fallback).start();
+    let mut browser = Browser::start();
+    browser.open(&page(&server, "#/server"));
+    browser.wait_for("/loop_nums/.test(document.querySelector('#config')?.innerText)");
+    browser.ask("document.querySelector('#check').closest('details').open = true");
+    browser.fill("#config-text", "<config>\n<serverport>x</serverport>\n</config>");
+    browser.click("#check");
+    browser
+        .wait_for("/would not start with it: 1 error/.test(document.querySelector('#findings').innerText)");
+    browser.wait_for("/line 2/.test(document.querySelector('#findings').innerText)");
+    browser.color("dark");
+    browser.ask("document.querySelector('#findings').scrollIntoView({ block: 'center' })");
+    browser.picture("config-wrong");
+    browser.fill("#config-text", "<config><serverport>1554</serverport></config>");
+    browser.click("#check");
+    browser.wait_for("/It is right/.test(document.querySelector('#findings').innerText)");
+    assert_eq!(browser.complaints(), [""; 0]);
+}
