@@ -36,6 +36,7 @@ mod publishing;
 mod pushed;
 mod pushing;
 mod readme;
+mod reloading;
 mod replay;
 mod reports;
 mod requests;

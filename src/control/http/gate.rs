@@ -13,7 +13,7 @@ use proto::rtsp::auth::{Line, Verdict};
 use proto::rtsp::message;
 
 use super::problem::Problem;
-use super::state::App;
+use super::state::{App, Obeyed};
 use crate::config::{Action, Api};
 use crate::shard::gate::{Access, Subject, shown};
 use crate::shard::steering::Caller;
@@ -60,7 +60,8 @@ async fn admit(app: &App, client: &Client, head: &Parts) -> Result<(), Problem> 
     if !head.method.is_safe() && !is_of_own_page(headers) {
         return Err(Problem::forbidden("pages of other origins may not change anything here"));
     }
-    match app.settings.may_steer() {
+    let Obeyed { settings, access } = app.obeyed();
+    match settings.may_steer() {
         Api::On => Ok(()),
         Api::Off => Err(Problem::forbidden("api is off")),
         Api::Local if !client.caller.is_local => {
@@ -73,9 +74,8 @@ async fn admit(app: &App, client: &Client, head: &Parts) -> Result<(), Problem> 
         }
         Api::Local => Ok(()),
         Api::Auth => {
-            let access = app.access.as_ref();
             let access = access.ok_or_else(|| Problem::forbidden("api is auth, and there is no user"))?;
-            log_in(app, client, access, head).await
+            log_in(app, client, &access, head).await
         }
     }
 }

@@ -14,6 +14,7 @@ mod paging;
 mod pipe;
 mod problem;
 mod process;
+mod reload;
 mod serve;
 mod sessions;
 mod state;
@@ -30,8 +31,8 @@ use std::thread::{self, JoinHandle};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use self::serve::{Newcomer, Place};
-use self::state::App;
 pub use self::state::Program;
+use self::state::{App, Obeyed};
 use crate::config::Settings;
 use crate::shard::gate::Access;
 use crate::shard::steering::{Caller, Happening, Steering, WayBack, WayIn};
@@ -65,7 +66,7 @@ impl Http {
         access: Option<Arc<Access>>,
     ) -> std::io::Result<Arc<Http>> {
         let (told, _) = broadcast::channel(HAPPENINGS_MAX);
-        let app = Arc::new(App::new(settings, file, access, told));
+        let app = Arc::new(App::new(Obeyed { settings, access }, file, told));
         let (newcomers, arriving) = mpsc::unbounded_channel();
         let (happenings, happening) = mpsc::channel(HAPPENINGS_MAX);
         let (stop, stopped) = oneshot::channel();
@@ -100,6 +101,11 @@ impl Http {
             true
         };
         catalog.attend(Subscriber { shard: ATTENDANT, deliver: Arc::new(deliver) });
+    }
+
+    /// Obeys another configuration from now on.
+    pub fn obey(&self, settings: Arc<Settings>, access: Option<Arc<Access>>) {
+        self.app.obey(Obeyed { settings, access });
     }
 
     /// Ends the thread.

@@ -5,7 +5,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{IntoResponses, Modify, OpenApi};
 
 use super::problem::Problem;
-use super::{configuration, devices, dump, events, files, health, metrics, sessions, stats, streams};
+use super::{configuration, devices, dump, events, files, health, metrics, reload, sessions, stats, streams};
 
 /// What every resource but those of health may answer.
 #[derive(IntoResponses)]
@@ -30,8 +30,8 @@ pub(super) enum Refusals {
     info(title = "Ringcaster", description = "See and steer an RTSP server.", license(name = "MIT OR Apache-2.0")),
     paths(
         streams::list, streams::one, sessions::list, sessions::one, sessions::end, dump::dump, files::list, files::one,
-        devices::list, stats::stats, configuration::effective, configuration::check, events::listen, document,
-        metrics::metrics, health::healthz, health::readyz
+        devices::list, stats::stats, configuration::effective, configuration::check, reload::reload,
+        events::listen, document, metrics::metrics, health::healthz, health::readyz
     ),
     security((), ("basic" = []), ("digest" = [])),
     modifiers(&Ways)

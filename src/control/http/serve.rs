@@ -26,7 +26,7 @@ use super::pipe::Pipe;
 use super::problem::Problem;
 use super::state::App;
 use super::{
-    configuration, devices, dump, events, files, health, metrics, openapi, sessions, stats, streams,
+    configuration, devices, dump, events, files, health, metrics, openapi, reload, sessions, stats, streams,
 };
 use crate::shard::gate::Subject;
 use crate::shard::steering::Caller;
@@ -157,6 +157,7 @@ fn router(app: &Arc<App>) -> Router {
         .route("/stats", get(stats::stats))
         .route("/config", get(configuration::effective))
         .route("/config/check", post(configuration::check))
+        .route("/config/reload", post(reload::reload))
         .route("/events", get(events::listen))
         .route("/openapi.json", get(openapi::document));
     Router::new()
