@@ -69,7 +69,7 @@ mod tests {
         assert_eq!(looks(), [false; 3]);
         fs::write(&file, "another").unwrap();
         assert_eq!(looks(), [false; 3], "the same is back");
-        fs::write(folder.join("b.xml"), "a third").unwrap();
+        fs::write(folder.join("b.xml"), "yet another").unwrap();
         fs::rename(folder.join("b.xml"), &file).unwrap();
         assert_eq!(looks(), [false, true, false]);
         fs::remove_dir_all(folder).unwrap();

@@ -43,6 +43,10 @@ fn twenty_reloads_cost_two_hundred_viewers_no_packet(backend: Backend) {
                 subject.reload("");
                 is_over(&mut viewer);
             }
+            // Whoever does not read is shed.
+            for viewer in &mut watching {
+                viewer.receive_until(Duration::from_millis(20), |_| false);
+            }
         }
         watching.iter_mut().for_each(goes_on);
         let mut played = 0.0;

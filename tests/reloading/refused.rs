@@ -12,9 +12,9 @@ fn a_wrong_file_changes_nothing_and_says_where_it_is_wrong(backend: Backend) {
     let lines = subject.base.lines().count() as u32;
     let silent = "<output><audio><codec>NONE</codec></audio></output>";
     let cases = [
-        ("<max_sessions>many</max_sessions>", 1, "config/max_sessions"),
+        ("<max_sessions>many</max_sessions>", 15, "config/max_sessions"),
         ("<need_auth>1</need_auth>", 1, "1 without a <user>"),
-        ("<proxy><suffix>a</suffix><url>ftp://h/</url></proxy>", 26, "config/proxy/url"),
+        ("<proxy><suffix>a</suffix><url>ftp://h/</url></proxy>", 31, "config/proxy/url"),
         ("<user><username>a</user>", 1, ""),
     ];
     for (wrong, column, what) in cases {
