@@ -38,10 +38,13 @@ use crate::shard::inbox::Message;
 use crate::shard::pusher::Mode;
 use crate::shard::settings::Listen;
 
+/// Reads a configuration.
+type Load = Box<dyn Fn(&Path) -> Result<Loaded, ConfigError>>;
+
 /// How the configuration is read again, and what of it is obeyed outside of this room.
 pub struct Rereading {
     /// Reads a file, the environment and the command line as at start.
-    pub load: Box<dyn Fn(&Path) -> Result<Loaded, ConfigError>>,
+    pub load: Load,
     /// The file; None when there is none.
     pub file: Option<PathBuf>,
     /// Changes which lines are logged.
