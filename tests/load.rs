@@ -9,7 +9,7 @@ use crate::server::{Backend, Builder, Server, on_both_backends, scratch};
 use crate::upstream::gstreamer::GstServer;
 
 /// Beside the program under test: another package's programs are not built with the tests.
-fn program() -> &'static Path {
+pub(crate) fn program() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         let root = env!("CARGO_MANIFEST_DIR");
@@ -34,12 +34,12 @@ fn server(backend: Backend) -> Builder {
 }
 
 /// What one run has said.
-struct Report(String);
+pub(crate) struct Report(String);
 
 impl Report {
     /// Runs a scenario that must succeed.
     #[track_caller]
-    fn of(arguments: &[&str]) -> Report {
+    pub(crate) fn of(arguments: &[&str]) -> Report {
         let output = run(arguments);
         let (out, err) = (text(&output.stdout), text(&output.stderr));
         assert!(output.status.success(), "{arguments:?}: {}\n{out}{err}", output.status);
@@ -48,7 +48,7 @@ impl Report {
 
     /// A number by its name in JSON, the first of that name.
     #[track_caller]
-    fn number(&self, name: &str) -> f64 {
+    pub(crate) fn number(&self, name: &str) -> f64 {
         self.behind(name, "")
     }
 

@@ -38,6 +38,7 @@ mod publishing;
 mod pushed;
 mod pushing;
 mod readme;
+mod reloading;
 mod replay;
 mod reports;
 mod requests;

@@ -74,7 +74,7 @@ struct Shown {
     numbers: Value,
 }
 
-/// Waits until it plays, and looks at the canvas for a while.
+/// Waits until it plays, and looks at the canvas for a while: for three seconds, longer where the machine is busy.
 #[track_caller]
 fn look(browser: &mut Browser) -> Shown {
     browser.wait_for("document.querySelector('canvas')?.player?.numbers().shown > 5");
@@ -84,7 +84,9 @@ fn look(browser: &mut Browser) -> Shown {
             const small = new OffscreenCanvas(64, 36)
             const brush = small.getContext('2d', { willReadFrequently: true })
             const seen = new Set()
-            for (const end = performance.now() + 3000; performance.now() < end;) {
+            const began = performance.now()
+            const passed = () => performance.now() - began
+            while (passed() < 3000 || (seen.size < 15 && passed() < 15000)) {
                 brush.drawImage(canvas, 0, 0, 64, 36)
                 seen.add(brush.getImageData(0, 0, 64, 36).data.join())
                 await new Promise(resolve => setTimeout(resolve, 30))

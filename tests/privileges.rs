@@ -25,12 +25,12 @@ on_both_backends!(
     under_landlock_links_lead_nowhere_and_files_play,
 );
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
 /// A user of this machine who is in more groups than one, where there is such a user.
-fn user() -> String {
+pub(crate) fn user() -> String {
     let groups = fs::read_to_string("/etc/group").unwrap();
     let members =
         groups.lines().filter_map(|line| line.rsplit(':').next()).flat_map(|members| members.split(','));
@@ -183,7 +183,7 @@ fn under_landlock_links_lead_nowhere_and_files_play(backend: Backend) {
 }
 
 /// Whether the kernel lets a server insist on Landlock.
-fn has_landlock() -> bool {
+pub(crate) fn has_landlock() -> bool {
     let server = Server::with(Backend::Fallback).start();
     server.wait_for_log("landlock", PATIENCE);
     server.log().contains("landlock: only the folders of the configuration can be opened")

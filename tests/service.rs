@@ -23,6 +23,7 @@ const WATCHDOG: Duration = Duration::from_millis(600);
 on_both_backends!(
     systemd_is_told_when_clients_can_connect_and_when_the_end_has_begun,
     a_shard_that_hangs_ends_the_signs_of_life_until_it_turns_again,
+    systemd_is_told_of_a_reload_and_what_came_of_it,
 );
 
 /// The socket of a service manager.
@@ -78,6 +79,28 @@ fn systemd_is_told_when_clients_can_connect_and_when_the_end_has_begun(backend: 
     manager.expect("STOPPING=1");
     assert!(server.wait(PATIENCE).unwrap().success());
     assert_eq!(manager.next(Duration::from_millis(1)), None);
+}
+
+fn systemd_is_told_of_a_reload_and_what_came_of_it(backend: Backend) {
+    let manager = Manager::new();
+    let server = manager.server(backend).start();
+    let ready = manager.expect("READY=1");
+    let right = fs::read_to_string(server.configuration_file()).unwrap();
+    let wrong = right.replace("</config>", "<mtu>1</mtu></config>");
+    let since = Instant::now();
+    for (xml, is_right) in [(&wrong, false), (&right, true)] {
+        fs::write(server.configuration_file(), xml).unwrap();
+        server.signal("HUP");
+        let began = manager.expect("RELOADING=1");
+        let moment = began.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC=")).unwrap();
+        let uptime = fs::read_to_string("/proc/uptime").unwrap();
+        let uptime: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
+        let ago = uptime - moment.parse::<f64>().unwrap() / 1e6;
+        assert!((-1.0..since.elapsed().as_secs_f64() + 1.0).contains(&ago), "{moment} {uptime}");
+        let ended = manager.expect("READY=1");
+        assert_eq!(ended == ready, is_right, "{ended}");
+        assert_eq!(ended.contains("; not reloaded: ") && ended.contains("config/mtu"), !is_right, "{ended}");
+    }
 }
 
 fn a_shard_that_hangs_ends_the_signs_of_life_until_it_turns_again(backend: Backend) {

@@ -31,8 +31,8 @@ fn server(backend: Backend) -> Builder {
 
 /// What curl got.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     kind: String,
     body: String,
     /// Connections that it took.
@@ -41,7 +41,7 @@ struct Answer {
 
 impl Answer {
     #[track_caller]
-    fn expect(self, status: u16) -> Answer {
+    pub(crate) fn expect(self, status: u16) -> Answer {
         assert_eq!(self.status, status, "{self:?}");
         self
     }
@@ -57,14 +57,14 @@ impl Answer {
     }
 
     #[track_caller]
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }
 
 /// Asks by curl; the last of the answers.
 #[track_caller]
-fn curl(url: &str, arguments: &[&str]) -> Answer {
+pub(crate) fn curl(url: &str, arguments: &[&str]) -> Answer {
     let fixed = ["-sS", "-k", "--max-time", "20", "-w", "\n%{http_code}\n%{num_connects}\n%{content_type}"];
     let arguments: Vec<String> =
         fixed.iter().chain(arguments).chain([&url]).map(|it| (*it).to_owned()).collect();
@@ -77,13 +77,13 @@ fn curl(url: &str, arguments: &[&str]) -> Answer {
 }
 
 /// The URL of a path on the HTTP port.
-fn http(server: &Server, path: &str) -> String {
+pub(crate) fn http(server: &Server, path: &str) -> String {
     format!("http://{}{path}", server.http_address())
 }
 
 /// What is at a path, as JSON.
 #[track_caller]
-fn get(server: &Server, path: &str) -> Value {
+pub(crate) fn get(server: &Server, path: &str) -> Value {
     curl(&http(server, path), &[]).expect(200).json()
 }
 

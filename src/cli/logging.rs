@@ -12,12 +12,19 @@ use super::Failure;
 use super::sink::{Flush, Sink};
 use crate::config::{LogFormat, LogLevel, Problem, Settings};
 
-/// Starts logging as the settings say; `RUST_LOG` goes before `log_level`. None when logging is switched off.
+/// A log that has begun.
+pub(super) struct Log {
+    _flush: Option<Flush>,
+    /// Logs the lines of another level from now on.
+    pub(super) set_level: Box<dyn Fn(LogLevel)>,
+}
+
+/// Starts logging as the settings say; `RUST_LOG` goes before `log_level`.
 ///
 /// Errors: the log file cannot be written.
-pub(super) fn start(settings: &Settings) -> Result<Option<Flush>, Failure> {
+pub(super) fn start(settings: &Settings) -> Result<Log, Failure> {
     if !settings.log_enable {
-        return Ok(None);
+        return Ok(Log { _flush: None, set_level: Box::new(|_| {}) });
     }
     let started = match &settings.log_file {
         Some(file) => Sink::start(open(file, settings)?),
@@ -28,12 +35,21 @@ pub(super) fn start(settings: &Settings) -> Result<Option<Flush>, Failure> {
         .with_env_filter(filter(settings.log_level))
         .with_ansi(settings.log_file.is_none() && std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_writer(sink);
-    let set = match settings.log_format {
-        LogFormat::Text => builder.with_target(false).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    // The subscriber lives as long as the program: it takes every filter.
+    let (set, set_level): (_, Box<dyn Fn(LogLevel)>) = match settings.log_format {
+        LogFormat::Text => {
+            let builder = builder.with_target(false).with_filter_reloading();
+            let handle = builder.reload_handle();
+            (builder.try_init(), Box::new(move |level| drop(handle.reload(filter(level)))))
+        }
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_filter_reloading();
+            let handle = builder.reload_handle();
+            (builder.try_init(), Box::new(move |level| drop(handle.reload(filter(level)))))
+        }
     };
     set.map_err(|error| Failure::Other(format!("the log was started twice: {error}")))?;
-    Ok(Some(flush))
+    Ok(Log { _flush: Some(flush), set_level })
 }
 
 /// Writes what ends the program into the log file; on a terminal it is said without the log.

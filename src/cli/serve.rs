@@ -8,7 +8,7 @@ use super::pid_file::PidFile;
 use super::{Failure, daemon, logging, overview, platform, say};
 use crate::config::{self, Loaded, Problem, Settings};
 use crate::control::signals::{self, Signals};
-use crate::control::{self, RunError};
+use crate::control::{self, Rereading, RunError};
 
 /// Serves until stopped.
 pub(super) fn serve(args: &Serve) -> Result<(), Failure> {
@@ -22,7 +22,7 @@ pub(super) fn serve(args: &Serve) -> Result<(), Failure> {
         daemon::leave_terminal();
     }
     let panics = if args.daemon_child { Panics::Logged } else { Panics::Printed };
-    run(loaded, args.pid_file.as_deref(), panics, signals::of_system, |started, settings| {
+    run(&args, loaded, panics, signals::of_system, |started, settings| {
         announce(started, settings);
         if args.daemon_child {
             daemon::ready();
@@ -41,15 +41,15 @@ pub(super) enum Panics {
 
 /// The log, then the control room until its signals end it; `ready` is called once clients can connect.
 pub(super) fn run(
+    args: &Serve,
     loaded: Loaded,
-    pid_file: Option<&Path>,
     panics: Panics,
     signals: impl FnOnce() -> Result<Signals, RunError>,
     ready: impl FnOnce(&control::Started, &Settings),
 ) -> Result<(), Failure> {
     // Before the first thread: those that run already would stay free.
-    let confined = control::confine(&loaded.settings, pid_file).map_err(Failure::Other)?;
-    let _flush = logging::start(&loaded.settings)?;
+    let confined = control::confine(&loaded, args.pid_file.as_deref()).map_err(Failure::Other)?;
+    let log = logging::start(&loaded.settings)?;
     if panics == Panics::Logged || loaded.settings.log_file.is_some() {
         logging::log_panics();
     }
@@ -57,8 +57,15 @@ pub(super) fn run(
     confined.log();
     platform::raise_open_files();
     let settings = Arc::new(loaded.settings);
+    let overrides = args.overrides();
+    let rereading = Rereading {
+        load: Box::new(move |file| config::load(Some(file), &overrides)),
+        file: loaded.file,
+        set_log_level: log.set_level,
+        confined,
+    };
     let ended = signals().and_then(|signals| {
-        control::run(settings.clone(), loaded.file, &signals, |started| ready(started, &settings))
+        control::run(settings.clone(), rereading, &signals, |started| ready(started, &settings))
     });
     ended.map_err(|error| {
         let sentence = error.to_string();

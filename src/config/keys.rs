@@ -537,6 +537,13 @@ const PROGRAM: &[Key] = &[
         },
     },
     Key {
+        name: "reload",
+        noun: SWITCH,
+        allowed: SWITCH_ALLOWED,
+        set: |s, v| put(&mut s.reload, values::switch(v)),
+        show: |s| switch(s.reload),
+    },
+    Key {
         name: "log_enable",
         noun: SWITCH,
         allowed: SWITCH_ALLOWED,

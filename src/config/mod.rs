@@ -5,9 +5,9 @@
 
 pub mod camera;
 mod checked;
+mod difference;
 pub mod elements;
 mod keys;
-mod later;
 mod making;
 mod metadata_source;
 mod network;
@@ -28,6 +28,7 @@ mod wildcard;
 
 pub use crate::media::format::{AudioCodec, AudioFormat, Choice, VideoCodec, VideoFormat};
 pub use camera::Camera;
+pub use difference::{Count, Difference, keep_from_start};
 pub use keys::{Key, keys};
 pub use metadata_source::MetadataSource;
 pub use network::AddressRange;

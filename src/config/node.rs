@@ -1,6 +1,5 @@
 //! Reading a typed element: its children by name, its values by type, everything odd into the report.
 
-use super::later;
 use super::origin::Place;
 use super::problem::Problem;
 use super::typed::Element;
@@ -186,10 +185,6 @@ impl<'a> Node<'a> {
 
     /// Reports this element as one that its parent does not have, with the nearest of `known`.
     pub(super) fn unknown(&self, known: &[&'static str], report: &mut Report) {
-        if later::is_known(&self.path) {
-            report.warn(&self.element.place, &self.path, later::NOT_YET);
-            return;
-        }
         let text = match nearest(&self.element.name, known) {
             Some(name) => format!("unknown element; did you mean <{name}>?"),
             None => "unknown element".to_string(),

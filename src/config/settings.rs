@@ -170,6 +170,8 @@ pub struct Settings {
     pub zero_copy: ZeroCopy,
     /// `shards`: threads that serve. None means one per core.
     pub shards: Option<u16>,
+    /// `reload`: whether the configuration is read again when its file has changed.
+    pub reload: bool,
 
     /// `log_enable`: whether anything is logged.
     pub log_enable: bool,
@@ -598,6 +600,7 @@ impl Default for Settings {
             backend: BackendChoice::Auto,
             zero_copy: ZeroCopy::Auto,
             shards: None,
+            reload: false,
             log_enable: true,
             log_level: LogLevel::Info,
             log_format: LogFormat::Text,

@@ -8,6 +8,18 @@ use proto::rtsp::auth::{Account, Guard, NonceKey};
 use crate::config::Settings;
 use crate::shard::gate::Access;
 
+/// Whether two configurations ask the same of the same users.
+pub fn is_same(a: &Settings, b: &Settings) -> bool {
+    let asked = |settings: &Settings| {
+        let bans = (settings.ban_after, settings.ban_s);
+        (settings.need_auth, settings.has_logins(), settings.auth_basic, bans)
+    };
+    asked(a) == asked(b)
+        && (&a.realm, &a.auth_algorithms) == (&b.realm, &b.auth_algorithms)
+        && a.users.len() == b.users.len()
+        && a.users.iter().zip(&b.users).all(|(a, b)| a.is_like(b))
+}
+
 /// What the shards need to know of users. None where nobody is asked. `key` seals nonces: unpredictable, and the same for
 /// all shards.
 pub fn access(settings: &Settings, key: [u8; 64]) -> Option<Arc<Access>> {

@@ -57,6 +57,26 @@ pub enum AddressError {
     },
 }
 
+/// The ports that this program has open already: they are no reason against listening there.
+#[derive(Clone, Debug, Default)]
+pub struct Held {
+    /// Those of connections.
+    pub tcp: Vec<SocketAddr>,
+    /// Those of datagrams.
+    pub udp: Vec<SocketAddr>,
+}
+
+impl Held {
+    /// Whether an address is ours, or may be in use because one of ours stands for it as well.
+    fn has(&self, address: SocketAddr, transport: Transport) -> bool {
+        let ours = if transport == Transport::Tcp { &self.tcp } else { &self.udp };
+        ours.iter().any(|held| {
+            let is_of_all = held.ip().is_unspecified() || address.ip().is_unspecified();
+            held.port() == address.port() && (held.ip() == address.ip() || is_of_all)
+        })
+    }
+}
+
 /// The addresses to listen on.
 pub fn hosts(settings: &Settings) -> Result<Vec<IpAddr>, AddressError> {
     let mut hosts = Vec::new();
@@ -101,8 +121,9 @@ pub fn port(
     port: u16,
     settings: &Settings,
     instead: u16,
+    held: &Held,
 ) -> Result<u16, AddressError> {
-    let error = match claim(hosts, port, Type::STREAM) {
+    let error = match claim(hosts, port, Transport::Tcp, held) {
         Ok(port) => return Ok(port),
         Err(error) => error,
     };
@@ -114,7 +135,7 @@ pub fn port(
         "port {port} cannot be had ({}); {instead} takes its place: set {key} to choose",
         reason(&error.1, port)
     );
-    claim(hosts, instead, Type::STREAM).map_err(|(address, error)| AddressError::Port {
+    claim(hosts, instead, Transport::Tcp, held).map_err(|(address, error)| AddressError::Port {
         address,
         setting: settings.cite(key),
         error,
@@ -129,16 +150,16 @@ pub fn port_or_closed(
     port: u16,
     settings: &Settings,
     instead: Option<u16>,
-    taken: &[u16],
+    (taken, held): (&[u16], &Held),
 ) -> Result<Option<u16>, AddressError> {
     if settings.is_named(key) {
         let error = |(address, error)| AddressError::Port { address, setting: settings.cite(key), error };
-        return claim(hosts, port, Type::STREAM).map(Some).map_err(error);
+        return claim(hosts, port, Transport::Tcp, held).map(Some).map_err(error);
     }
     // Nothing waits for a door that nobody asked for.
     let try_port = |port: u16| match taken.contains(&port) {
         true => Err("another door has it".to_owned()),
-        false => claim_now(hosts, port, Type::STREAM).map_err(|(_, error)| reason(&error, port)),
+        false => claim_now(hosts, port, Transport::Tcp, held).map_err(|(_, error)| reason(&error, port)),
     };
     let Err(why) = try_port(port) else { return Ok(Some(port)) };
     match instead.map(|instead| (instead, try_port(instead))) {
@@ -173,21 +194,23 @@ pub fn exact_port(
     setting: &str,
     port: u16,
     transport: Transport,
+    held: &Held,
 ) -> Result<(), AddressError> {
-    let kind = match transport {
-        Transport::Tcp => Type::STREAM,
-        Transport::Udp => Type::DGRAM,
-    };
     let refuse = |(address, error)| AddressError::Port { address, setting: setting.to_owned(), error };
-    claim(hosts, port, kind).map(|_| ()).map_err(refuse)
+    claim(hosts, port, transport, held).map(|_| ()).map_err(refuse)
 }
 
 /// Tries a port on all addresses, for a moment: of a server that was killed the kernel gives the ports free a little
 /// later, io_uring's last of all.
-fn claim(hosts: &[IpAddr], port: u16, kind: Type) -> Result<u16, (SocketAddr, io::Error)> {
+fn claim(
+    hosts: &[IpAddr],
+    port: u16,
+    transport: Transport,
+    held: &Held,
+) -> Result<u16, (SocketAddr, io::Error)> {
     let until = Instant::now() + FREED_WITHIN;
     loop {
-        match claim_now(hosts, port, kind) {
+        match claim_now(hosts, port, transport, held) {
             Err((_, error)) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < until => {
                 thread::sleep(FREED_WITHIN / 40);
             }
@@ -198,11 +221,23 @@ fn claim(hosts: &[IpAddr], port: u16, kind: Type) -> Result<u16, (SocketAddr, io
 
 /// Tries a port on all addresses. The shards' own sockets share their address; these do not, so that another program
 /// on the port is seen. They never listen: a client that came now would be turned away.
-fn claim_now(hosts: &[IpAddr], port: u16, kind: Type) -> Result<u16, (SocketAddr, io::Error)> {
+fn claim_now(
+    hosts: &[IpAddr],
+    port: u16,
+    transport: Transport,
+    ours: &Held,
+) -> Result<u16, (SocketAddr, io::Error)> {
+    let kind = match transport {
+        Transport::Tcp => Type::STREAM,
+        Transport::Udp => Type::DGRAM,
+    };
     let mut port = port;
     let mut held = Vec::new();
     for host in hosts {
         let address = SocketAddr::new(*host, port);
+        if ours.has(address, transport) {
+            continue;
+        }
         match hold(address, kind) {
             Ok((socket, bound)) => {
                 port = bound.port();

@@ -2,48 +2,78 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::addresses;
-use super::certificate::Certificate;
-use super::run::RunError;
+use super::addresses::{self, AddressError, Held};
 use crate::config::Settings;
 use crate::shard::settings::{Doors, Listen, PortKind};
 
-/// What is open.
-#[derive(Debug)]
-pub struct Opened {
-    /// Every port at every address.
-    pub listen: Vec<Listen>,
-    /// What is shown on ports for TLS; None where there are none.
-    pub certificate: Option<Certificate>,
+const HAS_TLS: bool = cfg!(feature = "tls");
+
+/// The doors of the configuration that runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Before<'a> {
+    /// What it says.
+    pub settings: &'a Settings,
+    /// The addresses.
+    pub hosts: &'a [IpAddr],
+    /// What is open.
+    pub listen: &'a [Listen],
 }
 
-/// Finds the ports, and the certificate where one is needed.
-pub fn open(settings: &Settings, hosts: &[IpAddr]) -> Result<Opened, RunError> {
-    let rtsp = addresses::port(hosts, "serverport", settings.server_port, settings, 8554)?;
-    let mut ports = vec![(rtsp, PortKind::Rtsp)];
-    let (http, https) = (settings.rtsp_over_http, settings.rtsp_over_https);
-    let others = [
-        (http.then_some(settings.http_port), "http_port", None, PortKind::Http),
-        (settings.rtsps_port, "rtsps_port", Some(8322), PortKind::Rtsps),
-        (https.then_some(settings.https_port), "https_port", Some(8443), PortKind::Https),
-    ];
-    let mut certificate = None;
-    for (port, key, instead, kind) in others {
-        let Some(port) = port else { continue };
-        if kind.is_tls() && certificate.is_none() {
-            certificate = Certificate::open(settings, hosts)?;
-            if certificate.is_none() {
-                tracing::warn!("this build has no TLS: rtsps_port and https_port stay closed");
-                break;
+/// Finds the ports. Those that are open stay what they are where nobody has changed what the configuration says of them:
+/// another port may have taken the place of one that could not be had.
+pub fn ports(
+    settings: &Settings,
+    hosts: &[IpAddr],
+    before: Option<Before<'_>>,
+    held: &Held,
+) -> Result<Vec<Listen>, AddressError> {
+    let doors = |settings: &Settings| {
+        let (http, https) = (settings.rtsp_over_http, settings.rtsp_over_https);
+        [
+            (Some(settings.server_port), "serverport", PortKind::Rtsp),
+            (http.then_some(settings.http_port), "http_port", PortKind::Http),
+            (settings.rtsps_port, "rtsps_port", PortKind::Rtsps),
+            (https.then_some(settings.https_port), "https_port", PortKind::Https),
+        ]
+    };
+    let as_before = |port: Option<u16>, key: &str, kind: PortKind| {
+        let before = before.filter(|before| before.hosts == hosts)?;
+        let said = doors(before.settings).into_iter().find(|door| door.2 == kind)?.0;
+        let is_same = said == port && before.settings.is_named(key) == settings.is_named(key);
+        is_same.then(|| before.listen.iter().find(|listen| listen.kind == kind).map(|it| it.address.port()))
+    };
+    let mut ports: Vec<(u16, PortKind)> = Vec::new();
+    for (wanted, key, kind) in doors(settings) {
+        let Some(port) = wanted else { continue };
+        if kind.is_tls() && !HAS_TLS {
+            if before.is_none() {
+                tracing::warn!("this build has no TLS: {key} stays closed");
             }
+            continue;
         }
-        let taken: Vec<_> = ports.iter().map(|(port, _)| *port).collect();
-        let port = addresses::port_or_closed(hosts, key, port, settings, instead, &taken)?;
-        ports.extend(port.map(|port| (port, kind)));
+        let found = match as_before(wanted, key, kind) {
+            Some(open) => open,
+            None if kind == PortKind::Rtsp => Some(addresses::port(hosts, key, port, settings, 8554, held)?),
+            None => {
+                let instead = match kind {
+                    PortKind::Rtsps => Some(8322),
+                    PortKind::Https => Some(8443),
+                    PortKind::Rtsp | PortKind::Http => None,
+                };
+                let taken: Vec<_> = ports.iter().map(|(port, _)| *port).collect();
+                addresses::port_or_closed(hosts, key, port, settings, instead, (&taken, held))?
+            }
+        };
+        ports.extend(found.map(|port| (port, kind)));
     }
     let at =
         |(port, kind)| hosts.iter().map(move |host| Listen { address: SocketAddr::new(*host, port), kind });
-    Ok(Opened { listen: ports.into_iter().flat_map(at).collect(), certificate })
+    Ok(ports.into_iter().flat_map(at).collect())
+}
+
+/// Whether any of these is for TLS.
+pub fn have_tls(listen: &[Listen]) -> bool {
+    listen.iter().any(|listen| listen.kind.is_tls())
 }
 
 /// Whether HTTP and WebSocket are let in, and from which pages.

@@ -32,6 +32,8 @@ pub(super) enum Command {
     Unsubscribe(ShardIndex),
     /// A viewer needs something of it.
     Want(Want),
+    /// Run no longer.
+    End,
 }
 
 /// One run.
@@ -73,9 +75,12 @@ impl Live {
         let begun = Instant::now();
         let mut look_at = begun;
         let mut idle_since = begun;
-        let mut is_left = false;
+        let (mut is_left, mut is_ended) = (false, false);
         let result = source.run(&mut |frame| {
-            self.obey(&mut publisher);
+            is_ended |= self.obey(&mut publisher);
+            if is_ended {
+                return Demand::Nothing;
+            }
             if !publisher.fanout().is_idle() || !self.waiting.borrow().is_empty() {
                 (idle_since, is_left) = (Instant::now(), false);
             } else if idle_since.elapsed() > LINGER {
@@ -101,6 +106,7 @@ impl Live {
                 tracing::info!(stream = %self.name, "source stopped: nobody watches");
                 "the source stopped".to_owned()
             }
+            Ok(()) if is_ended => "the configuration has it no more".to_owned(),
             Ok(()) => "the source has ended".to_owned(),
             Err(error) => {
                 tracing::error!(stream = %self.name, %error, "source failed");
@@ -120,7 +126,9 @@ impl Live {
         (subscriber.deliver)(Notice::Subscribed { name, answer: Err(error.clone()) });
     }
 
-    fn obey(&self, publisher: &mut Publisher) {
+    /// Does what it is told; true when it is to end.
+    fn obey(&self, publisher: &mut Publisher) -> bool {
+        let mut is_ended = false;
         for command in self.received.try_iter() {
             match command {
                 Command::Subscribe(subscriber) => self.waiting.borrow_mut().push(subscriber),
@@ -131,15 +139,17 @@ impl Live {
                 Command::Want(Want::Keyframe) => publisher.fanout().want_keyframe(),
                 // Packets are made so small here that they hold.
                 Command::Want(Want::SmallPackets) => {}
+                Command::End => is_ended = true,
             }
         }
+        is_ended
     }
 
     /// Answers all who have asked.
     pub(super) fn refuse(&self, error: &StreamError) {
         let asked = self.received.try_iter().filter_map(|command| match command {
             Command::Subscribe(subscriber) => Some(subscriber),
-            Command::Unsubscribe(_) | Command::Want(_) => None,
+            Command::Unsubscribe(_) | Command::Want(_) | Command::End => None,
         });
         for subscriber in asked.chain(self.waiting.borrow_mut().drain(..)) {
             self.answer(&subscriber, error);

@@ -10,14 +10,43 @@ use crate::shard::proxy::ProxySpec;
 use crate::shard::tls::TlsConfig;
 use crate::stream::catalog::{Reserved, ShardIndex};
 
-/// Streams that the configuration names have tenures from here on, far from those of publishers.
-pub(super) const FIRST_TENURE: u64 = 1 << 63;
+/// Names for the streams of the configuration, none of them given twice.
+#[derive(Debug)]
+pub struct Tenures(u64);
 
-/// What each `<proxy>` asks for, and the shard that will pull it.
-pub fn proxies(settings: &Settings, shards: u16) -> Vec<Arc<ProxySpec>> {
+impl Default for Tenures {
+    /// Far from those of publishers.
+    fn default() -> Tenures {
+        Tenures(1 << 63)
+    }
+}
+
+impl Tenures {
+    /// The next.
+    pub fn next(&mut self) -> u64 {
+        self.0 += 1;
+        self.0
+    }
+}
+
+/// What each `<proxy>` asks for, and the shard that will pull it. `before` is what runs, with the nodes that it was made
+/// of: what is as it was is the same.
+pub fn proxies(
+    settings: &Settings,
+    shards: u16,
+    before: (&[Proxy], &[Arc<ProxySpec>]),
+    tenures: &mut Tenures,
+) -> Vec<Arc<ProxySpec>> {
     let trusting = TlsConfig::new(false);
     let verifying = settings.proxies.iter().any(|proxy| proxy.verify).then(|| TlsConfig::new(true));
-    let specs = settings.proxies.iter().enumerate().filter_map(|(index, proxy)| {
+    let running = |proxy: &Proxy| {
+        before.0.iter().find(|other| other.is_like(proxy))?;
+        before.1.iter().find(|spec| *spec.path == *proxy.suffix).cloned()
+    };
+    let specs = settings.proxies.iter().filter_map(|proxy| {
+        if let Some(spec) = running(proxy) {
+            return Some(spec);
+        }
         let url = match Url::parse(&proxy.url).or_else(|_| Url::parse_http(&proxy.url)) {
             Ok(url) => url,
             Err(error) => {
@@ -28,7 +57,7 @@ pub fn proxies(settings: &Settings, shards: u16) -> Vec<Arc<ProxySpec>> {
         let is_rtsp = !url.scheme.is_http();
         Some(Arc::new(ProxySpec {
             path: proxy.suffix.as_str().into(),
-            tenure: FIRST_TENURE + index as u64,
+            tenure: tenures.next(),
             home: home(&proxy.suffix, shards),
             url,
             credentials: credentials(proxy),

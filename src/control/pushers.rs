@@ -8,39 +8,51 @@ use bytes::Bytes;
 use proto::aac::{LOW_COMPLEXITY, audio_specific_config};
 use proto::track::{Codec, Framing, Law, Track};
 
-use super::addresses::{self, AddressError, Transport};
-use super::proxies::{FIRST_TENURE, home};
+use super::addresses::{self, AddressError, Held, Transport};
+use super::proxies::{Tenures, home};
 use crate::config::{AudioCodec, Pusher, PusherAudio, PusherMode, Settings, VideoCodec};
 use crate::shard::pusher::{Mode, PushedTrack, PusherSpec};
 use crate::shard::settings::Listen;
 use crate::stream::catalog::Reserved;
 
-/// Behind the tenures of all proxies.
-const FIRST_PUSHER: u64 = FIRST_TENURE + (1 << 32);
-
 /// What each `<pusher>` takes and where, and the shard that it comes to; without an address of its own at all of `hosts`.
-/// `listen` is where we listen ourselves. An error when somebody else has one of the ports.
+/// `listen` is where we listen ourselves, `before` are those that run: what is as it was is the same. An error when
+/// somebody else has one of the ports.
 pub fn pushers(
     settings: &Settings,
-    hosts: &[IpAddr],
-    listen: &[Listen],
+    (hosts, listen): (&[IpAddr], &[Listen]),
     shards: u16,
+    (before, held): (&[Arc<PusherSpec>], &Held),
+    tenures: &mut Tenures,
 ) -> Result<Vec<Arc<PusherSpec>>, AddressError> {
-    let specs = settings.pushers.iter().enumerate().map(|(index, pusher)| {
+    let specs = settings.pushers.iter().map(|pusher| {
         let mode = match pusher.mode {
             PusherMode::Tcp => Mode::Tcp,
             PusherMode::Udp => Mode::Udp,
             PusherMode::Rtsp => Mode::Rtsp,
         };
+        let tracks = if mode == Mode::Rtsp { Vec::new() } else { tracks(pusher, (hosts, listen), held)? };
+        let is_running = |spec: &&Arc<PusherSpec>| {
+            *spec.path == *pusher.suffix && spec.mode == mode && spec.tracks == tracks
+        };
+        if let Some(running) = before.iter().find(is_running) {
+            return Ok(running.clone());
+        }
         Ok(Arc::new(PusherSpec {
             path: pusher.suffix.as_str().into(),
-            tenure: FIRST_PUSHER + index as u64,
+            tenure: tenures.next(),
             home: home(&pusher.suffix, shards),
             mode,
-            tracks: if mode == Mode::Rtsp { Vec::new() } else { tracks(pusher, hosts, listen)? },
+            tracks,
         }))
     });
     specs.collect()
+}
+
+/// The ports that these have open.
+pub fn ports(pushers: &[Arc<PusherSpec>], mode: Mode) -> impl Iterator<Item = SocketAddr> {
+    let of_mode = pushers.iter().filter(move |spec| spec.mode == mode);
+    of_mode.flat_map(|spec| spec.tracks.iter().flat_map(|track| track.addresses.iter().copied()))
 }
 
 /// Their paths, which nobody else may have.
@@ -53,7 +65,11 @@ pub fn reserved(pushers: &[Arc<PusherSpec>]) -> impl Iterator<Item = Reserved> {
     })
 }
 
-fn tracks(pusher: &Pusher, hosts: &[IpAddr], listen: &[Listen]) -> Result<Vec<PushedTrack>, AddressError> {
+fn tracks(
+    pusher: &Pusher,
+    (hosts, listen): (&[IpAddr], &[Listen]),
+    held: &Held,
+) -> Result<Vec<PushedTrack>, AddressError> {
     let cite = |name: &str| {
         let (file, line) = (pusher.place.file.display(), pusher.place.line);
         format!("{name} of the pusher \"{}\" ({file}:{line})", pusher.suffix)
@@ -74,7 +90,7 @@ fn tracks(pusher: &Pusher, hosts: &[IpAddr], listen: &[Listen]) -> Result<Vec<Pu
             let error = io::ErrorKind::AddrInUse.into();
             return Err(AddressError::Port { address: *address, setting, error });
         }
-        addresses::exact_port(&hosts, &setting, port, transport)?;
+        addresses::exact_port(&hosts, &setting, port, transport, held)?;
         let index = tracks.len() as u8;
         tracks.push(PushedTrack {
             track: Track::new(codec, index),

@@ -128,11 +128,16 @@ impl Shards {
         &self.ended
     }
 
+    /// Tells every shard something.
+    pub fn tell(&self, message: impl Fn() -> Message) {
+        for outside in &self.outsides {
+            outside.send(message());
+        }
+    }
+
     /// Tells every shard to say goodbye, and waits until all are gone.
     pub fn stop(self) {
-        for outside in &self.outsides {
-            outside.send(Message::Shutdown);
-        }
+        self.tell(|| Message::Shutdown);
         for thread in self.threads {
             // What it ended with was reported.
             let _ = thread.join();

@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -77,6 +77,22 @@ impl Default for Sources {
     }
 }
 
+/// What another configuration changes of the streams.
+pub struct Changed {
+    /// Those that are always there, by path.
+    pub built_in: HashMap<String, MakeSource>,
+    /// Files.
+    pub channels: Option<MakeChannel>,
+    /// Where keyframes of what is made anew stand.
+    pub keyframes: Keyframes,
+    /// How much of its past a stream keeps.
+    pub cache: WindowLimits,
+    /// What becomes of a publisher when another one wants its path.
+    pub on_republish: OnRepublish,
+    /// The paths of proxies and pushers.
+    pub reserved: Vec<Reserved>,
+}
+
 /// Streams with a source here that run at once: each has a thread. One more is refused.
 const RUNNING_MAX: usize = 256;
 
@@ -89,7 +105,7 @@ const BEGINNING_MAX: usize = 16;
 /// The catalog's front, shared by all shards. A thread of its own owns what is behind it.
 #[derive(Clone, Debug)]
 pub struct Streams {
-    paths: Arc<HashSet<String>>,
+    paths: Arc<RwLock<HashSet<String>>>,
     questions: Sender<Question>,
 }
 
@@ -112,6 +128,8 @@ enum Question {
         stream: StreamId,
         shard: ShardIndex,
     },
+    /// With the way to say that it was obeyed.
+    Change(Box<Changed>, Sender<()>),
     /// With the commands that came too late, and the way in for more of them until this is read.
     Ended {
         stream: StreamId,
@@ -129,10 +147,8 @@ impl Streams {
         reserved: Vec<Reserved>,
     ) -> std::io::Result<Streams> {
         let (questions, received) = unbounded();
-        let reserved_paths = reserved.iter().filter(|reserved| !reserved.is_published);
-        let reserved_paths = reserved_paths.map(|reserved| reserved.path.to_string());
-        let paths = sources.built_in.keys().cloned().chain(reserved_paths).collect();
-        let streams = Streams { paths: Arc::new(paths), questions };
+        let paths = Arc::new(RwLock::new(owned(&sources.built_in, &reserved)));
+        let streams = Streams { paths, questions };
         let workshop = Workshop {
             catalog: Arc::new(streams.clone()),
             makes: sources.makes.clone(),
@@ -146,6 +162,7 @@ impl Streams {
             running: HashMap::new(),
             registry: Registry::new(on_republish, reserved),
             questions: streams.questions.clone(),
+            paths: streams.paths.clone(),
             last_number: FIRST_NUMBER,
             mtu_bytes,
             cache,
@@ -153,11 +170,20 @@ impl Streams {
         thread::Builder::new().name("streams".into()).spawn(move || owner.run(&received))?;
         Ok(streams)
     }
+
+    /// Obeys another configuration: streams that run go on, but for those that are there no more. Returns when everybody
+    /// who asks is sent to what is new.
+    pub fn change(&self, changed: Changed) {
+        let (obeyed, told) = unbounded();
+        // The owner lives as long as the program.
+        let _ = self.questions.send(Question::Change(Box::new(changed), obeyed));
+        let _ = told.recv();
+    }
 }
 
 impl Catalog for Streams {
     fn owns(&self, path: &str) -> bool {
-        self.paths.contains(path) || is_device(path)
+        self.paths.read().unwrap_or_else(PoisonError::into_inner).contains(path) || is_device(path)
     }
 
     fn subscribe(&self, name: &StreamName, subscriber: Subscriber) {
@@ -199,6 +225,8 @@ struct Owner {
     running: HashMap<StreamName, Running>,
     registry: Registry,
     questions: Sender<Question>,
+    /// What [`Catalog::owns`] knows beside devices.
+    paths: Arc<RwLock<HashSet<String>>>,
     last_number: ShardIndex,
     mtu_bytes: usize,
     cache: WindowLimits,
@@ -230,6 +258,10 @@ impl Owner {
                     Some(running) => drop(running.commands.send(Command::Unsubscribe(shard))),
                     None => self.registry.unsubscribe(&path, stream, shard),
                 },
+                Question::Change(changed, obeyed) => {
+                    self.change(*changed);
+                    let _ = obeyed.send(());
+                }
                 Question::Ended { stream, unserved } => {
                     let ended = self.running.extract_if(|_, running| running.id == stream).next();
                     let Some((name, _)) = ended else { continue };
@@ -241,6 +273,20 @@ impl Owner {
                 }
             }
         }
+    }
+
+    fn change(&mut self, changed: Changed) {
+        let Changed { built_in, channels, keyframes, cache, on_republish, reserved } = changed;
+        *self.paths.write().unwrap_or_else(PoisonError::into_inner) = owned(&built_in, &reserved);
+        self.registry.change(on_republish, reserved);
+        let was_here = |path: &str| self.sources.built_in.contains_key(path) && !built_in.contains_key(path);
+        for (name, running) in self.running.iter().filter(|(name, _)| was_here(&name.path)) {
+            tracing::info!(stream = %name, "the configuration has it no more");
+            let _ = running.commands.send(Command::End);
+        }
+        (self.sources.built_in, self.sources.channels) = (built_in, channels);
+        (self.sources.keyframes, self.workshop.keyframes) = (keyframes, keyframes);
+        self.cache = cache;
     }
 
     fn running(&self, stream: StreamId) -> Option<&Running> {
@@ -370,6 +416,12 @@ impl Owner {
             Ok(Begun { source: Box::new(captured), audience: None, _slot: Some(slot) })
         })
     }
+}
+
+/// The paths that nobody can publish under.
+fn owned(built_in: &HashMap<String, MakeSource>, reserved: &[Reserved]) -> HashSet<String> {
+    let reserved = reserved.iter().filter(|reserved| !reserved.is_published);
+    built_in.keys().cloned().chain(reserved.map(|reserved| reserved.path.to_string())).collect()
 }
 
 /// Names one run of a stream.

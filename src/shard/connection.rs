@@ -322,6 +322,11 @@ impl Connections {
         self.table.iter().filter_map(Option::as_deref)
     }
 
+    /// Every connection, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Connection> {
+        self.table.iter_mut().filter_map(Option::as_deref_mut)
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.count

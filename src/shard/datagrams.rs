@@ -86,6 +86,11 @@ impl UdpPairs {
         self.senders.insert(socket, media);
     }
 
+    /// Forgets the sockets of a sender, which are to be closed.
+    pub fn take_sockets(&mut self, sender: Sender) -> Vec<Udp> {
+        self.senders.extract_if(|_, arriving| arriving.sender == sender).map(|(socket, _)| socket).collect()
+    }
+
     /// Forgets a pair that is closed.
     pub fn forget_sender(&mut self, pair: &UdpPair) {
         self.senders.remove(&pair.rtp);

@@ -321,6 +321,7 @@ impl Shard {
             port: connection.port,
             door: connection.door,
             login: connection.login,
+            access: self.settings.access.clone(),
             forwarder: connection.forwarder,
             visit: connection.visit,
             place: connection.place,
@@ -333,7 +334,8 @@ impl Shard {
         }
     }
 
-    pub(super) fn take_over(&mut self, moved: Moved) {
+    pub(super) fn take_over(&mut self, mut moved: Moved) {
+        self.renumber_moved(&mut moved);
         match self.ports.driver.attach(moved.socket) {
             Ok(conn) => {
                 let mut connection = Connection::new(conn, moved.peer, moved.local, moved.port, self.now);
@@ -357,6 +359,9 @@ impl Shard {
                     None => self.advance(conn),
                 }
                 self.heed_goodbye(conn);
+                if !self.settings.visitors.admits(moved.peer.ip()) {
+                    self.close_when_flushed(conn);
+                }
             }
             Err(error) => tracing::warn!(peer = %moved.peer, %error, "a moved connection was lost"),
         }

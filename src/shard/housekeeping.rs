@@ -22,18 +22,17 @@ const READING_MAX: Duration = Duration::from_secs(30);
 
 impl Shard {
     pub(super) fn keep_house(&mut self) {
-        let timeout = self.settings.session_timeout;
-        if !timeout.is_zero() {
-            let silent: Vec<_> = (self.sessions.iter())
-                .filter(|(_, session)| {
-                    let has_client = !matches!(session.carrier, Carrier::Groups(_));
-                    has_client && self.now.since(session.seen) > timeout
-                })
-                .map(|(key, _)| key)
-                .collect();
-            for key in silent {
-                self.end_session(key, "no sign of life");
-            }
+        self.keep_doors();
+        let silent: Vec<_> = (self.sessions.iter())
+            .filter(|(_, session)| {
+                let has_client = !matches!(session.carrier, Carrier::Groups(_));
+                let is_silent = self.now.since(session.seen) > session.timeout;
+                has_client && is_silent && !session.timeout.is_zero()
+            })
+            .map(|(key, _)| key)
+            .collect();
+        for key in silent {
+            self.end_session(key, "no sign of life");
         }
         let abandoned: Vec<_> = (self.sessions.iter())
             .filter(|(_, session)| {

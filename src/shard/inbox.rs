@@ -11,13 +11,13 @@ use proto::time::Time;
 
 use super::client_ports::Holder;
 use super::door::Door;
-use super::gate::{Login, Subject};
+use super::gate::{Access, Login, Subject};
 use super::hooks::{Answer as ServiceAnswer, Visit};
 use super::limits::Place;
 use super::multicast::{FromHome, ToHome};
 use super::names::AddressesReply;
 use super::secure::Secure;
-use super::settings::PortKind;
+use super::settings::{PortKind, Settings};
 use super::steering::{Question, Said};
 use super::talk::{FromSink, SinkAddress, ToSink};
 use super::tls::Step;
@@ -63,6 +63,10 @@ pub enum Message {
     Said(Conn, Said),
     /// From those who see and steer the server.
     Asked(Question),
+    /// The configuration has changed: what is new is added.
+    Settings(Arc<Settings>),
+    /// And everybody knows of it: what is there no longer goes.
+    Settled,
     /// The program ends: BYE to viewers, then everything is closed.
     Shutdown,
 }
@@ -82,6 +86,8 @@ pub struct Moved {
     pub door: Door,
     /// What it has proven.
     pub login: Option<Box<Login>>,
+    /// The list that this numbers its user by.
+    pub access: Option<Arc<Access>>,
     /// The proxy that it came by; None when the client itself connected.
     pub forwarder: Option<SocketAddr>,
     /// What it is to the web services.

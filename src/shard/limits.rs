@@ -17,10 +17,10 @@ const SURPLUS_MAX: usize = 256;
 /// The bounds and what is counted against them.
 #[derive(Debug)]
 pub struct Limits {
-    sessions_max: usize,
-    sessions_per_ip_max: u32,
-    connections_max: usize,
-    bits_per_second_max: u64,
+    sessions_max: AtomicUsize,
+    sessions_per_ip_max: AtomicU32,
+    connections_max: AtomicUsize,
+    bits_per_second_max: AtomicU64,
     sessions: AtomicUsize,
     by_ip: Box<[AtomicU32]>,
     connections: AtomicUsize,
@@ -35,6 +35,19 @@ pub struct Limits {
 
 /// Least that is sent to one who takes what there is, in bits a second: it is to end some day.
 const SHARE_MIN: u64 = 64_000;
+
+/// The bounds. None is as much as memory, descriptors and the network allow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// Of all sessions.
+    pub sessions: Option<usize>,
+    /// Of the sessions of one address.
+    pub sessions_per_ip: Option<u32>,
+    /// Of all connections.
+    pub connections: Option<usize>,
+    /// Of what is sent.
+    pub bits_per_second: Option<u64>,
+}
 
 /// Which bound is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -78,13 +91,13 @@ pub struct Refused {
 }
 
 impl Limits {
-    /// Bounds of all sessions, and of those of one address; None = as many as memory and descriptors allow.
-    pub fn new(sessions_max: Option<usize>, sessions_per_ip_max: Option<u32>) -> Limits {
-        Limits {
-            sessions_max: sessions_max.unwrap_or(usize::MAX),
-            sessions_per_ip_max: sessions_per_ip_max.unwrap_or(u32::MAX),
-            connections_max: usize::MAX,
-            bits_per_second_max: u64::MAX,
+    /// Nothing is counted yet.
+    pub fn new(bounds: Bounds) -> Limits {
+        let limits = Limits {
+            sessions_max: AtomicUsize::new(0),
+            sessions_per_ip_max: AtomicU32::new(0),
+            connections_max: AtomicUsize::new(0),
+            bits_per_second_max: AtomicU64::new(0),
             sessions: AtomicUsize::new(0),
             by_ip: (0..COUNTERS).map(|_| AtomicU32::new(0)).collect(),
             connections: AtomicUsize::new(0),
@@ -92,36 +105,39 @@ impl Limits {
             promised: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             takers: AtomicU32::new(0),
-        }
+        };
+        limits.change(bounds);
+        limits
     }
 
-    /// With a bound of connections; None = as many as descriptors allow.
-    pub fn with_connections(self, max: Option<usize>) -> Limits {
-        Limits { connections_max: max.unwrap_or(usize::MAX), ..self }
-    }
-
-    /// With a bound of what is sent, in bits a second.
-    pub fn with_bitrate(self, bits_per_second_max: Option<u64>) -> Limits {
-        Limits { bits_per_second_max: bits_per_second_max.unwrap_or(u64::MAX), ..self }
+    /// Other bounds from now on, for what was counted so far as well: who is there stays.
+    pub fn change(&self, bounds: Bounds) {
+        self.sessions_max.store(bounds.sessions.unwrap_or(usize::MAX), Ordering::Relaxed);
+        self.sessions_per_ip_max.store(bounds.sessions_per_ip.unwrap_or(u32::MAX), Ordering::Relaxed);
+        self.connections_max.store(bounds.connections.unwrap_or(usize::MAX), Ordering::Relaxed);
+        self.bits_per_second_max.store(bounds.bits_per_second.unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Whether the number of sessions has any bound at all.
     pub fn are_bounded(&self) -> bool {
-        self.sessions_max != usize::MAX || self.sessions_per_ip_max != u32::MAX
+        let (sessions, per_ip) = (&self.sessions_max, &self.sessions_per_ip_max);
+        sessions.load(Ordering::Relaxed) != usize::MAX || per_ip.load(Ordering::Relaxed) != u32::MAX
     }
 
     /// Whether what is sent has a bound.
     pub fn has_bitrate(&self) -> bool {
-        self.bits_per_second_max != u64::MAX
+        self.bits_per_second_max.load(Ordering::Relaxed) != u64::MAX
     }
 
     /// Counts a session that begins; an error when there are enough.
     pub fn begin(&self, peer: IpAddr) -> Result<(), LimitReached> {
-        if self.sessions.fetch_add(1, Ordering::Relaxed) >= self.sessions_max {
+        if self.sessions.fetch_add(1, Ordering::Relaxed) >= self.sessions_max.load(Ordering::Relaxed) {
             self.sessions.fetch_sub(1, Ordering::Relaxed);
             return Err(LimitReached::Sessions);
         }
-        if self.counter(peer).fetch_add(1, Ordering::Relaxed) >= self.sessions_per_ip_max {
+        if self.counter(peer).fetch_add(1, Ordering::Relaxed)
+            >= self.sessions_per_ip_max.load(Ordering::Relaxed)
+        {
             self.end(peer);
             return Err(LimitReached::SessionsPerIp);
         }
@@ -143,7 +159,7 @@ impl Limits {
             }
             has_room
         };
-        let is_surplus = !take(&self.connections, self.connections_max);
+        let is_surplus = !take(&self.connections, self.connections_max.load(Ordering::Relaxed));
         let is_in = !is_surplus || take(&self.surplus, SURPLUS_MAX);
         is_in.then(|| Place { limits: self.clone(), is_surplus })
     }
@@ -186,7 +202,7 @@ impl Promise {
     /// Promises at least so many bits a second. After an error the promise is what it was.
     pub fn raise(&mut self, bits_per_second: u64) -> Result<(), LimitReached> {
         let more = bits_per_second.saturating_sub(self.bits_per_second);
-        let max = self.limits.bits_per_second_max;
+        let max = self.limits.bits_per_second_max.load(Ordering::Relaxed);
         let promised = self.limits.promised.fetch_add(more, Ordering::Relaxed).saturating_add(more);
         let sent = self.limits.sent.load(Ordering::Relaxed).saturating_add(more);
         // Whoever plays already is within both.
@@ -221,7 +237,8 @@ impl Promise {
     /// Bits a second that one may be sent who takes what there is: the promise, and a fair part of what nobody was promised.
     pub fn share(&self) -> u64 {
         let limits = &self.limits;
-        let rest = limits.bits_per_second_max.saturating_sub(limits.promised.load(Ordering::Relaxed));
+        let max = limits.bits_per_second_max.load(Ordering::Relaxed);
+        let rest = max.saturating_sub(limits.promised.load(Ordering::Relaxed));
         let takers = u64::from(limits.takers.load(Ordering::Relaxed)).max(1);
         (self.bits_per_second + rest / takers).max(SHARE_MIN)
     }
@@ -264,9 +281,25 @@ impl Refused {
 mod tests {
     use super::*;
 
+    fn bounded(sessions: Option<usize>, sessions_per_ip: Option<u32>) -> Limits {
+        Limits::new(Bounds { sessions, sessions_per_ip, ..Bounds::default() })
+    }
+
+    #[test]
+    fn other_bounds_are_for_what_was_counted_before() {
+        let limits = bounded(Some(1), None);
+        let ip = IpAddr::from([192, 0, 2, 1]);
+        assert_eq!([limits.begin(ip), limits.begin(ip)], [Ok(()), Err(LimitReached::Sessions)]);
+        limits.change(Bounds { sessions: Some(2), ..Bounds::default() });
+        assert_eq!([limits.begin(ip), limits.begin(ip)], [Ok(()), Err(LimitReached::Sessions)]);
+        limits.change(Bounds { sessions: Some(1), ..Bounds::default() });
+        limits.end(ip);
+        assert_eq!(limits.begin(ip), Err(LimitReached::Sessions), "who is there stays and is counted");
+    }
+
     #[test]
     fn sessions_are_refused_beyond_the_bounds_and_counted_down() {
-        let limits = Limits::new(Some(3), Some(2));
+        let limits = bounded(Some(3), Some(2));
         let [one, two] = [IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2])];
         assert_eq!(limits.begin(one), Ok(()));
         assert_eq!(limits.begin(one), Ok(()));
@@ -279,7 +312,8 @@ mod tests {
 
     #[test]
     fn who_takes_what_there_is_has_a_fair_part_of_what_nobody_was_promised() {
-        let limits = Arc::new(Limits::new(None, None).with_bitrate(Some(10_000_000)));
+        let bits_per_second = Some(10_000_000);
+        let limits = Arc::new(Limits::new(Bounds { bits_per_second, ..Bounds::default() }));
         let mut one = limits.promise(1_000_000).unwrap();
         one.set_takes_rest(true);
         assert_eq!(one.share(), 10_000_000);
@@ -296,7 +330,7 @@ mod tests {
 
     #[test]
     fn a_network_of_ipv6_is_one_client() {
-        let limits = Limits::new(None, Some(2));
+        let limits = bounded(None, Some(2));
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
         assert_eq!(["2001:db8::1", "2001:db8::2"].map(|ip| limits.begin(address(ip))), [Ok(()); 2]);
         assert_eq!(limits.begin(address("2001:db8::3")), Err(LimitReached::SessionsPerIp));
@@ -305,7 +339,7 @@ mod tests {
 
     #[test]
     fn connections_beyond_the_bound_are_kept_to_be_refused_up_to_a_bound_of_their_own() {
-        let limits = Arc::new(Limits::new(None, None).with_connections(Some(2)));
+        let limits = Arc::new(Limits::new(Bounds { connections: Some(2), ..Bounds::default() }));
         let mut places: Vec<_> = (0..2 + SURPLUS_MAX).map(|_| limits.enter().unwrap()).collect();
         assert_eq!(places.iter().filter(|place| place.is_surplus()).count(), SURPLUS_MAX);
         assert!(limits.enter().is_none());
@@ -315,7 +349,7 @@ mod tests {
 
     #[test]
     fn neither_what_is_promised_nor_what_is_sent_goes_beyond_the_bound() {
-        let limits = Arc::new(Limits::new(None, None).with_bitrate(Some(10)));
+        let limits = Arc::new(Limits::new(Bounds { bits_per_second: Some(10), ..Bounds::default() }));
         let mut first = limits.promise(4).unwrap();
         let second = limits.promise(6).unwrap();
         assert_eq!(limits.promise(1).err(), Some(LimitReached::Bitrate));

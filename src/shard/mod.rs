@@ -35,6 +35,7 @@ pub mod pusher;
 mod ready;
 mod record;
 mod rekey;
+mod reload;
 mod replay;
 mod reports;
 mod request;

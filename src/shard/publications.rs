@@ -59,6 +59,11 @@ impl Publications {
         self.paths.contains(path)
     }
 
+    /// The path of a stream that is published here.
+    pub fn path_of(&self, tenure: u64) -> Option<&str> {
+        self.streams.get(&tenure).map(|publication| &*publication.offer.path)
+    }
+
     /// How many streams are published here.
     pub fn count(&self) -> usize {
         self.streams.len()

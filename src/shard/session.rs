@@ -156,6 +156,8 @@ pub struct Session {
     pub played: Option<Time>,
     /// When the client last showed life.
     pub seen: Time,
+    /// How long it may live without: what its client was told. Zero = for ever.
+    pub timeout: Duration,
     /// Whether it waits in the shard's list of sessions that may send.
     pub is_ready: bool,
     /// Whether it has a backlog to catch up with: others come first.
@@ -209,6 +211,7 @@ impl Session {
             began: now,
             played: None,
             seen: now,
+            timeout: Duration::ZERO,
             is_ready: false,
             is_behind: false,
             wake_at: None,

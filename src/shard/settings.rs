@@ -11,7 +11,7 @@ use proto::tunnel::http::Answer;
 
 use super::gate::{Access, Visitors};
 use super::hooks::Hooks;
-use super::limits::Limits;
+use super::limits::{Bounds, Limits};
 use super::proxy::ProxySpec;
 use super::pusher::PusherSpec;
 use super::steering::Steering;
@@ -223,7 +223,7 @@ impl Default for Settings {
             udp_ports: 20_000..=59_999,
             multicast: None,
             multicast_ttl: 16,
-            limits: Arc::new(Limits::new(None, None)),
+            limits: Arc::new(Limits::new(Bounds::default())),
             gop_cache: GopCache::TrueTimes,
             metadata: None,
             live: LiveLimits::default(),

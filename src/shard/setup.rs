@@ -521,8 +521,8 @@ impl Shard {
 
     /// The value of a reply's `Session`, with the time-out if there is one.
     pub(super) fn session_header(&self, key: SessionKey) -> String {
-        let id = self.sessions[key].id;
-        match self.settings.session_timeout.as_secs() {
+        let Session { id, timeout, .. } = &self.sessions[key];
+        match timeout.as_secs() {
             0 => id.to_string(),
             timeout => format!("{id};timeout={timeout}"),
         }
@@ -554,6 +554,7 @@ impl Shard {
             transport,
             url: target.content_base().trim_end_matches('/').to_owned(),
             path: published.map_or_else(|| target.path.clone(), |it| it.offer.path.to_string()),
+            timeout: self.settings.session_timeout,
             ..Session::new(id, source, carrier, peer, self.now)
         });
         self.by_id.insert(id, key);

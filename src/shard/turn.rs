@@ -28,7 +28,7 @@ use super::pusher::{PusherKey, Pushers};
 use super::ready::{self, Ready};
 use super::secure::Sealing;
 use super::session::{Session, SessionId, SessionKey};
-use super::settings::{Listen, PortKind, Settings};
+use super::settings::{Listen, Settings};
 use super::steering::Totals;
 use super::talk::Loudspeaker;
 use crate::egress::heads::Heads;
@@ -69,7 +69,9 @@ pub struct Shard {
     /// Connections whose input is to be worked off.
     pub(super) unserved: VecDeque<Conn>,
     pub(super) stop: Option<Time>,
-    listeners: Vec<(Listener, PortKind)>,
+    pub(super) listeners: Vec<(Listener, Listen)>,
+    /// Where it should listen and cannot.
+    pub(super) unopened: Vec<SocketAddr>,
     last_ticket: Ticket,
     ready: Ready,
     alarms: BinaryHeap<Reverse<(Time, Alarm)>>,
@@ -117,9 +119,9 @@ impl Shard {
     ) -> Result<Shard, (SocketAddr, io::Error)> {
         ports.catalog.attend(ports.shards[usize::from(index)].subscriber());
         let mut listeners = Vec::new();
-        for Listen { address, kind } in &settings.listen {
-            let (listener, _) = ports.driver.listen(*address).map_err(|error| (*address, error))?;
-            listeners.push((listener, *kind));
+        for listen in &settings.listen {
+            let opened = ports.driver.listen(listen.address).map_err(|error| (listen.address, error));
+            listeners.push((opened?.0, *listen));
         }
         let mut udp = UdpPairs::default();
         let pushers = Pushers::open(index, &settings.pushers, &mut *ports.driver, &mut udp)?;
@@ -153,6 +155,7 @@ impl Shard {
             unserved: VecDeque::new(),
             stop: None,
             listeners,
+            unopened: Vec::new(),
             last_ticket: 0,
             ready: Ready::default(),
             alarms: BinaryHeap::new(),
@@ -269,8 +272,8 @@ impl Shard {
             Event::Accepted { listener, conn, peer, local } => {
                 let port = self.listeners.iter().find(|(other, _)| *other == listener);
                 // Of a listener that is being closed nothing is wanted any more.
-                let Some((_, port)) = port.copied() else { return self.turn_away(conn, peer) };
-                self.welcome(conn, peer, local, port);
+                let Some((_, listen)) = port else { return self.turn_away(conn, peer) };
+                self.welcome(conn, peer, local, listen.kind);
             }
             Event::Connected { conn, local } => self.proxy_connected(conn, local),
             // With every descriptor that is freed one client comes in and the next one is refused.
@@ -351,6 +354,8 @@ impl Shard {
             }
             Message::Said(conn, said) => self.say(conn, said),
             Message::Asked(question) => self.answer_survey(question),
+            Message::Settings(settings) => self.change_settings(settings),
+            Message::Settled => self.leave_what_is_gone(),
             Message::Shutdown => self.shut_down(),
         }
     }

@@ -56,6 +56,34 @@ impl Registry {
         Registry { policy, reserved, ..Registry::default() }
     }
 
+    /// Another policy and other reserved paths from now on. A client that publishes under one that is the server's from
+    /// now on gives way.
+    pub fn change(&mut self, policy: OnRepublish, reserved: Vec<Reserved>) {
+        let Registry { reserved, .. } = Registry::new(policy, reserved);
+        let before = std::mem::replace(&mut self.reserved, reserved);
+        self.policy = policy;
+        let awaited = |list: &HashMap<Arc<str>, Reserved>, path: &Arc<str>| {
+            list.get(path).is_some_and(|reserved| reserved.is_published)
+        };
+        let owned: Vec<_> = (self.published.keys())
+            .filter(|path| self.reserved.get(*path).is_some_and(|reserved| !reserved.is_published))
+            .cloned()
+            .collect();
+        for path in owned {
+            if let Some(entry) = self.published.remove(&path) {
+                let (tenure, order) = (entry.grant.tenure, Order::Yield { to: None });
+                (entry.owner.deliver)(Notice::Order { tenure, order });
+                self.announce(&path, false);
+            }
+        }
+        for path in before.keys().chain(self.reserved.keys().filter(|path| !before.contains_key(*path))) {
+            let (was, is) = (awaited(&before, path), awaited(&self.reserved, path));
+            if was != is && !self.published.contains_key(path) {
+                self.announce(path, is);
+            }
+        }
+    }
+
     /// Tells a shard of all paths, now and from now on.
     pub fn attend(&mut self, subscriber: Subscriber) {
         let awaited = self.reserved.values().filter(|reserved| reserved.is_published);
@@ -333,6 +361,35 @@ mod tests {
         let owned = Claim { path: "b".into(), ..claim(&owner, 1, 1, 8_000) };
         registry.claim(owned, || 2);
         assert_eq!(answer(&told), Err(ClaimError::Owned));
+    }
+
+    #[test]
+    fn paths_of_the_configuration_come_and_go_and_publishers_give_way_to_them() {
+        let kept =
+            |path: &str, is_published| Reserved { path: path.into(), tenure: 90, home: 0, is_published };
+        let mut registry = Registry::new(OnRepublish::Stale, vec![kept("k", true)]);
+        let (owner, told) = shard(0);
+        registry.attend(owner.clone());
+        registry.claim(claim(&owner, 1, 1, 8_000), || 1);
+        let tenure = answer(&told).unwrap().tenure;
+        told.lock().unwrap().clear();
+        registry.change(OnRepublish::Replace, vec![kept("a", false), kept("n", true)]);
+        let published = |path: &str| {
+            let told = told.lock().unwrap();
+            let of_path = told.iter().filter_map(|notice| match notice {
+                Notice::Published { path: other, is_there } if **other == *path => Some(*is_there),
+                _ => None,
+            });
+            of_path.collect::<Vec<_>>()
+        };
+        assert_eq!(["a", "k", "n"].map(published), [vec![false], vec![false], vec![true]]);
+        let yields = |notice: &Notice| matches!(notice, Notice::Order { tenure: of, order: Order::Yield { to: None } } if *of == tenure);
+        assert!(told.lock().unwrap().iter().any(yields));
+        registry.claim(claim(&owner, 1, 1, 8_000), || 2);
+        assert_eq!(answer(&told), Err(ClaimError::Owned));
+        registry.change(OnRepublish::Replace, Vec::new());
+        registry.claim(claim(&owner, 1, 1, 8_000), || 3);
+        assert!(answer(&told).is_ok());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The server's tab: charts, sessions that can be ended, the log, and configurations that are checked.
 
+use std::fs;
+
 use serde_json::json;
 
 use super::{Running, page, server};
@@ -66,4 +68,35 @@ fn a_wrong_and_a_right_configuration_are_told_apart() {
     browser.click("#check");
     browser.wait_for("/It is right/.test(document.querySelector('#findings').innerText)");
     assert_eq!(browser.complaints(), [""; 0]);
+}
+
+#[test]
+fn a_wrong_and_a_right_file_are_read_again() {
+    let _turn = Turn::wait();
+    let server = server(Backend::Fallback).start();
+    let file = server.configuration_file();
+    let before = fs::read_to_string(&file).unwrap();
+    let mut browser = Browser::start();
+    browser.open(&page(&server, "#/server"));
+    browser.wait_for("document.querySelector('#reload')?.hidden === false");
+    fs::write(&file, before.replace("<config>", "<config>\n<mtu>huge</mtu>")).unwrap();
+    browser.click("#reload");
+    browser.wait_for(
+        "/Not obeyed: the configuration stays as it was/.test(document.querySelector('#findings').innerText)",
+    );
+    browser.wait_for("/line 3.*packet size/.test(document.querySelector('#findings').innerText)");
+    browser.picture("reload-wrong");
+    fs::write(&file, before.replace("<config>", "<config>\n<max_sessions>77</max_sessions><mtu>1300</mtu>"))
+        .unwrap();
+    browser.click("#reload");
+    browser.wait_for("/is obeyed.*max_sessions/s.test(document.querySelector('#findings').innerText)");
+    browser.wait_for("/next start.*mtu/s.test(document.querySelector('#findings').innerText)");
+    browser.wait_for("/max_sessions\\s*77/.test(document.querySelector('#config').innerText)");
+    browser.picture("reload-right");
+    // The browser itself says that an answer was 422.
+    assert!(
+        browser.complaints().iter().all(|said| said.contains("config/reload")),
+        "{:?}",
+        browser.complaints()
+    );
 }

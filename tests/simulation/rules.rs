@@ -8,7 +8,7 @@ use std::time::Duration;
 use proto::time::{NtpTime, Time};
 use ringcaster::driver::sim::{Random, Weather};
 use ringcaster::media::memory::Presentation;
-use ringcaster::shard::limits::Limits;
+use ringcaster::shard::limits::{Bounds, Limits};
 use ringcaster::shard::settings::{Listen, Settings};
 
 use super::content::Content;
@@ -131,7 +131,10 @@ fn settings(random: &mut Random) -> Settings {
         slow_reader: MS(random.within(500..2_000) as u64),
         loops: *random.pick(&[Some(1), Some(1), Some(2), Some(3), None]),
         udp_ports: 20_000..=20_099,
-        limits: Arc::new(Limits::new(random.chance(0.15).then_some(2), None)),
+        limits: Arc::new(Limits::new(Bounds {
+            sessions: random.chance(0.15).then_some(2),
+            ..Bounds::default()
+        })),
         shutdown: Duration::from_secs(2),
         ..Settings::default()
     }

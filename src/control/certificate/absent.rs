@@ -10,6 +10,10 @@ use crate::shard::tls::TlsServer;
 #[derive(Debug)]
 pub enum Certificate {}
 
+/// What there is not.
+#[derive(Debug)]
+pub enum Prepared {}
+
 impl Certificate {
     /// Always none.
     pub fn open(_settings: &Settings, _hosts: &[IpAddr]) -> Result<Option<Certificate>, CertificateError> {
@@ -19,6 +23,16 @@ impl Certificate {
     /// Nothing to check.
     pub fn check(_settings: &Settings) -> Result<(), CertificateError> {
         Ok(())
+    }
+
+    /// Never called: no port is for TLS.
+    pub fn prepare(_settings: &Settings, _hosts: &[IpAddr]) -> Result<Prepared, CertificateError> {
+        Err(CertificateError::Unmade("this build has no TLS".to_owned()))
+    }
+
+    /// Never called.
+    pub fn adopt(&mut self, prepared: Prepared) {
+        match prepared {}
     }
 
     /// Never called.

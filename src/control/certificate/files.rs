@@ -21,6 +21,13 @@ pub struct Certificate {
     seen: Stamps,
 }
 
+/// A certificate that takes the place of another.
+#[derive(Debug)]
+pub struct Prepared {
+    identity: Identity,
+    files: Option<Files>,
+}
+
 /// Two files in PEM form, with the settings that name them.
 #[derive(Clone, Debug)]
 pub(super) struct Files {
@@ -36,14 +43,27 @@ impl Certificate {
     /// Reads or makes the certificate, and starts the threads that shake hands with it. `hosts` are the addresses that
     /// one of our own is for.
     pub fn open(settings: &Settings, hosts: &[IpAddr]) -> Result<Option<Certificate>, CertificateError> {
-        let (identity, files) = match Files::named(settings) {
-            Some(files) => (files.read()?, Some(files)),
-            None => own::identity(settings.state_folder(), hosts)?,
-        };
+        let Prepared { identity, files } = Certificate::prepare(settings, hosts)?;
         let (server, jobs) = TlsServer::new(identity);
         threads::start(&jobs).map_err(CertificateError::Thread)?;
         let read = files.as_ref().map(Files::stamps).unwrap_or_default();
         Ok(Some(Certificate { server, files, read, seen: read }))
+    }
+
+    /// Reads or makes the certificate of a configuration.
+    pub fn prepare(settings: &Settings, hosts: &[IpAddr]) -> Result<Prepared, CertificateError> {
+        let (identity, files) = match Files::named(settings) {
+            Some(files) => (files.read()?, Some(files)),
+            None => own::identity(settings.state_folder(), hosts)?,
+        };
+        Ok(Prepared { identity, files })
+    }
+
+    /// Shows another from now on. Connections that are open stay.
+    pub fn adopt(&mut self, Prepared { identity, files }: Prepared) {
+        self.server.replace(identity);
+        self.read = files.as_ref().map(Files::stamps).unwrap_or_default();
+        (self.files, self.seen) = (files, self.read);
     }
 
     /// Whether the certificate that the configuration names can be used.

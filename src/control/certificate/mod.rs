@@ -19,9 +19,9 @@ use std::path::PathBuf;
 use crate::shard::tls::IdentityError;
 
 #[cfg(not(feature = "tls"))]
-pub use absent::Certificate;
+pub use absent::{Certificate, Prepared};
 #[cfg(feature = "tls")]
-pub use files::Certificate;
+pub use files::{Certificate, Prepared};
 
 /// Why there is no certificate to show.
 #[derive(Debug, thiserror::Error)]

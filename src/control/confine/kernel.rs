@@ -9,7 +9,7 @@ use landlock::{
 
 use super::Confined;
 use super::reach::Reach;
-use crate::config::Settings;
+use crate::config::Loaded;
 
 /// The newest rights that are asked for; older kernels know fewer, and are asked for those.
 const RIGHTS: ABI = ABI::V5;
@@ -17,11 +17,12 @@ const RIGHTS: ABI = ABI::V5;
 /// Confines this thread and all that it starts from here on, for good. `pid_file` is removed at the end.
 ///
 /// Errors: the settings want it and the kernel cannot, in a sentence.
-pub fn confine(settings: &Settings, pid_file: Option<&Path>) -> Result<Confined, String> {
+pub fn confine(loaded: &Loaded, pid_file: Option<&Path>) -> Result<Confined, String> {
+    let settings = &loaded.settings;
     if settings.landlock == Some(false) {
         return Ok(Confined::Off);
     }
-    let reach = Reach::of(settings, pid_file);
+    let reach = Reach::of(loaded, pid_file);
     let why = match restrict(&reach) {
         Ok(RulesetStatus::NotEnforced) => "this kernel has none".to_owned(),
         Ok(_) if reach.reads_all => return Ok(Confined::InWriting),

@@ -29,6 +29,11 @@ pub enum Confined {
 }
 
 impl Confined {
+    /// Whether there may be files that the program cannot read for that.
+    pub fn in_reading(&self) -> bool {
+        *self == Confined::ToItsFolders
+    }
+
     /// Says it in the log.
     pub fn log(&self) {
         match self {

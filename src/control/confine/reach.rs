@@ -5,7 +5,7 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use crate::config::Settings;
+use crate::config::{Loaded, Settings};
 
 /// Paths by what is done below them; those that do not exist are left out later.
 #[derive(Debug, Default)]
@@ -25,8 +25,9 @@ pub(super) struct Reach {
 }
 
 impl Reach {
-    /// What a server with these settings needs; it removes `pid_file` at its end.
-    pub(super) fn of(settings: &Settings, pid_file: Option<&Path>) -> Reach {
+    /// What a server with this configuration needs; it removes `pid_file` at its end.
+    pub(super) fn of(loaded: &Loaded, pid_file: Option<&Path>) -> Reach {
+        let settings = &loaded.settings;
         let mut reach = Reach {
             // Where it is asked for by name, links that lead out of the folders lead nowhere.
             reads_all: settings.follow_symlinks && settings.landlock.is_none(),
@@ -38,6 +39,8 @@ impl Reach {
         reach.read.extend(SYSTEM.iter().map(PathBuf::from));
         reach.read.extend(variables(READ_NAMED));
         reach.devices.push("/dev".into());
+        // It is read again while the program runs, and what is named may be a link.
+        reach.read.extend(loaded.file.iter().filter_map(|file| Some(folder_of(&file.canonicalize().ok()?))));
         reach.of_settings(settings, pid_file);
         reach.of_user();
         reach

@@ -100,7 +100,7 @@ pub(super) struct CheckResult {
 }
 
 /// Something in a configuration.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(super) struct Finding {
     /// Line, from 1; null when it is not about a place.
     line: Option<u32>,
@@ -116,7 +116,7 @@ pub(super) struct Finding {
 #[utoipa::path(get, path = "/api/v1/config", operation_id = "get_config", tag = "config", responses(
     (status = 200, description = "The configuration", body = Configuration), Refusals))]
 pub(super) async fn effective(State(app): State<Arc<App>>) -> Json<Configuration> {
-    let settings = &*app.settings;
+    let settings = app.obeyed().settings;
     let setting = |key: &'static config::Key| {
         let origin = match settings.origin(key.name) {
             Origin::Default => "default",
@@ -124,7 +124,7 @@ pub(super) async fn effective(State(app): State<Arc<App>>) -> Json<Configuration
             Origin::Environment => "environment",
             Origin::CommandLine => "command line",
         };
-        (key.name, Setting { value: (key.show)(settings), origin })
+        (key.name, Setting { value: (key.show)(&settings), origin })
     };
     Json(Configuration {
         file: app.file.as_ref().map(|file| file.display().to_string()),
@@ -167,6 +167,13 @@ fn inspect(bytes: &[u8], file: &Path) -> CheckResult {
             let errors = error.problems.into_iter().map(Finding::from).collect();
             CheckResult { valid: false, errors, warnings: Vec::new() }
         }
+    }
+}
+
+impl Finding {
+    /// About no place in the file.
+    pub(super) fn of_nowhere(text: String) -> Finding {
+        Finding { line: None, column: None, subject: None, text }
     }
 }
 

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use super::openapi::Refusals;
 use super::problem::Problem;
 use super::sessions::Kind;
-use super::state::App;
+use super::state::{App, Obeyed};
 use crate::shard::steering::Happening;
 
 /// Who listens at once; one more is refused.
@@ -74,6 +74,8 @@ pub(super) enum Told {
 struct Listener {
     app: Arc<App>,
     receiver: broadcast::Receiver<Happening>,
+    /// What was obeyed when it was let in.
+    obeyed: Obeyed,
 }
 
 impl Drop for Listener {
@@ -92,7 +94,7 @@ pub(super) async fn spread(mut happening: mpsc::Receiver<Happening>, to: broadca
 
 /// Tells what happens, as it does: sessions that begin and end, streams that are published.
 #[utoipa::path(get, path = "/api/v1/events", operation_id = "listen_to_events", tag = "events", responses(
-    (status = 200, description = "Events until the client leaves; `data` of each is one of these", body = Told,
+    (status = 200, description = "Events until the client leaves, or until others may use the API; `data` of each is one of these", body = Told,
         content_type = "text/event-stream"), Refusals))]
 pub(super) async fn listen(
     State(app): State<Arc<App>>,
@@ -101,9 +103,14 @@ pub(super) async fn listen(
         app.listeners.fetch_sub(1, Ordering::Relaxed);
         return Err(Problem::unavailable(format!("{LISTENERS_MAX} clients listen already")));
     }
-    let listener = Listener { receiver: app.happenings.subscribe(), app };
+    let listener = Listener { receiver: app.happenings.subscribe(), obeyed: app.obeyed(), app };
     let events = unfold(listener, |mut listener| async move {
-        let told = match listener.receiver.recv().await {
+        let happened = tokio::select! {
+            happened = listener.receiver.recv() => happened,
+            // Whoever may still listen comes again and proves it.
+            () = listener.app.other_rights(&listener.obeyed) => return None,
+        };
+        let told = match happened {
             Ok(happening) => event(happening),
             Err(RecvError::Lagged(count)) => named("missed", &Told::Missed { count }),
             Err(RecvError::Closed) => return None,

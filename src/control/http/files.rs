@@ -68,8 +68,8 @@ pub(super) async fn list(
     query: Result<Query<Paging>, QueryRejection>,
 ) -> Result<Json<FileList>, Problem> {
     let paging = Paging::of(query)?;
-    let root = app.settings.media_dir.clone();
-    let folder = Folder::new(root, app.settings.follow_symlinks);
+    let settings = app.obeyed().settings;
+    let folder = Folder::new(settings.media_dir.clone(), settings.follow_symlinks);
     let read = spawn_blocking(move || {
         let (names, _) = folder.list(usize::MAX)?;
         let total = names.len();

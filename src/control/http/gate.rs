@@ -13,7 +13,7 @@ use proto::rtsp::auth::{Line, Verdict};
 use proto::rtsp::message;
 
 use super::problem::Problem;
-use super::state::App;
+use super::state::{App, Obeyed};
 use crate::config::{Action, Api};
 use crate::shard::gate::{Access, Subject, shown};
 use crate::shard::steering::Caller;
@@ -26,11 +26,11 @@ const OPEN: [&str; 4] = ["/healthz", "/readyz", "/", "/index.html"];
 const OPEN_BELOW: &str = "/page/";
 
 /// Whether a client may use the API.
-pub(super) enum Standing<'a> {
+pub(super) enum Standing {
     /// It may.
     Open,
     /// It may once it has logged in as one of these users.
-    LogIn(&'a Access),
+    LogIn(Arc<Access>),
     /// It may not, and this is why.
     Closed(&'static str),
 }
@@ -74,16 +74,16 @@ async fn admit(app: &App, client: &Client, head: &Parts) -> Result<(), Problem> 
     if !head.method.is_safe() && !is_of_own_page(headers) {
         return Err(Problem::forbidden("pages of other origins may not change anything here"));
     }
-    match standing(app, client, headers) {
+    match standing(&app.obeyed(), client, headers) {
         Standing::Open => Ok(()),
-        Standing::LogIn(access) => log_in(app, client, access, head).await,
+        Standing::LogIn(access) => log_in(app, client, &access, head).await,
         Standing::Closed(detail) => Err(Problem::forbidden(detail)),
     }
 }
 
 /// Whether a client may use the API, as far as its address and the name that it asked for tell.
-pub(super) fn standing<'a>(app: &'a App, client: &Client, headers: &HeaderMap) -> Standing<'a> {
-    match app.settings.may_steer() {
+pub(super) fn standing(obeyed: &Obeyed, client: &Client, headers: &HeaderMap) -> Standing {
+    match obeyed.settings.may_steer() {
         Api::On => Standing::Open,
         Api::Off => Standing::Closed("api is off"),
         Api::Local if !client.caller.is_local => Standing::Closed(
@@ -93,8 +93,8 @@ pub(super) fn standing<'a>(app: &'a App, client: &Client, headers: &HeaderMap) -
             "api is local: ask by localhost or an address, not by another name of this machine",
         ),
         Api::Local => Standing::Open,
-        Api::Auth => match &app.access {
-            Some(access) => Standing::LogIn(access),
+        Api::Auth => match &obeyed.access {
+            Some(access) => Standing::LogIn(access.clone()),
             None => Standing::Closed("api is auth, and there is no user"),
         },
     }

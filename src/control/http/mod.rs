@@ -16,6 +16,7 @@ mod paging;
 mod pipe;
 mod problem;
 mod process;
+mod reload;
 mod serve;
 mod sessions;
 mod snapshot;
@@ -33,10 +34,11 @@ use std::thread::{self, JoinHandle};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use self::serve::{Newcomer, Place};
-use self::state::App;
 pub use self::state::Program;
+use self::state::{App, Obeyed};
 use crate::config::Settings;
 use crate::shard::gate::Access;
+use crate::shard::settings::Listen;
 use crate::shard::steering::{Caller, Happening, Steering, WayBack, WayIn};
 use crate::stream::catalog::{Notice, ShardIndex, Subscriber};
 
@@ -66,9 +68,10 @@ impl Http {
         settings: Arc<Settings>,
         file: Option<PathBuf>,
         access: Option<Arc<Access>>,
+        listen: Vec<Listen>,
     ) -> std::io::Result<Arc<Http>> {
         let (told, _) = broadcast::channel(HAPPENINGS_MAX);
-        let app = Arc::new(App::new(settings, file, access, told));
+        let app = Arc::new(App::new(Obeyed { settings, access, listen }, file, told));
         let (newcomers, arriving) = mpsc::unbounded_channel();
         let (happenings, happening) = mpsc::channel(HAPPENINGS_MAX);
         let (stop, stopped) = oneshot::channel();
@@ -104,6 +107,11 @@ impl Http {
             true
         };
         catalog.attend(Subscriber { shard: ATTENDANT, deliver: Arc::new(deliver) });
+    }
+
+    /// Obeys another configuration from now on.
+    pub fn obey(&self, settings: Arc<Settings>, access: Option<Arc<Access>>, listen: Vec<Listen>) {
+        self.app.obey(Obeyed { settings, access, listen });
     }
 
     /// Ends the thread.

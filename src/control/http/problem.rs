@@ -6,6 +6,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::configuration::Finding;
+
 /// Why there is no answer, as `application/problem+json`.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct Problem {
@@ -15,6 +17,9 @@ pub(super) struct Problem {
     pub(super) title: &'static str,
     /// Why it is so here, and what to change.
     pub(super) detail: String,
+    /// What is wrong, one by one, where it is a configuration.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) errors: Vec<Finding>,
     #[serde(skip)]
     #[schema(ignore)]
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -26,6 +31,7 @@ impl Problem {
             status: status.as_u16(),
             title: status.canonical_reason().unwrap_or_default(),
             detail: detail.into(),
+            errors: Vec::new(),
             headers: Vec::new(),
         }
     }
@@ -48,6 +54,12 @@ impl Problem {
     /// A part of the server does not answer.
     pub(super) fn unavailable(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    }
+
+    /// The same with what is wrong, one by one.
+    pub(super) fn listing(mut self, errors: Vec<Finding>) -> Problem {
+        self.errors = errors;
+        self
     }
 
     /// The same with one header more; a value that cannot stand in one is left out.

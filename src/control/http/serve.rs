@@ -26,8 +26,8 @@ use super::pipe::Pipe;
 use super::problem::Problem;
 use super::state::App;
 use super::{
-    configuration, devices, dump, events, files, health, log, metrics, openapi, page, sessions, snapshot,
-    stats, streams,
+    configuration, devices, dump, events, files, health, log, metrics, openapi, page, reload, sessions,
+    snapshot, stats, streams,
 };
 use crate::shard::gate::Subject;
 use crate::shard::steering::Caller;
@@ -158,6 +158,7 @@ fn router(app: &Arc<App>) -> Router {
         .route("/stats", get(stats::stats))
         .route("/config", get(configuration::effective))
         .route("/config/check", post(configuration::check))
+        .route("/config/reload", post(reload::reload))
         .route("/snapshot/{*path}", get(snapshot::still))
         .route("/log", get(log::tail))
         .route("/events", get(events::listen))

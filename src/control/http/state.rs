@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use crossbeam_channel::Sender;
 use proto::time::Time;
 use tokio::sync::{broadcast, oneshot, watch};
 use tokio::time::timeout;
@@ -14,6 +15,7 @@ use tokio::time::timeout;
 use super::problem::Problem;
 use super::snapshot::Album;
 use crate::config::Settings;
+use crate::control::reload::Asked;
 use crate::media::capture::Devices;
 use crate::media::library::Library;
 use crate::media::transcode::Makes;
@@ -28,9 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What serves all requests.
 pub(super) struct App {
-    pub(super) settings: Arc<Settings>,
     pub(super) file: Option<PathBuf>,
-    pub(super) access: Option<Arc<Access>>,
+    obeyed: watch::Sender<Obeyed>,
     /// There once the shards run.
     program: OnceLock<Program>,
     /// Whether it is there.
@@ -53,6 +54,27 @@ pub(super) struct App {
     suspects: Mutex<Suspects>,
 }
 
+/// What the configuration of the moment says.
+#[derive(Clone)]
+pub(super) struct Obeyed {
+    pub(super) settings: Arc<Settings>,
+    /// The users; None where nobody is asked.
+    pub(super) access: Option<Arc<Access>>,
+    /// Ports that are open.
+    pub(super) listen: Vec<Listen>,
+}
+
+impl Obeyed {
+    /// Whether the same clients may use the API.
+    fn has_rights_of(&self, other: &Obeyed) -> bool {
+        let is_same_access = match (&self.access, &other.access) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        is_same_access && self.settings.may_steer() == other.settings.may_steer()
+    }
+}
+
 /// The rest of the program.
 pub struct Program {
     /// The ways into the shards, by index.
@@ -67,8 +89,8 @@ pub struct Program {
     pub catalog: Arc<dyn Catalog>,
     /// What makes pictures anew.
     pub makes: Arc<dyn Makes + Send + Sync>,
-    /// Ports that are open.
-    pub listen: Vec<Listen>,
+    /// Where another configuration is asked for.
+    pub reload: Sender<Asked>,
 }
 
 /// How much had come of a stream, when, and how fast that was.
@@ -81,15 +103,13 @@ pub(super) struct Rate {
 
 impl App {
     pub(super) fn new(
-        settings: Arc<Settings>,
+        obeyed: Obeyed,
         file: Option<PathBuf>,
-        access: Option<Arc<Access>>,
         happenings: broadcast::Sender<Happening>,
     ) -> App {
         App {
-            settings,
             file,
-            access,
+            obeyed: watch::Sender::new(obeyed),
             program: OnceLock::new(),
             is_open: watch::Sender::new(false),
             happenings,
@@ -103,6 +123,22 @@ impl App {
             clock: Instant::now(),
             suspects: Mutex::default(),
         }
+    }
+
+    /// What is obeyed now.
+    pub(super) fn obeyed(&self) -> Obeyed {
+        self.obeyed.borrow().clone()
+    }
+
+    /// Obeys another configuration from now on.
+    pub(super) fn obey(&self, obeyed: Obeyed) {
+        self.obeyed.send_replace(obeyed);
+    }
+
+    /// Waits until others may use the API than might at some time before.
+    pub(super) async fn other_rights(&self, before: &Obeyed) {
+        // The other end is here.
+        let _ = self.obeyed.subscribe().wait_for(|obeyed| !obeyed.has_rights_of(before)).await;
     }
 
     /// The time by a clock of our own: nonces are given and taken here alone.

@@ -130,19 +130,20 @@ pub(super) async fn one(
 pub(super) async fn all(app: &App) -> Result<Vec<Stream>, Problem> {
     let answers = app.ask_all(Question::Streams).await?;
     let mut streams = BTreeMap::new();
-    if app.settings.test {
+    let settings = app.obeyed().settings;
+    if settings.test {
         streams.insert("test".to_owned(), Stream::idle("test", Origin::Test));
     }
-    for pusher in &app.settings.pushers {
+    for pusher in &settings.pushers {
         let path = pusher.suffix.trim_matches('/');
         streams.insert(path.to_owned(), Stream::idle(path, Origin::Pusher));
     }
     for report in answers.iter().flat_map(|answer| &answer.taken_in) {
-        add_taken_in(&mut streams, report, &app.settings);
+        add_taken_in(&mut streams, report, &settings);
     }
     measure(app, &mut streams, &answers);
     for (description, rate) in answers.iter().flat_map(|answer| &answer.live) {
-        add_live(&mut streams, description, *rate, &app.settings);
+        add_live(&mut streams, description, *rate, &settings);
     }
     Ok(streams.into_values().collect())
 }

@@ -7,12 +7,18 @@ pub(in crate::control) struct Manager;
 
 impl Manager {
     /// Nobody.
-    pub(in crate::control) fn of_this_process() -> Manager {
+    pub(in crate::control) fn of_this_process(_: &str, _: usize) -> Manager {
         Manager
     }
 
     /// Not told.
-    pub(in crate::control) fn ready(&self, _: &str, _: usize) {}
+    pub(in crate::control) fn ready(&self) {}
+
+    /// Not told.
+    pub(in crate::control) fn reloading(&self) {}
+
+    /// Not told.
+    pub(in crate::control) fn stays(&self, _: &str) {}
 
     /// Not told.
     pub(in crate::control) fn alive(&self) {}

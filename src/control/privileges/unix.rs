@@ -11,8 +11,11 @@ use super::PrivilegesError;
 use crate::config::Settings;
 
 /// Makes the process, with all of its threads, that of the user in `run_as`, with the user's groups. Root's capabilities go
-/// with it. Done already where the program was started as that user.
-pub(in crate::control) fn step_down(settings: &Settings) -> Result<(), PrivilegesError> {
+/// with it. Done already where the program was started as that user. `configuration` is the file that was read.
+pub(in crate::control) fn step_down(
+    settings: &Settings,
+    configuration: Option<&Path>,
+) -> Result<(), PrivilegesError> {
     let Some(run_as) = &settings.run_as else { return Ok(()) };
     let name = run_as.to_string();
     let refused = |error: nix::Error| PrivilegesError::Refused(name.clone(), error.into());
@@ -39,11 +42,11 @@ pub(in crate::control) fn step_down(settings: &Settings) -> Result<(), Privilege
     setgid(group).map_err(refused)?;
     setuid(user.uid).map_err(refused)?;
     tracing::info!(user = user.name, uid = user.uid.as_raw(), gid = group.as_raw(), "stepped down from root");
-    look_around(settings, &name)
+    look_around(settings, configuration, &name)
 }
 
 /// Whether the user can do what is needed; what can wait until somebody has put it right is a warning.
-fn look_around(settings: &Settings, user: &str) -> Result<(), PrivilegesError> {
+fn look_around(settings: &Settings, configuration: Option<&Path>, user: &str) -> Result<(), PrivilegesError> {
     if let Err(error) = std::fs::read_dir(&settings.media_dir) {
         return Err(PrivilegesError::Unreadable {
             user: user.to_owned(),
@@ -60,6 +63,14 @@ fn look_around(settings: &Settings, user: &str) -> Result<(), PrivilegesError> {
                 "{setting}: {user}, whom run_as names, cannot read {file} ({error}): a renewed certificate will not be taken"
             );
         }
+    }
+    if let Some(file) = configuration
+        && let Err(error) = std::fs::File::open(file)
+    {
+        let file = file.display();
+        tracing::warn!(
+            "run_as: {user} cannot read the configuration {file} ({error}): changes of it wait for a restart"
+        );
     }
     if let Some(file) = &settings.log_file {
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -108,6 +108,11 @@ impl Pool {
         Ok(Pool { shared })
     }
 
+    /// Finds out anew what files offer, as other rules count from now on; segments stay.
+    pub fn forget_answers(&self) {
+        self.shared.recent().forget();
+    }
+
     /// As many threads as suit this machine, for reading: two at least, so that one slow file does not hold up the others.
     pub fn threads_by_default() -> usize {
         thread::available_parallelism().map_or(2, |cores| (cores.get() / 2).max(2))

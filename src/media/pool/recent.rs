@@ -17,7 +17,12 @@ const KEPT_MAX: usize = 32;
 #[derive(Debug, Default)]
 pub struct Recent {
     found: VecDeque<Found>,
+    era: Era,
 }
+
+/// By which rules an answer was found out; others count from the next on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Era(u64);
 
 #[derive(Debug)]
 struct Found {
@@ -42,14 +47,28 @@ impl Recent {
         found.map(|found| found.info.clone())
     }
 
-    /// Keeps an answer that was found out now.
+    /// The era of an answer that is found out from now on.
+    pub fn era(&self) -> Era {
+        self.era
+    }
+
+    /// Forgets all answers, and those that are being found out: other rules count from now on.
+    pub fn forget(&mut self) {
+        self.found.clear();
+        self.era.0 += 1;
+    }
+
+    /// Keeps an answer that was found out now, if it is of this era.
     pub fn keep(
         &mut self,
-        now: Instant,
+        (now, era): (Instant, Era),
         path: String,
         parameters: Vec<(String, String)>,
         info: Arc<FileInfo>,
     ) {
+        if era != self.era {
+            return;
+        }
         if self.found.len() == KEPT_MAX {
             self.found.pop_front();
         }

@@ -240,17 +240,23 @@ fn what_was_found_is_told_again_to_the_same_question_for_a_moment() {
     let file = bench.describe("/film.mp4").unwrap();
     let (mut recent, begun) = (Recent::default(), Instant::now());
     let after = |millis| begun + Duration::from_millis(millis);
+    let era = recent.era();
+    let at = |millis| (after(millis), era);
     let asked = |text: &str| vec![("w".to_owned(), text.to_owned())];
-    recent.keep(after(0), "/film.mp4".into(), Vec::new(), file.clone());
-    recent.keep(after(50), "/film.mp4".into(), asked("320"), file.clone());
+    recent.keep(at(0), "/film.mp4".into(), Vec::new(), file.clone());
+    recent.keep(at(50), "/film.mp4".into(), asked("320"), file.clone());
     assert!(recent.find(after(99), "/film.mp4", &[]).is_some());
     assert!(recent.find(after(99), "/film.mp4", &asked("640")).is_none());
     assert!(recent.find(after(99), "/other.mp4", &[]).is_none());
     assert!(recent.find(after(101), "/film.mp4", &[]).is_none());
     assert!(recent.find(after(101), "/film.mp4", &asked("320")).is_some());
-    (0..1_000).for_each(|number| recent.keep(after(102), number.to_string(), Vec::new(), file.clone()));
+    (0..1_000).for_each(|number| recent.keep(at(102), number.to_string(), Vec::new(), file.clone()));
     assert!(recent.find(after(102), "/film.mp4", &asked("320")).is_none(), "few are kept");
     assert!(recent.find(after(102), "999", &[]).is_some());
+    recent.forget();
+    assert!(recent.find(after(102), "999", &[]).is_none());
+    recent.keep(at(103), "999".into(), Vec::new(), file);
+    assert!(recent.find(after(103), "999", &[]).is_none(), "other rules count since it was looked for");
 }
 
 #[test]

@@ -40,9 +40,10 @@ pub fn run(shared: &Shared, work: Work) {
         drop(shelf);
         match job {
             Job::Describe { path, parameters, work, ticket, reply } => {
+                let era = shared.recent().era();
                 match guarded(|| describe(shared, &path, &parameters, work)) {
                     Ok(Some(info)) => {
-                        shared.recent().keep(Instant::now(), path, parameters, info.clone());
+                        shared.recent().keep((Instant::now(), era), path, parameters, info.clone());
                         reply(Answer::Described(ticket, Ok(info)));
                     }
                     Err(error) => reply(Answer::Described(ticket, Err(error))),

@@ -162,14 +162,15 @@ impl Shard {
     }
 
     /// What a session does.
-    fn action_of(&self, session: SessionKey) -> Action {
+    pub(in crate::shard) fn action_of(&self, session: SessionKey) -> Action {
         match self.sessions[session].source {
             Source::Ingest(_) => Action::Publish,
             Source::File(_) | Source::Replay(_) | Source::Live(_) | Source::Member(_) => Action::Play,
         }
     }
 
-    fn is_asked(&self, access: &Access, action: Action) -> bool {
+    /// Whether somebody is asked who wants to do that.
+    pub(in crate::shard) fn is_asked(&self, access: &Access, action: Action) -> bool {
         match action {
             Action::Publish => self.settings.may_publish == MayPublish::Users,
             Action::Play => access.asks_viewers,
@@ -283,7 +284,7 @@ impl Shard {
 
 /// A path as the configuration names it, but for the slash before it. What names nothing in it is left out, as it is
 /// where files are looked for.
-fn decoded(path: &str) -> String {
+pub(in crate::shard) fn decoded(path: &str) -> String {
     let path = path.trim_matches('/');
     let path = percent_decode(path).unwrap_or_else(|_| path.to_owned());
     let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();

@@ -6,5 +6,6 @@ mod suspects;
 mod visitors;
 
 pub use access::{Access, Login};
+pub(super) use ask::decoded;
 pub use suspects::{Subject, Suspects, delay, shown};
 pub use visitors::Visitors;

@@ -6,7 +6,7 @@ use crate::config::AddressRange;
 
 /// The lists of the configuration. The narrowest range that holds an address decides, and of two alike the one that
 /// denies: so `deny` may cut a piece out of `allow`, and `allow` one out of `deny`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Visitors {
     /// Who may; empty means everybody.
     pub allow: Vec<AddressRange>,

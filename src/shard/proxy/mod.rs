@@ -17,6 +17,7 @@ use proto::io::Conn;
 use proto::sdp::Session;
 use proto::time::Time;
 use proto::track::Track;
+use slotmap::SlotMap;
 
 use super::datagrams::UdpPair;
 use super::inflow::Inflow;
@@ -31,7 +32,7 @@ use line::{Leaving, Line};
 use puller::{Pictures, Puller};
 use talk::Talkback;
 
-/// What is pulled from where; constant while the program runs.
+/// What is pulled from where; another one takes its place where the configuration changes it.
 #[derive(Clone, Debug)]
 pub struct ProxySpec {
     /// Under which path it is offered, without the leading slash.
@@ -54,15 +55,16 @@ pub struct ProxySpec {
     pub tls: TlsConfig,
 }
 
-/// Names a proxy on its home shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ProxyKey(u32);
+slotmap::new_key_type! {
+    /// Names a proxy on its home shard.
+    pub struct ProxyKey;
+}
 
 /// The proxies of one shard.
 #[derive(Debug, Default)]
 pub struct Proxies {
     /// Empty where one is being worked on.
-    slots: Vec<Option<Box<Proxy>>>,
+    slots: SlotMap<ProxyKey, Option<Box<Proxy>>>,
     by_tenure: HashMap<u64, ProxyKey>,
     /// What viewers say goes to a source on a connection of its own: a device that hangs when it is asked for that, or
     /// has one talker only, does no harm to the stream that is pulled.
@@ -134,20 +136,33 @@ impl Proxies {
     /// Those of a shard.
     pub fn new(home: ShardIndex, specs: &[Arc<ProxySpec>]) -> Proxies {
         let mut proxies = Proxies::default();
-        for spec in specs.iter().filter(|spec| spec.home == home) {
-            let key = proxies.add(Proxy::new(spec.clone()));
-            proxies.by_tenure.insert(spec.tenure, key);
-            if spec.backchannel {
-                let key = proxies.add(Proxy { talkback: Some(Box::default()), ..Proxy::new(spec.clone()) });
-                proxies.talkbacks.insert(spec.tenure, key);
-            }
-        }
+        proxies.add_new(home, specs);
         proxies
     }
 
-    fn add(&mut self, proxy: Proxy) -> ProxyKey {
-        self.slots.push(Some(Box::new(proxy)));
-        ProxyKey(self.slots.len() as u32 - 1)
+    /// Adds those of a shard that are not there yet.
+    pub fn add_new(&mut self, home: ShardIndex, specs: &[Arc<ProxySpec>]) {
+        for spec in specs.iter().filter(|spec| spec.home == home) {
+            if self.by_tenure.contains_key(&spec.tenure) {
+                continue;
+            }
+            let key = self.slots.insert(Some(Box::new(Proxy::new(spec.clone()))));
+            self.by_tenure.insert(spec.tenure, key);
+            if spec.backchannel {
+                let proxy = Proxy { talkback: Some(Box::default()), ..Proxy::new(spec.clone()) };
+                self.talkbacks.insert(spec.tenure, self.slots.insert(Some(Box::new(proxy))));
+            }
+        }
+    }
+
+    /// Takes out all but these.
+    fn take_others(&mut self, specs: &[Arc<ProxySpec>]) -> Vec<Proxy> {
+        let is_gone = |tenure: &u64| !specs.iter().any(|spec| spec.tenure == *tenure);
+        let streams = self.by_tenure.extract_if(|tenure, _| is_gone(tenure));
+        let talkbacks = self.talkbacks.extract_if(|tenure, _| is_gone(tenure));
+        let mut keys: Vec<_> = streams.chain(talkbacks).map(|(_, key)| key).collect();
+        keys.sort_unstable();
+        keys.into_iter().filter_map(|key| self.slots.remove(key).flatten()).map(|proxy| *proxy).collect()
     }
 
     /// The proxy that the catalog knows by this name.
@@ -162,12 +177,12 @@ impl Proxies {
 
     /// The streams that have begun.
     pub fn relays(&mut self) -> impl Iterator<Item = &mut Relay> {
-        self.slots.iter_mut().flatten().filter_map(|proxy| proxy.offer.relay())
+        self.slots.values_mut().flatten().filter_map(|proxy| proxy.offer.relay())
     }
 
     /// What there is to say of them.
     pub fn reports(&mut self) -> impl Iterator<Item = PublicationReport> {
-        let pulled = self.slots.iter_mut().flatten().filter(|proxy| proxy.talkback.is_none());
+        let pulled = self.slots.values_mut().flatten().filter(|proxy| proxy.talkback.is_none());
         pulled.map(|proxy| {
             let state = match (&proxy.phase, proxy.lost_at) {
                 (_, Some(_)) | (Phase::Waiting(_), None) => StreamState::Lost,
@@ -178,12 +193,12 @@ impl Proxies {
         })
     }
 
-    fn keys(&self) -> impl Iterator<Item = ProxyKey> + use<> {
-        (0..self.slots.len() as u32).map(ProxyKey)
+    fn keys(&self) -> Vec<ProxyKey> {
+        self.slots.keys().collect()
     }
 
     fn slot(&mut self, key: ProxyKey) -> Option<&mut Option<Box<Proxy>>> {
-        self.slots.get_mut(key.0 as usize)
+        self.slots.get_mut(key)
     }
 }
 

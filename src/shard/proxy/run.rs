@@ -1,5 +1,6 @@
 //! When a stream is pulled: begun for the first who wants it, tried again when it is lost, left when nobody wants it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use proto::io::{Conn, Op, Span};
@@ -7,11 +8,11 @@ use proto::time::Time;
 use rand::RngExt;
 
 use super::puller::Puller;
-use super::{Phase, Proxy, ProxyKey, Run};
+use super::{Phase, Proxy, ProxyKey, ProxySpec, Run};
 use crate::media::library::Ticket;
 use crate::shard::inflow::{Due, Report};
 use crate::shard::turn::{Alarm, Shard};
-use crate::stream::catalog::{Order, StreamError};
+use crate::stream::catalog::{Order, StreamError, StreamName};
 
 /// A source that plays and sends nothing for longer is lost.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(6);
@@ -130,14 +131,37 @@ impl Shard {
         for key in self.proxies.keys() {
             let Some(mut proxy) = self.proxies.slot(key).and_then(Option::take) else { continue };
             proxy.end_stream("the server stops");
-            let now = self.now;
-            if let Some(run) = proxy.run() {
-                run.client.teardown(now);
-                run.say();
-            }
-            self.leave_line(&mut proxy);
-            self.release_inflow(&mut proxy);
+            self.leave_source(&mut proxy);
         }
+    }
+
+    /// Leaves those that are not among these; the catalog asks for them no more.
+    pub(in crate::shard) fn retire_proxies(&mut self, specs: &[Arc<ProxySpec>]) {
+        for mut proxy in self.proxies.take_others(specs) {
+            let reason = "the configuration has changed or removed the proxy";
+            if proxy.talkback.is_some() {
+                self.end_talkback(&mut proxy, reason);
+            } else {
+                tracing::info!(path = %proxy.spec.path, source = %proxy.spec.url, "source left: {reason}");
+                proxy.failure = None;
+                proxy.end_stream(reason);
+                for (path, subscriber) in proxy.offer.take_waiting() {
+                    // The catalog knows who has the path now.
+                    self.ports.catalog.subscribe(&StreamName::plain(path), subscriber);
+                }
+            }
+            self.leave_source(&mut proxy);
+        }
+    }
+
+    fn leave_source(&mut self, proxy: &mut Proxy) {
+        let now = self.now;
+        if let Some(run) = proxy.run() {
+            run.client.teardown(now);
+            run.say();
+        }
+        self.leave_line(proxy);
+        self.release_inflow(proxy);
     }
 
     /// Works on a proxy, then does what follows from it.

@@ -20,9 +20,9 @@ const CANDIDATES_MAX: usize = 8;
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Line {
-    key: PusherKey,
+    pub(super) key: PusherKey,
     track: u8,
-    peer: SocketAddr,
+    pub(super) peer: SocketAddr,
     deframer: Deframer,
     /// Whether nothing more comes.
     has_ended: bool,
@@ -100,7 +100,7 @@ impl Shard {
         let now = self.now;
         for conn in self.waiting(|line| now.since(line.since) >= SILENCE) {
             let Some(line) = self.pushers.lines.get(&conn) else { continue };
-            let Some(pusher) = self.pushers.slots.get_mut(line.key.0 as usize) else { continue };
+            let Some(pusher) = self.pushers.slots.get_mut(line.key) else { continue };
             if pusher.is_silent(now, line.track) {
                 self.let_in(conn);
             } else {
@@ -138,7 +138,7 @@ impl Shard {
     fn hold_if_busy(&mut self, conn: Conn) -> bool {
         let now = self.now;
         let Some(line) = self.pushers.lines.get_mut(&conn) else { return false };
-        let Some(pusher) = self.pushers.slots.get(line.key.0 as usize) else { return false };
+        let Some(pusher) = self.pushers.slots.get(line.key) else { return false };
         if pusher.is_silent(now, line.track) {
             return false;
         }
@@ -164,7 +164,7 @@ impl Shard {
         let Some(line) = self.pushers.lines.get_mut(&conn) else { return };
         (line.standing, line.since) = (Standing::Sends, now);
         let (key, track) = (line.key, line.track);
-        let Some(pusher) = self.pushers.slots.get_mut(key.0 as usize) else { return };
+        let Some(pusher) = self.pushers.slots.get_mut(key) else { return };
         tracing::info!(path = %pusher.spec.path, track, from = %line.peer, "sender");
         let before = pusher.sources[usize::from(track)].from;
         pusher.change_source(track, Origin::Connection(conn));
@@ -200,7 +200,7 @@ impl Shard {
         };
         self.begin_pushed(key);
         let Some(line) = self.pushers.lines.get_mut(&conn) else { return };
-        let Some(pusher) = self.pushers.slots.get_mut(key.0 as usize) else { return };
+        let Some(pusher) = self.pushers.slots.get_mut(key) else { return };
         let before = pusher.numbers.bytes;
         for packet in first.into_iter().chain(iter::from_fn(|| line.poll())) {
             pusher.handle(at, track, Origin::Connection(conn), &packet);

@@ -2,6 +2,7 @@
 
 mod arrive;
 mod line;
+mod reload;
 mod reports;
 mod run;
 
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use proto::io::{Conn, Driver, Listener, UdpOptions};
 use proto::time::Time;
 use proto::track::Track;
+use slotmap::SlotMap;
 use smallvec::SmallVec;
 
 use super::datagrams::UdpPairs;
@@ -26,7 +28,7 @@ use crate::stream::relay::Relay;
 use line::Line;
 use reports::Reports;
 
-/// What comes where; constant while the program runs.
+/// What comes where; another one takes its place where the configuration changes it.
 #[derive(Clone, Debug)]
 pub struct PusherSpec {
     /// Under which path it is offered, without the leading slash.
@@ -53,7 +55,7 @@ pub enum Mode {
 }
 
 /// One track that is pushed to a port of its own.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PushedTrack {
     /// What it carries.
     pub track: Track,
@@ -63,14 +65,15 @@ pub struct PushedTrack {
     pub port: String,
 }
 
-/// Names a pusher on its home shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PusherKey(u32);
+slotmap::new_key_type! {
+    /// Names a pusher on its home shard.
+    pub struct PusherKey;
+}
 
 /// The pushers of one shard.
 #[derive(Debug, Default)]
 pub struct Pushers {
-    slots: Vec<Pusher>,
+    slots: SlotMap<PusherKey, Pusher>,
     by_tenure: HashMap<u64, PusherKey>,
     doors: HashMap<Listener, (PusherKey, u8)>,
     lines: HashMap<Conn, Line>,
@@ -92,6 +95,10 @@ struct Pusher {
     strangers: u64,
     /// When it is to be looked at; None when nothing is scheduled.
     wake_at: Option<Time>,
+    /// Ports that are still to be opened, by their tracks: another pusher had them until a moment ago.
+    closed: Vec<(u8, SocketAddr)>,
+    /// When that is tried again, and since when it is; None while it is not.
+    opens_at: Option<(Time, Time)>,
 }
 
 /// Who sends a track: the first, until it is silent.
@@ -109,6 +116,14 @@ enum Origin {
     Connection(Conn),
 }
 
+impl PusherSpec {
+    /// The ports that it comes to, by their tracks.
+    fn ports(&self) -> impl Iterator<Item = (u8, SocketAddr)> {
+        let tracks = self.tracks.iter().zip(0..);
+        tracks.flat_map(|(track, index)| track.addresses.iter().map(move |address| (index, *address)))
+    }
+}
+
 impl Pushers {
     /// Those of a shard, with their ports. Errors are those of listening, with the address.
     pub fn open(
@@ -119,14 +134,10 @@ impl Pushers {
     ) -> Result<Pushers, (SocketAddr, io::Error)> {
         let mut pushers = Pushers::default();
         for spec in specs.iter().filter(|spec| spec.home == home) {
-            let key = PusherKey(pushers.slots.len() as u32);
-            pushers.by_tenure.insert(spec.tenure, key);
-            pushers.slots.push(Pusher::new(spec.clone()));
-            for (index, track) in spec.tracks.iter().enumerate() {
-                for address in &track.addresses {
-                    let opened = pushers.open_port(key, index as u8, *address, driver, udp);
-                    opened.map_err(|error| (*address, error))?;
-                }
+            let key = pushers.add(spec);
+            for (track, address) in spec.ports() {
+                let opened = pushers.open_port(key, track, address, driver, udp);
+                opened.map_err(|error| (address, error))?;
             }
         }
         Ok(pushers)
@@ -134,7 +145,7 @@ impl Pushers {
 
     /// What there is to say of them; of those that a client publishes, on whatever shard, nothing.
     pub fn reports(&mut self) -> impl Iterator<Item = PublicationReport> {
-        let pushed = self.slots.iter_mut().filter(|pusher| pusher.spec.mode != Mode::Rtsp);
+        let pushed = self.slots.values_mut().filter(|pusher| pusher.spec.mode != Mode::Rtsp);
         pushed.map(|pusher| {
             let state = if pusher.heard.is_some() { StreamState::Running } else { StreamState::Idle };
             let sender = pusher.sources.iter().find_map(|source| match source.from {
@@ -145,6 +156,22 @@ impl Pushers {
             let report = pusher.offer.report(state, sender);
             if report.tracks.is_empty() { PublicationReport { tracks, ..report } } else { report }
         })
+    }
+
+    /// Adds those of a shard that are not there yet. Their ports are opened later.
+    pub fn add_new(&mut self, home: ShardIndex, specs: &[Arc<PusherSpec>]) {
+        for spec in specs.iter().filter(|spec| spec.home == home) {
+            if !self.by_tenure.contains_key(&spec.tenure) {
+                let key = self.add(spec);
+                self.slots[key].closed = spec.ports().collect();
+            }
+        }
+    }
+
+    fn add(&mut self, spec: &Arc<PusherSpec>) -> PusherKey {
+        let key = self.slots.insert(Pusher::new(spec.clone()));
+        self.by_tenure.insert(spec.tenure, key);
+        key
     }
 
     /// The pusher that the catalog knows by this name.
@@ -170,7 +197,7 @@ impl Pushers {
         driver: &mut dyn Driver,
         udp: &mut UdpPairs,
     ) -> io::Result<()> {
-        if self.slots[key.0 as usize].spec.mode == Mode::Tcp {
+        if self.slots[key].spec.mode == Mode::Tcp {
             let (listener, _) = driver.listen(address)?;
             self.doors.insert(listener, (key, track));
         } else {
@@ -184,15 +211,15 @@ impl Pushers {
 
     /// The streams that have begun.
     pub fn relays(&mut self) -> impl Iterator<Item = &mut Relay> {
-        self.slots.iter_mut().filter_map(|pusher| pusher.offer.relay())
+        self.slots.values_mut().filter_map(|pusher| pusher.offer.relay())
     }
 
-    fn keys(&self) -> impl Iterator<Item = PusherKey> + use<> {
-        (0..self.slots.len() as u32).map(PusherKey)
+    fn keys(&self) -> Vec<PusherKey> {
+        self.slots.keys().collect()
     }
 
     fn get_mut(&mut self, key: PusherKey) -> Option<&mut Pusher> {
-        self.slots.get_mut(key.0 as usize)
+        self.slots.get_mut(key)
     }
 }
 
@@ -207,6 +234,8 @@ impl Pusher {
             heard: None,
             strangers: 0,
             wake_at: None,
+            closed: Vec::new(),
+            opens_at: None,
             spec,
         }
     }

@@ -30,7 +30,7 @@ impl Shard {
     /// A client publishes under a path: those who wait for it here are sent there.
     pub(in crate::shard) fn send_on_to_publisher(&mut self, path: &Arc<str>) {
         let waits = |pusher: &&mut Pusher| pusher.spec.mode == Mode::Rtsp && pusher.spec.path == *path;
-        let Some(pusher) = self.pushers.slots.iter_mut().find(waits) else { return };
+        let Some(pusher) = self.pushers.slots.values_mut().find(waits) else { return };
         for (path, subscriber) in pusher.offer.take_waiting() {
             self.ports.catalog.subscribe(&StreamName::plain(path), subscriber);
         }
@@ -80,6 +80,9 @@ impl Shard {
     pub(in crate::shard) fn wake_pusher(&mut self, key: PusherKey, at: Time) {
         if let Some(pusher) = self.pushers.get_mut(key) {
             pusher.wake_at.take_if(|scheduled| *scheduled == at);
+            if pusher.opens_at.is_some_and(|(again, _)| again == at) {
+                self.open_ports(key);
+            }
         }
         self.tend_pusher(key);
     }
@@ -106,7 +109,7 @@ impl Shard {
         for conn in self.pushers.lines.drain() {
             self.ports.driver.submit(Op::Close(conn.0));
         }
-        self.pushers.slots.iter_mut().for_each(|pusher| pusher.end("the server stops"));
+        self.pushers.slots.values_mut().for_each(|pusher| pusher.end("the server stops"));
     }
 }
 

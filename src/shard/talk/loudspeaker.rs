@@ -8,6 +8,7 @@ use proto::track::Track;
 
 use super::{FromSink, SinkAddress, TalkError, TalkerId, ToSink};
 use crate::media::playback::{Loudspeakers, Voice, Voices};
+use crate::shard::settings::Settings;
 use crate::shard::turn::Shard;
 
 /// Its shard, and its name there: no proxy has it.
@@ -56,7 +57,29 @@ impl Loudspeaker {
     }
 }
 
+impl LoudspeakerSpec {
+    /// Whether the same is heard in the same way.
+    fn is_like(&self, other: &LoudspeakerSpec) -> bool {
+        (&self.formats, &self.device, self.talkers) == (&other.formats, &other.device, other.talkers)
+    }
+}
+
 impl Shard {
+    /// Ends what is heard where the configuration has another loudspeaker, or none any more.
+    pub(in crate::shard) fn change_loudspeaker(&mut self, before: &Settings) {
+        let is_like = match (&before.loudspeaker, &self.settings.loudspeaker) {
+            (Some(before), Some(spec)) => before.is_like(spec),
+            (before, spec) => before.is_none() && spec.is_none(),
+        };
+        if is_like {
+            return;
+        }
+        for heard in std::mem::take(&mut self.loudspeaker).heard {
+            let reason = "the configuration has another loudspeaker, or none any more";
+            self.tell_talker(ADDRESS, heard.id, FromSink::Ended(reason.to_owned()));
+        }
+    }
+
     /// The address of the machine's own loudspeaker, if the configuration gives it one.
     pub(super) fn own_sink(&self) -> Option<SinkAddress> {
         self.settings.loudspeaker.is_some().then_some(ADDRESS)

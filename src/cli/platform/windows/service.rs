@@ -182,8 +182,8 @@ fn serve(_: Vec<OsString>) {
         .and_then(|loaded| {
             let _pid_file = options.pid_file.as_deref().map(PidFile::take).transpose()?;
             serve_until_told(
+                options,
                 loaded,
-                options.pid_file.as_deref(),
                 Panics::Logged,
                 || Ok(signals),
                 |_, _| {

@@ -53,14 +53,14 @@ pub(in crate::control::http) async fn about(
     Extension(client): Extension<Arc<Client>>,
     headers: HeaderMap,
 ) -> Result<Json<About>, Problem> {
-    let (api, why) = match standing(&app, &client, &headers) {
+    let obeyed = app.obeyed();
+    let (api, why) = match standing(&obeyed, &client, &headers) {
         Standing::Open => ("open", None),
         Standing::LogIn(_) => ("log-in", None),
         Standing::Closed(why) => ("closed", Some(why)),
     };
-    let listen = &app.program()?.listen;
-    let port = |kind| listen.iter().find(|door| door.kind == kind).map(|door| door.address.port());
-    let settings = &app.settings;
+    let port = |kind| obeyed.listen.iter().find(|door| door.kind == kind).map(|door| door.address.port());
+    let settings = &obeyed.settings;
     Ok(Json(About {
         name: "Ringcaster",
         version: env!("CARGO_PKG_VERSION"),

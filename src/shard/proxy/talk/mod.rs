@@ -106,6 +106,13 @@ impl Shard {
         }
     }
 
+    /// Tells those who ask or talk why they can no longer.
+    pub(in crate::shard::proxy) fn end_talkback(&mut self, proxy: &mut Proxy, reason: &str) {
+        let error = TalkError::Unavailable(reason.to_owned());
+        self.answer_askers(proxy, &Err(error.clone()));
+        self.dismiss_talker(proxy, error);
+    }
+
     /// Tells all who ask what the source takes.
     fn answer_askers(&mut self, proxy: &mut Proxy, answer: &Formats) {
         let sink = proxy.sink();

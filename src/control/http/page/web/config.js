@@ -49,14 +49,28 @@ export function configuration() {
     reload.disabled = true
     try {
       const result = await send('POST', 'config/reload')
-      findings.replaceChildren(h('p', { class: 'good' }, 'The file was read and is obeyed.'), list(result?.warnings ?? [], 'warning'))
+      findings.replaceChildren(h('p', { class: 'good' }, 'The file was read and is obeyed.'), list(changes(result), 'change'),
+        list(result.warnings, 'warning'))
       refresh()
     } catch (error) {
       const errors = error instanceof Refusal ? error.problem?.errors ?? [] : []
-      findings.replaceChildren(h('p', { class: 'error' }, `Everything stays as it was: ${error.message}`), list(errors, 'error'))
+      findings.replaceChildren(h('p', { class: 'error' }, `Not obeyed: ${error.message}.`), list(errors, 'error'))
     }
     reload.disabled = false
   }
+}
+
+/** What a reload has changed, a line for each kind. */
+function changes(result) {
+  const counted = ['users', 'proxies', 'pushers'].map(kind => {
+    const parts = ['added', 'removed', 'changed'].filter(how => result[kind][how] > 0).map(how => `${result[kind][how]} ${how}`)
+    return [kind, parts]
+  })
+  const named = [
+    ['changed', result.settings], ...counted, ['ports opened', result.ports_opened], ['ports closed', result.ports_closed],
+    ['at the next start', result.at_next_start],
+  ]
+  return named.filter(([, values]) => values.length > 0).map(([subject, values]) => ({ subject, text: values.join(', ') }))
 }
 
 function verdict(valid, errors, warnings) {

@@ -1,0 +1,320 @@
+//! Another configuration while the program runs: looked at whole, then applied as far as it differs, or not at all.
+//!
+//! ```text
+//! file ─▶ checked ─▶ everything that can fail is tried ─▶ shards add what is new ─▶ the catalog sends everybody there
+//!                    an error: all stays as it was                                  ─▶ shards leave what is gone
+//! ```
+
+use std::fs::File;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::unbounded;
+
+use super::access;
+use super::addresses::{self, AddressError, Held};
+use super::certificate::{Certificate, CertificateError, Prepared};
+use super::changes::Changes;
+use super::confine::Confined;
+use super::doors::{self, Before};
+use super::hooks::WebHooks;
+use super::making::{CurrentRules, changed};
+use super::manager::Manager;
+use super::obeyed::{Ground, bounds, shard_settings};
+use super::proxies::{self, Tenures};
+use super::pushers;
+use super::run::warn_of_publishers;
+use super::shards::Shards;
+use super::streams::Streams;
+use super::watch::Watch;
+use crate::config::{ConfigError, Difference, Loaded, LogLevel, Settings, keep_from_start};
+use crate::media::pool::Pool;
+use crate::media::transcode::slots::Slots;
+use crate::shard::inbox::Message;
+use crate::shard::pusher::Mode;
+use crate::shard::settings::Listen;
+
+/// Reads a configuration.
+type Load = Box<dyn Fn(&Path) -> Result<Loaded, ConfigError>>;
+
+/// How the configuration is read again, and what of it is obeyed outside of this room.
+pub struct Rereading {
+    /// Reads a file, the environment and the command line as at start.
+    pub load: Load,
+    /// The file; None when there is none.
+    pub file: Option<PathBuf>,
+    /// Changes which lines are logged.
+    pub set_log_level: Box<dyn Fn(LogLevel)>,
+    /// How far the process is confined.
+    pub confined: Confined,
+}
+
+/// Somebody who asks for the configuration to be read again.
+pub struct Asked(Box<dyn FnOnce(Result<Changes, ReloadError>) + Send>);
+
+impl Asked {
+    /// One who is told what came of it.
+    pub fn new(answer: impl FnOnce(Result<Changes, ReloadError>) + Send + 'static) -> Asked {
+        Asked(Box::new(answer))
+    }
+
+    /// Says what came of it.
+    pub fn answer(self, result: Result<Changes, ReloadError>) {
+        (self.0)(result);
+    }
+}
+
+/// Why a configuration cannot be had; the one before it stays.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// There is nothing to read.
+    #[error("there is no configuration file: start the server with -c FILE")]
+    NoFile,
+    /// It is wrong.
+    #[error(transparent)]
+    Configuration(#[from] ConfigError),
+    /// A port cannot be had.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// A port cannot be had by whom the program has become.
+    #[error("{0}; the server has become {1}, as run_as says: restart it to have the port opened")]
+    Forbidden(AddressError, String),
+    /// The certificate cannot be had.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// Web services cannot be called.
+    #[error("{0}")]
+    Hooks(String),
+}
+
+/// What the program runs by, and what outlives a change of that.
+pub struct Reloader {
+    pub settings: Arc<Settings>,
+    pub ground: Ground,
+    pub certificate: Option<Certificate>,
+    /// Seals nonces: who has logged in goes on.
+    pub nonce_key: [u8; 64],
+    pub tenures: Tenures,
+    /// How many shards there are.
+    pub shards: u16,
+    pub slots: Slots,
+    pub rules: CurrentRules,
+    pub catalog: Arc<Streams>,
+    pub library: Arc<Pool>,
+    pub rereading: Rereading,
+    /// Web services that are asked no more and still told of what they have admitted.
+    pub retired: Vec<Arc<WebHooks>>,
+    /// There where the file is read again when it changes.
+    pub watch: Option<Watch>,
+}
+
+/// What becomes of the certificate.
+enum Step {
+    Stay,
+    Adopt(Prepared),
+    Begin(Certificate),
+    Leave,
+}
+
+impl Reloader {
+    /// Applies the configuration as it is written now; says what that has changed. The log says it as well, and why not
+    /// when it cannot be had. Whoever has started the program is told that it goes on.
+    pub fn reload(&mut self, shards: &Shards, manager: &Manager) -> Result<Changes, ReloadError> {
+        manager.reloading();
+        let result = self.try_to_reload(shards);
+        match &result {
+            Ok(changes) => {
+                tracing::info!("configuration reloaded: {changes}");
+                manager.ready();
+            }
+            Err(error) => {
+                match error {
+                    ReloadError::Configuration(ConfigError { problems }) => {
+                        for problem in problems {
+                            tracing::error!("the configuration stays as it was: {problem}");
+                        }
+                    }
+                    error => tracing::error!("the configuration stays as it was: {error}"),
+                }
+                manager.stays(error.to_string().lines().next().unwrap_or_default());
+            }
+        }
+        result
+    }
+
+    /// Whether the file has changed, where the configuration wants to know.
+    pub fn file_has_changed(&mut self) -> bool {
+        self.watch.as_mut().is_some_and(Watch::look)
+    }
+
+    /// Tells the web services what has ended, until then at most.
+    pub fn finish_hooks(&self, until: Instant) {
+        for hooks in self.retired.iter().chain(&self.ground.hooks) {
+            hooks.finish(until);
+        }
+    }
+
+    fn try_to_reload(&mut self, shards: &Shards) -> Result<Changes, ReloadError> {
+        let file = self.rereading.file.as_deref().ok_or(ReloadError::NoFile)?;
+        // What changes while it is read is seen at the next look.
+        if let Some(watch) = &mut self.watch {
+            *watch = Watch::new(file);
+        }
+        let Loaded { mut settings, warnings, .. } = (self.rereading.load)(file)?;
+        let mut waiting = keep_from_start(&mut settings, &self.settings);
+        waiting.extend(self.keep_certificate_beyond_reach(&mut settings));
+        let (ground, step) = self.prepare(&settings)?;
+        // From here on nothing fails.
+        for warning in &warnings {
+            tracing::warn!("{warning}");
+        }
+        let difference = Difference::between(&self.settings, &settings);
+        let changes = Changes::new(difference, &self.ground.listen, &ground.listen);
+        self.apply(Arc::new(settings), ground, step, shards);
+        Ok(Changes { waiting, warnings, ..changes })
+    }
+
+    /// What the program could read as root, or before it was confined to the folders that it had at start, it can read at
+    /// the next start: until then the certificate stays. Names the settings that wait for that.
+    fn keep_certificate_beyond_reach(&self, settings: &mut Settings) -> Vec<&'static str> {
+        let may_read_less = self.rereading.confined.in_reading() || settings.run_as.is_some();
+        let is_denied = |file: &PathBuf| {
+            File::open(file).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+        };
+        let is_beyond_reach = || settings.cert_file.iter().chain(&settings.key_file).any(is_denied);
+        if self.certificate.is_none() || !may_read_less || !is_beyond_reach() {
+            return Vec::new();
+        }
+        let mut waiting = Vec::new();
+        let mut keep = |name, file: &mut Option<PathBuf>, running: &Option<PathBuf>| {
+            if file != running {
+                tracing::warn!("{name}: the server that runs may not read it (landlock, run_as)");
+                file.clone_from(running);
+                waiting.push(name);
+            }
+        };
+        keep("cert_file", &mut settings.cert_file, &self.settings.cert_file);
+        keep("key_file", &mut settings.key_file, &self.settings.key_file);
+        waiting
+    }
+
+    /// Finds out, opens and makes what other settings need. What they leave alone stays what it is.
+    fn prepare(&mut self, settings: &Settings) -> Result<(Ground, Step), ReloadError> {
+        let of_address = |error: AddressError| match (&error, &settings.run_as) {
+            (AddressError::Port { error: reason, .. }, Some(run_as))
+                if reason.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                ReloadError::Forbidden(error, run_as.to_string())
+            }
+            _ => ReloadError::Address(error),
+        };
+        let hosts = addresses::hosts(settings)?;
+        let now = &self.ground;
+        let addresses =
+            |listen: &[Listen]| -> Vec<SocketAddr> { listen.iter().map(|it| it.address).collect() };
+        let held = Held {
+            tcp: [addresses(&now.listen), pushers::ports(&now.pushers, Mode::Tcp).collect()].concat(),
+            udp: pushers::ports(&now.pushers, Mode::Udp).collect(),
+        };
+        let before = Before { settings: &self.settings, hosts: &now.hosts, listen: &now.listen };
+        let listen = doors::ports(settings, &hosts, Some(before), &held).map_err(of_address)?;
+        let step = self.next_certificate(settings, &hosts, &listen)?;
+        let tenures = &mut self.tenures;
+        let running = (&self.settings.proxies[..], &now.proxies[..]);
+        let proxies = proxies::proxies(settings, self.shards, running, tenures);
+        let running = (&now.pushers[..], &held);
+        let pushers = pushers::pushers(settings, (&hosts, &listen), self.shards, running, tenures);
+        let pushers = pushers.map_err(of_address)?;
+        let access = match access::is_same(settings, &self.settings) {
+            true => now.access.clone(),
+            false => access::access(settings, self.nonce_key),
+        };
+        let hooks = match settings.http_notify == self.settings.http_notify {
+            true => now.hooks.clone(),
+            false => WebHooks::start(&settings.http_notify).map_err(ReloadError::Hooks)?,
+        };
+        let ground = Ground { hosts, listen, proxies, pushers, access, hooks, ..now.clone() };
+        Ok((ground, step))
+    }
+
+    fn next_certificate(
+        &self,
+        settings: &Settings,
+        hosts: &[IpAddr],
+        listen: &[Listen],
+    ) -> Result<Step, CertificateError> {
+        if !doors::have_tls(listen) {
+            return Ok(Step::Leave);
+        }
+        let files = |settings: &Settings| (settings.cert_file.clone(), settings.key_file.clone());
+        match &self.certificate {
+            Some(_) if files(settings) == files(&self.settings) => Ok(Step::Stay),
+            Some(_) => Certificate::prepare(settings, hosts).map(Step::Adopt),
+            None => Ok(Certificate::open(settings, hosts)?.map_or(Step::Leave, Step::Begin)),
+        }
+    }
+
+    fn apply(&mut self, settings: Arc<Settings>, mut ground: Ground, step: Step, shards: &Shards) {
+        match (step, &mut self.certificate) {
+            (Step::Adopt(prepared), Some(certificate)) => certificate.adopt(prepared),
+            (Step::Begin(certificate), none) => *none = Some(certificate),
+            (Step::Leave, some) => *some = None,
+            (Step::Stay | Step::Adopt(_), _) => {}
+        }
+        ground.tls = self.certificate.as_ref().map(Certificate::server);
+        (self.rereading.set_log_level)(settings.log_level);
+        ground.limits.change(bounds(&settings));
+        ground.http.obey(settings.clone(), ground.access.clone(), ground.listen.clone());
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings.rules());
+        self.library.forget_answers();
+        let obeyed = Arc::new(shard_settings(&settings, &ground));
+        shards.tell(|| Message::Settings(obeyed.clone()));
+        self.catalog.change(changed(&settings, &self.slots, ground.reserved()));
+        shards.tell(|| Message::Settled);
+        wait_for_all(shards);
+        if settings.may_publish() != self.settings.may_publish() {
+            warn_of_publishers(&settings, &ground.hosts);
+        }
+        self.settings = settings;
+        let before = std::mem::replace(&mut self.ground, ground);
+        self.retire_hooks(before.hooks);
+        let file = self.rereading.file.as_deref().filter(|_| self.settings.reload);
+        self.watch = file.map(|file| self.watch.take().unwrap_or_else(|| Watch::new(file)));
+    }
+
+    /// Web services are told of the end of what they have admitted, however late that comes.
+    fn retire_hooks(&mut self, before: Option<Arc<WebHooks>>) {
+        let is_asked =
+            |hooks: &Arc<WebHooks>| self.ground.hooks.as_ref().is_some_and(|now| Arc::ptr_eq(now, hooks));
+        self.retired.extend(before.filter(|hooks| !is_asked(hooks)));
+        let unused = self.retired.extract_if(.., |hooks| Arc::strong_count(hooks) == 1);
+        for hooks in unused.collect::<Vec<_>>() {
+            // What is told at last may take its time, and nobody waits for it.
+            let finish = move || hooks.finish(Instant::now() + FINISHED_WITHIN);
+            if let Err(error) = thread::Builder::new().name("hooks end".into()).spawn(finish) {
+                tracing::warn!(%error, "no thread to end the calls of web services");
+            }
+        }
+    }
+}
+
+/// Waits until all shards have obeyed what they were told. One that hangs holds nobody up for long: the watchdog tells of it.
+fn wait_for_all(shards: &Shards) {
+    let (answer, answers) = unbounded();
+    shards.call_roll(&answer);
+    let until = Instant::now() + OBEYED_WITHIN;
+    let obey = (0..shards.count()).all(|_| answers.recv_deadline(until).is_ok());
+    if !obey {
+        tracing::warn!("some shards are busy and obey the configuration a little later");
+    }
+}
+
+/// How long what has changed is kept back until the shards obey it.
+const OBEYED_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long a web service that is asked no more is told what it was not told yet.
+const FINISHED_WITHIN: Duration = Duration::from_secs(60);
