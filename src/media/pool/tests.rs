@@ -278,6 +278,7 @@ fn threads_end_with_the_pool() {
     assert!(shared.strong_count() >= 3);
     pool.shared.shelf().close();
     pool.shared.has_reading.notify_all();
+    pool.shared.has_transcoding.notify_all();
     let deadline = Instant::now() + Duration::from_secs(10);
     while shared.strong_count() > 1 && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(5));
