@@ -67,13 +67,19 @@ pub struct Held {
 }
 
 impl Held {
-    /// Whether an address is ours, or may be in use because one of ours stands for it as well.
+    /// Whether an address is ours.
     fn has(&self, address: SocketAddr, transport: Transport) -> bool {
-        let ours = if transport == Transport::Tcp { &self.tcp } else { &self.udp };
-        ours.iter().any(|held| {
-            let is_of_all = held.ip().is_unspecified() || address.ip().is_unspecified();
-            held.port() == address.port() && (held.ip() == address.ip() || is_of_all)
-        })
+        self.of(transport).contains(&address)
+    }
+
+    /// Whether an address may be in use because one of ours stands for it as well, or it for one of ours.
+    fn overlaps(&self, address: SocketAddr, transport: Transport) -> bool {
+        let is_of_all = |ip: IpAddr| ip.is_unspecified() || address.ip().is_unspecified();
+        self.of(transport).iter().any(|held| held.port() == address.port() && is_of_all(held.ip()))
+    }
+
+    fn of(&self, transport: Transport) -> &[SocketAddr] {
+        if transport == Transport::Tcp { &self.tcp } else { &self.udp }
     }
 }
 
@@ -243,7 +249,10 @@ fn claim_now(
                 port = bound.port();
                 held.push((socket, bound));
             }
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_taken_by_us(host, &held) => {}
+            // An address that this machine lacks, or a port that this user may not have, is another error.
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse
+                    && (is_taken_by_us(host, &held) || ours.overlaps(address, transport)) => {}
             Err(error) => return Err((address, error)),
         }
     }

@@ -19,11 +19,17 @@ struct Answer {
 }
 
 fn ask(server: &Server, path: &str) -> Answer {
+    ask_as(server, path, "Accept: image/jpeg")
+}
+
+/// Asks with a header.
+fn ask_as(server: &Server, path: &str, header: &str) -> Answer {
     let folder = Scratch(scratch("still"));
     let file = folder.file("answer");
     let url = page(server, &format!("api/v1/snapshot/{path}"));
-    let arguments = ["-sS", "--max-time", "30", "-o", &file, "-w", "%{http_code} %{content_type}", &url]
-        .map(str::to_owned);
+    let arguments =
+        ["-sS", "--max-time", "30", "-H", header, "-o", &file, "-w", "%{http_code} %{content_type}", &url]
+            .map(str::to_owned);
     let output = run("curl", &arguments, PATIENCE).unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let (status, kind) = text.split_once(' ').unwrap();
@@ -79,6 +85,9 @@ fn a_stream_that_nobody_watches_is_left_alone(backend: Backend) {
     expect_problem(&ask(&server, "test.jpg?w=1"), "400", "w is 16");
     expect_problem(&ask(&server, "test.jpg?t=-1"), "400", "t is");
     expect_problem(&ask(&server, "test.jpg?x=1"), "400", "");
+    let foreign = ask_as(&server, "test.jpg?start=1", "Sec-Fetch-Site: cross-site");
+    expect_problem(&foreign, "403", "pages of other origins");
+    assert_eq!(server.lines("source started"), 0);
     assert!(size(&ask(&server, "test.jpg?start=1")).starts_with("mjpeg,"));
     server.wait_for_log("source stopped: nobody watches", PATIENCE);
 }

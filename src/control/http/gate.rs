@@ -71,7 +71,7 @@ pub(super) async fn pass(
 
 async fn admit(app: &App, client: &Client, head: &Parts) -> Result<(), Problem> {
     let headers = &head.headers;
-    if !head.method.is_safe() && !is_of_own_page(headers) {
+    if (!head.method.is_safe() || starts_something(head)) && !is_of_own_page(headers) {
         return Err(Problem::forbidden("pages of other origins may not change anything here"));
     }
     match standing(&app.obeyed(), client, headers) {
@@ -147,6 +147,12 @@ fn as_message(head: &Parts) -> message::Request {
     let asked = message::Request::new(head.method.as_str().into(), uri);
     let given = head.headers.get_all(AUTHORIZATION).iter().filter_map(|value| value.to_str().ok());
     given.fold(asked, |asked, value| asked.header("Authorization", value))
+}
+
+/// Whether a request that should only look has a stream begin, such as that of a camera.
+fn starts_something(head: &Parts) -> bool {
+    let query = head.uri.query().unwrap_or_default();
+    query.split('&').any(|part| part.starts_with("start=") && part != "start=0")
 }
 
 /// Whether a request that changes something comes from a program, or from a page of this server's own. Browsers tell

@@ -23,6 +23,9 @@ pub(super) enum Refusals {
     /// The client may not.
     #[response(status = 403, content_type = "application/problem+json")]
     Forbidden(#[to_schema] Problem),
+    /// It took too long; what was asked for may still be done.
+    #[response(status = 408, content_type = "application/problem+json")]
+    TooLong(#[to_schema] Problem),
     /// A part of the server does not answer, or too many ask.
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(#[to_schema] Problem),

@@ -31,6 +31,8 @@ export function watch(place, path) {
     return () => {}
   }
   let talking = null
+  let isStarting = false
+  let isLeft = false
   const player = new Player(path, canvas, state)
   // Who looks for a fault finds what the page itself knows.
   canvas.player = player
@@ -40,6 +42,7 @@ export function watch(place, path) {
   return () => {
     clearInterval(timer)
     player.close()
+    isLeft = true
     talking?.stop()
   }
 
@@ -64,21 +67,27 @@ export function watch(place, path) {
   }
 
   async function speak() {
-    if (talking) {
-      talking.stop()
-      return quiet('')
-    }
+    if (talking) return quiet('')
+    if (isStarting) return
+    isStarting = true
     try {
-      talking = await Talk.start(path, quiet)
+      const begun = await Talk.start(path, quiet)
+      // Nobody who has left is heard: the microphone may be allowed long after the click.
+      if (isLeft) return begun.stop()
+      talking = begun
       talk.setAttribute('aria-pressed', 'true')
       say(talk, 'Stop talking')
     } catch (error) {
       quiet(`You cannot be heard: ${error.message}`)
+    } finally {
+      isStarting = false
     }
   }
 
   function quiet(reason) {
+    const ended = talking
     talking = null
+    ended?.stop()
     talk.setAttribute('aria-pressed', 'false')
     say(talk, 'Talk')
     talk.title = reason
