@@ -65,6 +65,22 @@ impl Drop for Running {
     }
 }
 
+/// Shows the page on a desktop so high and on a phone, light and dark: nothing is wider than the window.
+#[track_caller]
+fn in_all_windows(browser: &mut Browser, part: &str, height: u32, backend: Backend) {
+    for (window, (width, height, is_phone)) in
+        [("desktop", (1_280, height, false)), ("phone", (390, 844, true))]
+    {
+        browser.resize(width, height, is_phone);
+        for scheme in ["light", "dark"] {
+            browser.color(scheme);
+            let fits = browser.ask("document.documentElement.scrollWidth <= innerWidth");
+            assert_eq!(fits, true, "{window}");
+            browser.picture(&format!("{part}-{window}-{scheme}-{}", backend.name()));
+        }
+    }
+}
+
 /// What a page that plays has shown.
 #[derive(Debug)]
 struct Shown {

@@ -65,25 +65,25 @@ impl Subject {
     /// The same with another configuration.
     #[track_caller]
     fn reload_whole(&self, xml: &str) -> String {
-        let before = self.server.lines(RELOADED);
-        self.write(xml);
-        self.server.signal("HUP");
-        self.server.wait_for_lines(RELOADED, before + 1);
-        let log = self.server.log();
-        let line = log.lines().rfind(|line| line.contains(RELOADED)).unwrap();
-        line.split_once(RELOADED).unwrap().1.to_owned()
+        self.read_again(xml, RELOADED)
     }
 
     /// Has a configuration read that cannot be had; why.
     #[track_caller]
     fn refuse(&self, xml: &str) -> String {
-        let before = self.server.lines(STAYS);
+        self.read_again(xml, STAYS)
+    }
+
+    /// What the log says behind the words that the reading of a configuration ends with.
+    #[track_caller]
+    fn read_again(&self, xml: &str, end: &str) -> String {
+        let before = self.server.lines(end);
         self.write(xml);
         self.server.signal("HUP");
-        self.server.wait_for_lines(STAYS, before + 1);
+        self.server.wait_for_lines(end, before + 1);
         let log = self.server.log();
-        let line = log.lines().rfind(|line| line.contains(STAYS)).unwrap();
-        line.split_once(STAYS).unwrap().1.to_owned()
+        let line = log.lines().rfind(|line| line.contains(end)).unwrap();
+        line.split_once(end).unwrap().1.to_owned()
     }
 
     #[track_caller]

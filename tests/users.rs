@@ -45,7 +45,7 @@ fn logging_in(server: &Server, path: &str, name: &str, password: &str) -> Client
 }
 
 /// A client of another address of this machine.
-fn from(ip: &str, server: SocketAddr) -> Client {
+pub(crate) fn from(ip: &str, server: SocketAddr) -> Client {
     let ip: IpAddr = ip.parse().unwrap();
     let socket = Socket::new(Domain::for_address(server), Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::new(ip, 0).into()).unwrap();

@@ -1,8 +1,6 @@
 //! What there is: streams and files with stills, numbers and URLs, on desktops and phones, dark and light.
 
-use serde_json::json;
-
-use super::{Running, page, server};
+use super::{Running, in_all_windows, page, server};
 use crate::browser::Browser;
 use crate::judge::Turn;
 use crate::server::{Backend, on_both_backends};
@@ -49,20 +47,7 @@ fn streams_and_files_are_shown_with_stills_numbers_and_urls(backend: Backend) {
         assert!(urls.contains(&url), "{url} is not in {urls}");
     }
     browser.click("[data-path=\"gate\"] button");
-    let name = backend.name();
-    for (window, (width, height, is_phone)) in [("desktop", (1_280, 900, false)), ("phone", (390, 844, true))]
-    {
-        browser.resize(width, height, is_phone);
-        for scheme in ["light", "dark"] {
-            browser.color(scheme);
-            assert_eq!(
-                browser.ask("document.documentElement.scrollWidth <= innerWidth"),
-                json!(true),
-                "{window}"
-            );
-            browser.picture(&format!("list-{window}-{scheme}-{name}"));
-        }
-    }
+    in_all_windows(&mut browser, "list", 900, backend);
     // The rest of the streams' stills are refused: nobody watches them. Nothing else went wrong.
     assert_eq!(browser.complaints(), [""; 0]);
 }

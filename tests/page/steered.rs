@@ -2,9 +2,7 @@
 
 use std::fs;
 
-use serde_json::json;
-
-use super::{Running, page, server};
+use super::{Running, in_all_windows, page, server};
 use crate::browser::Browser;
 use crate::judge::Turn;
 use crate::server::{Backend, on_both_backends};
@@ -21,21 +19,7 @@ fn a_session_is_ended_by_its_button(backend: Backend) {
     browser.wait_for("/bit\\/s/.test(document.querySelector('#sessions tr').innerText)");
     browser.wait_for("document.querySelectorAll('.chart .line[d]').length === 4");
     browser.wait_for("/session=|serving/.test(document.querySelector('#log').innerText)");
-    let name = backend.name();
-    for (window, (width, height, is_phone)) in
-        [("desktop", (1_280, 1_600, false)), ("phone", (390, 844, true))]
-    {
-        browser.resize(width, height, is_phone);
-        for scheme in ["light", "dark"] {
-            browser.color(scheme);
-            assert_eq!(
-                browser.ask("document.documentElement.scrollWidth <= innerWidth"),
-                json!(true),
-                "{window}"
-            );
-            browser.picture(&format!("server-{window}-{scheme}-{name}"));
-        }
-    }
+    in_all_windows(&mut browser, "server", 1_600, backend);
     browser.click("#sessions button");
     browser.wait_for("!document.querySelector('#sessions tr')");
     let end = std::time::Instant::now() + crate::browser::PATIENCE;

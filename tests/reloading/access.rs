@@ -1,14 +1,11 @@
 //! Who may come in, and how many: those who may no longer are ended, all others stay.
 
-use std::net::{IpAddr, SocketAddr, TcpStream};
-
-use socket2::{Domain, Socket, Type};
-
 use super::{FILE, PATIENCE, Subject, goes_on, is_over, serving, user, watch};
 use crate::client::Client;
 use crate::client::publisher::{Publisher, SDP};
 use crate::client::viewer::{BOTH, Over, Viewer};
 use crate::server::{Backend, on_both_backends};
+use crate::users::from;
 
 fn asking(backend: Backend) -> Subject {
     Subject::start(serving(backend).setting("need_auth", 1).xml(&user("keeper", "secret-1", "play, publish")))
@@ -27,15 +24,6 @@ fn gets_in(subject: &Subject, name: &str, password: &str) -> bool {
     let url = subject.server.url(FILE);
     let mut client = Client::logging_in(subject.server.address(), &url, name, password);
     client.request("DESCRIBE", &url, &[]).status == 200
-}
-
-/// A client of another address of this machine.
-fn from(ip: &str, server: SocketAddr) -> Client {
-    let ip: IpAddr = ip.parse().unwrap();
-    let socket = Socket::new(Domain::for_address(server), Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::new(ip, 0).into()).unwrap();
-    socket.connect(&server.into()).unwrap();
-    Client::on(TcpStream::from(socket))
 }
 
 fn users_come_and_go_and_those_who_stay_notice_nothing(backend: Backend) {

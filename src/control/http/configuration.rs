@@ -140,7 +140,6 @@ pub(super) async fn effective(State(app): State<Arc<App>>) -> Json<Configuration
 #[utoipa::path(post, path = "/api/v1/config/check", operation_id = "check_config", tag = "config",
     request_body(content = String, content_type = "application/xml", description = "The configuration"),
     responses((status = 200, description = "What is wrong with it, if anything", body = CheckResult),
-        (status = 408, description = "It came too slowly", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "It is larger than 1 MiB", body = Problem, content_type = "application/problem+json"), Refusals))]
 pub(super) async fn check(
     State(app): State<Arc<App>>,

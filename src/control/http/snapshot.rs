@@ -92,7 +92,6 @@ enum Source {
     params(("path" = String, Path, description = "Path of the stream or file, slashes in it included"), Wanted),
     responses((status = 200, description = "The picture", body = Vec<u8>, content_type = "image/jpeg"),
         (status = 404, description = "There is no such stream or file", body = Problem, content_type = "application/problem+json"),
-        (status = 408, description = "It took too long", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "It has no pictures", body = Problem, content_type = "application/problem+json"),
         (status = 501, description = "This build cannot decode it", body = Problem, content_type = "application/problem+json"),
         Refusals))]

@@ -170,13 +170,6 @@ impl Answer {
         put_rest(&mut out, &self.headers, &self.body);
         out.freeze()
     }
-
-    /// The same without its body, as HEAD wants it.
-    pub fn head_to_bytes(&self, version: (u8, u8)) -> Bytes {
-        let mut bytes = self.to_bytes(version);
-        bytes.truncate(bytes.len() - self.body.len());
-        bytes
-    }
 }
 
 /// Appends a request's head as it came, known names in their usual letters, for somebody else who reads HTTP: every header,
@@ -273,14 +266,12 @@ mod tests {
     }
 
     #[test]
-    fn answers_have_the_version_of_the_question_and_heads_the_length_of_the_body() {
+    fn answers_have_the_version_of_the_question_and_the_length_of_the_body() {
         let answer = Answer::new(Code::Ok).body("text/plain", "abc");
         assert_eq!(
             answer.to_bytes((1, 0)),
             "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nabc"
         );
-        let head = String::from_utf8(answer.head_to_bytes((1, 1)).to_vec()).unwrap();
-        assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.ends_with("\r\n\r\n"), "{head}");
-        assert!(head.to_lowercase().contains("content-length: 3\r\n"), "{head}");
+        assert!(answer.to_bytes((1, 1)).starts_with(b"HTTP/1.1 200 OK\r\n"));
     }
 }
