@@ -97,7 +97,7 @@ fn announce(started: &control::Started, settings: &Settings) {
         text.push_str(&format!("in TLS: {base}NAME\n"));
     }
     if !started.tunnels.is_empty() {
-        text.push_str(&format!("where only HTTP passes: {}\n", started.tunnels.join(", ")));
+        text.push_str(&format!("in a browser, and where only HTTP passes: {}\n", started.tunnels.join(", ")));
     }
     text.push_str(&overview::pushed(settings));
     say(&text);
