@@ -18,6 +18,9 @@ use crate::stream::catalog::leading;
 /// Segments held beside the current one; the media threads are asked this far ahead.
 const AHEAD_MAX: usize = 2;
 
+/// Where memory is short, the next segment is asked for when so much is left of the current one.
+const AHEAD_AT_LEAST: Duration = Duration::from_millis(250);
+
 /// Batches leave in ticks of this length: what is due in one tick leaves together.
 pub(super) const TICK: Duration = Duration::from_millis(5);
 
@@ -53,6 +56,8 @@ pub struct FilePlayback {
     /// What is next in the current segment; None behind its end.
     upcoming: Option<Upcoming>,
     ahead: VecDeque<Ahead>,
+    /// Whether it has waited for a segment: then it asks as early as it may.
+    has_starved: bool,
     clock: Clock,
     leading: u8,
     /// How often something of the leading track is due; other tracks are sent so much early, with it.
@@ -156,6 +161,7 @@ impl FilePlayback {
             index: 0,
             upcoming: None,
             ahead: VecDeque::new(),
+            has_starved: false,
             clock,
             has_played: false,
             sent_until: MediaTime::ZERO,
@@ -230,11 +236,25 @@ impl FilePlayback {
         self.ahead.push_back(Ahead { segment, is_rewound });
     }
 
-    /// Which segment to ask for, if there is room for one, and whether it begins another play.
-    pub fn wanted(&mut self) -> Option<(Wanted, bool)> {
-        if self.asked.is_some() || self.ahead.len() >= AHEAD_MAX {
+    /// Which segment to ask for at `now`, if there is room for one, and whether it begins another play; where memory
+    /// `is_short`, when it will soon be needed.
+    pub fn wanted(&self, now: Time, is_short: bool) -> Option<(Wanted, bool)> {
+        let is_thrifty = is_short && !self.has_starved;
+        if self.asked.is_some() || self.ahead.len() >= AHEAD_MAX || (is_thrifty && self.has_enough(now)) {
             return None;
         }
+        self.following()
+    }
+
+    /// Whether what is held lasts for a while after the next look at it.
+    fn has_enough(&self, now: Time) -> bool {
+        let next = self.upcoming.map_or(now, |upcoming| self.due(upcoming.due).max(now));
+        let last = self.current.as_ref().and_then(|current| current.entries.last());
+        !self.ahead.is_empty() || last.is_some_and(|last| self.due(last.due) > next + AHEAD_AT_LEAST)
+    }
+
+    /// The segment that comes behind those that are held, and whether it begins another play.
+    fn following(&self) -> Option<(Wanted, bool)> {
         let last = self.ahead.back().map(|ahead| &ahead.segment).or(self.current.as_ref())?;
         if let Some(position) = last.next {
             return Some((Wanted::At(position), false));
@@ -297,7 +317,10 @@ impl FilePlayback {
             }
             match self.ahead.pop_front() {
                 Some(ahead) => self.enter(ahead, end),
-                None if self.asked.is_some() || self.wanted().is_some() => return Next::Starved,
+                None if self.asked.is_some() || self.following().is_some() => {
+                    self.has_starved = true;
+                    return Next::Starved;
+                }
                 None => return Next::Finished(self.due(end)),
             }
         }
@@ -391,6 +414,9 @@ impl FilePlayback {
     pub fn pause(&mut self, now: Time) -> MediaTime {
         self.stood = self.reached(now);
         self.place = None;
+        // It is read again when playing goes on, whenever that may be; but what is due next must be known.
+        self.ahead.truncate(usize::from(self.upcoming.is_none()));
+        self.asked = None;
         self.stood
     }
 
@@ -459,8 +485,18 @@ impl FilePlayback {
     }
 
     fn go_on(&mut self) {
+        self.let_go();
         self.index += 1;
         self.look();
+    }
+
+    /// Holds the batch that was sent no longer, where the segment is this viewer's alone because the cache has no room
+    /// for it: the one behind it takes its place.
+    fn let_go(&mut self) {
+        let entries = self.current.as_mut().and_then(Arc::get_mut).map(|current| &mut current.entries);
+        if let Some([sent, next, ..]) = entries.and_then(|entries| entries.get_mut(self.index..)) {
+            sent.batch = next.batch.clone();
+        }
     }
 
     fn look(&mut self) {
@@ -584,7 +620,7 @@ mod tests {
         fn play_to(&mut self, now: Time) -> usize {
             let mut count = 0;
             loop {
-                while let Some((wanted, is_rewound)) = self.file.wanted() {
+                while let Some((wanted, is_rewound)) = self.file.wanted(now, false) {
                     let segment = self.read(wanted);
                     self.file.push(segment, is_rewound);
                 }
@@ -606,6 +642,60 @@ mod tests {
         player.play_to(Time::from_millis(2_100));
         assert_eq!(player.file.plays_left, Some(0));
         assert_eq!(player.file.content_at(Time::from_millis(2_100)), MediaTime(100_000_000));
+    }
+
+    #[test]
+    fn where_memory_is_short_the_next_segment_is_asked_for_when_it_will_soon_be_needed() {
+        let mut player = Player::begin(Some(1), 1.0, false);
+        let wanted = |player: &Player, milliseconds| {
+            player.file.wanted(Time::from_millis(milliseconds), true).map(|(wanted, _)| wanted)
+        };
+        assert_eq!(wanted(&player, 0), None);
+        assert!(player.file.wanted(Time::ZERO, false).is_some());
+        while player.file.index + 1 < player.file.current.as_ref().unwrap().entries.len() {
+            player.file.advance();
+        }
+        let next = wanted(&player, 0).unwrap();
+        let segment = player.read(next);
+        player.file.push(segment, false);
+        assert_eq!(wanted(&player, 0), None);
+        assert!(player.file.wanted(Time::ZERO, false).is_some());
+        // Who has waited for one once asks early from then on.
+        player.file.ahead.clear();
+        player.file.advance();
+        assert!(matches!(player.file.peek(Time::from_millis(5_000)), Next::Starved));
+        let segment = player.read(next);
+        player.file.push(segment, false);
+        assert!(matches!(player.file.peek(Time::from_millis(5_000)), Next::Due(_)));
+        assert!(wanted(&player, 0).is_some());
+    }
+
+    #[test]
+    fn what_was_sent_of_a_segment_that_nobody_else_has_is_held_no_longer() {
+        let mut player = Player::begin(Some(1), 1.0, false);
+        let library = player.file.current.take().unwrap();
+        let (entries, first) = (library.entries.clone(), library.first.clone());
+        let elsewhere = Arc::new(Segment { entries, first, ..*library });
+        let holders = |index: usize| Arc::strong_count(&library.entries[index].batch);
+        player.file.open(elsewhere.clone());
+        player.file.advance();
+        assert_eq!(holders(0), 2);
+        drop(elsewhere);
+        player.file.advance();
+        assert_eq!((holders(0), holders(1)), (2, 1));
+        assert!(matches!(player.file.peek(Time::from_millis(5_000)), Next::Due(_)));
+    }
+
+    #[test]
+    fn whoever_pauses_holds_no_more_than_where_it_stands() {
+        let mut player = Player::begin(Some(1), 1.0, false);
+        while let Some((wanted, is_rewound)) = player.file.wanted(Time::ZERO, false) {
+            let segment = player.read(wanted);
+            player.file.push(segment, is_rewound);
+        }
+        assert_eq!(player.file.ahead.len(), 2);
+        player.file.pause(Time::ZERO);
+        assert!(player.file.ahead.is_empty() && player.file.wanted(Time::ZERO, false).is_some());
     }
 
     #[test]
