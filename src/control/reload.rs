@@ -266,7 +266,9 @@ impl Reloader {
             (Step::Stay | Step::Adopt(_), _) => {}
         }
         ground.tls = self.certificate.as_ref().map(Certificate::server);
-        (self.rereading.set_log_level)(settings.log_level);
+        if settings.log_level != self.settings.log_level {
+            (self.rereading.set_log_level)(settings.log_level);
+        }
         ground.limits.change(bounds(&settings));
         ground.http.obey(settings.clone(), ground.access.clone(), ground.listen.clone());
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings.rules());
