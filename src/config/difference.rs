@@ -120,10 +120,19 @@ pub fn keep_from_start(new: &mut Settings, running: &Settings) -> Vec<&'static s
         let before = new.clone();
         keep(new, running);
         if !is_same(&before, new) {
+            keep_origin(new, running, name);
             waiting.push(*name);
         }
     }
     waiting
+}
+
+/// Whoever has chosen the value that runs has chosen the value that waits no more.
+pub fn keep_origin(new: &mut Settings, running: &Settings, name: &'static str) {
+    match running.origins.get(name) {
+        Some(origin) => drop(new.origins.insert(name, origin.clone())),
+        None => drop(new.origins.remove(name)),
+    }
 }
 
 /// Where nodes stand in the file does not count.
@@ -177,6 +186,7 @@ const AT_START: &[(&str, Keep)] = &[
 mod tests {
     use std::path::Path;
 
+    use super::super::origin::Origin;
     use super::super::running::{Overrides, load_bytes};
     use super::*;
 
@@ -236,6 +246,7 @@ mod tests {
         let mut new = read(&format!("<max_sessions>6</max_sessions><log_file>a.log</log_file>{camera}"));
         assert_eq!(keep_from_start(&mut new, &running), ["mtu", "videodevice", "log_file"]);
         assert_eq!((new.mtu, new.max_sessions, new.log_file.is_none()), (1_200, 6, true));
+        assert_eq!((new.origin("mtu"), new.origin("log_file")), (running.origin("mtu"), &Origin::Default));
         assert_eq!(keep_from_start(&mut new, &running), [""; 0]);
     }
 

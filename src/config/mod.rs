@@ -28,7 +28,7 @@ mod wildcard;
 
 pub use crate::media::format::{AudioCodec, AudioFormat, Choice, VideoCodec, VideoFormat};
 pub use camera::Camera;
-pub use difference::{Count, Difference, keep_from_start};
+pub use difference::{Count, Difference, keep_from_start, keep_origin};
 pub use keys::{Key, keys};
 pub use metadata_source::MetadataSource;
 pub use network::AddressRange;

@@ -31,7 +31,7 @@ use super::run::warn_of_publishers;
 use super::shards::Shards;
 use super::streams::Streams;
 use super::watch::Watch;
-use crate::config::{ConfigError, Difference, Loaded, LogLevel, Settings, keep_from_start};
+use crate::config::{ConfigError, Difference, Loaded, LogLevel, Settings, keep_from_start, keep_origin};
 use crate::media::pool::Pool;
 use crate::media::transcode::slots::Slots;
 use crate::shard::inbox::Message;
@@ -199,6 +199,7 @@ impl Reloader {
         };
         keep("cert_file", &mut settings.cert_file, &self.settings.cert_file);
         keep("key_file", &mut settings.key_file, &self.settings.key_file);
+        waiting.iter().for_each(|name| keep_origin(settings, &self.settings, name));
         waiting
     }
 
