@@ -97,6 +97,8 @@ struct Pusher {
     wake_at: Option<Time>,
     /// Ports that are still to be opened, by their tracks: another pusher had them until a moment ago.
     closed: Vec<(u8, SocketAddr)>,
+    /// Whether the log has it that some cannot be opened.
+    is_said_closed: bool,
     /// When that is tried again, and since when it is; None while it is not.
     opens_at: Option<(Time, Time)>,
 }
@@ -235,6 +237,7 @@ impl Pusher {
             strangers: 0,
             wake_at: None,
             closed: Vec::new(),
+            is_said_closed: false,
             opens_at: None,
             spec,
         }
