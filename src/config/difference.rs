@@ -99,9 +99,10 @@ impl User {
 }
 
 impl Proxy {
-    /// Whether the same is pulled in the same way; the format that it is sent in is another matter.
+    /// Whether the same is pulled in the same way; the format that it is sent in, and who has written it down, are another
+    /// matter.
     pub fn is_like(&self, other: &Proxy) -> bool {
-        *self == Proxy { place: self.place.clone(), output: self.output.clone(), ..other.clone() }
+        *self == Proxy { holder: self.holder, output: self.output.clone(), ..other.clone() }
     }
 }
 
@@ -148,7 +149,7 @@ fn is_same(before: &Settings, after: &Settings) -> bool {
 }
 
 /// What is decided at start: threads and what they are made with, what the packets of running streams keep to, the
-/// folder whose files are remembered, devices that are numbered once, what the process may do, and where the log goes.
+/// folder whose files are remembered, devices that are numbered once, sockets with names, what the process may do, and where the log goes.
 const AT_START: &[(&str, Keep)] = &[
     ("backend", |new, old| new.backend = old.backend),
     ("shards", |new, old| new.shards = old.shards),
@@ -170,6 +171,7 @@ const AT_START: &[(&str, Keep)] = &[
     ("hwaccel", |new, old| new.hwaccel = old.hwaccel),
     ("show_cursor", |new, old| new.show_cursor = old.show_cursor),
     ("videodevice", |new, old| new.cameras.clone_from(&old.cameras)),
+    ("api_socket", |new, old| new.api_socket.clone_from(&old.api_socket)),
     ("metadata", |new, old| new.metadata = old.metadata),
     ("metadata_source", |new, old| new.metadata_sources.clone_from(&old.metadata_sources)),
     ("state_dir", |new, old| new.state_dir.clone_from(&old.state_dir)),
