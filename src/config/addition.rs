@@ -82,6 +82,11 @@ impl Addition {
         text + "</config>\n"
     }
 
+    /// What there is to say where its path is that of a stream of the program's own, which would come first.
+    pub fn built_in(&self) -> Option<String> {
+        built_in(&self.proxy.suffix)
+    }
+
     fn of(element: Element, is_kept: bool) -> Result<(Addition, Vec<Problem>), ConfigError> {
         let mut report = Report::default();
         let node = Node::root(&element);
@@ -89,9 +94,6 @@ impl Addition {
         let refuse = |name: &str, text: String| Problem::at(&element.place, format!("proxy/{name}"), text);
         match proxy {
             Some(proxy) if report.errors.is_empty() => {
-                if let Some(text) = built_in(&proxy.suffix) {
-                    return Err(refuse("suffix", text).into());
-                }
                 let proxy = Proxy { holder: Holder::Api { is_kept }, ..proxy };
                 Ok((Addition { proxy, element }, report.warnings))
             }
@@ -188,7 +190,9 @@ mod tests {
             assert!(said.contains(part), "{said}");
         }
         assert!(refused(vec![("suffix", text("a"))]).starts_with("proxy/url: missing"));
-        assert!(refused(vec![("suffix", text("test")), ("url", text("rtsp://h/"))]).contains("built-in"));
+        let taken =
+            Addition::check(vec![("suffix", text("test")), ("url", text("rtsp://h/"))], false).unwrap().0;
+        assert!(taken.built_in().is_some_and(|text| text.contains("\"test\" belongs to a built-in stream")));
         let odd = vec![("suffix", text("a")), ("url", text("rtsp://h/")), ("pass", text("a\u{1}b"))];
         assert!(refused(odd).starts_with("proxy/pass: "));
         let long = vec![("suffix", text(&"a".repeat(5_000))), ("url", text("rtsp://h/"))];

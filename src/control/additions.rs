@@ -40,6 +40,9 @@ pub enum EditError {
     /// The path is that of a node of the file.
     #[error("the configuration has a <{1}> \"{0}\": change it there")]
     OfFile(String, &'static str),
+    /// The path is that of a stream of the program's own.
+    #[error("{0}: take another path")]
+    BuiltIn(String),
     /// There are as many as there may be.
     #[error("{COUNT_MAX} proxies have been added: remove one, or write them into the configuration")]
     TooMany,
@@ -104,7 +107,12 @@ impl Additions {
     /// What they are after a change. `settings` are those that run.
     pub fn after(&self, edit: Edit, settings: &Settings) -> Result<Additions, EditError> {
         let path = match &edit {
-            Edit::Add(addition) | Edit::Change(addition) => &addition.proxy.suffix,
+            Edit::Add(addition) | Edit::Change(addition) => {
+                if let Some(text) = addition.built_in() {
+                    return Err(EditError::BuiltIn(text));
+                }
+                &addition.proxy.suffix
+            }
             Edit::Remove(path) => path,
         };
         if let Some(node) = owner(settings, path) {

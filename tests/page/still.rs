@@ -80,7 +80,7 @@ fn stills_are_of_streams_and_files_in_the_size_that_is_wanted(backend: Backend) 
 
 fn a_stream_that_nobody_watches_is_left_alone(backend: Backend) {
     let server = server(backend).start();
-    expect_problem(&ask(&server, "test.jpg"), "503", "start=1");
+    expect_problem(&ask(&server, "test.jpg"), "409", "start=1");
     assert_eq!(server.lines("source started"), 0);
     expect_problem(&ask(&server, "nothing.jpg"), "404", "there is no file");
     expect_problem(&ask(&server, "test"), "404", "there is no picture");
@@ -116,7 +116,7 @@ fn streams_without_a_keyframe_hold_up_no_others(backend: Backend) {
         assert!(size(&super::still::ask(&server, "h264_aac.mp4.jpg")).starts_with("mjpeg,"));
         assert!(waiting.iter().all(|one| !one.is_finished()), "they were done before");
         for one in waiting {
-            expect_problem(&one.join().unwrap(), "503", "no picture has come");
+            expect_problem(&one.join().unwrap(), "409", "no picture has come");
         }
     });
 }

@@ -95,8 +95,8 @@ fn what_cannot_be_had_is_refused_with_the_settings_name_and_changes_nothing(back
     ] {
         ask(server, "POST", "new", &wish).expect_problem(422, named);
     }
-    ask(server, "POST", "test", &right).expect(422);
-    ask(server, "POST", "screenlive", &right).expect(422);
+    ask(server, "POST", "test", &right).expect_problem(409, "belongs to a built-in stream");
+    ask(server, "POST", "screenlive", &right).expect_problem(409, "take another path");
     let url = http(server, "/api/v1/proxies/new");
     let json = "Content-Type: application/json";
     curl(&url, &["-H", json, "--data-binary", "{"]).expect_problem(400, "JSON");

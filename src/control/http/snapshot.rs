@@ -91,6 +91,7 @@ pub(super) struct Album {
     params(("path" = String, Path, description = "Path of the stream or file, slashes in it included"), Wanted),
     responses((status = 200, description = "The picture", body = Vec<u8>, content_type = "image/jpeg"),
         (status = 404, description = "There is no such stream or file", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "There is no picture at this moment", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "It has no pictures", body = Problem, content_type = "application/problem+json"),
         (status = 501, description = "This build cannot decode it", body = Problem, content_type = "application/problem+json"),
         Refusals))]
@@ -137,9 +138,9 @@ async fn frame(app: &App, path: &str, wanted: &Wanted) -> Result<(Track, Frame),
         None => None,
     };
     match standing {
-        Some(StreamStanding::Lost) => Err(Problem::unavailable("the stream's source is lost")),
+        Some(StreamStanding::Lost) => Err(none_now("the stream's source is lost")),
         Some(StreamStanding::Idle) if wanted.start != Some(1) => {
-            Err(Problem::unavailable("nobody watches the stream, so there is no picture; start=1 starts it"))
+            Err(none_now("nobody watches the stream, so there is no picture; start=1 starts it"))
         }
         Some(StreamStanding::Running | StreamStanding::Idle) => {
             of_live(app, path.to_owned(), program.catalog.clone()).await
@@ -190,8 +191,14 @@ fn of_stream(error: StreamError) -> Problem {
     match error {
         StreamError::NotFound => Problem::not_found("stream"),
         StreamError::Unsupported(reason) => no_pictures(reason),
+        StreamError::Unavailable(reason) => none_now(reason),
         _ => Problem::unavailable(error.to_string()),
     }
+}
+
+/// There is no picture at this moment, through no fault of the server's.
+fn none_now(reason: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::CONFLICT, reason)
 }
 
 fn no_pictures(reason: impl Into<String>) -> Problem {

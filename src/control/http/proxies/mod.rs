@@ -116,7 +116,7 @@ pub(super) async fn one(
 #[utoipa::path(post, path = "/api/v1/proxies/{path}", operation_id = "add_proxy", tag = "proxies",
     params(("path" = String, Path, description = "Its path, slashes in it included")), request_body = ProxyWish,
     responses((status = 201, description = "It is there", body = Proxy),
-        (status = 409, description = "There is one at this path already, or too many", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "There is something else at this path already, or there are too many", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "More than 1 MiB was sent", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "What was sent is no JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "A setting is wrong: nothing has changed", body = Problem, content_type = "application/problem+json"), Refusals))]
@@ -141,7 +141,7 @@ pub(super) async fn add(
     params(("path" = String, Path, description = "Its path, slashes in it included")), request_body = ProxyWish,
     responses((status = 200, description = "It is so", body = Proxy),
         (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "The configuration has it", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It is not one that was added here", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "More than 1 MiB was sent", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "What was sent is no JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "A setting is wrong: nothing has changed", body = Problem, content_type = "application/problem+json"), Refusals))]
@@ -161,7 +161,7 @@ pub(super) async fn change(
     params(("path" = String, Path, description = "Its path, slashes in it included")),
     responses((status = 204, description = "It is gone"),
         (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "The configuration has it", body = Problem, content_type = "application/problem+json"), Refusals))]
+        (status = 409, description = "It is not one that was added here", body = Problem, content_type = "application/problem+json"), Refusals))]
 pub(super) async fn remove(
     State(app): State<Arc<App>>,
     path: Result<Path<String>, PathRejection>,
@@ -247,7 +247,7 @@ impl From<EditError> for Problem {
         let detail = error.to_string();
         match error {
             EditError::Absent => Problem::not_found("proxy"),
-            EditError::Taken(_) | EditError::OfFile(..) | EditError::TooMany => {
+            EditError::Taken(_) | EditError::OfFile(..) | EditError::BuiltIn(_) | EditError::TooMany => {
                 Problem::new(StatusCode::CONFLICT, detail)
             }
             EditError::Unkept(..) | EditError::Spoilt(_) => {

@@ -24,7 +24,7 @@ pub(in crate::control::http) struct ProxyWish {
     #[schema(max_length = 4096, pattern = r"^[^\u0000-\u001f\u007f-\u009f\ufffe\uffff]*$")]
     pass: Option<String>,
     /// `TCP`, `UDP` or `MULTICAST`: the transport that is asked for first; TCP where nothing is said.
-    #[schema(pattern = "^(TCP|UDP|MULTICAST)$")]
+    #[schema(pattern = "^(TCP|UDP|MULTICAST)?$")]
     transfer: Option<String>,
     /// Whether it is pulled only while somebody watches; it is where nothing is said.
     ondemand: Option<bool>,
