@@ -414,9 +414,6 @@ impl FilePlayback {
     pub fn pause(&mut self, now: Time) -> MediaTime {
         self.stood = self.reached(now);
         self.place = None;
-        // It is read again when playing goes on, whenever that may be; but what is due next must be known.
-        self.ahead.truncate(usize::from(self.upcoming.is_none()));
-        self.asked = None;
         self.stood
     }
 

@@ -109,18 +109,6 @@ fn what_was_sent_of_a_segment_that_nobody_else_has_is_held_no_longer() {
 }
 
 #[test]
-fn whoever_pauses_holds_no_more_than_where_it_stands() {
-    let mut player = Player::begin(Some(1), 1.0, false);
-    while let Some((wanted, is_rewound)) = player.file.wanted(Time::ZERO, false) {
-        let segment = player.read(wanted);
-        player.file.push(segment, is_rewound);
-    }
-    assert_eq!(player.file.ahead.len(), 2);
-    player.file.pause(Time::ZERO);
-    assert!(player.file.ahead.is_empty() && player.file.wanted(Time::ZERO, false).is_some());
-}
-
-#[test]
 fn a_play_is_not_over_when_its_last_keyframe_was_sent() {
     let mut player = Player::begin(Some(2), 8.0, false);
     assert_eq!(player.play_to(Time::from_millis(220)), 5);
