@@ -33,9 +33,16 @@ impl Heads {
         Piece::Spliced { heads, batch: batch.clone(), first: train.first, count: train.count }
     }
 
-    /// What one batch sends to a viewer on an interleaved channel.
-    pub fn interleaved(&mut self, batch: &Arc<Batch>, channel: u8, numbering: &Numbering) -> Piece {
-        if channel == batch.channel() && numbering.is_identity_for(batch) {
+    /// What one batch sends to a viewer on an interleaved channel; where others may send it too it is rendered for all
+    /// of them, where nobody does its payload stays where it is.
+    pub fn interleaved(
+        &mut self,
+        batch: &Arc<Batch>,
+        channel: u8,
+        numbering: &Numbering,
+        is_shared: bool,
+    ) -> Piece {
+        if is_shared && channel == batch.channel() && numbering.is_identity_for(batch) {
             return Piece::Shared(batch.interleaved());
         }
         let packets = batch.packets();
@@ -104,10 +111,21 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_else_sends_is_the_same_and_not_copied() {
+        let batch = batch();
+        let piece = |is_shared| Heads::default().interleaved(&batch, 0, &Numbering::identity(1), is_shared);
+        let alone = piece(false);
+        assert!(matches!(&alone, Piece::Spliced { .. }));
+        let before = batch.memory_bytes();
+        assert_eq!(joined(&alone), joined(&piece(true)));
+        assert!(batch.memory_bytes() > before, "it was rendered for one viewer");
+    }
+
+    #[test]
     fn own_numbers_stand_before_the_shared_payload() {
         let batch = batch();
         let numbering = Numbering { ssrc: 9, sequence_delta: 5, timestamp: TimestampMap::Offset(7) };
-        let bytes = joined(&Heads::default().interleaved(&batch, 6, &numbering));
+        let bytes = joined(&Heads::default().interleaved(&batch, 6, &numbering, true));
         assert_eq!(bytes[..4], [b'$', 6, 0, 62]);
         let (header, payload) = Header::parse(&bytes[4..66]).unwrap();
         assert_eq!((header.ssrc, header.sequence, header.timestamp), (9, 15, 1_007));

@@ -136,9 +136,18 @@ impl TrackOut {
         }
     }
 
-    /// Adds a batch to what leaves next on the session's connection.
-    pub fn gather(&mut self, batch: &Arc<Batch>, channel: u8, heads: &mut Heads, pieces: &mut Pieces) {
-        pieces.push(heads.interleaved(batch, channel, &self.numbering_of(batch)));
+    /// Adds a batch, as [`Track::protected`] gave it, to what leaves next on the session's connection. Whether others
+    /// have the same batch says `is_shared`.
+    pub fn gather(
+        &mut self,
+        batch: &Arc<Batch>,
+        channel: u8,
+        is_shared: bool,
+        heads: &mut Heads,
+        pieces: &mut Pieces,
+    ) {
+        let is_shared = is_shared && self.protection.is_none();
+        pieces.push(heads.interleaved(batch, channel, &self.numbering_of(batch), is_shared));
         let packets = batch.packets().len() as u32;
         self.count(packets, batch.payload_octets() - packets * self.overhead_octets());
     }

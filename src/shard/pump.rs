@@ -406,7 +406,8 @@ fn gather(session: &mut Session, batch: &Arc<Batch>, heads: &mut Heads, pieces: 
     let track = &mut session.tracks[slot];
     let crate::egress::track::Route::Interleaved { rtp, .. } = track.route else { return 0 };
     let batch = &track.protected(batch.clone());
-    track.gather(batch, rtp, heads, pieces);
+    let is_shared = !matches!(&session.source, Source::File(file) if !file.is_shared());
+    track.gather(batch, rtp, is_shared, heads, pieces);
     batch.rtp().len()
 }
 

@@ -19,7 +19,7 @@ use crate::stream::catalog::leading;
 const AHEAD_MAX: usize = 2;
 
 /// Where memory is short, the next segment is asked for when so much is left of the current one.
-const AHEAD_AT_LEAST: Duration = Duration::from_millis(250);
+const AHEAD_AT_LEAST: Duration = Duration::from_millis(150);
 
 /// Batches leave in ticks of this length: what is due in one tick leaves together.
 pub(super) const TICK: Duration = Duration::from_millis(5);
@@ -335,6 +335,11 @@ impl FilePlayback {
             self.sent_until = self.sent_until.max(self.timeline(entry.batch.meta().pts));
             self.go_on();
         }
+    }
+
+    /// Whether other viewers have the segment that is played: more than the cache and this one hold it.
+    pub fn is_shared(&self) -> bool {
+        self.current.as_ref().is_some_and(|current| Arc::strong_count(current) > 2)
     }
 
     /// Whether what is next should have left a while ago: the disk or this thread stood still.
