@@ -8,3 +8,4 @@ pub(crate) mod session;
 pub(crate) mod sound;
 pub(crate) mod talk;
 mod template;
+mod told;

@@ -50,12 +50,14 @@ esac
 [ "$(inside stat -c '%U %a' /var/lib/ringcaster/media)" = "root 755" ] || fail "modes of the media folder"
 [ -L "$system/etc/systemd/system/multi-user.target.wants/ringcaster.service" ] || fail "the unit is not enabled"
 said=$(inside systemd-analyze verify /lib/systemd/system/ringcaster.service 2>&1) || fail "systemd-analyze: $said"
+inside systemd-analyze security --no-pager --offline=true --threshold=40 /lib/systemd/system/ringcaster.service >"$system/tmp/security.log" 2>&1 ||
+    fail "systemd-analyze: $(tail -n 1 "$system/tmp/security.log")"
 inside rtspserver check -c /etc/ringcaster/rtspserver.xml >/dev/null || fail "the configuration is wrong"
 
 # --- serving ------------------------------------------------------------------------------------------------------
 
 say "serving from it, as its user on port 554"
-inside apt-get install -y -qq --no-install-recommends ffmpeg iproute2 >"$system/tmp/apt.log" 2>&1 ||
+inside apt-get install -y -qq --no-install-recommends curl ffmpeg iproute2 >"$system/tmp/apt.log" 2>&1 ||
     fail "apt: $(tail -n 5 "$system/tmp/apt.log")"
 inside ffmpeg -v error -f lavfi -i testsrc=size=320x240:rate=25 -t 2 -c:v libx264 -preset ultrafast \
     -pix_fmt yuv420p /var/lib/ringcaster/media/film.mp4
@@ -63,9 +65,10 @@ cat >"$system/tmp/serve.sh" <<'EOF'
 # A network of its own, so that its ports are free; user, groups and capability as the unit has them.
 set -eu
 ip link set lo up
+install -d -o ringcaster -g ringcaster -m 750 /run/ringcaster
 setpriv --reuid=ringcaster --regid=ringcaster --init-groups --inh-caps=-all,+net_bind_service \
     --ambient-caps=-all,+net_bind_service --bounding-set=-all,+net_bind_service --no-new-privs \
-    env RINGCASTER_STATE_DIR=/var/lib/ringcaster rtspserver --config /etc/ringcaster/rtspserver.xml >/tmp/server.log 2>&1 &
+    env $(sed -n 's/^Environment=//p' /lib/systemd/system/ringcaster.service) rtspserver --config /etc/ringcaster/rtspserver.xml >/tmp/server.log 2>&1 &
 echo $! >/run/server.pid
 tries=0
 until grep -q rtsp:// /tmp/server.log; do
@@ -79,6 +82,10 @@ for path in test film.mp4; do
             -show_entries stream=codec_name,nb_read_packets -of csv=p=0 "rtsp://127.0.0.1/$path" | sed "s/^/$path $transport /"
     done
 done
+for who in ringcaster nobody; do
+    said=$(setpriv --reuid="$who" --regid="$(id -g "$who")" --clear-groups curl -sS --unix-socket /run/ringcaster/api.sock http://localhost/readyz 2>&1) || true
+    echo "socket $who $said"
+done
 kill "$(cat /run/server.pid)"
 wait "$(cat /run/server.pid)"
 EOF
@@ -88,6 +95,8 @@ for wanted in "test udp h264," "test tcp h264," "film.mp4 udp h264," "film.mp4 t
     count=$(printf '%s\n' "$played" | sed -n "s/^$wanted\([0-9]*\).*/\1/p" | head -n 1)
     [ "${count:-0}" -ge 10 ] || fail "ffprobe has not played $wanted $count packets"
 done
+printf '%s\n' "$played" | grep -q '^socket ringcaster ready$' || fail "the API does not answer at the unit's socket"
+printf '%s\n' "$played" | grep -q '^socket nobody ready$' && fail "everybody may open the API's socket"
 [ -f "$system/var/lib/ringcaster/rtspserver-key.pem" ] || fail "the certificate was not kept in the state folder"
 grep -E 'backend|shards' "$system/tmp/server.log" | head -n 1
 

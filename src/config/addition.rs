@@ -39,15 +39,15 @@ impl Addition {
         is_kept: bool,
     ) -> Result<(Addition, Vec<Problem>), ConfigError> {
         let nowhere = Place { file: Path::new("").into(), line: 0, column: 0 };
-        let element = made("proxy", Typed::Children(children), &nowhere);
         let mut problems = Vec::new();
-        say_what_cannot_be_typed(&element, "proxy", &mut problems);
+        let typed = Typed::Children(children);
+        say_what_cannot_be_typed(&typed, "proxy", &mut problems);
         let without_place =
             |problems: Vec<Problem>| problems.into_iter().map(|it| Problem { place: None, ..it }).collect();
         if !problems.is_empty() {
             return Err(ConfigError { problems });
         }
-        match Addition::of(element, is_kept) {
+        match Addition::of(made("proxy", typed, &nowhere), is_kept) {
             Ok((addition, warnings)) => Ok((addition, without_place(warnings))),
             Err(error) => Err(ConfigError { problems: without_place(error.problems) }),
         }
@@ -115,8 +115,7 @@ impl fmt::Debug for Addition {
 
 fn made(name: &str, typed: Typed, nowhere: &Place) -> Element {
     let (text, children) = match typed {
-        // As it is read from a file.
-        Typed::Text(text) => (text.trim().to_owned(), Vec::new()),
+        Typed::Text(text) => (text, Vec::new()),
         Typed::Children(children) => {
             let children = children.into_iter().map(|(name, typed)| made(name, typed, nowhere));
             (String::new(), children.collect())
@@ -132,17 +131,26 @@ fn made(name: &str, typed: Typed, nowhere: &Place) -> Element {
     }
 }
 
-/// XML has no way to write some characters, and the file would not be what was asked for.
-fn say_what_cannot_be_typed(element: &Element, path: &str, problems: &mut Vec<Problem>) {
+/// XML has no way to write some characters, and white space around a value is not read: the file would not be what was asked
+/// for.
+fn say_what_cannot_be_typed(typed: &Typed, path: &str, problems: &mut Vec<Problem>) {
+    let text = match typed {
+        Typed::Text(text) => text,
+        Typed::Children(children) => {
+            for (name, child) in children {
+                say_what_cannot_be_typed(child, &format!("{path}/{name}"), problems);
+            }
+            return;
+        }
+    };
     let has_none = |c: &char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}');
-    if let Some(character) = element.text.chars().find(has_none) {
+    if let Some(character) = text.chars().find(has_none) {
         problems.push(Problem::outside(path, format!("{character:?} is in it; allowed: what can be typed")));
+    } else if text.trim() != text {
+        problems.push(Problem::outside(path, "white space is around it; allowed: none"));
     }
-    if element.text.chars().count() > CHARACTERS_MAX {
+    if text.chars().count() > CHARACTERS_MAX {
         problems.push(Problem::outside(path, format!("too long; allowed: {CHARACTERS_MAX} characters")));
-    }
-    for child in &element.children {
-        say_what_cannot_be_typed(child, &format!("{path}/{}", child.name), problems);
     }
 }
 
@@ -161,7 +169,7 @@ fn write(element: &Element, depth: usize, text: &mut String) {
 }
 
 /// Of one value: more than any URL or password has.
-const CHARACTERS_MAX: usize = 4_096;
+pub const CHARACTERS_MAX: usize = 4_096;
 
 #[cfg(test)]
 mod tests {
@@ -195,6 +203,14 @@ mod tests {
         assert!(taken.built_in().is_some_and(|text| text.contains("\"test\" belongs to a built-in stream")));
         let odd = vec![("suffix", text("a")), ("url", text("rtsp://h/")), ("pass", text("a\u{1}b"))];
         assert!(refused(odd).starts_with("proxy/pass: "));
+        for (name, value) in
+            [("suffix", "a\n"), ("suffix", "\u{a0}a"), ("user", " ann"), ("pass", "\t"), ("pass", "b ")]
+        {
+            let mut around = vec![("suffix", text("a")), ("url", text("rtsp://h/"))];
+            around.retain(|(other, _)| *other != name);
+            around.push((name, text(value)));
+            assert!(refused(around).starts_with(&format!("proxy/{name}: ")), "{name} {value:?}");
+        }
         let long = vec![("suffix", text(&"a".repeat(5_000))), ("url", text("rtsp://h/"))];
         assert_eq!(refused(long), "proxy/suffix: too long; allowed: 4096 characters");
     }

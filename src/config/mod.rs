@@ -28,7 +28,7 @@ mod values;
 mod wildcard;
 
 pub use crate::media::format::{AudioCodec, AudioFormat, Choice, VideoCodec, VideoFormat};
-pub use addition::{Addition, Typed};
+pub use addition::{Addition, CHARACTERS_MAX, Typed};
 pub use camera::Camera;
 pub use difference::{Count, Difference, keep_from_start, keep_origin};
 pub use keys::{Key, keys};

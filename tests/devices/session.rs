@@ -170,13 +170,23 @@ impl Session {
         }
     }
 
-    /// A microphone that hears a tone.
-    pub(crate) fn microphone(&mut self, index: usize, tone: f64) {
+    /// A microphone comes, which hears nothing.
+    pub(crate) fn plug(&self, index: usize) {
         let node = format!(
             "{{ factory.name=support.null-audio-sink node.name=testmic{index} media.class=Audio/Source/Virtual \
              node.description=\"Microphone {index}\" object.linger=true audio.position=[MONO] }}"
         );
         self.insist("pw-cli", &["create-node", "adapter", &node]);
+    }
+
+    /// A microphone goes.
+    pub(crate) fn unplug(&self, index: usize) {
+        self.insist("pw-cli", &["destroy", &format!("testmic{index}")]);
+    }
+
+    /// A microphone that hears a tone.
+    pub(crate) fn microphone(&mut self, index: usize, tone: f64) {
+        self.plug(index);
         let file = self.file(&format!("tone{index}.wav"));
         let sine =
             format!("-nostdin -v error -y -f lavfi -i sine=frequency={tone}:sample_rate=48000:duration=240");

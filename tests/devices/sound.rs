@@ -170,7 +170,7 @@ fn a_microphone_that_is_unplugged_is_lost_and_comes_back_when_it_is_plugged_in()
     let server = server(&session, Backend::Uring).start();
     let mut viewer = listen(&server, "/audiodevice");
     session.stop("pw-cat");
-    session.insist("pw-cli", &["destroy", "testmic0"]);
+    session.unplug(0);
     server.wait_for_log("device lost device=audiodevice", PATIENCE);
     session.microphone(0, TONES[0]);
     server.wait_for_log("device is back device=audiodevice", PATIENCE);

@@ -92,9 +92,19 @@ fn what_cannot_be_had_is_refused_with_the_settings_name_and_changes_nothing(back
         (json!({}), "url"),
         (json!({"url": "rtsp://h/", "ondemnad": true}), "ondemnad"),
         (json!({"url": "rtsp://h/", "output": {"video": {"width": "wide"}}}), "output.video.width"),
+        (json!(["rtsp://h/"]), "an object"),
+        (
+            json!({"url": "rtsp://h/", "output": [null, null]}),
+            "output: invalid type: sequence, expected an object",
+        ),
+        (json!({"url": "rtsp://h/", "output": {"audio": []}}), "output.audio: invalid type: sequence"),
     ] {
         ask(server, "POST", "new", &wish).expect_problem(422, named);
     }
+    let whole = json!({"url": "rtsp://h/", "output": {"video": {"width": 640.0}}});
+    let made = ask(server, "POST", "whole", &whole).expect(201).json();
+    assert_eq!(made["output"]["video"]["width"], 640);
+    ask(server, "DELETE", "whole", &Value::Null).expect(204);
     ask(server, "POST", "test", &right).expect_problem(409, "belongs to a built-in stream");
     ask(server, "POST", "screenlive", &right).expect_problem(409, "take another path");
     let url = http(server, "/api/v1/proxies/new");

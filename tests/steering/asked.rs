@@ -119,11 +119,12 @@ fn a_configuration_is_shown_without_passwords_and_another_is_checked(backend: Ba
     assert_eq!((&wrong["valid"], &wrong["errors"][0]["line"]), (&false.into(), &2.into()));
     assert_eq!(wrong["errors"][1]["subject"], "config/serverport");
     assert_eq!(check("no XML at all")["valid"], false);
+    let url = http(&server, "/api/v1/config/check");
+    curl(&url, &["-X", "POST"]).expect_problem(400, "no configuration in the request");
     let large = "x".repeat(100_000);
     let file = server.configuration_file().with_extension("large");
     std::fs::write(&file, large.repeat(20)).unwrap();
     let from = format!("@{}", file.display());
-    let url = http(&server, "/api/v1/config/check");
     curl(&url, &["--data-binary", &from]).expect_problem(413, "1 MiB");
     assert_eq!(get(&server, "/api/v1/config")["settings"]["mtu"]["value"], "1400", "nothing has changed");
 }

@@ -1,9 +1,11 @@
 //! What happens, told as it does.
 
+use std::cell::RefCell;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -14,6 +16,8 @@ use crate::server::{Backend, Server, on_both_backends};
 pub(crate) struct Listener {
     curl: Child,
     events: Receiver<(String, Value)>,
+    /// One that was waited for and not taken.
+    next: RefCell<Option<(String, Value)>>,
 }
 
 impl Listener {
@@ -33,21 +37,32 @@ impl Listener {
                 }
             }
         });
-        Listener { curl, events }
+        Listener { curl, events, next: RefCell::default() }
     }
 
     /// Waits until so many listen.
     pub(crate) fn wait_for(server: &Server, count: usize) {
         let line = format!("ringcaster_api_listeners {count}\n");
         while !curl(&http(server, "/metrics"), &[]).expect(200).body.contains(&line) {
-            thread::sleep(std::time::Duration::from_millis(20));
+            thread::sleep(Duration::from_millis(20));
         }
     }
 
     /// The next event, with its name.
     #[track_caller]
     pub(crate) fn next_one(&self) -> (String, Value) {
-        self.events.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("{error}"))
+        let waiting = self.next.borrow_mut().take();
+        waiting
+            .unwrap_or_else(|| self.events.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    /// Whether there is another event, or is one soon.
+    pub(crate) fn has_more(&self, patience: Duration) -> bool {
+        let mut next = self.next.borrow_mut();
+        if next.is_none() {
+            *next = self.events.recv_timeout(patience).ok();
+        }
+        next.is_some()
     }
 
     /// The next event, which has that name.

@@ -149,6 +149,9 @@ pub(super) async fn check(
         StatusCode::PAYLOAD_TOO_LARGE => Problem::new(error.status(), "a configuration has 1 MiB at most"),
         _ => Problem::bad_request(error.body_text()),
     })?;
+    if body.is_empty() {
+        return Err(Problem::bad_request("there is no configuration in the request"));
+    }
     let file = app.file.clone().unwrap_or_else(|| PathBuf::from("rtspserver.xml"));
     // It is looked whether the folders in it are there.
     let result = spawn_blocking(move || inspect(&body, &file)).await;

@@ -13,12 +13,16 @@ use crate::control::tail;
 /// Lines of one answer at most, and where nobody says how many.
 const LINES_MAX: usize = 1_000;
 
+/// Lines that are counted: as far as all readers of JSON know each number (2^53 - 1).
+const COUNT_MAX: u64 = (1 << 53) - 1;
+
 /// Which lines are wanted.
 #[derive(Clone, Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
     /// The `count` of the answer before: only what came since is told.
+    #[param(minimum = 0, maximum = 9007199254740991_i64)]
     after: Option<u64>,
     /// How many lines, 1 to 1000: the last of them.
     #[param(minimum = 1, maximum = 1000, default = 1000)]
@@ -43,7 +47,7 @@ pub(super) async fn tail(query: Result<Query<Wanted>, QueryRejection>) -> Result
     if !(1..=LINES_MAX).contains(&limit) {
         return Err(Problem::bad_request(format!("limit is 1 to {LINES_MAX}")));
     }
-    if wanted.after.is_some_and(|after| i64::try_from(after).is_err()) {
+    if wanted.after.is_some_and(|after| after > COUNT_MAX) {
         return Err(Problem::bad_request("after is the count of an answer before"));
     }
     let part = tail::since(wanted.after.unwrap_or(0), limit);

@@ -19,6 +19,7 @@ mod problem;
 mod process;
 mod proxies;
 mod reload;
+mod sent;
 mod serve;
 mod sessions;
 mod snapshot;

@@ -57,6 +57,9 @@ const NUMBERS: u16 = 1_024;
 /// Pixels a line at least and at most, where a width is asked for.
 const WIDTHS: std::ops::RangeInclusive<u32> = 16..=8_192;
 
+/// Seconds of a file: more than thirty years, which no file has.
+const SECONDS: std::ops::RangeInclusive<f64> = 0.0..=1e9;
+
 /// Which picture is wanted.
 #[derive(Clone, Copy, Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -66,7 +69,7 @@ pub(super) struct Wanted {
     #[param(minimum = 16, maximum = 8192)]
     w: Option<u32>,
     /// Of a file, the second that it is of: the last keyframe before it.
-    #[param(minimum = 0)]
+    #[param(minimum = 0, maximum = 1000000000)]
     t: Option<f64>,
     /// 1 starts a stream that nobody watches, as a viewer would.
     #[param(minimum = 0, maximum = 1)]
@@ -211,8 +214,9 @@ impl Wanted {
             let (least, most) = (WIDTHS.start(), WIDTHS.end());
             return Err(Problem::bad_request(format!("w is {least} to {most}")));
         }
-        if self.t.is_some_and(|second| !(0.0..=1e9).contains(&second)) {
-            return Err(Problem::bad_request("t is a second from 0"));
+        if self.t.is_some_and(|second| !SECONDS.contains(&second)) {
+            let (least, most) = (SECONDS.start(), SECONDS.end());
+            return Err(Problem::bad_request(format!("t is {least} to {most}")));
         }
         if self.start.is_some_and(|start| start > 1) {
             return Err(Problem::bad_request("start is 0 or 1"));

@@ -1,5 +1,6 @@
 //! `proxies`: the streams that are pulled from elsewhere, and the way to add others while the program runs.
 
+mod texts;
 mod wish;
 
 use std::collections::HashMap;
@@ -13,11 +14,12 @@ use proto::client::Url;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use self::wish::{ProxyOutput, ProxyWish};
+use self::wish::{ProxyOutput, ProxyPath, ProxyWish};
 use super::configuration::Finding;
 use super::openapi::Refusals;
 use super::paging::Paging;
 use super::problem::Problem;
+use super::sent::Sent;
 use super::state::App;
 use super::streams::StreamStanding;
 use crate::config::{self, Addition, ConfigError, Holder};
@@ -114,7 +116,7 @@ pub(super) async fn one(
 /// Adds one where there is none. It is checked as a `<proxy>` of the configuration is, and there at once; nothing else
 /// notices. `keep` has it there again after a restart.
 #[utoipa::path(post, path = "/api/v1/proxies/{path}", operation_id = "add_proxy", tag = "proxies",
-    params(("path" = String, Path, description = "Its path, slashes in it included")), request_body = ProxyWish,
+    params(ProxyPath), request_body = ProxyWish,
     responses((status = 201, description = "It is there", body = Proxy),
         (status = 409, description = "There is something else at this path already, or there are too many", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "More than 1 MiB was sent", body = Problem, content_type = "application/problem+json"),
@@ -123,7 +125,7 @@ pub(super) async fn one(
 pub(super) async fn add(
     State(app): State<Arc<App>>,
     path: Result<Path<String>, PathRejection>,
-    wish: Result<Json<ProxyWish>, JsonRejection>,
+    wish: Result<Json<Sent<ProxyWish>>, JsonRejection>,
 ) -> Result<(StatusCode, Json<Proxy>), Problem> {
     let path = named(path)?;
     let addition = check(&path, wish)?;
@@ -138,7 +140,7 @@ pub(super) async fn add(
 /// Changes one that was added here: it becomes what is sent, and what is left out is as if it had never been said, the
 /// password too.
 #[utoipa::path(put, path = "/api/v1/proxies/{path}", operation_id = "change_proxy", tag = "proxies",
-    params(("path" = String, Path, description = "Its path, slashes in it included")), request_body = ProxyWish,
+    params(ProxyPath), request_body = ProxyWish,
     responses((status = 200, description = "It is so", body = Proxy),
         (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "It is not one that was added here", body = Problem, content_type = "application/problem+json"),
@@ -148,7 +150,7 @@ pub(super) async fn add(
 pub(super) async fn change(
     State(app): State<Arc<App>>,
     path: Result<Path<String>, PathRejection>,
-    wish: Result<Json<ProxyWish>, JsonRejection>,
+    wish: Result<Json<Sent<ProxyWish>>, JsonRejection>,
 ) -> Result<Json<Proxy>, Problem> {
     let path = named(path)?;
     let addition = check(&path, wish)?;
@@ -176,8 +178,8 @@ fn named(path: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
     Ok(path.trim_matches('/').to_owned())
 }
 
-fn check(path: &str, wish: Result<Json<ProxyWish>, JsonRejection>) -> Result<Addition, Problem> {
-    let Json(wish) = wish.map_err(|error| Problem::new(error.status(), error.body_text()))?;
+fn check(path: &str, wish: Result<Json<Sent<ProxyWish>>, JsonRejection>) -> Result<Addition, Problem> {
+    let Json(Sent(wish)) = wish.map_err(|error| Problem::new(error.status(), error.body_text()))?;
     let (addition, _) = wish.check(path).map_err(refused)?;
     Ok(addition)
 }

@@ -1,30 +1,38 @@
 //! A proxy as it is asked for: what a `<proxy>` node has, in JSON.
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::{IntoParams, ToSchema};
 
+use super::texts;
 use crate::config::{Addition, AudioCodec, Choice, ConfigError, Problem, Typed, VideoCodec};
 use crate::media::format::{Format, SAMPLE_RATES};
 
+/// The path of a proxy that is to be.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "it is there to be described")]
+pub(in crate::control::http) struct ProxyPath {
+    /// Its path, slashes in it included: without white space, control characters and `&?#%`.
+    #[param(schema_with = texts::path)]
+    path: String,
+}
+
 /// A stream to pull from elsewhere. What is left out is as in the configuration.
 #[derive(Clone, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 pub(in crate::control::http) struct ProxyWish {
     /// Where it is: `rtsp`, `rtsps`, `http` or `https`, with a host.
-    #[schema(
-        max_length = 4096,
-        pattern = "^(rtsps?|https?)://([!-.0-9;=A-Z_a-z~]+@)?[0-9A-Za-z]([-.0-9A-Za-z]*[0-9A-Za-z])?(:[1-9][0-9]{0,3})?(/[!-~]*)?$"
-    )]
+    #[schema(schema_with = texts::url)]
     url: String,
     /// Name for the source.
-    #[schema(max_length = 4096, pattern = r"^[^\u0000-\u001f\u007f-\u009f\ufffe\uffff]*$")]
+    #[schema(schema_with = texts::user)]
     user: Option<String>,
     /// Password for the source.
-    #[schema(max_length = 4096, pattern = r"^[^\u0000-\u001f\u007f-\u009f\ufffe\uffff]*$")]
+    #[schema(schema_with = texts::pass)]
     pass: Option<String>,
     /// `TCP`, `UDP` or `MULTICAST`: the transport that is asked for first; TCP where nothing is said.
-    #[schema(pattern = "^(TCP|UDP|MULTICAST)?$")]
+    #[schema(schema_with = texts::transfer)]
     transfer: Option<String>,
     /// Whether it is pulled only while somebody watches; it is where nothing is said.
     ondemand: Option<bool>,
@@ -42,7 +50,7 @@ pub(in crate::control::http) struct ProxyWish {
 
 /// A format.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 pub(in crate::control::http) struct ProxyOutput {
     /// Pictures.
     video: Option<ProxyVideo>,
@@ -52,10 +60,10 @@ pub(in crate::control::http) struct ProxyOutput {
 
 /// The format of pictures; what is left out or 0 is the source's.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 struct ProxyVideo {
     /// `H264`, `H265`, `MP4` or `JPEG`; `NONE` leaves pictures out.
-    #[schema(pattern = "^(H264|H265|MP4|JPEG|NONE)?$")]
+    #[schema(schema_with = texts::video_codec)]
     codec: Option<String>,
     /// Pixels a line.
     #[schema(maximum = 16384)]
@@ -73,10 +81,10 @@ struct ProxyVideo {
 
 /// The format of sound; what is left out or 0 is the source's.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 struct ProxyAudio {
     /// `G711A`, `G711U`, `G722`, `G726`, `AAC` or `OPUS`; `NONE` leaves sound out.
-    #[schema(pattern = "^(G711A|G711U|G722|G726|AAC|OPUS|NONE)?$")]
+    #[schema(schema_with = texts::audio_codec)]
     codec: Option<String>,
     /// Samples a second.
     #[schema(schema_with = sample_rates)]
