@@ -90,11 +90,12 @@ fn kept_packets_max(packet_bytes: usize) -> usize {
     packet_bytes / 150
 }
 
-/// Judges again what failed over UDP: programs that a busy machine holds up lose datagrams.
+/// Judges again what failed over UDP, where programs that a busy machine holds up lose datagrams, and any other way where a
+/// player has come so late that everything was sent.
 pub(crate) fn once_more(over: Over, judge: impl Fn() -> Verdict) -> Verdict {
     let verdict = judge();
-    match (&verdict, over) {
-        (Err(problem), Over::Udp) => {
+    match &verdict {
+        Err(problem) if over == Over::Udp || problem.contains("404 Not Found") => {
             println!("once more: {problem}");
             judge()
         }

@@ -59,7 +59,11 @@ fn who_may_only_play_types_a_name(backend: Backend) {
     browser.wait_for("/Type the name of a stream/.test(document.body.innerText)");
 }
 
-on_both_backends!(who_logs_in_sees_the_list_and_plays, who_may_only_play_types_a_name);
+on_both_backends!(;
+    "ffmpeg":
+    who_logs_in_sees_the_list_and_plays,
+    who_may_only_play_types_a_name,
+);
 
 #[test]
 fn with_the_api_off_a_stream_plays_by_its_name() {

@@ -69,6 +69,7 @@ fn the_page_can_be_used_by_keyboard_alone(backend: Backend) {
 }
 
 on_both_backends!(
+    the_page_can_be_used_by_keyboard_alone;
+    "ffmpeg":
     streams_and_files_are_shown_with_stills_numbers_and_urls,
-    the_page_can_be_used_by_keyboard_alone,
 );

@@ -92,7 +92,8 @@ fn a_stream_that_nobody_watches_is_left_alone(backend: Backend) {
     server.wait_for_log("source stopped: nobody watches", PATIENCE);
 }
 
-on_both_backends!(
+on_both_backends!(;
+    "ffmpeg":
     stills_are_of_streams_and_files_in_the_size_that_is_wanted,
     a_stream_that_nobody_watches_is_left_alone,
 );

@@ -124,7 +124,11 @@ fn the_dashboard_shows_what_there_is() {
     assert!(shown > 20, "{shown}");
 }
 
-on_both_backends!(metrics_pass_promtool_and_tell_what_is_done, what_is_counted_is_what_was_sent);
+on_both_backends!(
+    metrics_pass_promtool_and_tell_what_is_done;
+    "ffmpeg":
+    what_is_counted_is_what_was_sent,
+);
 
 #[test]
 fn promtool_would_say_what_is_wrong() {
