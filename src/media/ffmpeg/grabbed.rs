@@ -220,6 +220,8 @@ mod tests {
         encoder.send_frame(&frame).unwrap();
         let mut packet = ffmpeg_next::Packet::empty();
         encoder.receive_packet(&mut packet).unwrap();
+        // As devices mark it (AV_PKT_FLAG_TRUSTED): a pointer stands in it.
+        packet.set_flags(codec::packet::Flags::from_bits_retain(8));
         let frame = unwrapped(&mut unwrapper().unwrap(), &packet).unwrap();
         let (shape, pixels) = lines(&frame).unwrap();
         assert_eq!(shape, Shape { pixels: Pixels::Bgr0, width: 6, height: 4 });
