@@ -88,6 +88,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "loadtest",
             "src/control/hooks",
             "src/control/documents",
+            "src/control/socket",
             "src/control/signals",
             "src/control/http",
             "src/media/capture/pipewire/portal",

@@ -174,7 +174,10 @@ fn an_analysis_adds_its_documents() {
 fn the_server_is_seen_and_steered() {
     let chapter = chapter("See and steer");
     let camera = server().start();
-    let here = server().http().proxy("gate", &camera.url("/film.mp4"), &[]).start();
+    let here = server().http().setting("api_socket", "api.sock");
+    let here = here.proxy("gate", &camera.url("/film.mp4"), &[]).start();
+    here.wait_for_log("who may open it may use the API", Duration::from_secs(10));
+    let socket = here.configuration_file().with_file_name("api.sock").display().to_string();
     let mut of_gate = Viewer::open(here.address(), &here.url("/gate"), Over::Tcp);
     of_gate.play(&[]);
     assert!(of_gate.receive_until(Duration::from_secs(20), |viewer| !viewer.tracks[0].packets.is_empty()));
@@ -191,7 +194,8 @@ fn the_server_is_seen_and_steered() {
     let id = of_film.unwrap()["id"].as_str().unwrap();
     for command in &chapter.commands {
         let server = if command.contains("HOST") { &there } else { &here };
-        reader.types(server, &[command.replace("sessions/ID", &format!("sessions/{id}"))]);
+        let command = command.replace("sessions/ID", &format!("sessions/{id}"));
+        reader.types(server, &[command.replace("api.sock", &socket)]);
     }
     assert!(
         viewer.receive_until(Duration::from_secs(10), |viewer| viewer

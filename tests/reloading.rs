@@ -2,10 +2,12 @@
 //! wrong file changes nothing.
 
 mod access;
+mod added;
 mod asked;
 mod confined;
 mod crowd;
 mod file;
+mod kept;
 mod ports;
 mod refused;
 mod streams;

@@ -383,8 +383,8 @@ impl Builder {
         };
         command.args(["serve", "-c", &self.path(&file)]).args(["--backend", self.backend.name()]);
         command.args(["--shards", &self.shards.to_string()]);
-        command.envs(self.environment.clone());
-        command.args(&self.arguments).current_dir(&folder).env_remove("RUST_LOG");
+        command.env_remove("RUST_LOG").envs(self.environment.clone());
+        command.args(&self.arguments).current_dir(&folder);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if self.is_unprivileged && is_root() {
             command.uid(NOBODY).gid(NOBODY);

@@ -23,6 +23,7 @@ const WATCHDOG: Duration = Duration::from_millis(600);
 on_both_backends!(
     systemd_is_told_when_clients_can_connect_and_when_the_end_has_begun,
     a_shard_that_hangs_ends_the_signs_of_life_until_it_turns_again,
+    a_configuration_that_takes_long_to_read_costs_no_sign_of_life,
     systemd_is_told_of_a_reload_and_what_came_of_it,
 );
 
@@ -120,6 +121,30 @@ fn a_shard_that_hangs_ends_the_signs_of_life_until_it_turns_again(backend: Backe
     held.release();
     manager.expect("WATCHDOG=1");
     manager.expect("WATCHDOG=1");
+}
+
+fn a_configuration_that_takes_long_to_read_costs_no_sign_of_life(backend: Backend) {
+    let manager = Manager::new();
+    let period = WATCHDOG.as_micros().to_string();
+    let server = manager.server(backend).environment("WATCHDOG_USEC", &period).start();
+    let file = server.configuration_file();
+    let xml = std::fs::read_to_string(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    server.signal("HUP");
+    let until = |line: &str| while !manager.next(PATIENCE).unwrap().lines().any(|found| found == line) {};
+    until("RELOADING=1");
+    // Nobody writes, and who reads waits.
+    (0..10).for_each(|_| until("WATCHDOG=1"));
+    // Two more who ask are one more reading.
+    server.signal("HUP");
+    assert_eq!(server.lines("configuration reloaded"), 0);
+    for _ in 0..2 {
+        std::fs::write(&file, xml.replace("<config>", "<config><test>0</test>")).unwrap();
+        until("READY=1");
+    }
+    server.wait_for_lines("configuration reloaded", 2);
+    until("WATCHDOG=1");
 }
 
 /// A thread of the server that is held up, as a debugger does it.

@@ -3,11 +3,12 @@
 mod asked;
 mod described;
 mod dumped;
-mod happening;
+pub(crate) mod happening;
 mod hostile;
 mod kicked;
 mod numbers;
 mod permitted;
+mod socket;
 mod streams;
 
 use std::net::SocketAddr;
@@ -48,7 +49,7 @@ impl Answer {
 
     /// A problem of that status, which says this.
     #[track_caller]
-    fn expect_problem(self, status: u16, detail: &str) {
+    pub(crate) fn expect_problem(self, status: u16, detail: &str) {
         let answer = self.expect(status);
         assert_eq!(answer.kind, "application/problem+json");
         let problem = answer.json();
@@ -113,15 +114,22 @@ impl Running {
 
     /// Plays a stream until it ends.
     fn player(server: &Server, path: &str, transport: &str) -> Running {
-        let url = server.url(path);
-        Running::ffmpeg(&["-rtsp_transport", transport, "-i", &url, "-c", "copy", "-f", "null", "-"])
+        Running::player_of(&server.url(path), transport)
+    }
+
+    fn player_of(url: &str, transport: &str) -> Running {
+        Running::ffmpeg(&["-rtsp_transport", transport, "-i", url, "-c", "copy", "-f", "null", "-"])
     }
 
     /// Publishes a moving picture for a minute.
     fn publisher(server: &Server, path: &str) -> Running {
+        Running::publisher_to(&server.url(path))
+    }
+
+    fn publisher_to(url: &str) -> Running {
         let source = ["-re", "-f", "lavfi", "-i", "testsrc=size=320x240:rate=25:duration=60"];
         let coding = ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "25"];
-        let to = ["-rtsp_transport", "tcp", "-f", "rtsp", &server.url(path)];
+        let to = ["-rtsp_transport", "tcp", "-f", "rtsp", url];
         Running::ffmpeg(&[&source[..], &coding, &to].concat())
     }
 

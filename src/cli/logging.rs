@@ -40,12 +40,12 @@ pub(super) fn start(settings: &Settings) -> Result<Log, Failure> {
         LogFormat::Text => {
             let builder = builder.with_target(false).with_filter_reloading();
             let handle = builder.reload_handle();
-            (builder.try_init(), Box::new(move |level| drop(handle.reload(filter(level)))))
+            (builder.try_init(), Box::new(move |level| change(|filter| handle.reload(filter), level)))
         }
         LogFormat::Json => {
             let builder = builder.json().flatten_event(true).with_filter_reloading();
             let handle = builder.reload_handle();
-            (builder.try_init(), Box::new(move |level| drop(handle.reload(filter(level)))))
+            (builder.try_init(), Box::new(move |level| change(|filter| handle.reload(filter), level)))
         }
     };
     set.map_err(|error| Failure::Other(format!("the log was started twice: {error}")))?;
@@ -68,11 +68,25 @@ pub(super) fn log_panics() {
     }));
 }
 
-fn filter(level: LogLevel) -> EnvFilter {
+/// Takes another filter, unless that of the environment stays in force.
+fn change<E>(set: impl FnOnce(EnvFilter) -> Result<(), E>, level: LogLevel) {
+    if asked_for().is_some() {
+        return tracing::warn!(
+            "log_level: RUST_LOG is set and goes before it: nothing changes until it is not"
+        );
+    }
+    // The subscriber lives as long as the program.
+    let _ = set(filter(level));
+}
+
+/// The filter that `RUST_LOG` asks for.
+fn asked_for() -> Option<EnvFilter> {
     let asked = std::env::var("RUST_LOG").unwrap_or_default();
-    if !asked.is_empty()
-        && let Ok(filter) = EnvFilter::try_new(&asked)
-    {
+    EnvFilter::try_new(&asked).ok().filter(|_| !asked.is_empty())
+}
+
+fn filter(level: LogLevel) -> EnvFilter {
+    if let Some(filter) = asked_for() {
         return filter;
     }
     // The bus that desktop portals are on warns of properties that it does not need.

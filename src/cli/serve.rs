@@ -56,16 +56,16 @@ pub(super) fn run(
     say_at_start(loaded.file.as_deref(), &loaded.warnings);
     confined.log();
     platform::raise_open_files();
-    let settings = Arc::new(loaded.settings);
+    let settings = loaded.settings;
     let overrides = args.overrides();
     let rereading = Rereading {
-        load: Box::new(move |file| config::load(Some(file), &overrides)),
+        load: Arc::new(move |file| config::load(Some(file), &overrides)),
         file: loaded.file,
         set_log_level: log.set_level,
         confined,
     };
     let ended = signals().and_then(|signals| {
-        control::run(settings.clone(), rereading, &signals, |started| ready(started, &settings))
+        control::run(&settings, rereading, &signals, |started| ready(started, &settings))
     });
     ended.map_err(|error| {
         let sentence = error.to_string();

@@ -165,8 +165,7 @@ impl Walk {
                 let text = format!("\"{suffix}\" is taken in line {}; allowed: each suffix once", first.line);
                 self.report.error(place, path, text);
             }
-            if suffix.eq_ignore_ascii_case("test") || is_device(suffix) {
-                let text = format!("\"{suffix}\" belongs to a built-in stream, which comes first");
+            if let Some(text) = built_in(suffix) {
                 self.report.warn(place, path, text);
             }
         }
@@ -209,6 +208,12 @@ impl Walk {
             warnings: self.report.warnings,
         })
     }
+}
+
+/// What there is to say of a path that a stream of the program's own has.
+pub(super) fn built_in(suffix: &str) -> Option<String> {
+    let is_built_in = suffix.eq_ignore_ascii_case("test") || is_device(suffix);
+    is_built_in.then(|| format!("\"{suffix}\" belongs to a built-in stream, which comes first"))
 }
 
 /// Every name that the root knows.

@@ -99,9 +99,10 @@ impl User {
 }
 
 impl Proxy {
-    /// Whether the same is pulled in the same way; the format that it is sent in is another matter.
+    /// Whether the same is pulled in the same way; the format that it is sent in, and who has written it down, are another
+    /// matter.
     pub fn is_like(&self, other: &Proxy) -> bool {
-        *self == Proxy { place: self.place.clone(), output: self.output.clone(), ..other.clone() }
+        *self == Proxy { holder: self.holder, output: self.output.clone(), ..other.clone() }
     }
 }
 
@@ -120,10 +121,19 @@ pub fn keep_from_start(new: &mut Settings, running: &Settings) -> Vec<&'static s
         let before = new.clone();
         keep(new, running);
         if !is_same(&before, new) {
+            keep_origin(new, running, name);
             waiting.push(*name);
         }
     }
     waiting
+}
+
+/// Whoever has chosen the value that runs has chosen the value that waits no more.
+pub fn keep_origin(new: &mut Settings, running: &Settings, name: &'static str) {
+    match running.origins.get(name) {
+        Some(origin) => drop(new.origins.insert(name, origin.clone())),
+        None => drop(new.origins.remove(name)),
+    }
 }
 
 /// Where nodes stand in the file does not count.
@@ -139,7 +149,7 @@ fn is_same(before: &Settings, after: &Settings) -> bool {
 }
 
 /// What is decided at start: threads and what they are made with, what the packets of running streams keep to, the
-/// folder whose files are remembered, devices that are numbered once, what the process may do, and where the log goes.
+/// folder whose files are remembered, devices that are numbered once, sockets with names, what the process may do, and where the log goes.
 const AT_START: &[(&str, Keep)] = &[
     ("backend", |new, old| new.backend = old.backend),
     ("shards", |new, old| new.shards = old.shards),
@@ -161,6 +171,7 @@ const AT_START: &[(&str, Keep)] = &[
     ("hwaccel", |new, old| new.hwaccel = old.hwaccel),
     ("show_cursor", |new, old| new.show_cursor = old.show_cursor),
     ("videodevice", |new, old| new.cameras.clone_from(&old.cameras)),
+    ("api_socket", |new, old| new.api_socket.clone_from(&old.api_socket)),
     ("metadata", |new, old| new.metadata = old.metadata),
     ("metadata_source", |new, old| new.metadata_sources.clone_from(&old.metadata_sources)),
     ("state_dir", |new, old| new.state_dir.clone_from(&old.state_dir)),
@@ -177,6 +188,7 @@ const AT_START: &[(&str, Keep)] = &[
 mod tests {
     use std::path::Path;
 
+    use super::super::origin::Origin;
     use super::super::running::{Overrides, load_bytes};
     use super::*;
 
@@ -236,6 +248,7 @@ mod tests {
         let mut new = read(&format!("<max_sessions>6</max_sessions><log_file>a.log</log_file>{camera}"));
         assert_eq!(keep_from_start(&mut new, &running), ["mtu", "videodevice", "log_file"]);
         assert_eq!((new.mtu, new.max_sessions, new.log_file.is_none()), (1_200, 6, true));
+        assert_eq!((new.origin("mtu"), new.origin("log_file")), (running.origin("mtu"), &Origin::Default));
         assert_eq!(keep_from_start(&mut new, &running), [""; 0]);
     }
 

@@ -5,7 +5,9 @@ use proto::track::BitOrder;
 
 use super::node::{Node, Report, Wanted};
 use super::output::Output;
-use super::settings::{Backchannel, Proxy, Pusher, PusherAudio, PusherMode, PusherVideo, Secret, Transfer};
+use super::settings::{
+    Backchannel, Holder, Proxy, Pusher, PusherAudio, PusherMode, PusherVideo, Secret, Transfer,
+};
 use super::values;
 use crate::media::format::{
     AudioCodec, AudioFormat, BITRATE_KBPS_MAX, Choice, Format, Framerate, PIXELS_MAX, SAMPLE_RATES,
@@ -53,7 +55,7 @@ pub(super) fn proxy(node: &Node<'_>, report: &mut Report) -> Option<Proxy> {
         verify,
         backchannel,
         output,
-        place: node.element.place.clone(),
+        holder: Holder::File,
     })
 }
 

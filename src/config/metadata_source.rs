@@ -45,7 +45,7 @@ pub(super) fn metadata_source(node: &Node<'_>, report: &mut Report) -> Option<Me
         report.error(node.place_of("path"), &format!("{}/path", node.path), text);
     }
     let file = node.text("file").map(PathBuf::from);
-    let socket = node.value("socket", SOCKET, socket, report);
+    let socket = node.value("socket", values::SOCKET, values::socket, report);
     if node.text("file").is_none() && node.text("socket").is_none() {
         report.error(&node.element.place, &node.path, "has neither file nor socket; allowed: one or both");
     }
@@ -82,12 +82,4 @@ pub(super) fn taken_twice(sources: &[MetadataSource], report: &mut Report) {
     }
 }
 
-fn socket(text: &str) -> Option<PathBuf> {
-    (text.len() <= SOCKET_BYTES_MAX).then(|| PathBuf::from(text))
-}
-
-/// What an address of a Unix socket holds (`sun_path` of unix(7), with the zero behind it).
-const SOCKET_BYTES_MAX: usize = 107;
-
-const SOCKET: Wanted = Wanted { noun: "the name of a socket", allowed: "up to 107 bytes" };
 const REPEAT: Wanted = Wanted { noun: "a number of seconds", allowed: "1 to 3600" };

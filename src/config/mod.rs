@@ -3,6 +3,7 @@
 //! Three stages: XML as typed ([`typed`]), as checked (`checked`), as running ([`running`], where
 //! command line, environment, file and defaults meet). The rest of the program sees [`Settings`] only.
 
+mod addition;
 pub mod camera;
 mod checked;
 mod difference;
@@ -27,8 +28,9 @@ mod values;
 mod wildcard;
 
 pub use crate::media::format::{AudioCodec, AudioFormat, Choice, VideoCodec, VideoFormat};
+pub use addition::{Addition, Typed};
 pub use camera::Camera;
-pub use difference::{Count, Difference, keep_from_start};
+pub use difference::{Count, Difference, keep_from_start, keep_origin};
 pub use keys::{Key, keys};
 pub use metadata_source::MetadataSource;
 pub use network::AddressRange;
@@ -38,7 +40,7 @@ pub use problem::{ConfigError, Problem};
 pub use running::{Loaded, Overrides, find_file, load, load_bytes};
 pub use service::RunAs;
 pub use settings::{
-    Backchannel, BackendChoice, GopCache, Host, HttpNotify, LogFormat, LogLevel, Loops, NotifyFail,
+    Backchannel, BackendChoice, GopCache, Holder, Host, HttpNotify, LogFormat, LogLevel, Loops, NotifyFail,
     NotifyMethod, OnRepublish, Proxy, Publish, Pusher, PusherAudio, PusherMode, PusherVideo, Secret,
     Settings, Srtp, Transfer, ZeroCopy,
 };

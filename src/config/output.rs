@@ -198,7 +198,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::config::{Proxy, Secret, Transfer};
+    use crate::config::{Holder, Proxy, Secret, Transfer};
 
     fn rule(url: &str) -> Output {
         Output {
@@ -276,7 +276,7 @@ mod tests {
             transfer: Transfer::Tcp,
             ondemand: true,
             output: None,
-            place: rule("").place,
+            holder: Holder::File,
         });
         assert_eq!(found(&settings, "/gate"), Some(Some("gate".to_string())));
         settings.proxies[0].output = Some(rule(""));

@@ -285,6 +285,7 @@ fn path_mut<'a>(settings: &'a mut Settings, key: &str) -> Option<&'a mut PathBuf
         "key_file" => settings.key_file.as_mut(),
         "log_file" => settings.log_file.as_mut(),
         "state_dir" => settings.state_dir.as_mut(),
+        "api_socket" => settings.api_socket.as_mut(),
         _ => None,
     }
 }

@@ -114,6 +114,8 @@ pub struct Settings {
     pub proxy_protocol: Vec<AddressRange>,
     /// `api`: who may use the API; None where nobody has said, see [`Settings::may_steer`].
     pub api: Option<Api>,
+    /// `api_socket`: where programs of this machine find the API, without a password. None means nowhere.
+    pub api_socket: Option<PathBuf>,
     /// `<http_notify>`: requests that ask or tell a web service.
     pub http_notify: HttpNotify,
 
@@ -338,8 +340,20 @@ pub struct Proxy {
     pub backchannel: bool,
     /// What to send instead of the source's format. None means the source's.
     pub output: Option<Output>,
-    /// Where the node is.
-    pub place: Place,
+    /// Who has written it down.
+    pub holder: Holder,
+}
+
+/// Who has a proxy written down, and may change it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// The configuration.
+    File,
+    /// The API has added it.
+    Api {
+        /// Whether it is there again after a restart.
+        is_kept: bool,
+    },
 }
 
 /// Transport of a proxy towards its source.
@@ -352,6 +366,17 @@ pub enum Transfer {
     Udp,
     /// Multicast.
     Multicast,
+}
+
+impl Transfer {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Transfer::Tcp => "TCP",
+            Transfer::Udp => "UDP",
+            Transfer::Multicast => "MULTICAST",
+        }
+    }
 }
 
 /// A stream that is pushed to us.
@@ -574,6 +599,7 @@ impl Default for Settings {
             deny: Vec::new(),
             proxy_protocol: Vec::new(),
             api: None,
+            api_socket: None,
             http_notify: HttpNotify::default(),
             session_timeout_s: 60,
             max_sessions: 20_000,

@@ -1,7 +1,8 @@
 //! Who may see and steer the server by its API.
 
-use super::keys::{Key, put};
+use super::keys::{Key, path, put, put_some};
 use super::settings::Settings;
+use super::values;
 
 /// Who may use the API and read the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,13 +38,22 @@ impl Settings {
     }
 }
 
-pub(super) const STEERING: &[Key] = &[Key {
-    name: "api",
-    noun: "a group of clients",
-    allowed: "off, local, auth, on",
-    set: |s, v| {
-        let word = Api::ALL.into_iter().find(|api| v.eq_ignore_ascii_case(api.name()));
-        put(&mut s.api, word.map(Some))
+pub(super) const STEERING: &[Key] = &[
+    Key {
+        name: "api",
+        noun: "a group of clients",
+        allowed: "off, local, auth, on",
+        set: |s, v| {
+            let word = Api::ALL.into_iter().find(|api| v.eq_ignore_ascii_case(api.name()));
+            put(&mut s.api, word.map(Some))
+        },
+        show: |s| s.api.map(|api| api.name().to_string()).unwrap_or_default(),
     },
-    show: |s| s.api.map(|api| api.name().to_string()).unwrap_or_default(),
-}];
+    Key {
+        name: "api_socket",
+        noun: values::SOCKET.noun,
+        allowed: values::SOCKET.allowed,
+        set: |s, v| put_some(&mut s.api_socket, values::socket(v)),
+        show: |s| path(&s.api_socket),
+    },
+];

@@ -9,6 +9,7 @@ use proto::client::Url;
 use proto::rtsp::digest::Algorithm;
 
 use super::network::AddressRange;
+use super::node::Wanted;
 use super::settings::{
     BackendChoice, GopCache, Host, LogFormat, LogLevel, Loops, NotifyFail, NotifyMethod, OnRepublish,
     Publish, Srtp, ZeroCopy,
@@ -137,6 +138,11 @@ pub(super) fn url(text: &str, schemes: &[&str]) -> Option<String> {
     (known && !host.is_empty() && !host.starts_with(':') && !spaced).then(|| text.to_string())
 }
 
+/// The name of a Unix socket.
+pub(super) fn socket(text: &str) -> Option<PathBuf> {
+    (text.len() <= SOCKET_BYTES_MAX).then(|| PathBuf::from(text))
+}
+
 /// 0 to 5, or the level's name.
 pub(super) fn log_level(text: &str) -> Option<LogLevel> {
     match text.to_ascii_lowercase().as_str() {
@@ -258,3 +264,9 @@ pub(super) fn notify_method(text: &str) -> Option<NotifyMethod> {
         _ => None,
     }
 }
+
+/// What an address of a Unix socket holds (`sun_path` of unix(7), with the zero behind it).
+const SOCKET_BYTES_MAX: usize = 107;
+
+/// What such a name is.
+pub(super) const SOCKET: Wanted = Wanted { noun: "the name of a socket", allowed: "up to 107 bytes" };

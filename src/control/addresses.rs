@@ -1,13 +1,14 @@
 //! Where to listen: the addresses of the configuration, or those of the default route's interface and loopback.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::config::{Host, Settings};
+use super::lookup::Lookup;
+use crate::config::Settings;
 
 /// How long the port of a server that has just been killed may stay in use.
 const FREED_WITHIN: Duration = Duration::from_secs(1);
@@ -84,10 +85,10 @@ impl Held {
 }
 
 /// The addresses to listen on.
-pub fn hosts(settings: &Settings) -> Result<Vec<IpAddr>, AddressError> {
+pub fn hosts(settings: &Settings, names: &Lookup) -> Result<Vec<IpAddr>, AddressError> {
     let mut hosts = Vec::new();
     for host in &settings.server_ips {
-        hosts.extend(resolve("serverip", host)?);
+        hosts.extend(names.find("serverip", host)?);
     }
     if hosts.is_empty() {
         hosts = default_hosts();
@@ -95,21 +96,30 @@ pub fn hosts(settings: &Settings) -> Result<Vec<IpAddr>, AddressError> {
     Ok(unique(hosts))
 }
 
-/// The addresses of a host that a setting names.
-pub fn resolve(setting: &str, host: &Host) -> Result<Vec<IpAddr>, AddressError> {
-    let name = match host {
-        Host::Address(address) => return Ok(vec![*address]),
-        Host::Name(name) => name,
-    };
-    let resolved = (name.as_str(), 0).to_socket_addrs().map_err(|error| AddressError::Unresolved {
-        setting: setting.to_owned(),
-        name: name.clone(),
-        error,
-    })?;
-    Ok(unique(resolved.map(|address| address.ip())))
+/// The same for a program that listens at `before` already. Where no route leads out at this moment, such as while a network
+/// is set up anew, the addresses that the default route has led to stay: nobody has asked for doors to be closed.
+pub fn hosts_again(
+    settings: &Settings,
+    names: &Lookup,
+    (running, before): (&Settings, &[IpAddr]),
+) -> Result<Vec<IpAddr>, AddressError> {
+    let hosts = hosts(settings, names)?;
+    let are_default = settings.server_ips.is_empty() && running.server_ips.is_empty();
+    Ok(if are_default { with_lost(hosts, before) } else { hosts })
 }
 
-fn unique(hosts: impl IntoIterator<Item = IpAddr>) -> Vec<IpAddr> {
+/// Addresses with those of before whose kind has none any more, in the order of before.
+fn with_lost(hosts: Vec<IpAddr>, before: &[IpAddr]) -> Vec<IpAddr> {
+    let is_reached = |host: &&IpAddr| !host.is_loopback();
+    let is_lost = |host: &IpAddr| {
+        is_reached(&host) && !hosts.iter().filter(is_reached).any(|other| other.is_ipv4() == host.is_ipv4())
+    };
+    let stay = before.iter().filter(|host| hosts.contains(host) || is_lost(host)).copied();
+    unique(stay.chain(hosts.iter().copied()).collect::<Vec<_>>())
+}
+
+/// Each of them once.
+pub(super) fn unique(hosts: impl IntoIterator<Item = IpAddr>) -> Vec<IpAddr> {
     let mut unique = Vec::new();
     for host in hosts {
         if !unique.contains(&host) {
@@ -313,5 +323,31 @@ fn reason(error: &io::Error, port: u16) -> String {
         io::ErrorKind::AddrInUse => format!("port {port} is in use"),
         io::ErrorKind::AddrNotAvailable => "this machine does not have that address".to_owned(),
         _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_a_route_has_led_to_stay_until_it_leads_to_others() {
+        let ips = |list: &[&str]| list.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>();
+        let before = ips(&["192.0.2.7", "2001:db8::7", "127.0.0.1", "::1"]);
+        for (now, expected) in [
+            (
+                &["192.0.2.7", "2001:db8::7", "127.0.0.1", "::1"][..],
+                &["192.0.2.7", "2001:db8::7", "127.0.0.1", "::1"][..],
+            ),
+            (&["127.0.0.1", "::1"], &["192.0.2.7", "2001:db8::7", "127.0.0.1", "::1"]),
+            (&["192.0.2.8", "127.0.0.1", "::1"], &["2001:db8::7", "127.0.0.1", "::1", "192.0.2.8"]),
+            (&["192.0.2.7", "2001:db8::9", "127.0.0.1"], &["192.0.2.7", "127.0.0.1", "2001:db8::9"]),
+        ] {
+            assert_eq!(with_lost(ips(now), &before), ips(expected), "{now:?}");
+        }
+        assert_eq!(
+            with_lost(ips(&["127.0.0.1", "192.0.2.1"]), &ips(&["127.0.0.1"])),
+            ips(&["127.0.0.1", "192.0.2.1"])
+        );
     }
 }

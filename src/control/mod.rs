@@ -1,6 +1,7 @@
 //! The control thread: starts shards and sources, obeys signals, ends in order.
 
 mod access;
+mod additions;
 mod addresses;
 mod certificate;
 mod changes;
@@ -10,18 +11,22 @@ mod doors;
 mod hooks;
 mod http;
 mod live;
+mod lookup;
 mod making;
 mod manager;
 mod multicast;
 mod names;
 mod obeyed;
+mod private;
 mod privileges;
 mod proxies;
 mod pushers;
+mod reading;
 mod reload;
 mod run;
 mod shards;
 pub mod signals;
+mod socket;
 mod streams;
 pub mod tail;
 mod threads;
@@ -32,5 +37,6 @@ pub use certificate::Certificate;
 pub use confine::{Confined, confine};
 pub use making::devices;
 pub use multicast::{Outlet, outlet};
-pub use reload::{ReloadError, Rereading};
+pub use reading::Rereading;
+pub use reload::ReloadError;
 pub use run::{RunError, Started, run};

@@ -86,7 +86,7 @@ pub fn reserved(proxies: &[Arc<ProxySpec>]) -> Vec<Reserved> {
 }
 
 /// The shard that a stream of the configuration comes to: always the same one, and others for others.
-pub(super) fn home(path: &str, shards: u16) -> ShardIndex {
+pub(in crate::control) fn home(path: &str, shards: u16) -> ShardIndex {
     let mut hasher = DefaultHasher::new();
     path.hash(&mut hasher);
     (hasher.finish() % u64::from(shards.max(1))) as ShardIndex

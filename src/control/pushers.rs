@@ -9,6 +9,7 @@ use proto::aac::{LOW_COMPLEXITY, audio_specific_config};
 use proto::track::{Codec, Framing, Law, Track};
 
 use super::addresses::{self, AddressError, Held, Transport};
+use super::lookup::Lookup;
 use super::proxies::{Tenures, home};
 use crate::config::{AudioCodec, Pusher, PusherAudio, PusherMode, Settings, VideoCodec};
 use crate::shard::pusher::{Mode, PushedTrack, PusherSpec};
@@ -16,11 +17,11 @@ use crate::shard::settings::Listen;
 use crate::stream::catalog::Reserved;
 
 /// What each `<pusher>` takes and where, and the shard that it comes to; without an address of its own at all of `hosts`.
-/// `listen` is where we listen ourselves, `before` are those that run: what is as it was is the same. An error when
+/// `listen` is where we listen ourselves, `names` are those of the configuration, `before` are those that run: what is as it was is the same. An error when
 /// somebody else has one of the ports.
 pub fn pushers(
     settings: &Settings,
-    (hosts, listen): (&[IpAddr], &[Listen]),
+    (hosts, listen, names): (&[IpAddr], &[Listen], &Lookup),
     shards: u16,
     (before, held): (&[Arc<PusherSpec>], &Held),
     tenures: &mut Tenures,
@@ -31,7 +32,8 @@ pub fn pushers(
             PusherMode::Udp => Mode::Udp,
             PusherMode::Rtsp => Mode::Rtsp,
         };
-        let tracks = if mode == Mode::Rtsp { Vec::new() } else { tracks(pusher, (hosts, listen), held)? };
+        let tracks =
+            if mode == Mode::Rtsp { Vec::new() } else { tracks(pusher, (hosts, listen, names), held)? };
         let is_running = |spec: &&Arc<PusherSpec>| {
             *spec.path == *pusher.suffix && spec.mode == mode && spec.tracks == tracks
         };
@@ -67,7 +69,7 @@ pub fn reserved(pushers: &[Arc<PusherSpec>]) -> impl Iterator<Item = Reserved> {
 
 fn tracks(
     pusher: &Pusher,
-    (hosts, listen): (&[IpAddr], &[Listen]),
+    (hosts, listen, names): (&[IpAddr], &[Listen], &Lookup),
     held: &Held,
 ) -> Result<Vec<PushedTrack>, AddressError> {
     let cite = |name: &str| {
@@ -75,7 +77,7 @@ fn tracks(
         format!("{name} of the pusher \"{}\" ({file}:{line})", pusher.suffix)
     };
     let hosts: Vec<IpAddr> = match &pusher.ip {
-        Some(host) => addresses::resolve(&cite("ip"), host)?,
+        Some(host) => names.find(&cite("ip"), host)?,
         None => hosts.to_vec(),
     };
     let transport = if pusher.mode == PusherMode::Tcp { Transport::Tcp } else { Transport::Udp };

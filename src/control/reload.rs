@@ -8,7 +8,7 @@
 use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,61 +16,45 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::unbounded;
 
 use super::access;
+use super::additions::{Additions, Edit, EditError};
 use super::addresses::{self, AddressError, Held};
 use super::certificate::{Certificate, CertificateError, Prepared};
 use super::changes::Changes;
-use super::confine::Confined;
 use super::doors::{self, Before};
 use super::hooks::WebHooks;
+use super::lookup::Lookup;
 use super::making::{CurrentRules, changed};
 use super::manager::Manager;
 use super::obeyed::{Ground, bounds, shard_settings};
 use super::proxies::{self, Tenures};
 use super::pushers;
+use super::reading::{Read, Reading, Rereading, Waiting};
 use super::run::warn_of_publishers;
 use super::shards::Shards;
 use super::streams::Streams;
 use super::watch::Watch;
-use crate::config::{ConfigError, Difference, Loaded, LogLevel, Settings, keep_from_start};
+use crate::config::{ConfigError, Difference, Loaded, Settings, keep_from_start, keep_origin};
 use crate::media::pool::Pool;
 use crate::media::transcode::slots::Slots;
 use crate::shard::inbox::Message;
 use crate::shard::pusher::Mode;
 use crate::shard::settings::Listen;
+use crate::shard::steering::Reply;
 
-/// Reads a configuration.
-type Load = Box<dyn Fn(&Path) -> Result<Loaded, ConfigError>>;
-
-/// How the configuration is read again, and what of it is obeyed outside of this room.
-pub struct Rereading {
-    /// Reads a file, the environment and the command line as at start.
-    pub load: Load,
-    /// The file; None when there is none.
-    pub file: Option<PathBuf>,
-    /// Changes which lines are logged.
-    pub set_log_level: Box<dyn Fn(LogLevel)>,
-    /// How far the process is confined.
-    pub confined: Confined,
-}
-
-/// Somebody who asks for the configuration to be read again.
-pub struct Asked(Box<dyn FnOnce(Result<Changes, ReloadError>) + Send>);
-
-impl Asked {
-    /// One who is told what came of it.
-    pub fn new(answer: impl FnOnce(Result<Changes, ReloadError>) + Send + 'static) -> Asked {
-        Asked(Box::new(answer))
-    }
-
-    /// Says what came of it.
-    pub fn answer(self, result: Result<Changes, ReloadError>) {
-        (self.0)(result);
-    }
+/// What is asked of the control thread while the program runs; what came of it is answered.
+pub enum Asked {
+    /// To read the configuration again.
+    Reload(Waiting),
+    /// To add, change or remove a proxy.
+    Edit(Box<Edit>, Reply<Result<(), EditError>>),
 }
 
 /// Why a configuration cannot be had; the one before it stays.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
+    /// Too many want it.
+    #[error("others have asked for it and still wait")]
+    Busy,
     /// There is nothing to read.
     #[error("there is no configuration file: start the server with -c FILE")]
     NoFile,
@@ -99,6 +83,8 @@ pub struct Reloader {
     /// Seals nonces: who has logged in goes on.
     pub nonce_key: [u8; 64],
     pub tenures: Tenures,
+    /// Proxies beside those of the file.
+    pub additions: Additions,
     /// How many shards there are.
     pub shards: u16,
     pub slots: Slots,
@@ -106,6 +92,7 @@ pub struct Reloader {
     pub catalog: Arc<Streams>,
     pub library: Arc<Pool>,
     pub rereading: Rereading,
+    pub reading: Reading,
     /// Web services that are asked no more and still told of what they have admitted.
     pub retired: Vec<Arc<WebHooks>>,
     /// There where the file is read again when it changes.
@@ -121,11 +108,17 @@ enum Step {
 }
 
 impl Reloader {
-    /// Applies the configuration as it is written now; says what that has changed. The log says it as well, and why not
-    /// when it cannot be had. Whoever has started the program is told that it goes on.
-    pub fn reload(&mut self, shards: &Shards, manager: &Manager) -> Result<Changes, ReloadError> {
-        manager.reloading();
-        let result = self.try_to_reload(shards);
+    /// Has the configuration read again, for one who waits or for nobody. Whoever has started the program is told.
+    pub fn ask_for_reload(&mut self, waiting: Option<Waiting>, manager: &Manager) {
+        if self.reading.ask(&self.rereading, self.watch.is_some(), waiting) {
+            manager.reloading();
+        }
+    }
+
+    /// Applies what was read, and says what that has changed to who has asked and to the log, and why not when it cannot be
+    /// had. Whoever has started the program is told that it goes on.
+    pub fn reload(&mut self, read: Read, shards: &Shards, manager: &Manager) {
+        let result = self.try_to_reload(read, shards);
         match &result {
             Ok(changes) => {
                 tracing::info!("configuration reloaded: {changes}");
@@ -143,7 +136,41 @@ impl Reloader {
                 manager.stays(error.to_string().lines().next().unwrap_or_default());
             }
         }
-        result
+        let result = result.map_err(Arc::new);
+        for waiting in self.reading.finish() {
+            waiting.answer(result.clone());
+        }
+        if self.reading.go_on(&self.rereading, self.watch.is_some()) {
+            manager.reloading();
+        }
+    }
+
+    /// Does what was asked, and answers.
+    pub fn obey(&mut self, asked: Asked, shards: &Shards, manager: &Manager) {
+        match asked {
+            Asked::Reload(waiting) => self.ask_for_reload(Some(waiting), manager),
+            Asked::Edit(edit, reply) => reply.answer(self.edit(*edit, shards)),
+        }
+    }
+
+    /// Adds, changes or removes a proxy; an error changes nothing.
+    fn edit(&mut self, edit: Edit, shards: &Shards) -> Result<(), EditError> {
+        let what = match &edit {
+            Edit::Add(it) => format!("\"{}\" is added", it.proxy.suffix),
+            Edit::Change(it) => format!("\"{}\" is changed", it.proxy.suffix),
+            Edit::Remove(path) => format!("\"{path}\" is removed"),
+        };
+        let additions = self.additions.after(edit, &self.settings)?;
+        additions.keep(&self.additions).inspect_err(|error| tracing::error!("{error}"))?;
+        let mut settings = (*self.settings).clone();
+        additions.join(&mut settings);
+        self.additions = additions;
+        let running = (&self.settings.proxies[..], &self.ground.proxies[..]);
+        let proxies = proxies::proxies(&settings, self.shards, running, &mut self.tenures);
+        let ground = Ground { proxies, ..self.ground.clone() };
+        self.apply(Arc::new(settings), ground, Step::Stay, shards);
+        tracing::info!("proxy {what}, as the API asks");
+        Ok(())
     }
 
     /// Whether the file has changed, where the configuration wants to know.
@@ -158,16 +185,13 @@ impl Reloader {
         }
     }
 
-    fn try_to_reload(&mut self, shards: &Shards) -> Result<Changes, ReloadError> {
-        let file = self.rereading.file.as_deref().ok_or(ReloadError::NoFile)?;
-        // What changes while it is read is seen at the next look.
-        if let Some(watch) = &mut self.watch {
-            *watch = Watch::new(file);
-        }
-        let Loaded { mut settings, warnings, .. } = (self.rereading.load)(file)?;
+    fn try_to_reload(&mut self, read: Read, shards: &Shards) -> Result<Changes, ReloadError> {
+        self.watch = read.watch;
+        let (Loaded { mut settings, warnings, .. }, names) = read.loaded?;
+        self.additions.join(&mut settings);
         let mut waiting = keep_from_start(&mut settings, &self.settings);
         waiting.extend(self.keep_certificate_beyond_reach(&mut settings));
-        let (ground, step) = self.prepare(&settings)?;
+        let (ground, step) = self.prepare(&settings, &names)?;
         // From here on nothing fails.
         for warning in &warnings {
             tracing::warn!("{warning}");
@@ -199,11 +223,12 @@ impl Reloader {
         };
         keep("cert_file", &mut settings.cert_file, &self.settings.cert_file);
         keep("key_file", &mut settings.key_file, &self.settings.key_file);
+        waiting.iter().for_each(|name| keep_origin(settings, &self.settings, name));
         waiting
     }
 
     /// Finds out, opens and makes what other settings need. What they leave alone stays what it is.
-    fn prepare(&mut self, settings: &Settings) -> Result<(Ground, Step), ReloadError> {
+    fn prepare(&mut self, settings: &Settings, names: &Lookup) -> Result<(Ground, Step), ReloadError> {
         let of_address = |error: AddressError| match (&error, &settings.run_as) {
             (AddressError::Port { error: reason, .. }, Some(run_as))
                 if reason.kind() == io::ErrorKind::PermissionDenied =>
@@ -212,8 +237,8 @@ impl Reloader {
             }
             _ => ReloadError::Address(error),
         };
-        let hosts = addresses::hosts(settings)?;
         let now = &self.ground;
+        let hosts = addresses::hosts_again(settings, names, (&self.settings, &now.hosts))?;
         let addresses =
             |listen: &[Listen]| -> Vec<SocketAddr> { listen.iter().map(|it| it.address).collect() };
         let held = Held {
@@ -227,7 +252,7 @@ impl Reloader {
         let running = (&self.settings.proxies[..], &now.proxies[..]);
         let proxies = proxies::proxies(settings, self.shards, running, tenures);
         let running = (&now.pushers[..], &held);
-        let pushers = pushers::pushers(settings, (&hosts, &listen), self.shards, running, tenures);
+        let pushers = pushers::pushers(settings, (&hosts, &listen, names), self.shards, running, tenures);
         let pushers = pushers.map_err(of_address)?;
         let access = match access::is_same(settings, &self.settings) {
             true => now.access.clone(),
@@ -266,7 +291,9 @@ impl Reloader {
             (Step::Stay | Step::Adopt(_), _) => {}
         }
         ground.tls = self.certificate.as_ref().map(Certificate::server);
-        (self.rereading.set_log_level)(settings.log_level);
+        if settings.log_level != self.settings.log_level {
+            (self.rereading.set_log_level)(settings.log_level);
+        }
         ground.limits.change(bounds(&settings));
         ground.http.obey(settings.clone(), ground.access.clone(), ground.listen.clone());
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings.rules());

@@ -9,12 +9,14 @@ use crossbeam_channel::{Receiver, Sender, bounded, select, tick};
 use proto::rtsp::uri::percent_encode;
 
 use super::access::access;
+use super::additions::Additions;
 use super::addresses::{self, AddressError, Held};
 use super::certificate::{Certificate, CertificateError};
 use super::documents::Intake;
 use super::doors;
 use super::hooks::WebHooks;
 use super::http::{Http, Program};
+use super::lookup::Lookup;
 use super::making::{CurrentRules, devices, pool_settings, shards_by_default, sources, transcodes_max};
 use super::manager::Manager;
 use super::multicast::multicast;
@@ -23,9 +25,11 @@ use super::obeyed::{Ground, bounds, cache_limits, on_republish, shard_settings};
 use super::privileges::{self, PrivilegesError};
 use super::proxies::{self, Tenures};
 use super::pushers;
-use super::reload::{Asked, Reloader, Rereading};
+use super::reading::{Reading, Rereading};
+use super::reload::{Asked, Reloader};
 use super::shards::{Common, ShardError, Shards};
 use super::signals::{Signal, Signals};
+use super::socket::Socket;
 use super::streams::Streams;
 use super::watch::Watch;
 use super::watchdog::Watchdog;
@@ -73,6 +77,9 @@ pub enum RunError {
     /// Web services cannot be called.
     #[error("{0}")]
     Hooks(String),
+    /// There is no socket for programs of this machine.
+    #[error("{0}")]
+    Socket(String),
     /// Documents of metadata cannot be taken.
     #[error("{0}")]
     Documents(String),
@@ -96,12 +103,16 @@ pub struct Started {
 
 /// Runs the server until it is told to stop; `ready` is called once clients can connect.
 pub fn run(
-    settings: Arc<Settings>,
+    settings: &Settings,
     rereading: Rereading,
     signals: &Signals,
     ready: impl FnOnce(&Started),
 ) -> Result<(), RunError> {
     let watch = rereading.file.as_deref().filter(|_| settings.reload).map(Watch::new);
+    let additions = Additions::open(settings.state_folder());
+    let mut settings = settings.clone();
+    additions.join(&mut settings);
+    let settings = Arc::new(settings);
     let backend = Backend::choose(settings.backend).map_err(RunError::Backend)?;
     let count = settings.shards.unwrap_or_else(shards_by_default);
     let nonce_key = std::array::from_fn(|_| rand::random());
@@ -123,9 +134,12 @@ pub fn run(
     };
     warn_of_few_ports(&settings, usize::from(count) * ground.hosts.len());
     let shards = Shards::start(count, &common)?;
-    if let Err(error) = privileges::step_down(&settings, rereading.file.as_deref()) {
+    // Who steps down owns the socket that is made behind it.
+    let stepped = privileges::step_down(&settings, rereading.file.as_deref()).map_err(RunError::from);
+    if let Err(error) = stepped.and_then(|()| open_socket(&settings, &ground.http)) {
         shards.stop();
-        return Err(error.into());
+        ground.http.finish();
+        return Err(error);
     }
     let (ask, asked) = bounded(ASKED_MAX);
     open_http(&ground.http, &shards, &common, devices, ask);
@@ -138,12 +152,14 @@ pub fn run(
         certificate,
         nonce_key,
         tenures,
+        additions,
         shards: count,
         slots,
         rules,
         catalog,
         library,
         rereading,
+        reading: Reading::default(),
         retired: Vec::new(),
         watch,
     };
@@ -167,7 +183,8 @@ fn lay_ground(
     nonce_key: [u8; 64],
     tenures: &mut Tenures,
 ) -> Result<(Ground, Option<Certificate>, Option<Intake>), RunError> {
-    let hosts = addresses::hosts(settings)?;
+    let names = Lookup::of(settings);
+    let hosts = addresses::hosts(settings, &names)?;
     let listen = doors::ports(settings, &hosts, None, &Held::default())?;
     let certificate = if doors::have_tls(&listen) { Certificate::open(settings, &hosts)? } else { None };
     if let Wanted::Only(kind) = settings.hwaccel {
@@ -176,7 +193,7 @@ fn lay_ground(
     let multicast = multicast(settings, backend, shards)?;
     let proxies = proxies::proxies(settings, shards, (&[], &[]), tenures);
     let nothing = (&[][..], &Held::default());
-    let pushers = pushers::pushers(settings, (&hosts, &listen), shards, nothing, tenures)?;
+    let pushers = pushers::pushers(settings, (&hosts, &listen, &names), shards, nothing, tenures)?;
     let intake = settings.metadata.then(|| Intake::start(&settings.metadata_sources));
     let intake = intake.transpose().map_err(RunError::Documents)?;
     let hooks = WebHooks::start(&settings.http_notify).map_err(RunError::Hooks)?;
@@ -233,9 +250,21 @@ fn open_http(http: &Http, shards: &Shards, common: &Common, devices: Arc<dyn Dev
         backend: common.backend.name(),
         catalog: common.catalog.clone(),
         makes: Arc::from(media::converters()),
-        reload: ask,
+        control: ask,
     };
     http.open(program);
+}
+
+/// Has programs of this machine served under the name of `api_socket`.
+fn open_socket(settings: &Settings, http: &Http) -> Result<(), RunError> {
+    let Some(path) = &settings.api_socket else { return Ok(()) };
+    let refused = |error: std::io::Error| {
+        let setting = settings.cite("api_socket");
+        RunError::Socket(format!("{setting}: cannot listen on {}: {error}", path.display()))
+    };
+    http.serve(Socket::listen(path).map_err(refused)?);
+    tracing::info!(socket = %path.display(), "who may open it may use the API");
+    Ok(())
 }
 
 /// Looks for what encodes pictures beside the processor. Nobody waits for it: until it is found the processor does.
@@ -286,20 +315,23 @@ fn wait(
         select! {
             recv(signals.0) -> signal => match signal {
                 // The log has it, whatever comes of it.
-                Ok(Signal::Reload) => drop(reloader.reload(shards, manager)),
+                Ok(Signal::Reload) => reloader.ask_for_reload(None, manager),
                 Ok(Signal::Stop) | Err(_) => return Ok(()),
             },
             recv(asked) -> asked => if let Ok(asked) = asked {
-                asked.answer(reloader.reload(shards, manager));
+                reloader.obey(asked, shards, manager);
             },
             recv(look) -> _ => {
                 if let Some(certificate) = &mut reloader.certificate {
                     certificate.look();
                 }
                 if reloader.file_has_changed() {
-                    drop(reloader.reload(shards, manager));
+                    reloader.ask_for_reload(None, manager);
                 }
             }
+            recv(reloader.reading.answers()) -> read => if let Ok(read) = read {
+                reloader.reload(read, shards, manager);
+            },
             recv(watchdog.due()) -> _ => watchdog.ask(shards),
             recv(watchdog.answers()) -> answer => if watchdog.is_complete_with(answer) {
                 manager.alive();

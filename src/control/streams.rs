@@ -277,8 +277,9 @@ impl Owner {
 
     fn change(&mut self, changed: Changed) {
         let Changed { built_in, channels, keyframes, cache, on_republish, reserved } = changed;
-        *self.paths.write().unwrap_or_else(PoisonError::into_inner) = owned(&built_in, &reserved);
-        self.registry.change(on_republish, reserved);
+        let ours = owned(&built_in, &reserved);
+        self.paths.write().unwrap_or_else(PoisonError::into_inner).clone_from(&ours);
+        self.registry.change(on_republish, reserved, &ours);
         let was_here = |path: &str| self.sources.built_in.contains_key(path) && !built_in.contains_key(path);
         for (name, running) in self.running.iter().filter(|(name, _)| was_here(&name.path)) {
             tracing::info!(stream = %name, "the configuration has it no more");

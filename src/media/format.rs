@@ -208,7 +208,7 @@ impl<C> Choice<C> {
     }
 
     /// The same of another kind of codec.
-    fn map<D>(self, other: impl FnOnce(C) -> D) -> Choice<D> {
+    pub fn map<D>(self, other: impl FnOnce(C) -> D) -> Choice<D> {
         match self {
             Choice::Keep => Choice::Keep,
             Choice::Drop => Choice::Drop,

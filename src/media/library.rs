@@ -129,6 +129,11 @@ pub trait Library: Send + Sync {
         Ok(())
     }
 
+    /// Whether viewers hold more than there is room for: then nobody should read far ahead. Costs no lock.
+    fn is_short_of_memory(&self) -> bool {
+        false
+    }
+
     /// Makes a JPEG picture anew that RTP does not carry, without a loss where that can be.
     fn rewrite(&self, picture: Bytes, ticket: Ticket, reply: &ReplyTo) {
         reply(Answer::Picture(ticket, carried(&picture, None)));

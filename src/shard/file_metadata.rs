@@ -259,7 +259,7 @@ mod tests {
             self.file.tell(now, wall);
             let mut left = Vec::new();
             loop {
-                while let Some((wanted, is_rewound)) = self.file.wanted() {
+                while let Some((wanted, is_rewound)) = self.file.wanted(now, false) {
                     let segment = self.read(wanted);
                     self.file.push(segment, is_rewound);
                 }

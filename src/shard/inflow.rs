@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes};
 use proto::io::Udp;
 use proto::rtcp::interval::{Interval, Members};
 use proto::rtcp::parse::{Compound, Packet};
-use proto::rtcp::statistics::SenderView;
+use proto::rtcp::statistics::{Arrival as Heard, SenderView};
 use proto::rtcp::{is_rtcp, write};
 use proto::rtp::batch::interleaved_head;
 use proto::rtp::header::Header;
@@ -256,7 +256,10 @@ impl TrackIn {
             Some(view) if !is_other => view,
             view => view.insert(SenderView::new(header.ssrc, self.clock_rate)),
         };
-        view.handle_packet(header.sequence, header.timestamp, now);
+        // Those before it were waited for, and one that comes later all the same is not passed on.
+        if let Heard::Gap(missing) = view.handle_packet(header.sequence, header.timestamp, now) {
+            numbers.missing += u64::from(missing);
+        }
         self.said_bye = false;
         self.report_at.get_or_insert(now);
     }

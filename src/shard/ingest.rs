@@ -54,7 +54,7 @@ impl Shard {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.seen = at.now;
         let is_recording = session.state == State::Playing;
-        let before = session.numbers.bytes;
+        let before = session.numbers;
         let Source::Ingest(ingest) = &mut session.source else { return };
         let Some(publication) = self.publications.get_mut(ingest.tenure) else { return };
         publication.pulse.beat(at.now);
@@ -66,7 +66,7 @@ impl Shard {
             // Nothing was asked for yet, or the publisher paused.
             (true, false) => {}
         }
-        self.counted.bytes_received += session.numbers.bytes - before;
+        self.counted.took(before, session.numbers);
         publication.serve_waiting();
         self.make_ready(key);
     }
@@ -92,7 +92,9 @@ impl Shard {
         if let Some(publication) = self.publications.get_mut(ingest.tenure)
             && let Some(relay) = publication.offer.relay()
         {
+            let before = *numbers;
             due = ingest.inflow.look(now, relay, numbers);
+            self.counted.took(before, *numbers);
         }
         let conn = *conn;
         let reports: SmallVec<[_; 2]> = (due.reports.into_iter())
@@ -169,9 +171,9 @@ impl Shard {
         publication.pulse.beat(at.now);
         let bytes = self.ports.driver.bytes(span);
         let numbers = &mut session.numbers;
-        let before = numbers.bytes;
+        let before = *numbers;
         track.handle_datagrams(at, relay, (bytes, segment), (is_media, is_recording), numbers);
-        self.counted.bytes_received += numbers.bytes - before;
+        self.counted.took(before, *numbers);
         publication.serve_waiting();
         self.make_ready(key);
     }

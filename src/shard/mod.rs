@@ -1,5 +1,6 @@
 //! One thread: its listeners, connections, sessions and driver. [`Shard::turn`] is the unit of work.
 
+mod accounts;
 mod announce;
 mod bandwidth;
 mod catch_up;

@@ -49,7 +49,12 @@ impl Offer {
     }
 
     /// What there is to say of the stream.
-    pub fn report(&mut self, state: StreamState, sender: Option<SocketAddr>) -> PublicationReport {
+    pub fn report(
+        &mut self,
+        state: StreamState,
+        sender: Option<SocketAddr>,
+        missing: Option<u64>,
+    ) -> PublicationReport {
         let description = self.relay.as_mut().map(|relay| relay.fanout().description().clone());
         PublicationReport {
             path: self.path.clone(),
@@ -57,6 +62,7 @@ impl Offer {
             tracks: description.as_ref().map(|it| it.tracks.clone()).unwrap_or_default(),
             viewers: description.map_or(0, |it| it.audience.count()),
             bytes: self.relay.as_mut().map_or(0, |relay| relay.fanout().distributed().bytes),
+            missing,
             sender,
         }
     }

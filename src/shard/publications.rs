@@ -77,15 +77,18 @@ impl Publications {
     /// What there is to say of them; `peer_of` is the address of a session's client.
     pub fn reports(
         &mut self,
-        peer_of: impl Fn(SessionKey) -> Option<SocketAddr>,
+        is_asked: impl Fn(&str) -> bool,
+        sender_of: impl Fn(SessionKey) -> Option<(SocketAddr, u64)>,
     ) -> impl Iterator<Item = PublicationReport> {
-        self.streams.values_mut().map(move |publication| {
+        let asked = self.streams.values_mut().filter(move |publication| is_asked(&publication.offer.path));
+        asked.map(move |publication| {
             let (state, sender) = match publication.publisher {
                 Publisher::Gone(_) => (StreamState::Lost, None),
-                Publisher::Session(key) if publication.is_recorded => (StreamState::Running, peer_of(key)),
+                Publisher::Session(key) if publication.is_recorded => (StreamState::Running, sender_of(key)),
                 Publisher::Session(_) | Publisher::Announced(_) => (StreamState::Idle, None),
             };
-            let report = publication.offer.report(state, sender);
+            let (sender, missing) = sender.unzip();
+            let report = publication.offer.report(state, sender, missing);
             let tracks = if report.tracks.is_empty() { publication.tracks.clone() } else { report.tracks };
             PublicationReport { tracks, ..report }
         })

@@ -252,8 +252,9 @@ impl Shard {
 
     /// Asks the media threads ahead of a file's viewer.
     pub(super) fn prefetch(&mut self, key: SessionKey) {
+        let (now, is_short) = (self.now, self.ports.library.is_short_of_memory());
         let wanted = match self.sessions.get_mut(key).map(|session| &mut session.source) {
-            Some(Source::File(file)) => file.wanted().map(|wanted| (wanted, file.info.clone())),
+            Some(Source::File(file)) => file.wanted(now, is_short).map(|wanted| (wanted, file.info.clone())),
             Some(Source::Replay(replay)) => replay.wanted().map(|it| ((it, false), replay.info.clone())),
             _ => None,
         };

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use proto::io::Conn;
@@ -132,6 +133,8 @@ pub struct Session {
     pub peer: SocketAddr,
     /// The user it belongs to; None where nobody was asked.
     pub user: Option<usize>,
+    /// Under whose name it is counted; None where nobody was asked, or there are too many users.
+    pub account: Option<Arc<str>>,
     /// What a web service has admitted; told of its end with this. None where there are none, and before PLAY.
     pub admission: Option<Box<Admission>>,
     /// What its playing was promised; None while it does not play, and where nothing is bounded.
@@ -183,6 +186,8 @@ pub struct Numbers {
     pub sheds: u64,
     /// Reports from the viewer that could not be read.
     pub malformed: u64,
+    /// Packets of a sender that have not come, by the gaps in their numbers.
+    pub missing: u64,
 }
 
 impl Session {
@@ -198,6 +203,7 @@ impl Session {
             talk: None,
             conn: None,
             user: None,
+            account: None,
             peer,
             url: String::new(),
             path: String::new(),

@@ -561,6 +561,8 @@ impl Shard {
         if let Some(connection) = self.connections.get_mut(conn) {
             connection.sessions.push(key);
         }
+        let account = self.user_name(user).map(str::to_owned);
+        self.sessions[key].account = account.and_then(|name| self.accounts.begin(&name));
         let session = &self.sessions[key];
         let user = self.user_name(user);
         tracing::info!(session = %id, %peer, user, url = %session.url, transport, "session begins");

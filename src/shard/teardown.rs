@@ -119,6 +119,7 @@ impl Shard {
             _ => {
                 log_end(&session, duration, reason);
                 self.counted.sessions_ended += 1;
+                self.accounts.end(&session);
                 self.tell_end(&session, reason);
             }
         }

@@ -13,6 +13,7 @@ use proto::tunnel::pairing::Pairing;
 use slotmap::SlotMap;
 use smallvec::SmallVec;
 
+use super::accounts::Accounts;
 use super::bandwidth::Sent;
 use super::connection::Connections;
 use super::datagrams::UdpPairs;
@@ -61,6 +62,7 @@ pub struct Shard {
     pub(super) sent: Sent,
     /// What has happened here since the start.
     pub(super) counted: Totals,
+    pub(super) accounts: Accounts,
     pub(super) transmissions: Transmissions,
     pub(super) tunnels: Pairing<Conn>,
     pub(super) heads: Heads,
@@ -147,6 +149,7 @@ impl Shard {
             refused: Refused::default(),
             sent: Sent::default(),
             counted: Totals::default(),
+            accounts: Accounts::default(),
             transmissions: Transmissions::new(groups),
             tunnels: Pairing::default(),
             heads: Heads::default(),

@@ -1,6 +1,6 @@
 //! Who publishes under which path.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,18 +58,15 @@ impl Registry {
 
     /// Another policy and other reserved paths from now on. A client that publishes under one that is the server's from
     /// now on gives way.
-    pub fn change(&mut self, policy: OnRepublish, reserved: Vec<Reserved>) {
+    pub fn change(&mut self, policy: OnRepublish, reserved: Vec<Reserved>, owned: &HashSet<String>) {
         let Registry { reserved, .. } = Registry::new(policy, reserved);
         let before = std::mem::replace(&mut self.reserved, reserved);
         self.policy = policy;
         let awaited = |list: &HashMap<Arc<str>, Reserved>, path: &Arc<str>| {
             list.get(path).is_some_and(|reserved| reserved.is_published)
         };
-        let owned: Vec<_> = (self.published.keys())
-            .filter(|path| self.reserved.get(*path).is_some_and(|reserved| !reserved.is_published))
-            .cloned()
-            .collect();
-        for path in owned {
+        let gone: Vec<_> = self.published.keys().filter(|path| owned.contains(&***path)).cloned().collect();
+        for path in gone {
             if let Some(entry) = self.published.remove(&path) {
                 let (tenure, order) = (entry.grant.tenure, Order::Yield { to: None });
                 (entry.owner.deliver)(Notice::Order { tenure, order });
@@ -373,7 +370,11 @@ mod tests {
         registry.claim(claim(&owner, 1, 1, 8_000), || 1);
         let tenure = answer(&told).unwrap().tenure;
         told.lock().unwrap().clear();
-        registry.change(OnRepublish::Replace, vec![kept("a", false), kept("n", true)]);
+        registry.change(
+            OnRepublish::Replace,
+            vec![kept("a", false), kept("n", true)],
+            &HashSet::from(["a".to_owned()]),
+        );
         let published = |path: &str| {
             let told = told.lock().unwrap();
             let of_path = told.iter().filter_map(|notice| match notice {
@@ -387,7 +388,7 @@ mod tests {
         assert!(told.lock().unwrap().iter().any(yields));
         registry.claim(claim(&owner, 1, 1, 8_000), || 2);
         assert_eq!(answer(&told), Err(ClaimError::Owned));
-        registry.change(OnRepublish::Replace, Vec::new());
+        registry.change(OnRepublish::Replace, Vec::new(), &HashSet::new());
         registry.claim(claim(&owner, 1, 1, 8_000), || 3);
         assert!(answer(&told).is_ok());
     }

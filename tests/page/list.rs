@@ -73,3 +73,29 @@ on_both_backends!(
     "ffmpeg":
     streams_and_files_are_shown_with_stills_numbers_and_urls,
 );
+
+#[test]
+fn pictures_that_are_shown_no_more_are_given_back() {
+    let _turn = Turn::wait();
+    let server = server(Backend::Fallback).start();
+    let mut browser = Browser::start();
+    browser.open(&page(&server, ""));
+    browser.ask(
+        "(() => {
+            window.held = new Set()
+            const [give, take] = [URL.createObjectURL, URL.revokeObjectURL]
+            URL.createObjectURL = blob => { const url = give.call(URL, blob); held.add(url); return url }
+            URL.revokeObjectURL = url => { held.delete(url); take.call(URL, url) }
+        })()",
+    );
+    for _ in 0..2 {
+        browser.ask("location.hash = '#/server'");
+        browser.wait_for("document.querySelector('#config') && held.size === 0");
+        browser.ask("location.hash = '#/'");
+        browser.wait_for("document.querySelector('#files article')");
+        browser.ask("document.querySelector('#files').scrollIntoView()");
+        browser.wait_for("held.size > 0");
+    }
+    browser.ask("location.hash = '#/server'");
+    browser.wait_for("held.size === 0");
+}

@@ -84,3 +84,68 @@ fn a_wrong_and_a_right_file_are_read_again() {
         browser.complaints()
     );
 }
+
+#[test]
+fn a_stream_from_elsewhere_is_added_and_removed() {
+    let _turn = Turn::wait();
+    let source = server(Backend::Fallback).start();
+    let server = server(Backend::Fallback).proxy("gate", &source.url("/test"), &[]).start();
+    let mut browser = Browser::start();
+    browser.open(&page(&server, "#/server"));
+    browser
+        .wait_for("/in the file/.test(document.querySelector('#proxies [data-path=\"gate\"]')?.innerText)");
+    browser.ask("document.querySelector('#proxy-add').closest('details').open = true");
+    browser.fill("#proxy-path", "yard/one");
+    browser.fill("#proxy-url", "ftp://somewhere");
+    browser.click("#proxy-add");
+    browser.wait_for("/url: .*is not a URL/.test(document.querySelector('#proxy-add').form.innerText)");
+    browser.fill("#proxy-url", &source.url("/test"));
+    browser.ask("document.querySelector('#proxy-add').scrollIntoView({ block: 'center' })");
+    browser.picture("proxies-added");
+    browser.click("#proxy-add");
+    let row = "document.querySelector('#proxies [data-path=\"yard/one\"]')";
+    browser.wait_for(&format!("/begins with its first viewer/.test({row}?.innerText)"));
+    in_all_windows(&mut browser, "proxies", 1_600, Backend::Fallback);
+    let player = Running::player(&server, "/yard/one");
+    browser.wait_for(&format!("/runs/.test({row}.innerText)"));
+    drop(player);
+    browser.click("#proxies [data-path=\"yard/one\"] button");
+    browser.wait_for(&format!("!{row}"));
+    assert!(
+        browser.complaints().iter().all(|said| said.contains("proxies/yard/one")),
+        "{:?}",
+        browser.complaints()
+    );
+}
+
+#[test]
+fn a_page_that_is_open_sees_that_the_api_is_closed_and_opened_and_which_ports_there_are() {
+    let _turn = Turn::wait();
+    let server = server(Backend::Fallback).start();
+    let file = server.configuration_file();
+    let before = fs::read_to_string(&file).unwrap();
+    let mut browser = Browser::start();
+    browser.open(&page(&server, ""));
+    browser.wait_for("document.querySelector('[data-path=\"test\"]')");
+    let reload = |xml: &str, count: usize| {
+        fs::write(&file, xml).unwrap();
+        server.signal("HUP");
+        server.wait_for_lines("configuration reloaded", count);
+    };
+    let port = server.port() + 2;
+    let other = format!("<api>off</api><rtsps_port>{port}</rtsps_port>");
+    reload(&before.replace("<api>local</api>", &other).replace("<rtsps_port>0</rtsps_port>", ""), 1);
+    browser
+        .wait_for("/Type the name of one to play it/.test(document.querySelector('.invitation')?.innerText)");
+    reload(
+        &before
+            .replace("<api>local</api>", &other.replace("off", "local"))
+            .replace("<rtsps_port>0</rtsps_port>", ""),
+        2,
+    );
+    browser.wait_for("document.querySelector('[data-path=\"test\"] button')");
+    browser.click("[data-path=\"test\"] button");
+    browser.wait_for(&format!(
+        "/rtsps:.*:{port}/.test(document.querySelector('[data-path=\"test\"] .links')?.innerText)"
+    ));
+}

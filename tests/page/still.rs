@@ -1,10 +1,13 @@
 //! Stills by the API: of what, in which size, and when there is none.
 
 use std::fs;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Running, page, server};
 use crate::browser::PATIENCE;
+use crate::client::publisher::Publisher;
+use crate::client::viewer::Over;
 use crate::judge::ffmpeg::Scratch;
 use crate::judge::run;
 use crate::server::{Backend, Server, on_both_backends, scratch};
@@ -77,7 +80,7 @@ fn stills_are_of_streams_and_files_in_the_size_that_is_wanted(backend: Backend) 
 
 fn a_stream_that_nobody_watches_is_left_alone(backend: Backend) {
     let server = server(backend).start();
-    expect_problem(&ask(&server, "test.jpg"), "503", "start=1");
+    expect_problem(&ask(&server, "test.jpg"), "409", "start=1");
     assert_eq!(server.lines("source started"), 0);
     expect_problem(&ask(&server, "nothing.jpg"), "404", "there is no file");
     expect_problem(&ask(&server, "test"), "404", "there is no picture");
@@ -92,8 +95,35 @@ fn a_stream_that_nobody_watches_is_left_alone(backend: Backend) {
     server.wait_for_log("source stopped: nobody watches", PATIENCE);
 }
 
+fn streams_without_a_keyframe_hold_up_no_others(backend: Backend) {
+    let server = server(backend).start();
+    let mut publishers: Vec<_> = (0..3)
+        .map(|index| Publisher::start(server.address(), &server.url(&format!("/still/{index}")), Over::Udp))
+        .collect();
+    let mut send = |index| publishers.iter_mut().for_each(|publisher| publisher.picture(index, false));
+    (0..5).for_each(&mut send);
+    thread::scope(|scope| {
+        let ask = |index| {
+            let server = &server;
+            scope.spawn(move || ask(server, &format!("still/{index}.jpg")))
+        };
+        let waiting: Vec<_> = (0..3).map(ask).collect();
+        // More than there are places for what is decoded, and all of them wait: their publishers are asked for a keyframe (PLI).
+        for publisher in &publishers {
+            let asks = |report: &[u8]| report.windows(2).any(|two| two == [0x81, 206]);
+            while !asks(&publisher.heard(0, PATIENCE).expect("a keyframe is asked for")) {}
+        }
+        assert!(size(&super::still::ask(&server, "h264_aac.mp4.jpg")).starts_with("mjpeg,"));
+        assert!(waiting.iter().all(|one| !one.is_finished()), "they were done before");
+        for one in waiting {
+            expect_problem(&one.join().unwrap(), "409", "no picture has come");
+        }
+    });
+}
+
 on_both_backends!(;
     "ffmpeg":
     stills_are_of_streams_and_files_in_the_size_that_is_wanted,
     a_stream_that_nobody_watches_is_left_alone,
+    streams_without_a_keyframe_hold_up_no_others,
 );

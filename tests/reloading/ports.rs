@@ -125,6 +125,14 @@ fn another_log_level_counts_from_then_on(backend: Backend) {
 }
 
 /// A web service that lets everybody pass; the paths that it is asked under.
+fn a_filter_of_the_environment_stays_before_the_log_level(backend: Backend) {
+    let subject = Subject::start(serving(backend).environment("RUST_LOG", "info"));
+    assert_eq!(subject.reload("<log_level>4</log_level>"), "log_level");
+    subject.server.wait_for_lines("log_level: RUST_LOG is set and goes before it", 1);
+    assert_eq!(subject.reload("<log_level>4</log_level><test>0</test>"), "test");
+    assert_eq!(subject.server.lines("RUST_LOG"), 1);
+}
+
 fn service() -> (SocketAddr, Receiver<String>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
@@ -175,7 +183,8 @@ fn a_web_service_is_told_of_the_end_of_what_it_has_admitted(backend: Backend) {
 }
 
 on_both_backends!(
-    another_log_level_counts_from_then_on;
+    another_log_level_counts_from_then_on,
+    a_filter_of_the_environment_stays_before_the_log_level;
     "ffmpeg":
     ports_are_opened_and_closed_and_connections_on_them_stay,
     more_addresses_and_fewer_are_listened_on,

@@ -78,6 +78,21 @@ fn a_publisher_gives_its_path_to_a_proxy(backend: Backend) {
     Publisher::announce(subject.server.address(), &url, SDP).1.expect(200);
 }
 
+fn a_publisher_gives_its_path_to_the_built_in_stream(backend: Backend) {
+    let subject = Subject::start(serving(backend).setting("test", 0));
+    let url = subject.server.url("/test");
+    let mut publisher = Publisher::start(subject.server.address(), &url, Over::Tcp);
+    publisher.picture(0, true);
+    let mut viewer = Viewer::open(subject.server.address(), &url, Over::Udp);
+    viewer.play(&[]);
+    let on = subject.with("").replace("<test>0</test>", "<test>1</test>");
+    assert_eq!(subject.reload_whole(&on), "test");
+    is_over(&mut viewer);
+    assert!(publisher.client.is_closed_within(PATIENCE));
+    assert_eq!(Publisher::announce(subject.server.address(), &url, SDP).1.status, 405);
+    subject.watch("/test", Over::Udp);
+}
+
 fn pusher(suffix: &str, mode: &str, sound: &str, ports: [u16; 2]) -> String {
     format!(
         "<pusher><suffix>{suffix}</suffix><video><codec>H264</codec></video><audio><codec>{sound}</codec></audio>\
@@ -185,7 +200,8 @@ fn the_built_in_channel_comes_and_goes(backend: Backend) {
 on_both_backends!(
     proxies_come_change_and_go_and_others_are_not_asked_again,
     whoever_waits_for_a_source_is_sent_to_the_one_that_takes_its_place,
-    a_publisher_gives_its_path_to_a_proxy;
+    a_publisher_gives_its_path_to_a_proxy,
+    a_publisher_gives_its_path_to_the_built_in_stream;
     "ffmpeg":
     pushers_come_change_and_go_with_their_ports,
     another_rule_is_for_those_who_come_next,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Running, curl, get, http, server, wait_for};
 use crate::client::Client;
+use crate::client::viewer::{Over, Viewer};
 use crate::judge::ffmpeg::Scratch;
 use crate::server::{Backend, Server, on_both_backends, scratch};
 
@@ -108,7 +109,35 @@ fn a_dump_that_cannot_be_is_refused(backend: Backend) {
     curl(&url("?seconds=1"), &["-X", "POST", "-o", "/dev/null"]).expect(200);
 }
 
+fn as_many_as_can_be_are_dumped_on_all_shards_together(backend: Backend) {
+    let server = server(backend).shards(4).start();
+    let watch = |_| {
+        let mut viewer = Viewer::open(server.address(), &server.url("/test"), Over::Tcp);
+        viewer.play(&[]);
+        viewer
+    };
+    let _viewers: Vec<_> = (0..6).map(watch).collect();
+    let list = wait_for(&server, "/api/v1/sessions", |list| list["total"] == 6);
+    let ids: Vec<_> =
+        list["sessions"].as_array().unwrap().iter().map(|it| it["id"].as_str().unwrap().to_owned()).collect();
+    let dump = |id: &str, seconds: u32| {
+        curl(
+            &http(&server, &format!("/api/v1/sessions/{id}/dump?seconds={seconds}")),
+            &["-X", "POST", "-o", "/dev/null"],
+        )
+    };
+    thread::scope(|scope| {
+        let dumping: Vec<_> = ids[..4].iter().map(|id| scope.spawn(|| dump(id, 8).expect(200))).collect();
+        server.wait_for_lines("packets are kept for a dump", 4);
+        dump(&ids[4], 1).expect(409);
+        dump(&ids[0], 1).expect(409);
+        dumping.into_iter().for_each(|one| drop(one.join().unwrap()));
+    });
+    dump(&ids[4], 1).expect(200);
+}
+
 on_both_backends!(
+    as_many_as_can_be_are_dumped_on_all_shards_together,
     datagrams_of_a_player_are_in_its_dump,
     a_connection_is_in_its_dump_with_all_that_went_over_it,
     a_dump_that_cannot_be_is_refused,

@@ -11,13 +11,13 @@ use super::{PATIENCE, Running, curl, get, http, server};
 use crate::server::{Backend, Server, on_both_backends};
 
 /// curl that listens.
-struct Listener {
+pub(crate) struct Listener {
     curl: Child,
     events: Receiver<(String, Value)>,
 }
 
 impl Listener {
-    fn of(server: &Server) -> Listener {
+    pub(crate) fn of(server: &Server) -> Listener {
         let mut command = Command::new("curl");
         command.args(["-sN", &http(server, "/api/v1/events")]).stdout(Stdio::piped());
         let mut curl = command.spawn().unwrap();
@@ -36,11 +36,24 @@ impl Listener {
         Listener { curl, events }
     }
 
+    /// Waits until so many listen.
+    pub(crate) fn wait_for(server: &Server, count: usize) {
+        let line = format!("ringcaster_api_listeners {count}\n");
+        while !curl(&http(server, "/metrics"), &[]).expect(200).body.contains(&line) {
+            thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+
+    /// The next event, with its name.
+    #[track_caller]
+    pub(crate) fn next_one(&self) -> (String, Value) {
+        self.events.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("{error}"))
+    }
+
     /// The next event, which has that name.
     #[track_caller]
-    fn next(&self, name: &str) -> Value {
-        let (told, data) =
-            self.events.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("{name}: {error}"));
+    pub(crate) fn next(&self, name: &str) -> Value {
+        let (told, data) = self.next_one();
         assert_eq!(told, name, "{data}");
         data
     }
@@ -53,17 +66,10 @@ impl Drop for Listener {
     }
 }
 
-/// How many listen.
-fn listeners(server: &Server) -> bool {
-    curl(&http(server, "/metrics"), &[]).expect(200).body.contains("ringcaster_api_listeners 2\n")
-}
-
 fn everybody_who_listens_is_told_of_sessions_and_streams(backend: Backend) {
     let server = server(backend).start();
     let both = [Listener::of(&server), Listener::of(&server)];
-    while !listeners(&server) {
-        thread::sleep(std::time::Duration::from_millis(20));
-    }
+    Listener::wait_for(&server, 2);
     let publisher = Running::publisher(&server, "/live/camera");
     for listener in &both {
         assert_eq!(listener.next("published")["path"], "live/camera");

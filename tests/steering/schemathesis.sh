@@ -20,6 +20,7 @@ if [ ! -x "$FOLDER/bin/st" ]; then
 fi
 cargo build --quiet --bin rtspserver
 mkdir -p "$FOLDER/media"
+rm -f "$FOLDER/rtspserver-proxies.xml"
 printf '<config><serverip>127.0.0.1</serverip><serverport>%s</serverport><media_dir>media</media_dir>
 <rtsp_over_http>0</rtsp_over_http><rtsp_over_https>0</rtsp_over_https><rtsps_port>0</rtsps_port></config>\n' \
     "$PORT" >"$FOLDER/rtspserver.xml"

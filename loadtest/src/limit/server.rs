@@ -12,6 +12,7 @@ use proto::rtp::batch::Batch;
 use proto::rtsp::parse::{Item, Limits, Parser};
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::fd::OwnedFd;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use rustix::time::Timespec;
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -40,17 +41,35 @@ pub fn serve(options: &Options, ready: impl FnOnce(SocketAddr)) -> io::Result<()
     let began = Instant::now();
     let mut first = Server::new(options, options.listen, began)?;
     let address = first.listener.local_addr()?;
-    for _ in 1..options.threads.max(1) {
+    let processors = processors()?;
+    for index in 1..options.threads.max(1) {
         let options = options.clone();
+        let processors = processors.clone();
         // A thread that fails takes the process with it: a limit that some viewers miss is none.
         thread::spawn(move || {
+            pin(&processors, index);
             if Server::new(&options, address, began).and_then(|mut server| server.run()).is_err() {
                 process::exit(1);
             }
         });
     }
+    pin(&processors, 0);
     ready(address);
     first.run()
+}
+
+/// The processors that this process may use.
+fn processors() -> io::Result<Vec<usize>> {
+    let allowed = sched_getaffinity(None)?;
+    Ok((0..CpuSet::MAX_CPU).filter(|processor| allowed.is_set(*processor)).collect())
+}
+
+/// Ties the calling thread to a processor, as the shards of the server under test are: who floats sends with one processor
+/// while viewers keep the other, and is no measure of two.
+fn pin(processors: &[usize], index: usize) {
+    let mut own = CpuSet::new();
+    own.set(processors[index % processors.len()]);
+    let _ = sched_setaffinity(None, &own);
 }
 
 /// A listener among others of the same address; the kernel shares connections out.

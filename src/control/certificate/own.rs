@@ -10,6 +10,7 @@ use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SanType};
 
 use super::CertificateError;
 use super::files::Files;
+use crate::control::private;
 use crate::shard::tls::Identity;
 
 /// Where it is kept, beside the configuration.
@@ -112,26 +113,11 @@ fn addresses(hosts: &[IpAddr]) -> Vec<IpAddr> {
     addresses
 }
 
-/// Nobody else may read what is made so.
-#[cfg(unix)]
-fn for_owner(mut options: OpenOptions) -> OpenOptions {
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
-}
-
-/// The folder says who may read what is made in it.
-#[cfg(not(unix))]
-fn for_owner(options: OpenOptions) -> OpenOptions {
-    options
-}
-
 /// Writes the files; the key first, so that there is never a certificate without one.
 fn keep(files: &Files, certificate: &str, key: &str) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    for_owner(options.clone()).open(&files.key)?.write_all(key.as_bytes())?;
-    let written =
-        options.open(&files.certificate).and_then(|mut file| file.write_all(certificate.as_bytes()));
+    private::file().open(&files.key)?.write_all(key.as_bytes())?;
+    let certificate_file = OpenOptions::new().write(true).create_new(true).open(&files.certificate);
+    let written = certificate_file.and_then(|mut file| file.write_all(certificate.as_bytes()));
     if written.is_err() {
         // Half of a pair would be taken for somebody's mistake at the next start.
         let _ = fs::remove_file(&files.key);

@@ -59,9 +59,8 @@ impl Reach {
             self.read.extend(source.file.as_deref().map(folder_of));
             self.own.extend(source.socket.as_deref().map(folder_of));
         }
-        if settings.state_dir.is_some() || settings.cert_file.is_none() {
-            self.own.push(folder(settings.state_folder()));
-        }
+        self.own.push(folder(settings.state_folder()));
+        self.own.extend(settings.api_socket.as_deref().map(folder_of));
         self.own.extend(settings.log_file.as_deref().map(folder_of));
         self.removed.extend(pid_file.map(folder_of));
     }

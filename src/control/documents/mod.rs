@@ -2,10 +2,6 @@
 //! for all, and checks each document before anybody sees it.
 
 mod file;
-#[cfg(unix)]
-mod socket;
-#[cfg(not(unix))]
-#[path = "no_socket.rs"]
 mod socket;
 
 use std::sync::Arc;

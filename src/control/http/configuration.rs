@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use super::openapi::Refusals;
 use super::problem::Problem;
 use super::state::App;
-use crate::config::{self, Origin, Output, Overrides, Proxy, Pusher, PusherMode, Transfer, User, keys};
+use crate::config::{self, Origin, Output, Overrides, Proxy, Pusher, PusherMode, User, keys};
 
 /// What the server obeys, without passwords.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -206,11 +206,7 @@ impl From<&Proxy> for ProxyEntry {
         ProxyEntry {
             path: proxy.suffix.clone(),
             url: url.map_or_else(|error| error.to_string(), |url| url.to_string()),
-            transfer: match proxy.transfer {
-                Transfer::Tcp => "TCP",
-                Transfer::Udp => "UDP",
-                Transfer::Multicast => "MULTICAST",
-            },
+            transfer: proxy.transfer.name(),
             on_demand: proxy.ondemand,
         }
     }

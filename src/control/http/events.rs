@@ -26,7 +26,7 @@ const LISTENERS_MAX: usize = 64;
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 
 /// Something that has happened: the data of an event. Events are named `session_began`, `session_ended`, `published`,
-/// `unpublished` and `missed`.
+/// `unpublished`, `proxy_up`, `proxy_down`, `device_came`, `device_went` and `missed`.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(super) enum Told {
@@ -63,6 +63,21 @@ pub(super) enum Told {
         /// The path.
         path: String,
     },
+    /// A stream that is pulled from elsewhere has come, or is not there: with each reason anew.
+    Proxy {
+        /// The path.
+        path: String,
+        /// Why it is not there; absent when it is.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// A screen, a camera or a microphone has come, or is gone.
+    Device {
+        /// The path that it is streamed under, as it stands in a URL.
+        path: String,
+        /// What the system calls it, and what it can do.
+        description: String,
+    },
     /// So many events were left out because this listener is too slow.
     Missed {
         /// How many.
@@ -92,7 +107,8 @@ pub(super) async fn spread(mut happening: mpsc::Receiver<Happening>, to: broadca
     }
 }
 
-/// Tells what happens, as it does: sessions that begin and end, streams that are published.
+/// Tells what happens, as it does: sessions that begin and end, streams that are published or pulled, devices that come
+/// and go.
 #[utoipa::path(get, path = "/api/v1/events", operation_id = "listen_to_events", tag = "events", responses(
     (status = 200, description = "Events until the client leaves, or until others may use the API; `data` of each is one of these", body = Told,
         content_type = "text/event-stream"), Refusals))]
@@ -139,6 +155,14 @@ fn event(happening: Happening) -> Event {
         }
         Happening::Published { path, is_there } => {
             named(if is_there { "published" } else { "unpublished" }, &Told::Published { path })
+        }
+        Happening::Proxy { path, failure } => {
+            let name = if failure.is_none() { "proxy_up" } else { "proxy_down" };
+            named(name, &Told::Proxy { path, reason: failure })
+        }
+        Happening::Device { path, description, is_there } => {
+            let name = if is_there { "device_came" } else { "device_went" };
+            named(name, &Told::Device { path, description })
         }
     }
 }

@@ -43,6 +43,9 @@ pub(super) async fn tail(query: Result<Query<Wanted>, QueryRejection>) -> Result
     if !(1..=LINES_MAX).contains(&limit) {
         return Err(Problem::bad_request(format!("limit is 1 to {LINES_MAX}")));
     }
+    if wanted.after.is_some_and(|after| i64::try_from(after).is_err()) {
+        return Err(Problem::bad_request("after is the count of an answer before"));
+    }
     let part = tail::since(wanted.after.unwrap_or(0), limit);
     Ok(Json(LogTail { lines: part.lines, count: part.count }))
 }

@@ -2,7 +2,7 @@
 //!
 //! Written here and not by a crate: those count in atomics or locks of their own, and what shards count is theirs alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::{Display, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,10 +19,13 @@ use super::problem::Problem;
 use super::process;
 use super::state::App;
 use super::streams::{self, Stream};
-use crate::shard::steering::{Question, Totals};
+use crate::shard::steering::{Account, Question, Totals};
 
 /// Streams that have numbers of their own, those with the most viewers: each is a time series for whoever collects them.
 const STREAMS_MAX: usize = 100;
+
+/// Users that have numbers of their own, those who have sent and got the most.
+const USERS_MAX: usize = 100;
 
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -55,10 +58,12 @@ pub(super) async fn metrics(
     let is_open_metrics = accepts.any(|value| value.contains("application/openmetrics-text"));
     let totals = app.ask_all(Question::Totals).await?;
     let streams = streams::all(&app).await?;
+    let users = app.ask_all(Question::Users).await?;
     let mut page = Page { text: String::with_capacity(16 * 1024), is_open_metrics };
     page.process(&app)?;
     page.shards(&totals);
     page.streams(streams);
+    page.users(users);
     if is_open_metrics {
         page.text.push_str("# EOF\n");
     }
@@ -95,7 +100,7 @@ impl Page {
 
     fn shards(&mut self, totals: &[Totals]) {
         type Pick = fn(&Totals) -> u64;
-        let counters: [(&str, &str, Pick); 14] = [
+        let counters: [(&str, &str, Pick); 15] = [
             ("connections_accepted", "Connections that were let in.", |it| it.connections_accepted),
             ("refused", "Clients that were turned away: banned, denied, or beyond a bound.", |it| it.refused),
             ("log_ins_failed", "Wrong passwords.", |it| it.log_ins_failed),
@@ -105,6 +110,11 @@ impl Page {
             ("received_bytes", "Media that publishers, proxies and pushers have brought.", |it| {
                 it.bytes_received
             }),
+            (
+                "inbound_packets_lost",
+                "Packets of publishers, proxies and pushers that have not come, by the gaps in their numbers.",
+                |it| it.packets_missing,
+            ),
             ("packets_lost", "Packets that viewers have reported as lost.", |it| it.packets_lost),
             ("frames_shed", "Frames that were left out for viewers who were too slow.", |it| it.batches_shed),
             ("operations", "Operations that were handed to the kernel.", |it| it.driver.submitted),
@@ -200,6 +210,39 @@ impl Page {
             if let Some(bytes) = stream.received_bytes {
                 let labels = [("path", &*stream.path)];
                 self.sample("ringcaster_stream_received_bytes", Type::Counter, &labels, bytes);
+            }
+        }
+        let text = "Packets of a stream's source that have not come, by the gaps in their numbers.";
+        self.head("ringcaster_stream_inbound_packets_lost", Type::Counter, text);
+        for stream in &streams {
+            if let Some(lost) = stream.packets_lost {
+                let labels = [("path", &*stream.path)];
+                self.sample("ringcaster_stream_inbound_packets_lost", Type::Counter, &labels, lost);
+            }
+        }
+    }
+
+    fn users(&mut self, shards: Vec<HashMap<Arc<str>, Account>>) {
+        let mut users: BTreeMap<Arc<str>, Account> = BTreeMap::new();
+        for (name, account) in shards.into_iter().flatten() {
+            let sum = users.entry(name).or_default();
+            *sum = sum.with(&account);
+        }
+        let mut users: Vec<_> = users.into_iter().collect();
+        users.sort_by_key(|(_, account)| std::cmp::Reverse(account.bytes_sent + account.bytes_received));
+        users.truncate(USERS_MAX);
+        type Pick = fn(&Account) -> u64;
+        let metrics: [(&str, Type, &str, Pick); 4] = [
+            ("sessions", Type::Gauge, "Sessions of a user that there are.", |it| it.sessions),
+            ("sessions_begun", Type::Counter, "Sessions of a user that began.", |it| it.sessions_begun),
+            ("sent_bytes", Type::Counter, "Media that was sent to a user.", |it| it.bytes_sent),
+            ("received_bytes", Type::Counter, "Media that a user has published.", |it| it.bytes_received),
+        ];
+        for (name, kind, help, pick) in metrics {
+            let name = format!("ringcaster_user_{name}");
+            self.head(&name, kind, help);
+            for (user, account) in &users {
+                self.sample(&name, kind, &[("user", user)], pick(account));
             }
         }
     }

@@ -8,6 +8,7 @@ mod events;
 mod files;
 mod gate;
 mod health;
+mod local;
 mod log;
 mod metrics;
 mod openapi;
@@ -16,6 +17,7 @@ mod paging;
 mod pipe;
 mod problem;
 mod process;
+mod proxies;
 mod reload;
 mod serve;
 mod sessions;
@@ -36,6 +38,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use self::serve::{Newcomer, Place};
 pub use self::state::Program;
 use self::state::{App, Obeyed};
+use super::socket::Socket;
 use crate::config::Settings;
 use crate::shard::gate::Access;
 use crate::shard::settings::Listen;
@@ -59,6 +62,8 @@ pub struct Http {
     app: Arc<App>,
     newcomers: mpsc::UnboundedSender<Newcomer>,
     happenings: mpsc::Sender<Happening>,
+    /// Where a socket goes that is to be served; None once it has.
+    socket: Mutex<Option<oneshot::Sender<Socket>>>,
     thread: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
 }
 
@@ -75,11 +80,14 @@ impl Http {
         let (newcomers, arriving) = mpsc::unbounded_channel();
         let (happenings, happening) = mpsc::channel(HAPPENINGS_MAX);
         let (stop, stopped) = oneshot::channel();
+        let (socket, opened) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let served = app.clone();
         let thread = thread::Builder::new().name("http".into()).spawn(move || {
             runtime.block_on(async {
                 tokio::spawn(events::spread(happening, served.happenings.clone()));
+                tokio::spawn(devices::watch(served.clone()));
+                tokio::spawn(local::serve(served.clone(), opened));
                 tokio::select! {
                     () = serve::serve(served, arriving) => {}
                     _ = stopped => {}
@@ -88,8 +96,8 @@ impl Http {
             // A folder that is still being read holds nobody up.
             runtime.shutdown_background();
         })?;
-        let thread = Mutex::new(Some((stop, thread)));
-        Ok(Arc::new(Http { app, newcomers, happenings, thread }))
+        let (socket, thread) = (Mutex::new(Some(socket)), Mutex::new(Some((stop, thread))));
+        Ok(Arc::new(Http { app, newcomers, happenings, socket, thread }))
     }
 
     /// Lets it know the rest of the program: from now on requests can be answered.
@@ -107,6 +115,13 @@ impl Http {
             true
         };
         catalog.attend(Subscriber { shard: ATTENDANT, deliver: Arc::new(deliver) });
+    }
+
+    /// Serves a socket as well; its name goes with the thread.
+    pub fn serve(&self, socket: Socket) {
+        let way = self.socket.lock().ok().and_then(|mut way| way.take());
+        // A thread that has ended serves nobody.
+        drop(way.map(|way| way.send(socket)));
     }
 
     /// Obeys another configuration from now on.

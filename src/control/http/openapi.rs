@@ -6,8 +6,8 @@ use utoipa::{IntoResponses, Modify, OpenApi};
 
 use super::problem::Problem;
 use super::{
-    configuration, devices, dump, events, files, health, log, metrics, reload, sessions, snapshot, stats,
-    streams,
+    configuration, devices, dump, events, files, health, log, metrics, proxies, reload, sessions, snapshot,
+    stats, streams,
 };
 
 /// What every resource but those of health may answer.
@@ -35,7 +35,8 @@ pub(super) enum Refusals {
 #[openapi(
     info(title = "Ringcaster", description = "See and steer an RTSP server.", license(name = "MIT OR Apache-2.0")),
     paths(
-        streams::list, streams::one, sessions::list, sessions::one, sessions::end, dump::dump, files::list, files::one,
+        streams::list, streams::one, sessions::list, sessions::one, sessions::end, dump::dump, proxies::list, proxies::one, proxies::add,
+        proxies::change, proxies::remove, files::list, files::one,
         devices::list, stats::stats, configuration::effective, configuration::check, reload::reload, events::listen, snapshot::still,
         log::tail, document,
         metrics::metrics, health::healthz, health::readyz

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use crossbeam_channel::TrySendError;
 use serde::Serialize;
-use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
 use super::configuration::Finding;
@@ -56,18 +54,8 @@ pub(super) struct Counts {
     (status = 422, description = "It is wrong, or names what cannot be had: nothing has changed", body = Problem,
         content_type = "application/problem+json"), Refusals))]
 pub(super) async fn reload(State(app): State<Arc<App>>) -> Result<Json<Reload>, Problem> {
-    let (sender, answer) = oneshot::channel();
-    // Who has given up waiting needs no answer, and the log has it.
-    let asked = Asked::new(move |result| drop(sender.send(result)));
-    app.program()?.reload.try_send(asked).map_err(|error| match error {
-        TrySendError::Full(_) => Problem::unavailable("others have asked for this and still wait"),
-        TrySendError::Disconnected(_) => Problem::unavailable("the server stops"),
-    })?;
-    match answer.await {
-        Ok(Ok(changes)) => Ok(Json(changes.into())),
-        Ok(Err(error)) => Err(error.into()),
-        Err(_) => Err(Problem::unavailable("the server stops")),
-    }
+    let changes = app.ask_control(Asked::Reload).await?;
+    changes.map(|changes| Json(changes.into())).map_err(|error| Problem::from(&*error))
 }
 
 impl From<Changes> for Reload {
@@ -93,11 +81,12 @@ impl From<Count> for Counts {
     }
 }
 
-impl From<ReloadError> for Problem {
-    fn from(error: ReloadError) -> Problem {
+impl From<&ReloadError> for Problem {
+    fn from(error: &ReloadError) -> Problem {
         let errors = match error {
             ReloadError::NoFile => return Problem::new(StatusCode::CONFLICT, error.to_string()),
-            ReloadError::Configuration(error) => error.problems.into_iter().map(Finding::from).collect(),
+            ReloadError::Busy => return Problem::unavailable(error.to_string()),
+            ReloadError::Configuration(error) => error.problems.iter().cloned().map(Finding::from).collect(),
             error => vec![Finding::of_nowhere(error.to_string())],
         };
         let detail = "the configuration stays as it was: what is written cannot be had";
@@ -112,11 +101,11 @@ mod tests {
 
     #[test]
     fn who_is_at_fault_is_the_status_and_every_error_is_listed() {
-        let none = Problem::from(ReloadError::NoFile);
+        let none = Problem::from(&ReloadError::NoFile);
         assert_eq!((none.status, none.errors.len()), (409, 0));
         assert!(none.detail.contains("-c FILE"));
         let problems = ["a", "b"].map(|text| config::Problem::outside(text, "wrong")).to_vec();
-        let wrong = Problem::from(ReloadError::Configuration(ConfigError { problems }));
+        let wrong = Problem::from(&ReloadError::Configuration(ConfigError { problems }));
         assert_eq!((wrong.status, wrong.errors.len()), (422, 2));
     }
 }

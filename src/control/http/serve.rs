@@ -17,7 +17,7 @@ use axum::routing::{get, post};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
 
@@ -26,8 +26,8 @@ use super::pipe::Pipe;
 use super::problem::Problem;
 use super::state::App;
 use super::{
-    configuration, devices, dump, events, files, health, log, metrics, openapi, page, reload, sessions,
-    snapshot, stats, streams,
+    configuration, devices, dump, events, files, health, log, metrics, openapi, page, proxies, reload,
+    sessions, snapshot, stats, streams,
 };
 use crate::shard::gate::Subject;
 use crate::shard::steering::Caller;
@@ -127,13 +127,18 @@ async fn attend(router: Router, crowd: Crowd, newcomer: Newcomer) {
         let _ = timeout(REQUEST_MAX, pipe.shutdown()).await;
         return;
     };
-    if let Err(error) = converse(router, caller, pipe).await {
+    if let Err(error) = converse(router, Client::new(caller), pipe).await {
         tracing::debug!(peer = %caller.peer, %error, "control connection ended");
     }
 }
 
-async fn converse(router: Router, caller: Caller, pipe: Pipe) -> Result<(), hyper::Error> {
-    let service = TowerToHyperService::new(router.layer(Extension(Arc::new(Client::new(caller)))));
+/// Answers what a client asks until it goes.
+pub(super) async fn converse(
+    router: Router,
+    client: Client,
+    pipe: impl AsyncRead + AsyncWrite + Unpin + 'static,
+) -> Result<(), hyper::Error> {
+    let service = TowerToHyperService::new(router.layer(Extension(Arc::new(client))));
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_MAX)
@@ -145,13 +150,19 @@ async fn converse(router: Router, caller: Caller, pipe: Pipe) -> Result<(), hype
         .await
 }
 
-fn router(app: &Arc<App>) -> Router {
+/// Who answers what.
+pub(super) fn router(app: &Arc<App>) -> Router {
     let v1 = Router::new()
         .route("/streams", get(streams::list))
         .route("/streams/{*path}", get(streams::one))
         .route("/sessions", get(sessions::list))
         .route("/sessions/{id}", get(sessions::one).delete(sessions::end))
         .route("/sessions/{id}/dump", post(dump::dump))
+        .route("/proxies", get(proxies::list))
+        .route(
+            "/proxies/{*path}",
+            get(proxies::one).post(proxies::add).put(proxies::change).delete(proxies::remove),
+        )
         .route("/files", get(files::list))
         .route("/files/{*path}", get(files::one))
         .route("/devices", get(devices::list))
@@ -220,5 +231,7 @@ async fn not_so(method: Method) -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("{method} is not for this resource"))
 }
 
-const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n\
+/// What one too many is told.
+pub(super) const TOO_MANY: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 48\r\nConnection: close\r\n\r\ntoo many connections of one address are served\r\n";

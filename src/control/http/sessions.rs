@@ -45,7 +45,7 @@ pub(super) struct Session {
     age_s: f64,
     /// Bytes of media that were sent, or received of a publisher.
     bytes: u64,
-    /// Packets lost, as the viewer reports it.
+    /// Packets lost, as the viewer reports it; of a publisher those that have not come, by the gaps in their numbers.
     packets_lost: u64,
     /// Pictures and pieces of sound that were left out because the viewer was too slow.
     frames_shed: u64,

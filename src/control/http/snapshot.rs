@@ -29,11 +29,14 @@ use crate::config::is_device;
 use crate::control::threads;
 use crate::media::library::{FileInfo, MediaError};
 use crate::media::transcode::Makes;
-use crate::stream::catalog::{ShardIndex, StreamError, leading};
+use crate::stream::catalog::{Catalog, ShardIndex, StreamError, leading};
 use crate::stream::transcoded::{first_keyframe, newest_keyframe};
 
 /// Pictures that are made at once: each keeps a processor busy for some milliseconds.
 const MADE_AT_ONCE: usize = 2;
+
+/// Keyframes that are waited for at once: each keeps a thread, which does nothing.
+const WAITING_MAX: usize = 64;
 
 /// How long a picture may wait for its turn.
 const TURN_MAX: Duration = Duration::from_secs(10);
@@ -77,13 +80,9 @@ type Name = (String, Option<u32>, Option<u64>);
 pub(super) struct Album {
     kept: Mutex<HashMap<Name, (Instant, Bytes)>>,
     turns: Arc<Semaphore>,
+    /// Places for those that wait for a keyframe.
+    waiting: Arc<Semaphore>,
     numbers: AtomicU16,
-}
-
-/// Where a picture is taken from.
-enum Source {
-    Live { catalog: Arc<dyn crate::stream::catalog::Catalog>, path: String, number: ShardIndex },
-    File(Track, Frame),
 }
 
 /// Gives one picture: of a live stream the last keyframe, of a file the first or the one at `t`. A stream that nobody watches
@@ -92,6 +91,7 @@ enum Source {
     params(("path" = String, Path, description = "Path of the stream or file, slashes in it included"), Wanted),
     responses((status = 200, description = "The picture", body = Vec<u8>, content_type = "image/jpeg"),
         (status = 404, description = "There is no such stream or file", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "There is no picture at this moment", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "It has no pictures", body = Problem, content_type = "application/problem+json"),
         (status = 501, description = "This build cannot decode it", body = Problem, content_type = "application/problem+json"),
         Refusals))]
@@ -108,17 +108,17 @@ pub(super) async fn still(
     if let Some(picture) = app.album.find(&name) {
         return Ok(answer(picture));
     }
+    let (track, frame) = frame(&app, path, &wanted).await?;
     let turn = app.album.turn().await?;
     // Whoever was before may have wanted the same.
     if let Some(picture) = app.album.find(&name) {
         return Ok(answer(picture));
     }
-    let source = source(&app, path, &wanted).await?;
     let makes = app.program()?.makes.clone();
     let made = spawn_blocking(move || {
         let _turn = turn;
         threads::step_back();
-        take(source, &*makes, wanted.w)
+        make(&track, frame, &*makes, wanted.w)
     });
     let picture = made.await.map_err(|_| Problem::unavailable("the picture cannot be decoded"))??;
     app.album.keep(name, picture.clone());
@@ -129,30 +129,40 @@ fn answer(picture: Bytes) -> Response {
     ([(CONTENT_TYPE, "image/jpeg")], picture).into_response()
 }
 
-/// Finds out what it is a picture of.
-async fn source(app: &App, path: &str, wanted: &Wanted) -> Result<Source, Problem> {
+/// The picture as its source has it.
+async fn frame(app: &App, path: &str, wanted: &Wanted) -> Result<(Track, Frame), Problem> {
     let program = app.program()?;
-    let stream = streams::all(app).await?.into_iter().find(|stream| stream.path == path);
-    let standing = match stream {
+    let standing = match streams::find(app, path).await? {
         Some(stream) => Some(stream.state),
         None if is_device(path) || program.catalog.owns(path) => Some(StreamStanding::Idle),
         None => None,
     };
     match standing {
-        Some(StreamStanding::Lost) => Err(Problem::unavailable("the stream's source is lost")),
+        Some(StreamStanding::Lost) => Err(none_now("the stream's source is lost")),
         Some(StreamStanding::Idle) if wanted.start != Some(1) => {
-            Err(Problem::unavailable("nobody watches the stream, so there is no picture; start=1 starts it"))
+            Err(none_now("nobody watches the stream, so there is no picture; start=1 starts it"))
         }
         Some(StreamStanding::Running | StreamStanding::Idle) => {
-            let (catalog, number) = (program.catalog.clone(), app.album.number());
-            Ok(Source::Live { catalog, path: path.to_owned(), number })
+            of_live(app, path.to_owned(), program.catalog.clone()).await
         }
         None => {
             let info = files::describe(app, path).await?;
-            let (track, frame) = of_file(app, &info, wanted.t.unwrap_or(0.0)).await?;
-            Ok(Source::File(track, frame))
+            of_file(app, &info, wanted.t.unwrap_or(0.0)).await
         }
     }
+}
+
+/// The newest keyframe of a live stream. It may be long in coming, and only the thread that waits for it is kept.
+async fn of_live(app: &App, path: String, catalog: Arc<dyn Catalog>) -> Result<(Track, Frame), Problem> {
+    let Ok(seat) = app.album.waiting.clone().try_acquire_owned() else {
+        return Err(Problem::unavailable("too many pictures are waited for"));
+    };
+    let (number, until) = (app.album.number(), Instant::now() + KEYFRAME_MAX);
+    let found = spawn_blocking(move || {
+        let _seat = seat;
+        newest_keyframe(&path, catalog, number, until)
+    });
+    found.await.map_err(|_| Problem::unavailable("the stream cannot be read"))?.map_err(of_stream)
 }
 
 /// The keyframe of a file at or before a second.
@@ -165,20 +175,13 @@ async fn of_file(app: &App, info: &Arc<FileInfo>, second: f64) -> Result<(Track,
     first_keyframe(track, batches).ok_or_else(|| no_pictures("there is no picture that stands alone"))
 }
 
-/// Takes it, which may keep the thread busy or waiting.
-fn take(source: Source, makes: &dyn Makes, width: Option<u32>) -> Result<Bytes, Problem> {
-    let (track, frame) = match source {
-        Source::File(track, frame) => (track, frame),
-        Source::Live { catalog, path, number } => {
-            let until = Instant::now() + KEYFRAME_MAX;
-            newest_keyframe(&path, catalog, number, until).map_err(of_stream)?
-        }
-    };
+/// Makes it, which may keep the thread busy.
+fn make(track: &Track, frame: Frame, makes: &dyn Makes, width: Option<u32>) -> Result<Bytes, Problem> {
     let is_small = width.is_none_or(|width| track.size.is_some_and(|size| size.0 <= width));
     if track.codec == Codec::Jpeg && is_small {
         return Ok(frame.payload);
     }
-    makes.picture(&track, &frame, width.unwrap_or(u32::MAX)).map_err(|error| match error {
+    makes.picture(track, &frame, width.unwrap_or(u32::MAX)).map_err(|error| match error {
         MediaError::Unsupported(reason) => Problem::new(StatusCode::NOT_IMPLEMENTED, reason),
         error => Problem::unavailable(error.to_string()),
     })
@@ -188,8 +191,14 @@ fn of_stream(error: StreamError) -> Problem {
     match error {
         StreamError::NotFound => Problem::not_found("stream"),
         StreamError::Unsupported(reason) => no_pictures(reason),
+        StreamError::Unavailable(reason) => none_now(reason),
         _ => Problem::unavailable(error.to_string()),
     }
+}
+
+/// There is no picture at this moment, through no fault of the server's.
+fn none_now(reason: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::CONFLICT, reason)
 }
 
 fn no_pictures(reason: impl Into<String>) -> Problem {
@@ -243,7 +252,7 @@ impl Album {
 
 impl Default for Album {
     fn default() -> Album {
-        let turns = Arc::new(Semaphore::new(MADE_AT_ONCE));
-        Album { kept: Mutex::default(), turns, numbers: AtomicU16::new(0) }
+        let [turns, waiting] = [MADE_AT_ONCE, WAITING_MAX].map(|count| Arc::new(Semaphore::new(count)));
+        Album { kept: Mutex::default(), turns, waiting, numbers: AtomicU16::new(0) }
     }
 }

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Sender, TrySendError};
 use proto::time::Time;
-use tokio::sync::{broadcast, oneshot, watch};
+use tokio::sync::{Semaphore, broadcast, oneshot, watch};
 use tokio::time::timeout;
 
 use super::problem::Problem;
@@ -28,6 +28,9 @@ use crate::stream::catalog::{Catalog, ShardIndex};
 /// How long shards may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Sessions whose packets are kept at once, each in 16 MiB at most.
+const DUMPS_MAX: usize = 4;
+
 /// What serves all requests.
 pub(super) struct App {
     pub(super) file: Option<PathBuf>,
@@ -44,10 +47,14 @@ pub(super) struct App {
     pub(super) connections: Arc<AtomicUsize>,
     /// Connections from this machine that are served.
     pub(super) local_connections: Arc<AtomicUsize>,
+    /// Connections by the socket of `api_socket` that are served.
+    pub(super) socket_connections: Arc<AtomicUsize>,
     pub(super) log_ins_failed: AtomicU64,
     pub(super) began: SystemTime,
     /// What came of streams when that was last asked.
     pub(super) rates: Mutex<HashMap<Arc<str>, Rate>>,
+    /// Places for sessions whose packets are kept.
+    pub(super) dumps: Semaphore,
     /// Stills that were made a moment ago.
     pub(super) album: Album,
     clock: Instant,
@@ -89,8 +96,8 @@ pub struct Program {
     pub catalog: Arc<dyn Catalog>,
     /// What makes pictures anew.
     pub makes: Arc<dyn Makes + Send + Sync>,
-    /// Where another configuration is asked for.
-    pub reload: Sender<Asked>,
+    /// Where the control thread is asked for what only it can do.
+    pub control: Sender<Asked>,
 }
 
 /// How much had come of a stream, when, and how fast that was.
@@ -116,9 +123,11 @@ impl App {
             listeners: AtomicUsize::new(0),
             connections: Arc::default(),
             local_connections: Arc::default(),
+            socket_connections: Arc::default(),
             log_ins_failed: AtomicU64::new(0),
             began: SystemTime::now(),
             rates: Mutex::default(),
+            dumps: Semaphore::new(DUMPS_MAX),
             album: Album::default(),
             clock: Instant::now(),
             suspects: Mutex::default(),
@@ -148,7 +157,8 @@ impl App {
 
     /// How many connections are served.
     pub(super) fn connection_count(&self) -> usize {
-        self.connections.load(Ordering::Relaxed) + self.local_connections.load(Ordering::Relaxed)
+        let all = [&self.connections, &self.local_connections, &self.socket_connections];
+        all.map(|count| count.load(Ordering::Relaxed)).iter().sum()
     }
 
     /// Since when it runs.
@@ -200,6 +210,23 @@ impl App {
         suspects.is_banned(self.now(), address)
     }
 
+    /// Asks the control thread.
+    pub(super) async fn ask_control<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(Reply<T>) -> Asked,
+    ) -> Result<T, Problem> {
+        let (sender, answer) = oneshot::channel();
+        // Who has given up waiting needs no answer, and the log has it.
+        let reply = Reply::new(move |answer| drop(sender.send(answer)));
+        self.program()?.control.try_send(question(reply)).map_err(|error| match error {
+            TrySendError::Full(_) => {
+                Problem::unavailable("others have asked for such a thing and still wait")
+            }
+            TrySendError::Disconnected(_) => Problem::unavailable("the server stops"),
+        })?;
+        answer.await.map_err(|_| Problem::unavailable("the server stops"))
+    }
+
     /// Asks one shard.
     pub(super) async fn ask<T: Send + 'static>(
         &self,
@@ -215,6 +242,13 @@ impl App {
         match timeout(PATIENCE, answer).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(_)) | Err(_) => Err(Problem::unavailable(format!("shard {shard} does not answer"))),
+        }
+    }
+
+    /// Tells one shard to do something; one that is not there needs not.
+    pub(super) fn order(&self, shard: ShardIndex, order: Question) {
+        if let Some(outside) = self.program().ok().and_then(|it| it.shards.get(usize::from(shard))) {
+            outside.send(Message::Asked(order));
         }
     }
 

@@ -56,6 +56,8 @@ pub(super) struct ShardStats {
     bytes_sent: u64,
     /// Bytes of media that publishers, proxies and pushers have brought.
     bytes_received: u64,
+    /// Packets of publishers, proxies and pushers that have not come, by the gaps in their numbers.
+    inbound_packets_lost: u64,
     /// Packets that viewers have reported as lost.
     packets_lost: u64,
     /// Pictures and pieces of sound that were left out for viewers who were too slow.
@@ -93,6 +95,7 @@ impl ShardStats {
             sessions_ended: self.sessions_ended + other.sessions_ended,
             bytes_sent: self.bytes_sent + other.bytes_sent,
             bytes_received: self.bytes_received + other.bytes_received,
+            inbound_packets_lost: self.inbound_packets_lost + other.inbound_packets_lost,
             packets_lost: self.packets_lost + other.packets_lost,
             frames_shed: self.frames_shed + other.frames_shed,
         }
@@ -111,6 +114,7 @@ impl From<Totals> for ShardStats {
             sessions_ended: totals.sessions_ended,
             bytes_sent: totals.bytes_sent,
             bytes_received: totals.bytes_received,
+            inbound_packets_lost: totals.packets_missing,
             packets_lost: totals.packets_lost,
             frames_shed: totals.batches_shed,
         }

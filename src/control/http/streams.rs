@@ -39,6 +39,9 @@ pub(super) struct Stream {
     bits_per_second: Option<u64>,
     /// Bytes that its source has sent since it began; null of streams that are made here.
     pub(super) received_bytes: Option<u64>,
+    /// Packets of its source that have not come, by the gaps in their numbers, since it was last connected; null where
+    /// nobody numbers them.
+    pub(super) packets_lost: Option<u64>,
     /// Address of who sends it; null where nobody does.
     sender: Option<String>,
     /// The other formats that it is made anew in.
@@ -122,26 +125,35 @@ pub(super) async fn one(
     path: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Stream>, Problem> {
     let Path(path) = path.map_err(|error| Problem::bad_request(error.body_text()))?;
-    let found = all(&app).await?.into_iter().find(|stream| stream.path == path);
-    found.map(Json).ok_or_else(|| Problem::not_found("stream"))
+    find(&app, &path).await?.map(Json).ok_or_else(|| Problem::not_found("stream"))
 }
 
 /// Every stream, as all shards see it together.
 pub(super) async fn all(app: &App) -> Result<Vec<Stream>, Problem> {
-    let answers = app.ask_all(Question::Streams).await?;
+    asked(app, None).await
+}
+
+/// One of them.
+pub(super) async fn find(app: &App, path: &str) -> Result<Option<Stream>, Problem> {
+    Ok(asked(app, Some(path.to_owned())).await?.pop())
+}
+
+async fn asked(app: &App, only: Option<String>) -> Result<Vec<Stream>, Problem> {
+    let answers = app.ask_all(|reply| Question::Streams(only.clone(), reply)).await?;
+    let is_asked = |path: &str| only.as_ref().is_none_or(|only| only == path);
     let mut streams = BTreeMap::new();
     let settings = app.obeyed().settings;
-    if settings.test {
+    if settings.test && is_asked("test") {
         streams.insert("test".to_owned(), Stream::idle("test", Origin::Test));
     }
-    for pusher in &settings.pushers {
-        let path = pusher.suffix.trim_matches('/');
+    let pushed = settings.pushers.iter().map(|pusher| pusher.suffix.trim_matches('/'));
+    for path in pushed.filter(|path| is_asked(path)) {
         streams.insert(path.to_owned(), Stream::idle(path, Origin::Pusher));
     }
     for report in answers.iter().flat_map(|answer| &answer.taken_in) {
         add_taken_in(&mut streams, report, &settings);
     }
-    measure(app, &mut streams, &answers);
+    measure(app, &mut streams, &answers, only.is_none());
     for (description, rate) in answers.iter().flat_map(|answer| &answer.live) {
         add_live(&mut streams, description, *rate, &settings);
     }
@@ -152,14 +164,11 @@ fn add_taken_in(streams: &mut BTreeMap<String, Stream>, report: &PublicationRepo
     let origin = origin(&report.path, settings, Origin::Publisher);
     let stream = streams.entry(report.path.to_string());
     let stream = stream.or_insert_with(|| Stream::idle(&report.path, origin));
-    stream.state = match report.state {
-        StreamState::Running => StreamStanding::Running,
-        StreamState::Idle => StreamStanding::Idle,
-        StreamState::Lost => StreamStanding::Lost,
-    };
+    stream.state = (&report.state).into();
     stream.tracks = report.tracks.iter().map(Track::from).collect();
     stream.viewers = report.viewers;
     stream.received_bytes = Some(report.bytes);
+    stream.packets_lost = report.missing;
     stream.sender = report.sender.map(|sender| sender.to_string());
 }
 
@@ -192,8 +201,9 @@ fn add_live(
     }
 }
 
-/// How fast streams come that nobody may be watching: from one time that is asked to another.
-fn measure(app: &App, streams: &mut BTreeMap<String, Stream>, answers: &[ShardStreams]) {
+/// How fast streams come that nobody may be watching: from one time that is asked to another. Where `are_all` is set the
+/// others are gone.
+fn measure(app: &App, streams: &mut BTreeMap<String, Stream>, answers: &[ShardStreams], are_all: bool) {
     let mut rates = app.rates.lock().unwrap_or_else(PoisonError::into_inner);
     let now = Instant::now();
     let mut there = HashSet::new();
@@ -213,7 +223,7 @@ fn measure(app: &App, streams: &mut BTreeMap<String, Stream>, answers: &[ShardSt
             stream.bits_per_second = rate.bits_per_second;
         }
     }
-    rates.retain(|path, _| there.contains(path));
+    rates.retain(|path, _| !are_all || there.contains(path));
 }
 
 fn origin(path: &str, settings: &Settings, other: Origin) -> Origin {
@@ -231,6 +241,16 @@ fn origin(path: &str, settings: &Settings, other: Origin) -> Origin {
     }
 }
 
+impl From<&StreamState> for StreamStanding {
+    fn from(state: &StreamState) -> StreamStanding {
+        match state {
+            StreamState::Running => StreamStanding::Running,
+            StreamState::Idle => StreamStanding::Idle,
+            StreamState::Lost => StreamStanding::Lost,
+        }
+    }
+}
+
 impl Stream {
     fn idle(path: &str, source: Origin) -> Stream {
         Stream {
@@ -241,6 +261,7 @@ impl Stream {
             viewers: 0,
             bits_per_second: None,
             received_bytes: None,
+            packets_lost: None,
             sender: None,
             formats: Vec::new(),
         }

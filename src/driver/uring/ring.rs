@@ -10,9 +10,9 @@ use io_uring::{IoUring, Probe, cqueue, opcode, squeue};
 
 use super::UringOptions;
 
-/// Entries of one call into the kernel. A call with more holds the core without a scheduling point, and lends
-/// its softirq work to ksoftirqd.
-pub(super) const ENTER_ENTRIES_MAX: usize = 256;
+/// Entries of one call into the kernel. A call with more costs no less, holds the core without a scheduling point, so that
+/// who is to read what it brings comes late, and lends its softirq work to ksoftirqd.
+pub(super) const ENTER_ENTRIES_MAX: usize = 64;
 
 /// Places in the table of registered files.
 const FILES_MAX: u32 = 256;

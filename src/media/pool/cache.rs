@@ -2,11 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::media::segment::{Position, Segment};
 
 /// A file's version and a position in it.
 pub type Key = (u64, Position);
+
+/// Segments that are weighed anew whenever one comes.
+const WEIGHED_AT_ONCE: usize = 4;
 
 /// The segments of all files.
 #[derive(Debug)]
@@ -16,6 +20,9 @@ pub struct Cache {
     clock: u64,
     segments: HashMap<Key, Held>,
     by_age: BTreeMap<u64, Key>,
+    /// The age of the one that was weighed last.
+    weighed: u64,
+    is_short: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -28,7 +35,20 @@ struct Held {
 impl Cache {
     /// An empty cache. The segment asked for last is kept even when it alone exceeds the budget.
     pub fn new(budget_bytes: usize) -> Cache {
-        Cache { budget_bytes, held_bytes: 0, clock: 0, segments: HashMap::new(), by_age: BTreeMap::new() }
+        Cache {
+            budget_bytes,
+            held_bytes: 0,
+            clock: 0,
+            segments: HashMap::new(),
+            by_age: BTreeMap::new(),
+            weighed: 0,
+            is_short: Arc::default(),
+        }
+    }
+
+    /// Whether the segment that went last was still in use: viewers hold more than the budget then.
+    pub fn is_short(&self) -> &Arc<AtomicBool> {
+        &self.is_short
     }
 
     /// A segment, when it is there; it counts as asked for now.
@@ -38,13 +58,7 @@ impl Cache {
         self.by_age.remove(&held.asked);
         held.asked = self.clock;
         self.by_age.insert(held.asked, *key);
-        // What was rendered for interleaved viewers since belongs to it as well.
-        let bytes = size(&held.segment);
-        self.held_bytes = self.held_bytes - held.bytes + bytes;
-        held.bytes = bytes;
-        let segment = held.segment.clone();
-        self.shrink();
-        Some(segment)
+        Some(held.segment.clone())
     }
 
     /// Whether a segment is there.
@@ -60,7 +74,27 @@ impl Cache {
         self.held_bytes += held.bytes;
         self.by_age.insert(held.asked, key);
         self.segments.insert(key, held);
+        self.weigh();
         self.shrink();
+    }
+
+    /// Finds out what some segments have become: what was rendered of them for interleaved viewers since belongs to them
+    /// as well. All are looked at in turns, so that none that comes waits for a look at all.
+    fn weigh(&mut self) {
+        let mut next = (self.weighed + 1)..;
+        for _ in 0..WEIGHED_AT_ONCE.min(self.by_age.len()) {
+            let Some((age, key)) = self.by_age.range(next).next() else {
+                next = 0..;
+                continue;
+            };
+            self.weighed = *age;
+            next = (age + 1)..;
+            if let Some(held) = self.segments.get_mut(key) {
+                let bytes = size(&held.segment);
+                self.held_bytes = self.held_bytes - held.bytes + bytes;
+                held.bytes = bytes;
+            }
+        }
     }
 
     /// Whether more than three quarters of the budget are used.
@@ -78,6 +112,8 @@ impl Cache {
         while self.held_bytes > self.budget_bytes && self.segments.len() > 1 {
             let Some((_, key)) = self.by_age.first_key_value() else { return };
             let key = *key;
+            let is_used = self.segments.get(&key).is_some_and(|held| Arc::strong_count(&held.segment) > 1);
+            self.is_short.store(is_used, Ordering::Relaxed);
             self.remove(&key);
         }
     }
@@ -97,14 +133,20 @@ fn size(segment: &Segment) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use proto::rtp::batch::{BatchWriter, Meta, Numbering};
     use proto::time::MediaTime;
 
     use super::*;
+    use crate::media::segment::Entry;
 
-    fn segment(part: u32, bytes: usize) -> Arc<Segment> {
+    fn plain(part: u32, bytes: usize) -> Segment {
         let position = Position { keyframe: MediaTime::ZERO, part };
         let first = smallvec::SmallVec::new();
-        Arc::new(Segment { position, next: None, entries: Vec::new(), first, end: MediaTime::ZERO, bytes })
+        Segment { position, next: None, entries: Vec::new(), first, end: MediaTime::ZERO, bytes }
+    }
+
+    fn segment(part: u32, bytes: usize) -> Arc<Segment> {
+        Arc::new(plain(part, bytes))
     }
 
     fn key(part: u32) -> Key {
@@ -126,6 +168,41 @@ mod tests {
         cache.insert(key(11), segment(11, 5_000));
         assert!(cache.contains(&key(11)));
         assert_eq!(cache.held_bytes, 5_000);
+    }
+
+    #[test]
+    fn what_viewers_have_rendered_of_a_segment_counts_once_all_were_looked_at() {
+        let mut cache = Cache::new(1_000_000);
+        let numbering = Numbering { ssrc: 1, payload_type: 96, sequence: 0, timestamp: 0 };
+        let mut writer = BatchWriter::new(numbering, 0);
+        writer.packet(true, &[&[1; 1_000]]);
+        let (due, track) = (MediaTime::ZERO, 0);
+        let batch = writer.finish(Meta { track, keyframe: true, dts: due, pts: due }).unwrap();
+        let played = Segment { entries: vec![Entry { due, track, batch: Arc::new(batch) }], ..plain(0, 0) };
+        let played = Arc::new(played);
+        cache.insert(key(0), played.clone());
+        let before = cache.held_bytes;
+        let rendered = played.entries[0].batch.interleaved().len();
+        for part in 1..20 {
+            cache.insert(key(part), segment(part, 0));
+        }
+        assert_eq!(cache.held_bytes, before + rendered);
+    }
+
+    #[test]
+    fn memory_is_short_when_what_goes_is_still_in_use() {
+        let mut cache = Cache::new(1_000);
+        let used: Vec<_> = (0..10).map(|part| segment(part, 100)).collect();
+        for (part, segment) in (0..).zip(&used) {
+            cache.insert(key(part), segment.clone());
+        }
+        let is_short = cache.is_short().clone();
+        assert!(!is_short.load(Ordering::Relaxed));
+        cache.insert(key(10), segment(10, 100));
+        assert!(is_short.load(Ordering::Relaxed));
+        drop(used);
+        cache.insert(key(11), segment(11, 100));
+        assert!(!is_short.load(Ordering::Relaxed));
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod tests;
 mod worker;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
@@ -72,6 +73,7 @@ struct Shared {
     begun: Instant,
     pipelines: Pipelines,
     still: Option<Still>,
+    is_short_of_memory: Arc<AtomicBool>,
     shelf: Mutex<Shelf>,
     recent: Mutex<Recent>,
     has_reading: Condvar,
@@ -81,6 +83,7 @@ struct Shared {
 impl Pool {
     /// Starts the media threads. An error when the system grants no thread.
     pub fn start(settings: &PoolSettings, opener: Box<dyn Opener>) -> std::io::Result<Pool> {
+        let shelf = Shelf::new(settings.cache_bytes);
         let shared = Arc::new(Shared {
             folder: Folder::new(settings.media_dir.clone(), settings.follow_symlinks),
             opener,
@@ -90,7 +93,8 @@ impl Pool {
             begun: Instant::now(),
             pipelines: Pipelines::new(settings.slots.clone()),
             still: settings.still,
-            shelf: Mutex::new(Shelf::new(settings.cache_bytes)),
+            is_short_of_memory: shelf.is_short_of_memory(),
+            shelf: Mutex::new(shelf),
             recent: Mutex::default(),
             has_reading: Condvar::new(),
             has_transcoding: Condvar::new(),
@@ -168,6 +172,10 @@ impl Library for Pool {
         let offset = begins.map(|begins| now.saturating_sub(begins.0));
         let length = file.duration.map(|duration| duration.as_nanos() as i64);
         Ok(self.shared.pipelines.join(file.id, length, offset, place)?)
+    }
+
+    fn is_short_of_memory(&self) -> bool {
+        self.shared.is_short_of_memory.load(Ordering::Relaxed)
     }
 
     fn rewrite(&self, picture: Bytes, ticket: Ticket, reply: &ReplyTo) {

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -256,6 +257,11 @@ impl Shelf {
             Work::Reading => &mut self.reading,
             Work::Transcoding => &mut self.transcoding,
         }
+    }
+
+    /// Whether viewers hold more segments than there is room for, kept true.
+    pub fn is_short_of_memory(&self) -> Arc<AtomicBool> {
+        self.cache.is_short().clone()
     }
 
     /// Whether it is worth reading on to a position before anybody asks for it.

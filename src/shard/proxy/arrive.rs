@@ -35,11 +35,11 @@ impl Shard {
                 return;
             }
             let bytes = shard.ports.driver.bytes(span);
-            let before = run.numbers.bytes;
+            let before = run.numbers;
             track.handle_datagrams(at, relay, (bytes, segment), (is_media, true), &mut run.numbers);
-            shard.counted.bytes_received += run.numbers.bytes - before;
+            shard.counted.took(before, run.numbers);
             run.client.handle_media(at.now);
-            if run.numbers.bytes > before {
+            if run.numbers.bytes > before.bytes {
                 proxy.hear(at.now, PacketKind::Rtp);
             }
         });

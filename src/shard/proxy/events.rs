@@ -36,6 +36,7 @@ impl Shard {
                 run.pictures = Some(Pictures::new(now, ssrc, mtu_bytes));
                 run.tracks = vec![(0, Pictures::track())];
                 self.begin_stream(proxy);
+                self.tell_if_other(proxy, Ok(()));
                 tracing::info!(path = %proxy.spec.path, source = %proxy.spec.url, "source plays");
             }
             Said::Picture(picture) => self.take_picture(key, proxy, picture),
@@ -73,6 +74,7 @@ impl Shard {
                 // Why an earlier attempt failed is no longer the reason for anything.
                 proxy.failure = None;
                 proxy.align(now, &starts);
+                self.tell_if_other(proxy, Ok(()));
                 tracing::info!(path = %proxy.spec.path, source = %proxy.spec.url, transfer = ?proxy.transfer, "source plays");
             }
             Event::Packet { media, kind, payload } => self.take_packet(proxy, media, kind, &payload),
@@ -150,12 +152,12 @@ impl Shard {
         let (Some(relay), Some(track)) = (proxy.offer.relay(), run.inflow.track_mut(index as u8)) else {
             return;
         };
-        let before = run.numbers.bytes;
+        let before = run.numbers;
         match kind {
             PacketKind::Rtp => track.handle_packet(at.now, relay, payload, &mut run.numbers),
             PacketKind::Rtcp => track.handle_reports(at, relay, payload, &mut run.numbers),
         }
-        self.counted.bytes_received += run.numbers.bytes - before;
+        self.counted.took(before, run.numbers);
         proxy.hear(at.now, kind);
     }
 

@@ -23,7 +23,7 @@ use super::datagrams::UdpPair;
 use super::inflow::Inflow;
 use super::offer::Offer;
 use super::session::Numbers;
-use super::steering::{PublicationReport, StreamState};
+use super::steering::{ProxyReport, PublicationReport, StreamState};
 use super::tls::TlsConfig;
 use crate::stream::catalog::ShardIndex;
 use crate::stream::relay::Relay;
@@ -87,6 +87,8 @@ struct Proxy {
     lost_at: Option<Time>,
     /// Why it is away.
     failure: Option<String>,
+    /// How it stood when that changed last: it is there, or why it is not.
+    told: Option<Result<(), String>>,
     /// When it is to be looked at; None when nothing is scheduled.
     wake_at: Option<Time>,
     /// Of a connection that only takes what viewers say; None where a stream is pulled.
@@ -180,17 +182,29 @@ impl Proxies {
         self.slots.values_mut().flatten().filter_map(|proxy| proxy.offer.relay())
     }
 
-    /// What there is to say of them.
-    pub fn reports(&mut self) -> impl Iterator<Item = PublicationReport> {
-        let pulled = self.slots.values_mut().flatten().filter(|proxy| proxy.talkback.is_none());
-        pulled.map(|proxy| {
-            let state = match (&proxy.phase, proxy.lost_at) {
-                (_, Some(_)) | (Phase::Waiting(_), None) => StreamState::Lost,
-                (Phase::Idle, None) => StreamState::Idle,
-                (Phase::Running(_), None) => StreamState::Running,
-            };
-            proxy.offer.report(state, None)
+    /// What there is to say of the streams that are asked for.
+    pub fn reports(&mut self, is_asked: impl Fn(&str) -> bool) -> impl Iterator<Item = PublicationReport> {
+        self.pulled().filter(move |proxy| is_asked(&proxy.spec.path)).map(|proxy| {
+            let state = proxy.state();
+            let missing = proxy.run().filter(|run| run.pictures.is_none()).map(|run| run.numbers.missing);
+            proxy.offer.report(state, None, missing)
         })
+    }
+
+    /// What there is to say of how they are pulled: all, or the one of this path.
+    pub fn accounts(&mut self, path: Option<&str>) -> impl Iterator<Item = ProxyReport> {
+        let asked = self.pulled().filter(move |proxy| path.is_none_or(|path| *proxy.spec.path == *path));
+        asked.map(|proxy| ProxyReport {
+            path: proxy.spec.path.clone(),
+            state: proxy.state(),
+            is_connected: proxy.run().is_some_and(|run| matches!(run.line.state, line::State::Open(_))),
+            transfer: (!proxy.spec.url.scheme.is_http()).then_some(proxy.transfer),
+            failure: proxy.failure.clone(),
+        })
+    }
+
+    fn pulled(&mut self) -> impl Iterator<Item = &mut Box<Proxy>> {
+        self.slots.values_mut().flatten().filter(|proxy| proxy.talkback.is_none())
     }
 
     fn keys(&self) -> Vec<ProxyKey> {
@@ -233,9 +247,18 @@ impl Proxy {
             transfer: spec.transfer,
             lost_at: None,
             failure: None,
+            told: None,
             wake_at: None,
             talkback: None,
             spec,
+        }
+    }
+
+    fn state(&self) -> StreamState {
+        match (&self.phase, self.lost_at) {
+            (_, Some(_)) | (Phase::Waiting(_), None) => StreamState::Lost,
+            (Phase::Idle, None) => StreamState::Idle,
+            (Phase::Running(_), None) => StreamState::Running,
         }
     }
 

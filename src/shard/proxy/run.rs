@@ -145,6 +145,7 @@ impl Shard {
                 tracing::info!(path = %proxy.spec.path, source = %proxy.spec.url, "source left: {reason}");
                 proxy.failure = None;
                 proxy.end_stream(reason);
+                self.tell_if_other(&mut proxy, Err(reason));
                 for (path, subscriber) in proxy.offer.take_waiting() {
                     // The catalog knows who has the path now.
                     self.ports.catalog.subscribe(&StreamName::plain(path), subscriber);
@@ -152,6 +153,16 @@ impl Shard {
             }
             self.leave_source(&mut proxy);
         }
+    }
+
+    /// Tells those who listen to events how a stream stands, unless nothing has changed.
+    pub(super) fn tell_if_other(&self, proxy: &mut Proxy, stands: Result<(), &str>) {
+        let stands = stands.map_err(str::to_owned);
+        if proxy.talkback.is_some() || proxy.told.as_ref() == Some(&stands) {
+            return;
+        }
+        self.tell_of_proxy(&proxy.spec.path, stands.as_ref().err().map(String::as_str));
+        proxy.told = Some(stands);
     }
 
     fn leave_source(&mut self, proxy: &mut Proxy) {
@@ -198,6 +209,7 @@ impl Shard {
         }
         let what = if was_there { "source lost" } else { "source not available" };
         tracing::warn!(path = %proxy.spec.path, source = %proxy.spec.url, %reason, again_in = ?wait, "{what}");
+        self.tell_if_other(proxy, Err(reason.as_str()));
         proxy.failure = Some(reason);
         proxy.phase = Phase::Waiting(now + wait);
     }
@@ -262,6 +274,7 @@ impl Shard {
                 let must_wait = run.client.teardown(now);
                 tracing::info!(path = %proxy.spec.path, "source left: nobody watches");
                 proxy.end_stream("nobody watches");
+                self.tell_if_other(proxy, Err("nobody watches"));
                 if !must_wait {
                     self.close_run(proxy);
                 }
@@ -283,7 +296,9 @@ impl Shard {
             return Due::default();
         };
         let Run { inflow, numbers, line, has_begun: true, .. } = &mut **run else { return Due::default() };
+        let before = *numbers;
         let mut due = inflow.look(now, relay, numbers);
+        self.counted.took(before, *numbers);
         for report in std::mem::take(&mut due.reports) {
             let random = self.ports.random.random();
             match inflow.report(now, report, random, &mut self.heads) {

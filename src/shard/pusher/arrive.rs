@@ -32,11 +32,11 @@ impl Shard {
             self.begin_pushed(key);
         }
         let Some(pusher) = self.pushers.get_mut(key) else { return };
-        let before = pusher.numbers.bytes;
+        let before = pusher.numbers;
         for datagram in self.ports.driver.bytes(span).chunks(segment) {
             pusher.handle(at, track, Origin::Address(from), datagram);
         }
-        self.counted.bytes_received += pusher.numbers.bytes - before;
+        self.counted.took(before, pusher.numbers);
         self.tend_pusher(key);
     }
 }

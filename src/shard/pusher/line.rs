@@ -201,11 +201,11 @@ impl Shard {
         self.begin_pushed(key);
         let Some(line) = self.pushers.lines.get_mut(&conn) else { return };
         let Some(pusher) = self.pushers.slots.get_mut(key) else { return };
-        let before = pusher.numbers.bytes;
+        let before = pusher.numbers;
         for packet in first.into_iter().chain(iter::from_fn(|| line.poll())) {
             pusher.handle(at, track, Origin::Connection(conn), &packet);
         }
-        self.counted.bytes_received += pusher.numbers.bytes - before;
+        self.counted.took(before, pusher.numbers);
         let skipped = line.deframer.skipped_bytes();
         if skipped > 2 * line.told_bytes {
             line.told_bytes = skipped;

@@ -97,6 +97,8 @@ struct Pusher {
     wake_at: Option<Time>,
     /// Ports that are still to be opened, by their tracks: another pusher had them until a moment ago.
     closed: Vec<(u8, SocketAddr)>,
+    /// Whether the log has it that some cannot be opened.
+    is_said_closed: bool,
     /// When that is tried again, and since when it is; None while it is not.
     opens_at: Option<(Time, Time)>,
 }
@@ -144,8 +146,10 @@ impl Pushers {
     }
 
     /// What there is to say of them; of those that a client publishes, on whatever shard, nothing.
-    pub fn reports(&mut self) -> impl Iterator<Item = PublicationReport> {
-        let pushed = self.slots.values_mut().filter(|pusher| pusher.spec.mode != Mode::Rtsp);
+    pub fn reports(&mut self, is_asked: impl Fn(&str) -> bool) -> impl Iterator<Item = PublicationReport> {
+        let pushed = self.slots.values_mut();
+        let pushed =
+            pushed.filter(move |pusher| pusher.spec.mode != Mode::Rtsp && is_asked(&pusher.spec.path));
         pushed.map(|pusher| {
             let state = if pusher.heard.is_some() { StreamState::Running } else { StreamState::Idle };
             let sender = pusher.sources.iter().find_map(|source| match source.from {
@@ -153,7 +157,7 @@ impl Pushers {
                 _ => None,
             });
             let tracks = pusher.spec.tracks.iter().map(|pushed| pushed.track.clone()).collect();
-            let report = pusher.offer.report(state, sender);
+            let report = pusher.offer.report(state, sender, Some(pusher.numbers.missing));
             if report.tracks.is_empty() { PublicationReport { tracks, ..report } } else { report }
         })
     }
@@ -235,6 +239,7 @@ impl Pusher {
             strangers: 0,
             wake_at: None,
             closed: Vec::new(),
+            is_said_closed: false,
             opens_at: None,
             spec,
         }

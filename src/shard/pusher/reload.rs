@@ -14,8 +14,11 @@ use crate::stream::catalog::StreamName;
 /// A port that another pusher has just left is tried again after this.
 const AGAIN: Duration = Duration::from_millis(10);
 
-/// How long. It was seen to be free or ours before.
+/// How long: it was seen to be free or ours before. From then on somebody else has it.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A port that somebody else has is tried again after this.
+const LATER: Duration = Duration::from_secs(1);
 
 impl Shard {
     /// Leaves those that are not among these, and closes their ports; the catalog asks for them no more.
@@ -58,17 +61,25 @@ impl Shard {
         let now = self.now;
         let Some(pusher) = self.pushers.get_mut(key) else { return };
         let since = pusher.opens_at.take().map_or(now, |(_, since)| since);
+        let is_late = now.since(since) >= PATIENCE;
+        let is_said = std::mem::replace(&mut pusher.is_said_closed, is_late);
         let mut again = Vec::new();
         for (track, address) in std::mem::take(&mut pusher.closed) {
             let opened = self.pushers.open_port(key, track, address, &mut *self.ports.driver, &mut self.udp);
             match opened {
+                Ok(()) if is_said => tracing::info!(%address, "the port of a pusher is open"),
                 Ok(()) => {}
-                Err(_) if now.since(since) < PATIENCE => again.push((track, address)),
-                Err(error) => tracing::error!(%address, %error, "the port of a pusher cannot be opened"),
+                Err(error) => {
+                    if is_late && !is_said {
+                        tracing::error!(%address, %error,
+                            "the port of a pusher cannot be opened; it is tried again every second");
+                    }
+                    again.push((track, address));
+                }
             }
         }
         let Some(pusher) = self.pushers.get_mut(key).filter(|_| !again.is_empty()) else { return };
-        let at = now + AGAIN;
+        let at = now + if is_late { LATER } else { AGAIN };
         pusher.closed = again;
         pusher.opens_at = Some((at, since));
         self.set_alarm(at, Alarm::Pusher(key));

@@ -64,7 +64,9 @@ impl Shard {
         let now = self.now;
         let Some(pusher) = self.pushers.get_mut(key) else { return };
         let Some(relay) = pusher.offer.relay() else { return };
+        let before = pusher.numbers;
         let wake = pusher.inflow.look(now, relay, &mut pusher.numbers).wake;
+        self.counted.took(before, pusher.numbers);
         if pusher.heard.is_some() {
             pusher.offer.serve();
         }

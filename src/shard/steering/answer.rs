@@ -67,15 +67,17 @@ impl Shard {
     pub(in crate::shard) fn answer_survey(&mut self, question: Question) {
         match question {
             Question::Totals(reply) => reply.answer(self.totals()),
+            Question::Users(reply) => reply.answer(self.accounts.all(self.sessions.values())),
             Question::SessionIds(reply) => reply.answer(self.by_id.keys().copied().collect()),
             Question::Sessions(ids, reply) => {
                 let reports = ids.into_iter().filter_map(|id| self.session_report(id)).collect();
                 reply.answer(reports);
             }
-            Question::Streams(reply) => {
-                let streams = self.stream_reports();
+            Question::Streams(path, reply) => {
+                let streams = self.stream_reports(path.as_deref());
                 reply.answer(streams);
             }
+            Question::Proxies(path, reply) => reply.answer(self.proxies.accounts(path.as_deref()).collect()),
             Question::Tap(id, duration, reply) => reply.answer(self.begin_tap(id, duration)),
             Question::Untap(id, reply) => reply.answer(self.ports.driver.untap(id)),
             Question::End(id, reply) => {
@@ -115,6 +117,12 @@ impl Shard {
         });
     }
 
+    /// Tells that a stream that is pulled has come, or is gone.
+    pub(in crate::shard) fn tell_of_proxy(&self, path: &str, failure: Option<&str>) {
+        let Some(steering) = self.settings.steering.as_ref().filter(|it| it.is_heard()) else { return };
+        steering.tell(Happening::Proxy { path: path.to_owned(), failure: failure.map(str::to_owned) });
+    }
+
     fn totals(&self) -> Totals {
         Totals {
             connections: self.connections.count(),
@@ -139,20 +147,27 @@ impl Shard {
             is_secure: connection.map(|connection| connection.secure.is_some()),
             age: self.now.since(session.began),
             bytes: bytes(session),
-            packets_lost: session.lost(),
+            packets_lost: match session.source {
+                Source::Ingest(_) => session.numbers.missing,
+                _ => session.lost(),
+            },
             batches_shed: session.numbers.skipped,
             round_trip: session.round_trip(),
         })
     }
 
-    fn stream_reports(&mut self) -> ShardStreams {
-        let live = self.live.iter().filter(|stream| stream.finished.is_none());
+    fn stream_reports(&mut self, only: Option<&str>) -> ShardStreams {
+        let is_asked = |path: &str| only.is_none_or(|only| only == path);
+        let live = self.live.iter();
+        let live = live.filter(|it| it.finished.is_none() && is_asked(it.description.path()));
         let live = live.map(|stream| (stream.description.clone(), stream.meter.bits_per_second()));
         let live = live.collect();
-        let mut taken_in: Vec<PublicationReport> = self.proxies.reports().collect();
-        taken_in.extend(self.pushers.reports());
+        let mut taken_in: Vec<PublicationReport> = self.proxies.reports(is_asked).collect();
+        taken_in.extend(self.pushers.reports(is_asked));
         let sessions = &self.sessions;
-        taken_in.extend(self.publications.reports(|key| sessions.get(key).map(|session| session.peer)));
+        taken_in.extend(self.publications.reports(is_asked, |key| {
+            sessions.get(key).map(|session| (session.peer, session.numbers.missing))
+        }));
         ShardStreams { live, taken_in }
     }
 }

@@ -12,10 +12,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use proto::io::Conn;
 
+pub use super::accounts::Account;
 use super::inbox::{Message, Outside};
 use super::session::SessionId;
 pub use survey::{
-    PublicationReport, Question, Reply, SessionKind, SessionReport, ShardStreams, StreamState, Totals,
+    ProxyReport, PublicationReport, Question, Reply, SessionKind, SessionReport, ShardStreams, StreamState,
+    Totals,
 };
 
 /// Bytes of answers that one connection may have on their way to its client: further ones wait with who makes them.
@@ -126,6 +128,22 @@ pub enum Happening {
     Published {
         /// The path, without the slash before it.
         path: String,
+        /// Whether it is there.
+        is_there: bool,
+    },
+    /// A stream that is pulled has come, or is gone.
+    Proxy {
+        /// The path, without the slash before it.
+        path: String,
+        /// Why it is not there; None when it is.
+        failure: Option<String>,
+    },
+    /// A device has come, or is gone.
+    Device {
+        /// The path that it is streamed under, as it stands in a URL.
+        path: String,
+        /// What the system calls it.
+        description: String,
         /// Whether it is there.
         is_there: bool,
     },

@@ -1,16 +1,19 @@
 //! What a shard can be asked, and what it answers. Every answer is made within a turn, so whoever asks for many things
 //! asks for some at a time.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use proto::client::Transfer;
 use proto::histogram::Histogram;
 use proto::io::DriverStats;
 use proto::track::Track;
 
-use crate::shard::session::{SessionId, State};
+use crate::shard::accounts::Account;
+use crate::shard::session::{Numbers, SessionId, State};
 use crate::stream::catalog::Description;
 
 /// Takes an answer on the shard's thread; it must return at once.
@@ -21,12 +24,16 @@ pub struct Reply<T>(Box<dyn FnOnce(T) + Send>);
 pub enum Question {
     /// What it has counted.
     Totals(Reply<Totals>),
+    /// What each user has had.
+    Users(Reply<HashMap<Arc<str>, Account>>),
     /// Which sessions it has: the cheapest way to page through many.
     SessionIds(Reply<Vec<SessionId>>),
     /// What there is to say of these sessions. Those that it does not have are left out.
     Sessions(Vec<SessionId>, Reply<Vec<SessionReport>>),
-    /// The streams that come here.
-    Streams(Reply<ShardStreams>),
+    /// The streams that come here: all, or the one of this path.
+    Streams(Option<String>, Reply<ShardStreams>),
+    /// What it pulls: all, or what comes to this path.
+    Proxies(Option<String>, Reply<Vec<ProxyReport>>),
     /// To keep what a session sends and receives for so long; None when it is not here, false when enough are looked at.
     Tap(SessionId, Duration, Reply<Option<bool>>),
     /// To end that; a file of packets.
@@ -52,6 +59,8 @@ pub struct Totals {
     pub bytes_sent: u64,
     /// Bytes of RTP, or of pictures, that publishers, proxies and pushers have brought.
     pub bytes_received: u64,
+    /// Packets of publishers, proxies and pushers that have not come, by the gaps in their numbers.
+    pub packets_missing: u64,
     /// Packets that viewers have reported as lost.
     pub packets_lost: u64,
     /// Pictures and pieces of sound that were left out for viewers who were too slow.
@@ -100,7 +109,7 @@ pub struct SessionReport {
     pub age: Duration,
     /// Bytes of media that were sent, or received of a publisher.
     pub bytes: u64,
-    /// Packets lost, as the viewer's reports count them.
+    /// Packets lost, as the viewer's reports count them, or as the gaps in a publisher's numbers do.
     pub packets_lost: u64,
     /// Pictures and pieces of sound left out because the viewer was too slow.
     pub batches_shed: u64,
@@ -130,8 +139,26 @@ pub struct PublicationReport {
     pub viewers: u32,
     /// Bytes of RTP that have come of it, as long as its source was not lost for good.
     pub bytes: u64,
+    /// Packets of its source that have not come, by the gaps in their numbers, since that was last connected; None where
+    /// nobody numbers them.
+    pub missing: Option<u64>,
     /// The address that sends it; None where nobody does or that is told elsewhere.
     pub sender: Option<SocketAddr>,
+}
+
+/// A stream that a shard pulls.
+#[derive(Clone, Debug)]
+pub struct ProxyReport {
+    /// Its path, without the slash before it.
+    pub path: Arc<str>,
+    /// Where it stands.
+    pub state: StreamState,
+    /// Whether there is a connection to its source.
+    pub is_connected: bool,
+    /// How its packets come, or are to come with the next attempt; None of an HTTP server's pictures.
+    pub transfer: Option<Transfer>,
+    /// Why the latest attempt came to nothing; None once media comes.
+    pub failure: Option<String>,
 }
 
 /// Where a stream stands.
@@ -143,6 +170,14 @@ pub enum StreamState {
     Idle,
     /// Its source is lost and may come back.
     Lost,
+}
+
+impl Totals {
+    /// Counts what has come of a sender from one time to another.
+    pub(in crate::shard) fn took(&mut self, before: Numbers, after: Numbers) {
+        self.bytes_received += after.bytes - before.bytes;
+        self.packets_missing += after.missing - before.missing;
+    }
 }
 
 impl<T> Reply<T> {

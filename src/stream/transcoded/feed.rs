@@ -20,7 +20,7 @@ use crate::stream::window::memory_bytes;
 const INBOX_MAX: usize = 512;
 
 /// A source answers within `source_start_ms`, which is a minute at the most.
-const ANSWER_MAX: Duration = Duration::from_secs(75);
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(75);
 
 /// The stream is asked for a keyframe at most this often.
 const KEYFRAME_ASKED_MIN: Duration = Duration::from_secs(1);
@@ -49,11 +49,12 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Subscribes to the stream.
+    /// Subscribes to the stream, which has to begin until then.
     pub fn join(
         name: &StreamName,
         catalog: Arc<dyn Catalog>,
         number: ShardIndex,
+        until: Instant,
     ) -> Result<Feed, StreamError> {
         let (sender, inbox) = bounded(INBOX_MAX);
         let (back, path) = (catalog.clone(), name.path.clone());
@@ -67,7 +68,7 @@ impl Feed {
             Err(_) => false,
         });
         catalog.subscribe(&StreamName::plain(name.path.clone()), Subscriber { shard: number, deliver });
-        let Ok(Notice::Subscribed { answer, .. }) = inbox.recv_timeout(ANSWER_MAX) else {
+        let Ok(Notice::Subscribed { answer, .. }) = inbox.recv_deadline(until) else {
             return Err(StreamError::Unavailable("the stream does not begin".to_owned()));
         };
         let snapshot = answer?;

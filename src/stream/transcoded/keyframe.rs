@@ -22,7 +22,7 @@ pub fn newest_keyframe(
     number: ShardIndex,
     until: Instant,
 ) -> Result<(Track, Frame), StreamError> {
-    let mut feed = Feed::join(&StreamName::plain(path.into()), catalog, number)?;
+    let mut feed = Feed::join(&StreamName::plain(path.into()), catalog, number, until)?;
     let index = leading(&feed.description.tracks);
     let pictures =
         feed.description.tracks.get(usize::from(index)).filter(|track| track.kind() == Kind::Video);

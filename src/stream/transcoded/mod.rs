@@ -21,7 +21,7 @@ use proto::time::NtpTime;
 use proto::track::{Kind, Track};
 
 use self::behind::{Behind, Pace};
-use self::feed::Feed;
+use self::feed::{ANSWER_MAX, Feed};
 pub use self::keyframe::{first_keyframe, newest_keyframe};
 use self::lane::{Lane, Way};
 use super::catalog::{Audience, Catalog, Notice, ShardIndex, StreamError, StreamName, leading};
@@ -72,7 +72,7 @@ impl Transcoded {
         number: ShardIndex,
     ) -> Result<(Transcoded, Slot), StreamError> {
         let Workshop { catalog, makes, keyframes, slots, keeps_metadata } = workshop;
-        let mut feed = Feed::join(name, catalog, number)?;
+        let mut feed = Feed::join(name, catalog, number, Instant::now() + ANSWER_MAX)?;
         let mut sources: Vec<_> = feed.description.tracks.iter().map(lane::as_received).collect();
         if keeps_metadata {
             sources.iter_mut().for_each(lane::know_metadata);

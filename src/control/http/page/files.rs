@@ -25,7 +25,7 @@ macro_rules! files {
     };
 }
 
-static FILES: [File; 36] = files![
+static FILES: [File; 37] = files![
     JS "aac.js",
     JS "account.js",
     JS "api.js",
@@ -49,6 +49,7 @@ static FILES: [File; 36] = files![
     JS "overview.js",
     CSS "page.css",
     JS "player.js",
+    JS "proxies.js",
     JS "rtp.js",
     JS "rtsp.js",
     JS "screen.js",

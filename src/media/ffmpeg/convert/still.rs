@@ -55,6 +55,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_picture_that_is_larger_than_any_that_is_made_is_not_decoded() {
+        let mut encoder = PictureEncoder::of_stills(64, 64).unwrap();
+        let mut blank = encoder.blank();
+        let mut units = encoder.encode(&mut blank).unwrap();
+        units.extend(encoder.finish().unwrap());
+        let right = units.remove(0).payload;
+        still(&right).unwrap();
+        // The size in the frame's header (ITU-T T.81 section B.2.2): lines, then samples a line.
+        let header = right.windows(2).position(|two| two == [0xff, 0xc0]).unwrap();
+        let mut huge = right.to_vec();
+        huge[header + 5..header + 9].copy_from_slice(&[0x40, 0, 0x40, 0]);
+        assert!(still(&huge.into()).is_err());
+    }
+
+    #[test]
     fn a_picture_keeps_its_shape_and_is_never_made_larger() {
         assert_eq!(fitted(1_920, 1_080, 480), (480, 270));
         assert_eq!(fitted(320, 240, 480), (320, 240));

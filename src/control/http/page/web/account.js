@@ -12,7 +12,8 @@ export function account(element, onchange) {
   refresh()
 }
 
-function refresh() {
+/** Shows who is logged in, or that somebody has to be. */
+export function refresh() {
   const isAsked = about.api === 'log-in' || about.need_auth
   if (!isAsked) return place.replaceChildren()
   const button = credentials

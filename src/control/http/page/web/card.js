@@ -46,10 +46,7 @@ export function card(stream) {
     else if (!entry.hasPictures) say(entry.empty, 'Sound only')
     still()
   }
-  entry.close = () => {
-    watcher.disconnect()
-    release(entry)
-  }
+  entry.close = () => close(entry, watcher)
   return entry
 }
 
@@ -72,7 +69,14 @@ export function fileCard(file) {
     }
   })
   watcher.observe(entry.element)
+  entry.close = () => close(entry, watcher)
   return entry
+}
+
+function close(entry, watcher) {
+  watcher.disconnect()
+  entry.isClosed = true
+  release(entry)
 }
 
 function frame(path) {
@@ -101,6 +105,8 @@ async function show(entry, path, otherwise) {
   try {
     const url = await picture(`snapshot/${encoded(path)}.jpg?w=${STILL_WIDTH}`)
     release(entry)
+    // Whoever waited for it may have left.
+    if (entry.isClosed) return URL.revokeObjectURL(url)
     entry.url = url
     entry.image.src = url
     entry.image.hidden = false

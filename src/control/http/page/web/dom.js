@@ -25,13 +25,14 @@ export function say(element, text) {
   if (element.textContent !== text) element.textContent = text
 }
 
-/** Keeps the children of `parent` in step with a list: one element for each key, made once and then refreshed. */
+/** Keeps the children of `parent` in step with a list: one element for each key, made once, then refreshed, and closed. */
 export function keep(parent, list, key, make, refresh) {
   const known = parent.kept ??= new Map()
   const wanted = new Set(list.map(key))
   for (const [name, entry] of known) {
     if (wanted.has(name)) continue
     entry.element.remove()
+    entry.close?.()
     known.delete(name)
   }
   list.forEach((item, index) => {

@@ -1,13 +1,16 @@
 // The page: what is shown for which address, and who is logged in.
 
-import { account } from './account.js'
-import { load } from './api.js'
+import { account, refresh } from './account.js'
+import { load, look, whenOther } from './api.js'
 import { h } from './dom.js'
 import { overview } from './overview.js'
 import { server } from './server.js'
 import { watch } from './watch.js'
 
 let leave = () => {}
+
+/** How often it is looked whether a reload has made another server of it. */
+const LOOK_EVERY_MS = 10_000
 
 /** Shows what the address names: the streams, one of them (`#/play/PATH`), or the server. */
 function show() {
@@ -35,6 +38,12 @@ async function begin() {
   account(document.getElementById('account'), show)
   window.addEventListener('hashchange', show)
   show()
+  whenOther(() => {
+    refresh()
+    // What plays goes on.
+    if (!location.hash.startsWith('#/play/')) show()
+  })
+  setInterval(() => document.hidden || look(), LOOK_EVERY_MS)
 }
 
 begin()

@@ -31,6 +31,7 @@ export function overview(place) {
   let isOpen = true
   let after = null
   let timer
+  const cards = []
 
   async function refresh() {
     try {
@@ -55,7 +56,9 @@ export function overview(place) {
       more.hidden = next === null
       filesSection.hidden = total === 0
       say(heads.files, count(total, 'file', 'files'))
-      parts.files.append(...files.map(file => fileCard(file).element))
+      const added = files.map(fileCard)
+      cards.push(...added)
+      parts.files.append(...added.map(entry => entry.element))
     } catch {
       // The list of streams says what is wrong.
     }
@@ -67,7 +70,7 @@ export function overview(place) {
   return () => {
     isOpen = false
     clearTimeout(timer)
-    for (const entry of parts.streams.kept?.values() ?? []) entry.close()
+    for (const entry of [...parts.streams.kept?.values() ?? [], ...cards]) entry.close()
   }
 }
 

@@ -7,6 +7,7 @@ import { configuration } from './config.js'
 import { devices } from './devices.js'
 import { h, say } from './dom.js'
 import { log } from './log.js'
+import { proxies } from './proxies.js'
 import { sessions } from './sessions.js'
 import { size, span } from './words.js'
 
@@ -23,9 +24,9 @@ export function server(place) {
   }
   const line = h('p', { class: 'hint', id: 'about' })
   const said = h('p', { class: 'said', role: 'status' })
-  const views = [charts(), sessions(), log()]
-  const [graph, list, tail] = views
-  place.append(h('h1', {}, 'Server'), line, said, graph.element, list.element, devices(), configuration(), tail.element)
+  const views = [charts(), sessions(), proxies(), log()]
+  const [graph, list, pulled, tail] = views
+  place.append(h('h1', {}, 'Server'), line, said, graph.element, list.element, pulled.element, devices(), configuration(), tail.element)
   let isOpen = true
   let timer
 

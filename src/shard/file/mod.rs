@@ -18,6 +18,9 @@ use crate::stream::catalog::leading;
 /// Segments held beside the current one; the media threads are asked this far ahead.
 const AHEAD_MAX: usize = 2;
 
+/// Where memory is short, the next segment is asked for when so much is left of the current one.
+const AHEAD_AT_LEAST: Duration = Duration::from_millis(250);
+
 /// Batches leave in ticks of this length: what is due in one tick leaves together.
 pub(super) const TICK: Duration = Duration::from_millis(5);
 
@@ -53,6 +56,8 @@ pub struct FilePlayback {
     /// What is next in the current segment; None behind its end.
     upcoming: Option<Upcoming>,
     ahead: VecDeque<Ahead>,
+    /// Whether it has waited for a segment: then it asks as early as it may.
+    has_starved: bool,
     clock: Clock,
     leading: u8,
     /// How often something of the leading track is due; other tracks are sent so much early, with it.
@@ -156,6 +161,7 @@ impl FilePlayback {
             index: 0,
             upcoming: None,
             ahead: VecDeque::new(),
+            has_starved: false,
             clock,
             has_played: false,
             sent_until: MediaTime::ZERO,
@@ -230,11 +236,25 @@ impl FilePlayback {
         self.ahead.push_back(Ahead { segment, is_rewound });
     }
 
-    /// Which segment to ask for, if there is room for one, and whether it begins another play.
-    pub fn wanted(&mut self) -> Option<(Wanted, bool)> {
-        if self.asked.is_some() || self.ahead.len() >= AHEAD_MAX {
+    /// Which segment to ask for at `now`, if there is room for one, and whether it begins another play; where memory
+    /// `is_short`, when it will soon be needed.
+    pub fn wanted(&self, now: Time, is_short: bool) -> Option<(Wanted, bool)> {
+        let is_thrifty = is_short && !self.has_starved;
+        if self.asked.is_some() || self.ahead.len() >= AHEAD_MAX || (is_thrifty && self.has_enough(now)) {
             return None;
         }
+        self.following()
+    }
+
+    /// Whether what is held lasts for a while after the next look at it.
+    fn has_enough(&self, now: Time) -> bool {
+        let next = self.upcoming.map_or(now, |upcoming| self.due(upcoming.due).max(now));
+        let last = self.current.as_ref().and_then(|current| current.entries.last());
+        !self.ahead.is_empty() || last.is_some_and(|last| self.due(last.due) > next + AHEAD_AT_LEAST)
+    }
+
+    /// The segment that comes behind those that are held, and whether it begins another play.
+    fn following(&self) -> Option<(Wanted, bool)> {
         let last = self.ahead.back().map(|ahead| &ahead.segment).or(self.current.as_ref())?;
         if let Some(position) = last.next {
             return Some((Wanted::At(position), false));
@@ -297,7 +317,10 @@ impl FilePlayback {
             }
             match self.ahead.pop_front() {
                 Some(ahead) => self.enter(ahead, end),
-                None if self.asked.is_some() || self.wanted().is_some() => return Next::Starved,
+                None if self.asked.is_some() || self.following().is_some() => {
+                    self.has_starved = true;
+                    return Next::Starved;
+                }
                 None => return Next::Finished(self.due(end)),
             }
         }
@@ -459,8 +482,18 @@ impl FilePlayback {
     }
 
     fn go_on(&mut self) {
+        self.let_go();
         self.index += 1;
         self.look();
+    }
+
+    /// Holds the batch that was sent no longer, where the segment is this viewer's alone because the cache has no room
+    /// for it: the one behind it takes its place.
+    fn let_go(&mut self) {
+        let entries = self.current.as_mut().and_then(Arc::get_mut).map(|current| &mut current.entries);
+        if let Some([sent, next, ..]) = entries.and_then(|entries| entries.get_mut(self.index..)) {
+            sent.batch = next.batch.clone();
+        }
     }
 
     fn look(&mut self) {
@@ -540,99 +573,4 @@ impl Default for Pace {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::media::library::{Answer, Library};
-    use crate::media::memory::{MemoryLibrary, Presentation, asked};
-
-    /// A file that is played, and the library that answers at once.
-    struct Player {
-        library: MemoryLibrary,
-        file: FilePlayback,
-    }
-
-    impl Player {
-        /// Begins at the start of a file of 2 s with keyframes every 0.4 s.
-        fn begin(plays: Option<u32>, scale: f64, has_b_frames: bool) -> Player {
-            let library = MemoryLibrary::new(1_400);
-            let duration = Duration::from_secs(2);
-            let presentation = Presentation {
-                duration,
-                has_b_frames,
-                gop_frames: 10,
-                has_sound: false,
-                ..Presentation::default()
-            };
-            library.add("film", presentation);
-            let Answer::Described(_, Ok(info)) = asked(|reply| library.describe("/film", &[], 1, reply))
-            else {
-                panic!("described")
-            };
-            let mut player = Player { library, file: FilePlayback::new(info, plays) };
-            let first = player.read(Wanted::Seek(MediaTime::ZERO));
-            player.file.begin(Time::ZERO, MediaTime::ZERO, first, Pace { scale, speed: 1.0 }, Way::Datagrams);
-            player
-        }
-
-        fn read(&self, wanted: Wanted) -> Arc<Segment> {
-            let answer = asked(|reply| self.library.segment(&self.file.info, wanted, 2, reply));
-            let Answer::Segment(_, Ok(segment)) = answer else { panic!("a segment") };
-            segment
-        }
-
-        /// Takes everything that is due up to a time, reading ahead; returns how many batches.
-        fn play_to(&mut self, now: Time) -> usize {
-            let mut count = 0;
-            loop {
-                while let Some((wanted, is_rewound)) = self.file.wanted() {
-                    let segment = self.read(wanted);
-                    self.file.push(segment, is_rewound);
-                }
-                match self.file.peek(now) {
-                    Next::Due(_) => self.file.advance(),
-                    Next::Starved => continue,
-                    Next::At(_) | Next::Finished(_) => return count,
-                }
-                count += 1;
-            }
-        }
-    }
-
-    #[test]
-    fn reading_ahead_into_another_play_counts_no_play() {
-        let mut player = Player::begin(Some(2), 1.0, false);
-        player.play_to(Time::from_millis(1_900));
-        assert_eq!(player.file.plays_left, Some(1));
-        player.play_to(Time::from_millis(2_100));
-        assert_eq!(player.file.plays_left, Some(0));
-        assert_eq!(player.file.content_at(Time::from_millis(2_100)), MediaTime(100_000_000));
-    }
-
-    #[test]
-    fn a_play_is_not_over_when_its_last_keyframe_was_sent() {
-        let mut player = Player::begin(Some(2), 8.0, false);
-        assert_eq!(player.play_to(Time::from_millis(220)), 5);
-        assert_eq!(player.file.pause(Time::from_millis(220)), MediaTime(1_760_000_000));
-    }
-
-    #[test]
-    fn between_two_segments_the_next_one_says_what_is_due() {
-        let mut player = Player::begin(Some(1), 1.0, true);
-        let first = player.read(Wanted::Seek(MediaTime::ZERO));
-        for _ in &first.entries {
-            player.file.advance();
-        }
-        let next = player.read(Wanted::At(first.next.unwrap()));
-        assert!(next.entries[0].due < first.end);
-        player.file.push(next.clone(), false);
-        let resumed = player.file.resume(Time::from_millis(400), Pace { scale: 1.0, speed: 2.0 });
-        assert_eq!(resumed, next.entries[0].due);
-    }
-
-    #[test]
-    fn nothing_is_reached_behind_the_end() {
-        let mut player = Player::begin(Some(1), 1.0, false);
-        assert_eq!(player.play_to(Time::from_millis(2_300)), 50);
-        assert_eq!(player.file.reached(Time::from_millis(2_300)), MediaTime(2_000_000_000));
-    }
-}
+mod tests;
