@@ -77,13 +77,15 @@ impl Connection {
 
     /// Sends at once what the socket takes; the rest goes by [`Connection::poll_send`]. At most one send is under
     /// way; more pieces only make it longer.
-    pub fn send(&mut self, pieces: Pieces, cx: &mut Context<'_>) -> Output {
+    ///
+    /// Leaves `pieces` empty where it keeps them: they are large, and most are only read.
+    pub fn send(&mut self, pieces: &mut Pieces, cx: &mut Context<'_>) -> Output {
         debug_assert!(!self.sending, "one send at a time");
         if self.broken {
             return Output::Waiting;
         }
         if self.sending {
-            self.rest.get_or_insert_default().extend(pieces);
+            self.rest.get_or_insert_default().append(pieces);
             return Output::Waiting;
         }
         self.sent = 0;
@@ -97,8 +99,8 @@ impl Connection {
 
     /// Goes on with the send that is under way.
     pub fn poll_send(&mut self, cx: &mut Context<'_>) -> Output {
-        let pieces = self.rest.as_deref_mut().map(mem::take).unwrap_or_default();
-        self.go_on(pieces, cx)
+        let mut pieces = self.rest.as_deref_mut().map(mem::take).unwrap_or_default();
+        self.go_on(&mut pieces, cx)
     }
 
     /// Whether input could be read.
@@ -153,11 +155,11 @@ impl Connection {
     }
 
     /// Writes until all is sent or the socket is full.
-    fn go_on(&mut self, pieces: Pieces, cx: &mut Context<'_>) -> Output {
-        let output = self.poll_write(&pieces, cx);
+    fn go_on(&mut self, pieces: &mut Pieces, cx: &mut Context<'_>) -> Output {
+        let output = self.poll_write(pieces, cx);
         self.sending = matches!(output, Output::Waiting);
         if self.sending {
-            **self.rest.get_or_insert_default() = pieces;
+            **self.rest.get_or_insert_default() = mem::take(pieces);
         }
         output
     }

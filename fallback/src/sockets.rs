@@ -132,9 +132,10 @@ impl Sockets {
         if !queued.is_empty() {
             self.stats.operations.note(queued.len() as u64);
         }
-        for op in queued.drain(..) {
+        for op in &mut queued {
             self.start(op, events);
         }
+        queued.clear();
         self.queued = queued;
         if self.has_chores {
             // A driver that is never idle never sleeps until they are due.
@@ -191,31 +192,34 @@ impl Sockets {
         }
     }
 
-    fn start(&mut self, op: Op, events: &mut Vec<Event>) {
+    /// Takes of `op` what it keeps: pieces are large, and moving them whole costs as much as all else here.
+    fn start(&mut self, op: &mut Op, events: &mut Vec<Event>) {
         match op {
             Op::Send { conn, pieces } => {
                 if let Some((connection, generation, waker)) = self.open(conn.index)
                     && generation == conn.generation
                 {
-                    report(conn, connection.send(pieces, &mut Context::from_waker(waker)), events);
+                    report(*conn, connection.send(pieces, &mut Context::from_waker(waker)), events);
                 }
             }
-            Op::SendTo { udp, to, piece, segment } => self.send_to(udp, Outgoing { to, piece, segment }),
-            Op::Stop(conn) => self.set_receiving(conn, false),
+            Op::SendTo { udp, to, piece, segment } => {
+                self.send_to(*udp, Outgoing { to: *to, piece: mem::take(piece), segment: *segment });
+            }
+            Op::Stop(conn) => self.set_receiving(*conn, false),
             Op::Resume(conn) => {
-                self.set_receiving(conn, true);
+                self.set_receiving(*conn, true);
                 self.pending.push_back(Token::Connection(conn.index));
             }
             Op::Close(conn) => {
-                if let Some(line) = self.take_line(conn) {
+                if let Some(line) = self.take_line(*conn) {
                     if let Line::Open(connection) = line {
                         connection.close();
                     }
-                    events.push(Event::Closed { conn });
+                    events.push(Event::Closed { conn: *conn });
                     self.retry_accepts();
                 }
             }
-            Op::Detach(conn) => self.detach(conn, events),
+            Op::Detach(conn) => self.detach(*conn, events),
             Op::CloseUdp(udp) => {
                 if let Some((datagrams, ..)) = self.udp.get(udp.0) {
                     datagrams.closing = true;

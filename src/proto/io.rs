@@ -64,6 +64,13 @@ pub enum Piece {
     },
 }
 
+/// No bytes.
+impl Default for Piece {
+    fn default() -> Piece {
+        Piece::Shared(Bytes::new())
+    }
+}
+
 impl Piece {
     /// Bytes on the wire.
     pub fn size(&self) -> usize {
