@@ -1,4 +1,4 @@
-//! The clocks of a driver, read once a turn.
+//! The clocks of a driver, read once a turn; those of both backends are of this kind.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -23,13 +23,15 @@ const ONE_MOMENT: Duration = Duration::from_micros(20);
 /// On a machine that is busy the nearest of so many pairs of readings has to do.
 const TRIES: usize = 8;
 
-impl Clock {
+impl Default for Clock {
     /// A clock that shows the present.
-    pub fn new() -> Clock {
+    fn default() -> Clock {
         let anchor = moment();
         Clock { now: sample(), anchor }
     }
+}
 
+impl Clock {
     /// Moves on to the present.
     pub fn read(&mut self) {
         self.now = sample();
