@@ -65,7 +65,7 @@ on_both_backends!(;
     who_may_only_play_types_a_name,
 );
 
-#[test]
+#[cfg_attr(feature = "ffmpeg", test)]
 fn with_the_api_off_a_stream_plays_by_its_name() {
     let _turn = Turn::wait();
     let server = server(Backend::Fallback).setting("api", "off").start();

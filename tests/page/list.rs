@@ -74,7 +74,7 @@ on_both_backends!(
     streams_and_files_are_shown_with_stills_numbers_and_urls,
 );
 
-#[test]
+#[cfg_attr(feature = "ffmpeg", test)]
 fn pictures_that_are_shown_no_more_are_given_back() {
     let _turn = Turn::wait();
     let server = server(Backend::Fallback).start();
