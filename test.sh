@@ -151,24 +151,16 @@ judge() {
     sed -n '/^---- .* ----$/,/^test result: FAILED/p' "$log" | tail -n 200
 }
 
-# Builds the program for Windows that needs no other library, in what the tests leave of the processors; not before they
-# run, or cargo would wait for cargo.
+# Builds the program for Windows that needs no other library: before the tests, as what is built beside them holds them up.
 build_for_windows() {
-    until grep -q -e '^ *Running ' -e '^exit ' "$log"; do sleep 1; done
-    exec chrt --idle 0 fallback/windows/build.sh portable >"$windows_log" 2>&1
-}
-
-# The program for Windows, once it is built; 3 says that it cannot be here.
-judge_for_windows() {
-    say "the program for Windows"
+    say "building for Windows"
     code=0
-    wait "$building" || code=$?
-    cat "$windows_log"
+    fallback/windows/build.sh portable || code=$?
     case "$code" in
-    0) judge windows::portable ;;
+    0) ;;
     3) left_out="the tests of the program for Windows, which takes rustup to be built" ;;
     *)
-        say "it cannot be built"
+        say "the program for Windows cannot be built"
         exit "$code"
         ;;
     esac
@@ -180,12 +172,9 @@ left_out=""
 if [ $# != 0 ]; then
     judge "$@"
 else
-    windows_log=$(mktemp)
-    build_for_windows &
-    building=$!
-    trap 'rm -f "$log" "$windows_log"; kill "$building" 2>/dev/null || true' EXIT
+    build_for_windows
     judge --skip windows::
-    judge_for_windows
+    [ -n "$left_out" ] || judge windows::portable
 fi
 
 # A machine that others use may hold up a player for longer than any test waits. A few that failed may show, alone, that
