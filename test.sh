@@ -141,28 +141,53 @@ run_tests() {
     status=$(sed -n 's/^exit \([0-9]*\)$/\1/p' "$log" | tail -n 1)
 }
 
-# Tests of the program for Windows need it built, which fallback/windows/try.sh does.
+# Runs tests, and keeps the names of those that fail in $failed.
+judge() {
+    run_tests "$@"
+    [ "$status" != 0 ] || return 0
+    result=$status
+    failed="$failed $(sed -n '/^failures:$/,/^test result: FAILED/s/^    \([^ ]*\)$/\1/p' "$log" | sort -u)"
+    say "what failed:"
+    sed -n '/^---- .* ----$/,/^test result: FAILED/p' "$log" | tail -n 200
+}
+
+# Builds the program for Windows that needs no other library: before the tests, as what is built beside them holds them up.
+build_for_windows() {
+    say "building for Windows"
+    code=0
+    fallback/windows/build.sh portable || code=$?
+    case "$code" in
+    0) ;;
+    3) left_out="the tests of the program for Windows, which takes rustup to be built" ;;
+    *)
+        say "the program for Windows cannot be built"
+        exit "$code"
+        ;;
+    esac
+}
+
+result=0
+failed=""
 left_out=""
-if [ $# = 0 ] && [ ! -e target/windows/full/rtspserver.exe ]; then
-    left_out="--skip windows::"
+if [ $# != 0 ]; then
+    judge "$@"
+else
+    build_for_windows
+    judge --skip windows::
+    [ -n "$left_out" ] || judge windows::portable
 fi
 
 # A machine that others use may hold up a player for longer than any test waits. A few that failed may show, alone, that
 # it was that; they are named either way.
 ALONE_MAX=5
-
-# shellcheck disable=SC2086
-run_tests "$@" $left_out
-failed=$(sed -n '/^failures:$/,/^test result: FAILED/s/^    \([^ ]*\)$/\1/p' "$log" | sort -u)
 count=$(printf '%s\n' $failed | grep -c . || true)
-if [ "$status" != 0 ] && [ "$count" -ge 1 ] && [ "$count" -le "$ALONE_MAX" ]; then
-    say "what failed:"
-    sed -n '/^---- .* ----$/,/^test result: FAILED/p' "$log" | tail -n 200
+if [ "$result" != 0 ] && [ "$count" -ge 1 ] && [ "$count" -le "$ALONE_MAX" ]; then
     say "once more, alone:" $failed
     export RUST_TEST_THREADS=1
     # shellcheck disable=SC2086
     run_tests --exact $failed
-    [ "$status" != 0 ] || say "WARNING: failed among others and passed alone:" $failed
+    result=$status
+    [ "$result" != 0 ] || say "WARNING: failed among others and passed alone:" $failed
 fi
-[ -z "$left_out" ] || say "LEFT OUT: the tests of the program for Windows, which is not built; fallback/windows/try.sh does both"
-exit "$status"
+[ -z "$left_out" ] || say "LEFT OUT: $left_out"
+exit "$result"

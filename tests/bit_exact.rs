@@ -94,7 +94,8 @@ fn every_limit_of_a_player_names_a_file() {
     }
 }
 
-on_both_backends!(
+on_both_backends!(;
+    "ffmpeg":
     ffmpeg_plays_every_file_over_udp,
     ffmpeg_plays_every_file_over_tcp,
     gstreamer_plays_every_file_over_udp,

@@ -160,7 +160,8 @@ fn ffmpeg_plays_a_channel_for_longer_than_its_file(backend: Backend) {
     }
 }
 
-on_both_backends!(
+on_both_backends!(;
+    "ffmpeg":
     viewers_of_a_channel_see_the_same_packets,
     a_channel_is_one_however_its_path_is_spelled,
     a_link_to_a_file_has_rules_of_its_own,

@@ -93,7 +93,8 @@ scenarios! {
         a_wake_before_the_turn_is_not_lost,
         a_turn_ends_at_its_time,
         a_time_in_the_past_only_looks,
-        the_clock_stands_between_two_turns;
+        the_clock_stands_between_two_turns,
+        both_clocks_tell_of_one_moment;
     moving:
         a_connection_moves_with_its_unread_input,
         nothing_is_lost_of_input_that_comes_while_it_moves,

@@ -421,7 +421,8 @@ fn a_wrong_index_ends_cleanly(backend: Backend) {
     neighbour.saw_everything();
 }
 
-on_both_backends!(
+on_both_backends!(;
+    "ffmpeg":
     what_is_no_media_is_refused_with_a_reason,
     what_is_no_file_is_not_found_and_holds_nobody_up,
     a_file_without_permission_is_forbidden,

@@ -173,9 +173,10 @@ fn clients_that_wait_for_a_descriptor_are_not_a_line_of_the_log_each(backend: Ba
 }
 
 on_both_backends!(
-    connections_beyond_the_bound_are_refused_until_one_ends,
     a_flood_of_connections_is_closed_and_those_inside_are_served,
-    viewers_beyond_the_bitrate_are_refused_until_there_is_room,
     the_bitrate_of_a_live_stream_is_measured,
-    clients_that_wait_for_a_descriptor_are_not_a_line_of_the_log_each,
+    clients_that_wait_for_a_descriptor_are_not_a_line_of_the_log_each;
+    "ffmpeg":
+    connections_beyond_the_bound_are_refused_until_one_ends,
+    viewers_beyond_the_bitrate_are_refused_until_there_is_room,
 );

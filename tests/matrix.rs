@@ -1,7 +1,7 @@
 //! Every kind of stream, a file, a published one and a pulled one, comes by every way over both versions of IP as it
 //! was, and goes in by every way.
 
-mod groups;
+pub(crate) mod groups;
 mod ways;
 
 use std::thread;
@@ -14,7 +14,7 @@ use crate::proxies::servers::{watch_beginning_by, watch_beginning_by_gstreamer};
 use crate::published::gstreamer::watch_by_gstreamer;
 use crate::published::{await_stream, once_more, sending, spawn, watch_by};
 use crate::server::{Backend, Builder, Server, on_both_backends};
-use ways::{Entrance, Family, Player, WAYS, Way, families};
+use ways::{Entrance, Family, Player, Way, families, ways};
 
 /// Where a stream comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,10 +38,7 @@ impl Cell {
             let family = *family;
             way.players().iter().map(move |player| Cell { way, family, player: *player })
         };
-        families()
-            .iter()
-            .flat_map(|family| WAYS.into_iter().flat_map(move |way| of_way(family, way)))
-            .collect()
+        families().iter().flat_map(|family| ways().flat_map(move |way| of_way(family, way))).collect()
     }
 
     /// Judges again what failed over UDP: programs that a busy machine holds up lose datagrams.
@@ -149,10 +146,10 @@ fn what_a_proxy_pulls_comes_by_every_way_as_it_was(backend: Backend) {
     groups::comes_by_multicast(backend, Stream::Proxy);
 }
 
-fn what_is_published_by_every_way_comes_as_it_was(backend: Backend) {
+pub(crate) fn what_is_published_by_every_way_comes_as_it_was(backend: Backend) {
     let server = server(backend).start();
     let recipe = recipe(Player::Ffmpeg);
-    let ways = WAYS.into_iter().filter(|way| !matches!(way, Way::Srtp(_) | Way::Https));
+    let ways = ways().filter(|way| !matches!(way, Way::Srtp(_) | Way::Https));
     let cells: Vec<_> = ways.flat_map(|way| families().iter().map(move |family| (way, *family))).collect();
     judge_all(&cells, |(way, family), number| {
         let over = if way == Way::Udp { Over::Udp } else { Over::Tcp };
@@ -167,8 +164,9 @@ fn what_is_published_by_every_way_comes_as_it_was(backend: Backend) {
 }
 
 on_both_backends!(
-    a_file_comes_by_every_way_as_it_lies,
     what_is_published_comes_by_every_way_as_it_was,
+    what_is_published_by_every_way_comes_as_it_was;
+    "ffmpeg":
+    a_file_comes_by_every_way_as_it_lies,
     what_a_proxy_pulls_comes_by_every_way_as_it_was,
-    what_is_published_by_every_way_comes_as_it_was,
 );

@@ -325,14 +325,15 @@ fn without_the_setting_there_is_none(backend: Backend) {
 }
 
 on_both_backends!(
+    viewers_are_counted_wherever_they_are,
+    a_source_that_is_lost_and_comes_back_is_told_of;
+    "ffmpeg":
     every_stream_tells_its_state,
     a_file_tells_each_viewer_where_it_is,
     a_paused_file_tells_nothing,
     times_of_documents_are_those_that_reports_tell,
     who_sets_up_only_pictures_gets_no_documents_and_who_sets_up_only_documents_gets_them,
     documents_come_through_tunnels_and_to_groups,
-    viewers_are_counted_wherever_they_are,
-    a_source_that_is_lost_and_comes_back_is_told_of,
     a_stream_in_another_format_has_its_metadata_as_well,
     without_the_setting_there_is_none,
 );

@@ -1,10 +1,10 @@
 //! Multicast: a presentation is sent once to all who listen to its groups.
 
-mod granted;
+pub(crate) mod granted;
 pub(crate) mod listener;
-mod members;
+pub(crate) mod members;
 mod networks;
-mod outlet;
+pub(crate) mod outlet;
 pub(crate) mod players;
 mod reported;
 

@@ -386,6 +386,9 @@ fn the_answer_to_play_comes_before_the_first_packet_also_behind_many_others(back
 }
 
 on_both_backends!(
+    the_test_channel_plays_over_udp_and_tcp,
+    the_answer_to_play_comes_before_the_first_packet_also_behind_many_others;
+    "ffmpeg":
     the_answer_to_play_comes_before_the_first_packet,
     rtp_info_names_the_first_packet_of_every_track,
     a_file_comes_at_its_own_pace,
@@ -396,7 +399,6 @@ on_both_backends!(
     play_while_playing_and_pause_while_paused_change_nothing,
     one_track_can_be_paused_alone,
     a_looped_file_has_one_unbroken_timeline,
-    the_test_channel_plays_over_udp_and_tcp,
     a_viewer_who_joins_or_leaves_does_not_disturb_the_others,
     teardown_stops_everything_and_ends_the_session,
     play_may_name_the_base_or_a_track_with_or_without_parameters,
@@ -404,5 +406,4 @@ on_both_backends!(
     requests_are_answered_in_step_while_packets_flow,
     datagrams_do_not_catch_up_at_once_when_the_server_has_stood_still,
     a_client_that_never_reads_is_no_harm_to_others,
-    the_answer_to_play_comes_before_the_first_packet_also_behind_many_others,
 );

@@ -20,7 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A file of the corpus.
 const FILM: &str = "h264_aac.mp4";
 
-on_both_backends!(
+on_both_backends!(;
+    "ffmpeg":
     a_server_that_root_starts_listens_below_1024_and_serves_as_its_user,
     under_landlock_links_lead_nowhere_and_files_play,
 );

@@ -215,11 +215,12 @@ fn without_a_header_a_proxy_is_closed_and_others_are_served(backend: Backend) {
 }
 
 on_both_backends!(
+    who_is_local_to_a_proxy_is_local_here_only_where_the_proxy_is,
+    a_ban_is_about_the_client,
+    without_a_header_a_proxy_is_closed_and_others_are_served;
+    "ffmpeg":
     the_client_that_a_proxy_names_is_the_peer,
     a_proxy_that_speaks_for_itself_keeps_its_address,
-    who_is_local_to_a_proxy_is_local_here_only_where_the_proxy_is,
     lists_and_bounds_are_about_the_client,
-    a_ban_is_about_the_client,
     datagrams_do_not_pass_a_proxy,
-    without_a_header_a_proxy_is_closed_and_others_are_served,
 );

@@ -90,11 +90,15 @@ fn kept_packets_max(packet_bytes: usize) -> usize {
     packet_bytes / 150
 }
 
-/// Judges again what failed over UDP: programs that a busy machine holds up lose datagrams.
+/// What a player is told that comes when everything was sent: of the stream, and of one that ends between two requests.
+const LATE: [&str; 2] = ["404 Not Found", "PLAY failed: 503 Service Unavailable"];
+
+/// Judges again what failed over UDP, where programs that a busy machine holds up lose datagrams, and any other way where a
+/// player has come so late that everything was sent.
 pub(crate) fn once_more(over: Over, judge: impl Fn() -> Verdict) -> Verdict {
     let verdict = judge();
-    match (&verdict, over) {
-        (Err(problem), Over::Udp) => {
+    match &verdict {
+        Err(problem) if over == Over::Udp || LATE.iter().any(|late| problem.contains(late)) => {
             println!("once more: {problem}");
             judge()
         }

@@ -437,9 +437,10 @@ on_both_backends!(
     another_publisher_takes_a_path_as_on_republish_says,
     other_tracks_end_the_viewers_of_those_before,
     paths_that_the_server_owns_cannot_be_published_to,
-    publishing_out_of_order_is_refused_with_the_right_status,
     who_may_publish_is_a_setting,
     a_description_is_awaited_until_its_parameter_sets_have_come,
     a_publisher_that_sends_nothing_is_not_waited_for_without_end,
-    publishers_without_ports_do_not_mix,
+    publishers_without_ports_do_not_mix;
+    "ffmpeg":
+    publishing_out_of_order_is_refused_with_the_right_status,
 );

@@ -254,9 +254,10 @@ fn what_is_pushed_is_what_gstreamer_plays(backend: Backend) {
 }
 
 on_both_backends!(
+    sound_that_is_pushed_alone_is_what_ffmpeg_plays,
+    what_ffmpeg_pushes_is_what_ffmpeg_plays;
+    "ffmpeg":
     what_is_pushed_is_what_ffmpeg_plays,
     other_codecs_that_are_pushed_are_what_ffmpeg_plays,
-    sound_that_is_pushed_alone_is_what_ffmpeg_plays,
-    what_ffmpeg_pushes_is_what_ffmpeg_plays,
     what_is_pushed_is_what_gstreamer_plays,
 );

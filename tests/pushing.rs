@@ -42,10 +42,14 @@ fn builder(backend: Backend, way: Way) -> (Builder, [u16; 2]) {
 
 fn start(backend: Backend, way: Way) -> (Server, [u16; 2]) {
     let (builder, ports) = builder(backend, way);
+    (open(builder), ports)
+}
+
+/// A server whose ports are open for senders: each shard opens its own.
+fn open(builder: Builder) -> Server {
     let server = builder.start();
-    // Each shard opens its own ports.
     server.wait_for_log("pushed: ", PATIENCE);
-    (server, ports)
+    server
 }
 
 /// Numbers of the pictures that a viewer has, in the order in which they came.
@@ -299,7 +303,7 @@ fn connections_that_send_no_packet_end_no_sender_and_are_not_in_the_log(backend:
 fn describe_waits_for_the_first_packets_and_then_says_what_is_missing(backend: Backend) {
     for way in [Way::Udp, Way::Tcp] {
         let (builder, ports) = builder(backend, way);
-        let server = builder.setting("source_start_ms", 500).start();
+        let server = open(builder.setting("source_start_ms", 500));
         let describe = |client: &mut Client| client.request("DESCRIBE", &server.url(PATH), &[]);
         let answer = describe(&mut Client::connect(server.address())).expect(503);
         assert!(answer.reason.contains("Unavailable"), "{answer:?}");
@@ -320,7 +324,7 @@ fn describe_waits_for_the_first_packets_and_then_says_what_is_missing(backend: B
 
 fn viewers_of_a_silent_sender_are_kept_for_a_while(backend: Backend) {
     let (builder, ports) = builder(backend, Way::Udp);
-    let server = builder.setting("source_grace_s", 3).start();
+    let server = open(builder.setting("source_grace_s", 3));
     let mut pusher = Pusher::connect(Way::Udp, &ports);
     pusher.picture(0, true);
     let mut viewers = BOTH.map(|over| watch(&server, over));

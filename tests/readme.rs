@@ -1,7 +1,7 @@
 //! What the README says to type does what the README says it does.
 
 mod run;
-mod text;
+pub(crate) mod text;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -88,7 +88,7 @@ fn a_film_is_published_and_watched() {
     Reader::with(film()).types(&server, &chapter("Publish").commands);
 }
 
-#[test]
+#[cfg_attr(feature = "ffmpeg", test)]
 fn a_camera_is_pulled() {
     let camera = server().start();
     let chapter = chapter("Pull from a camera or another server");
@@ -118,7 +118,7 @@ fn what_is_published_is_recorded() {
     reader.awaits_recordings();
 }
 
-#[test]
+#[cfg_attr(feature = "ffmpeg", test)]
 fn users_do_what_they_may() {
     let chapter = chapter("Restrict access");
     // Web services are asked elsewhere.
@@ -130,26 +130,26 @@ fn users_do_what_they_may() {
     server.wait_for_log("/live/film", Duration::from_secs(20));
 }
 
-#[test]
+#[cfg_attr(feature = "ffmpeg", test)]
 fn players_come_through_http() {
     let server = server().http().start();
     Reader::with(film()).types(&server, &chapter("Browsers and firewalls").commands);
 }
 
-#[test]
+#[cfg_attr(feature = "ffmpeg", test)]
 fn a_group_is_watched() {
     let server = on_loopback(Backend::Uring).media(film().parent().unwrap()).start();
     Reader::with(film()).types(&server, &chapter("Multicast").commands);
 }
 
-#[test]
+#[cfg_attr(feature = "ffmpeg", test)]
 fn another_format_is_watched() {
     let chapter = chapter("Another format");
     let server = server().xml(&chapter.xml).start();
     Reader::with(film()).types(&server, &chapter.commands);
 }
 
-#[test]
+#[cfg_attr(feature = "ffmpeg", test)]
 fn an_analysis_adds_its_documents() {
     let chapter = chapter("Metadata");
     let camera = server().start();
@@ -170,7 +170,7 @@ fn an_analysis_adds_its_documents() {
     assert!(viewer.receive_until(Duration::from_secs(20), has_come));
 }
 
-#[test]
+#[cfg_attr(feature = "ffmpeg", test)]
 fn the_server_is_seen_and_steered() {
     let chapter = chapter("See and steer");
     let camera = server().start();

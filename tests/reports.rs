@@ -197,7 +197,8 @@ fn malformed_packets_from_a_viewer_disturb_nothing(backend: Backend) {
     assert!(server.is_alive());
 }
 
-on_both_backends!(
+on_both_backends!(;
+    "ffmpeg":
     the_first_sender_report_comes_at_once_with_a_name,
     all_tracks_of_a_presentation_have_one_name,
     sender_reports_tell_the_right_times_and_counts,

@@ -266,7 +266,8 @@ fn when_it_is_told_to_end_viewers_get_bye_and_it_is_gone_in_time(backend: Backen
     }
 }
 
-on_both_backends!(
+on_both_backends!(;
+    "ffmpeg":
     garbage_is_answered_with_400_or_a_closed_connection,
     half_a_request_and_then_nothing_is_no_harm,
     a_slow_loris_neither_stays_forever_nor_stops_the_rest,

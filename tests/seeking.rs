@@ -238,7 +238,8 @@ fn at_high_scale_only_keyframes_come_and_no_sound(backend: Backend) {
     assert_eq!(viewer.tracks[1].packets.len(), 0, "no sound");
 }
 
-on_both_backends!(
+on_both_backends!(;
+    "ffmpeg":
     a_seek_begins_at_the_keyframe_at_or_before_the_point,
     a_seek_while_playing_jumps_and_the_sequence_goes_on,
     a_seek_while_paused_begins_there,

@@ -32,14 +32,21 @@ impl Backend {
     }
 }
 
-/// Makes two tests of each function that takes a [`Backend`].
+/// Makes two tests of each function that takes a [`Backend`]. Those behind `; "ffmpeg":` are of programs that have that feature
+/// alone: they play files or use devices, or those behind `; "tls":` encrypt.
 macro_rules! on_both_backends {
-    ($($name:ident),+ $(,)?) => {
+    ($($name:ident),* $(,)? $(; $feature:tt: $($needs:ident),+ $(,)?)*) => {
         mod on_uring {
-            $(#[test] fn $name() { super::$name($crate::server::Backend::Uring) })+
+            $(#[test] fn $name() { super::$name($crate::server::Backend::Uring) })*
+            $($(#[cfg(feature = $feature)] #[test] fn $needs() {
+                super::$needs($crate::server::Backend::Uring)
+            })+)*
         }
         mod on_fallback {
-            $(#[test] fn $name() { super::$name($crate::server::Backend::Fallback) })+
+            $(#[test] fn $name() { super::$name($crate::server::Backend::Fallback) })*
+            $($(#[cfg(feature = $feature)] #[test] fn $needs() {
+                super::$needs($crate::server::Backend::Fallback)
+            })+)*
         }
     };
 }

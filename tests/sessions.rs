@@ -324,7 +324,8 @@ fn what_a_client_says_last_is_heard_when_it_closes_at_once(backend: Backend) {
 
 on_both_backends!(
     without_a_session_there_is_nothing_to_play,
-    an_unknown_session_is_refused_by_every_method,
+    an_unknown_session_is_refused_by_every_method;
+    "ffmpeg":
     the_timeout_is_told_and_may_be_repeated_by_the_client,
     a_silent_session_over_udp_ends_at_its_timeout,
     requests_keep_a_session_alive,

@@ -454,7 +454,8 @@ fn over_udp_media_reach_a_link_local_address(backend: Backend) {
     }
 }
 
-on_both_backends!(
+on_both_backends!(;
+    "ffmpeg":
     urls_of_tracks_in_every_clients_style_reach_the_track,
     a_track_that_is_not_there_is_not_found,
     setup_of_a_whole_presentation_of_several_tracks_is_refused,

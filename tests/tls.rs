@@ -226,7 +226,8 @@ fn pages_and_websockets_are_there_in_tls(backend: Backend) {
     assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
 }
 
-on_both_backends!(
+on_both_backends!(;
+    "tls":
     ffmpeg_plays_through_https,
     gstreamer_plays_through_https,
     pages_and_websockets_are_there_in_tls,

@@ -7,7 +7,7 @@
 
 #[cfg(test)]
 mod allocations;
-mod clock;
+pub mod clock;
 mod connecting;
 mod connection;
 mod door;

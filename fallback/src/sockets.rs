@@ -75,7 +75,7 @@ impl Sockets {
         Sockets {
             ready: Arc::default(),
             inbox: Inbox::new(),
-            clock: Clock::new(),
+            clock: Clock::default(),
             stats: DriverStats::default(),
             events_before: 0,
             connections: Slots::new(Token::Connection),

@@ -3,7 +3,8 @@
 # library. Makes a Windows of Wine's that both run in. Installs what is missing.
 #
 #   fallback/windows/build.sh             target/windows/full and target/windows/portable, quick to build
-#   fallback/windows/build.sh --release   the same, optimized: these folders can be copied to a Windows machine
+#   fallback/windows/build.sh portable    the second alone
+#   fallback/windows/build.sh --release   both, optimized: these folders can be copied to a Windows machine
 #
 # Leaves with 3 where it cannot be done here: without rustup nobody has the target's standard library.
 set -eu
@@ -19,11 +20,14 @@ TARGET=x86_64-pc-windows-gnu
 OUT=${CARGO_TARGET_DIR:-$PWD/target}
 PROFILE=dev
 FOLDER=debug
-case "${1:-}" in
-"") ;;
---release) PROFILE=release FOLDER=release ;;
-*) fail "unknown option $1" ;;
-esac
+WANTED="portable full"
+for word in "$@"; do
+    case "$word" in
+    --release) PROFILE=release FOLDER=release ;;
+    portable) WANTED=portable ;;
+    *) fail "$word is no option" ;;
+    esac
+done
 
 # FFmpeg for Windows as a wheel for Python carries it: the same release as Debian 12's headers, with which it is built.
 WHEEL=ffpyplayer==4.4.0
@@ -112,25 +116,36 @@ make_prefix() {
     touch "$WINEPREFIX/made"
 }
 
-# Builds with the features in $2 and puts the program into a folder, with the libraries in $3.
+# Builds with the arguments behind the name, into a folder of that name.
 build() {
-    say "building $1"
-    cargo build --quiet --profile "$PROFILE" --target "$TARGET" --bin rtspserver --no-default-features --features "$2"
-    mkdir -p "$OUT/windows/$1"
-    [ -z "$3" ] || cp -u "$3"/*.dll "$OUT/windows/$1/"
-    cp "$OUT/$TARGET/$FOLDER/rtspserver.exe" "$OUT/windows/$1/"
+    name=$1
+    shift
+    say "building $name"
+    cargo build --quiet --profile "$PROFILE" --target "$TARGET" --bin rtspserver "$@"
+    mkdir -p "$OUT/windows/$name"
+    # Never written in place: it may run, or have another name.
+    cp --remove-destination "$OUT/$TARGET/$FOLDER/rtspserver.exe" "$OUT/windows/$name/"
+}
+
+build_full() {
+    unpack_ffmpeg
+    export FFMPEG_DIR="$FFMPEG"
+    # Clang's own header for this is not for a compiler of Windows.
+    export BINDGEN_EXTRA_CLANG_ARGS_x86_64_pc_windows_gnu="--target=x86_64-w64-mingw32 -I/usr/x86_64-w64-mingw32/include -D__AMXINTRIN_H"
+    build full
+    cp -u "$FFMPEG"/bin/*.dll "$OUT/windows/full/"
 }
 
 install_missing
 add_target
 mkdir -p "$OUT/windows"
-unpack_ffmpeg
 make_prefix
-export FFMPEG_DIR="$FFMPEG"
-# Clang's own header for this is not for a compiler of Windows.
-export BINDGEN_EXTRA_CLANG_ARGS_x86_64_pc_windows_gnu="--target=x86_64-w64-mingw32 -I/usr/x86_64-w64-mingw32/include -D__AMXINTRIN_H"
 # Nobody debugs these here, and the linker takes half as long.
 [ "$PROFILE" != dev ] || export CARGO_PROFILE_DEV_DEBUG=0
-build portable "" ""
-build full "ffmpeg,tls" "$FFMPEG/bin"
-say "made $OUT/windows/full and $OUT/windows/portable"
+for name in $WANTED; do
+    case "$name" in
+    portable) build portable --no-default-features ;;
+    full) build_full ;;
+    esac
+    say "made $OUT/windows/$name"
+done

@@ -4,10 +4,10 @@
 #
 #   fallback/windows/try.sh          all tests in tests/windows
 #
-# TEST_THREADS (4) tests run at once, each with a Windows of its own.
+# TEST_THREADS (3) tests run at once, each with a Windows of its own.
 set -eu
 cd "$(dirname "$0")/../.."
 
 fallback/windows/build.sh
-export RUST_TEST_THREADS="${TEST_THREADS:-4}"
+export RUST_TEST_THREADS="${TEST_THREADS:-3}"
 exec cargo test --test behaviour windows

@@ -311,6 +311,10 @@ pub fn routed(local: IpAddr, remote: IpAddr) -> io::Result<IpAddr> {
 
 fn reason(error: &io::Error, port: u16) -> String {
     match error.kind() {
+        io::ErrorKind::PermissionDenied if cfg!(windows) => format!(
+            "port {port} belongs to another program alone, or to Windows, as `netsh interface ipv4 show \
+             excludedportrange tcp` tells"
+        ),
         io::ErrorKind::PermissionDenied if port < 1024 => {
             format!(
                 "ports below 1024 need root or CAP_NET_BIND_SERVICE, and this program has neither for {port}"

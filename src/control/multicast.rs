@@ -75,12 +75,14 @@ pub fn multicast(
 /// The interface that multicast leaves by: the one that is named, else the one that routing chooses.
 pub fn outlet(settings: &Settings) -> Result<Outlet, AddressError> {
     let group = settings.multicast_ip_min;
-    let interfaces = get_if_addrs().unwrap_or_default();
+    let listed = get_if_addrs();
+    let interfaces = listed.as_deref().unwrap_or_default();
     let Some(named) = &settings.multicast_interface else {
         let any = if group.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let ip = routed(any, group).map_err(|error| AddressError::Unrouted { group, error })?;
         let found = interfaces.iter().find(|interface| interface.ip() == ip);
-        return Ok(found.map_or(Outlet { name: "an interface".into(), ip, index: 0 }, Outlet::of));
+        let unknown = || Outlet { name: "an interface".into(), ip, index: 0 };
+        return Ok(found.map_or_else(unknown, |found| Outlet::of(found, interfaces)));
     };
     let mut fitting: Vec<_> = interfaces.iter().filter(|it| it.ip().is_ipv4() == group.is_ipv4()).collect();
     // Addresses of the link serve where there are no others.
@@ -89,21 +91,27 @@ pub fn outlet(settings: &Settings) -> Result<Outlet, AddressError> {
         Host::Address(ip) => interface.ip() == *ip,
         Host::Name(name) => interface.name == *name,
     };
-    fitting.iter().find(is_meant).map(|interface| Outlet::of(interface)).ok_or_else(|| {
-        let there: Vec<_> = fitting.iter().map(|interface| Outlet::of(interface).to_string()).collect();
+    fitting.iter().find(is_meant).map(|interface| Outlet::of(interface, interfaces)).ok_or_else(|| {
+        let there: Vec<_> = fitting.iter().map(|it| Outlet::of(it, interfaces).to_string()).collect();
+        let there = match &listed {
+            Ok(_) if there.is_empty() => "none".to_owned(),
+            Ok(_) => there.join(", "),
+            Err(error) => format!("none that the system lists ({error})"),
+        };
         AddressError::Interface {
             setting: settings.cite("multicast_interface"),
             name: named.to_string(),
             family: if group.is_ipv4() { "IPv4" } else { "IPv6" },
-            there: there.join(", "),
+            there,
         }
     })
 }
 
 impl Outlet {
-    fn of(interface: &Interface) -> Outlet {
-        let index = interface.index.unwrap_or_default();
-        Outlet { name: interface.name.clone(), ip: interface.ip(), index }
+    fn of(interface: &Interface, all: &[Interface]) -> Outlet {
+        // Wine tells the number with addresses of IPv4 alone.
+        let index = all.iter().filter(|other| other.name == interface.name).find_map(|other| other.index);
+        Outlet { name: interface.name.clone(), ip: interface.ip(), index: index.unwrap_or_default() }
     }
 
     fn multicast(&self, range: GroupRange) -> Multicast {

@@ -165,7 +165,7 @@ fn is_like(found: [u8; 3], wanted: [u8; 3]) {
     assert!(near, "{found:?} in place of {wanted:?}");
 }
 
-#[test]
+#[cfg_attr(feature = "ffmpeg", test)]
 fn each_camera_is_a_stream_of_its_own_in_what_is_asked_for() {
     let machine = machine();
     for (path, listed, camera) in [
@@ -180,7 +180,7 @@ fn each_camera_is_a_stream_of_its_own_in_what_is_asked_for() {
     assert!(machine.log("server").contains("320x180 at 10"), "{}", machine.log("server"));
 }
 
-#[test]
+#[cfg_attr(feature = "ffmpeg", test)]
 fn a_camera_and_the_sound_card_are_one_stream() {
     let machine = machine();
     for (path, camera) in [("/videodevice+audiodevice", 0), ("/videodevice1+audiodevice", 1)] {
@@ -195,7 +195,7 @@ fn a_camera_and_the_sound_card_are_one_stream() {
     assert!(of_tone > 0.5, "{of_tone}");
 }
 
-#[test]
+#[cfg_attr(feature = "ffmpeg", test)]
 fn pictures_come_at_the_rate_that_is_asked_for() {
     let machine = machine();
     let mut viewer = open(&machine, "/videodevice&w=160&h=90&fr=8");
@@ -210,7 +210,7 @@ fn pictures_come_at_the_rate_that_is_asked_for() {
     assert!((rate / 8.0 - 1.0).abs() < 0.02, "{rate} pictures a second");
 }
 
-#[test]
+#[cfg_attr(feature = "ffmpeg", test)]
 fn viewers_share_one_camera_which_is_set_to_what_the_most_demanding_wants() {
     let machine = machine();
     is_free(&machine, "videodevice1");
@@ -258,7 +258,7 @@ fn is_passed_on(machine: &Machine, path: &str, video: Video, clip: &[Vec<u8>]) {
     assert!(steps.filter(|step| *step == 1).count() > places.len() / 2, "{path}: {places:?}");
 }
 
-#[test]
+#[cfg_attr(feature = "ffmpeg", test)]
 fn motion_jpeg_of_a_camera_passes_untouched_and_is_made_anew_for_who_asks_for_another_codec() {
     let machine = machine();
     let clip = machine.file("jpeg.mjpeg");
@@ -273,7 +273,7 @@ fn motion_jpeg_of_a_camera_passes_untouched_and_is_made_anew_for_who_asks_for_an
     assert!(machine.log("server").contains("MJPG 320x180 at 30"), "{}", machine.log("server"));
 }
 
-#[test]
+#[cfg_attr(feature = "ffmpeg", test)]
 fn h264_of_a_camera_passes_untouched_where_nothing_else_is_asked_for() {
     let machine = machine();
     let clip = machine.file("h264.h264");
@@ -288,7 +288,7 @@ fn h264_of_a_camera_passes_untouched_where_nothing_else_is_asked_for() {
     assert_eq!(listed, "h264,320,180");
 }
 
-#[test]
+#[cfg_attr(feature = "ffmpeg", test)]
 fn a_camera_that_is_unplugged_is_watched_on_when_it_is_back() {
     let machine = machine();
     let log = |what: &str| machine.log("server").matches(what).count();
@@ -311,7 +311,7 @@ fn a_camera_that_is_unplugged_is_watched_on_when_it_is_back() {
     paint(&machine);
 }
 
-#[test]
+#[cfg_attr(feature = "ffmpeg", test)]
 fn what_cannot_be_opened_is_refused_with_the_reason() {
     let machine = machine();
     asked(&machine, "/videodevice9").expect(404);
@@ -325,7 +325,7 @@ fn what_cannot_be_opened_is_refused_with_the_reason() {
     asked(&machine, "/videodevice1&w=160&h=90").expect(200);
 }
 
-#[test]
+#[cfg_attr(feature = "ffmpeg", test)]
 fn cameras_are_listed_with_names_and_modes_and_who_may_not_look_is_told_so() {
     let machine = machine();
     let listed = machine.run("/srv/rtspserver devices -c /mnt/rtspserver.xml");

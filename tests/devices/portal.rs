@@ -178,7 +178,7 @@ fn a_user_who_refuses_is_left_alone_and_viewers_are_told(backend: Backend) {
     is_like(colour(&server.url("/screenlive1")), BLUE);
 }
 
-#[test]
+#[cfg_attr(feature = "ffmpeg", test)]
 fn a_user_who_thinks_for_long_is_asked_once_and_the_next_viewer_has_the_screen() {
     let desktop = Desktop::start();
     let server = desktop.server(Backend::Uring).start();
@@ -190,7 +190,7 @@ fn a_user_who_thinks_for_long_is_asked_once_and_the_next_viewer_has_the_screen()
     assert_eq!((desktop.told("asked"), desktop.told("restored")), (1, 0));
 }
 
-#[test]
+#[cfg_attr(feature = "ffmpeg", test)]
 fn a_choice_outlives_the_program() {
     let desktop = Desktop::start();
     desktop.answer("show screen0");
@@ -203,7 +203,7 @@ fn a_choice_outlives_the_program() {
     assert_eq!((desktop.told("asked"), desktop.told("restored screen0")), (1, 1));
 }
 
-#[test]
+#[cfg_attr(feature = "ffmpeg", test)]
 fn a_screen_that_the_user_ends_is_not_shown_again_unasked() {
     let desktop = Desktop::start();
     let server = desktop.server(Backend::Uring).start();
@@ -217,7 +217,7 @@ fn a_screen_that_the_user_ends_is_not_shown_again_unasked() {
     assert!(!desktop.session.file("state/ringcaster/screenlive.token").exists());
 }
 
-#[test]
+#[cfg_attr(feature = "ffmpeg", test)]
 fn a_screen_that_changes_its_size_is_watched_on() {
     let desktop = Desktop::start();
     let server = desktop.server(Backend::Uring).start();
@@ -237,7 +237,7 @@ fn a_screen_that_changes_its_size_is_watched_on() {
     assert_eq!(desktop.told("asked"), 1);
 }
 
-#[test]
+#[cfg_attr(feature = "ffmpeg", test)]
 fn a_screen_that_is_lost_comes_back() {
     let mut desktop = Desktop::start();
     let server = desktop.server(Backend::Uring).start();
@@ -253,7 +253,7 @@ fn a_screen_that_is_lost_comes_back() {
     assert!(viewer.tracks[0].gaps().is_empty());
 }
 
-#[test]
+#[cfg_attr(feature = "ffmpeg", test)]
 fn without_a_portal_a_screen_is_503_with_what_to_do() {
     let session = Session::start();
     let server = session.server(Backend::Uring).environment("WAYLAND_DISPLAY", "wayland-of-a-test").start();
@@ -264,7 +264,7 @@ fn without_a_portal_a_screen_is_503_with_what_to_do() {
     wait_for_no_device(&server);
 }
 
-#[test]
+#[cfg_attr(feature = "ffmpeg", test)]
 fn the_list_of_devices_says_that_the_user_chooses() {
     let desktop = Desktop::start();
     let listed = desktop.session.devices(&[]);
@@ -276,7 +276,8 @@ fn the_list_of_devices_says_that_the_user_chooses() {
     assert_eq!(desktop.told("asked"), 0);
 }
 
-on_both_backends!(
+on_both_backends!(;
+    "ffmpeg":
     the_screens_that_the_user_chooses_are_streams,
     a_screen_on_which_nothing_happens_is_seen_at_the_rate_that_is_asked_for,
     a_user_who_refuses_is_left_alone_and_viewers_are_told,

@@ -226,7 +226,7 @@ fn a_screen_comes_back_with_its_x_server(backend: Backend) {
     assert!(viewer.receive_until(PATIENCE, |viewer| viewer.tracks[0].packets.len() > before + 20));
 }
 
-#[test]
+#[cfg_attr(feature = "ffmpeg", test)]
 fn devices_are_listed_with_the_paths_that_they_are_streamed_under() {
     let screen = Screen::start();
     let _window = screen.show("Ringcaster-window", (10, 10), (200, 100), 0x00_ff_00);
@@ -259,7 +259,8 @@ fn a_window_is_watched_by_its_title(backend: Backend) {
     client.request("DESCRIBE", &server.url("/screenlive?window=yellow"), &[]).expect(404);
 }
 
-on_both_backends!(
+on_both_backends!(;
+    "ffmpeg":
     a_window_is_watched_by_its_title,
     each_monitor_is_a_stream_of_its_own,
     screens_come_in_what_rules_and_urls_ask_for,

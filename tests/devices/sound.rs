@@ -101,7 +101,7 @@ fn without_pipewire_microphones_come_from_pulseaudio(backend: Backend) {
     }
 }
 
-#[test]
+#[cfg_attr(feature = "ffmpeg", test)]
 fn microphones_are_listed_by_pipewire_and_without_it() {
     for environment in [("PULSE_SERVER", "unix:/nowhere"), ("PIPEWIRE_REMOTE", "nowhere")] {
         let listed = session().devices(&[environment]);
@@ -121,7 +121,7 @@ fn listen(server: &crate::server::Server, path: &str) -> Viewer {
     viewer
 }
 
-#[test]
+#[cfg_attr(feature = "ffmpeg", test)]
 fn pipewire_that_stops_is_waited_for_and_the_same_microphone_is_heard_again() {
     let mut session = Session::with_pipewire();
     for (index, tone) in TONES.into_iter().enumerate() {
@@ -147,7 +147,7 @@ fn pipewire_that_stops_is_waited_for_and_the_same_microphone_is_heard_again() {
     assert!(of_tone > 0.7, "{of_tone}");
 }
 
-#[test]
+#[cfg_attr(feature = "ffmpeg", test)]
 fn no_thread_is_left_behind_for_a_microphone_that_gives_nothing() {
     let mut session = Session::with_pipewire();
     session.microphone(0, TONES[0]);
@@ -163,7 +163,7 @@ fn no_thread_is_left_behind_for_a_microphone_that_gives_nothing() {
     wait_for_no_device(&server);
 }
 
-#[test]
+#[cfg_attr(feature = "ffmpeg", test)]
 fn a_microphone_that_is_unplugged_is_lost_and_comes_back_when_it_is_plugged_in() {
     let mut session = Session::with_pipewire();
     session.microphone(0, TONES[0]);
@@ -179,7 +179,8 @@ fn a_microphone_that_is_unplugged_is_lost_and_comes_back_when_it_is_plugged_in()
     assert!(viewer.tracks[0].gaps().is_empty());
 }
 
-on_both_backends!(
+on_both_backends!(;
+    "ffmpeg":
     each_microphone_is_a_stream_of_its_own,
     sound_comes_in_what_is_asked_for,
     a_microphone_that_there_is_not_is_404_and_the_log_says_what_there_is,

@@ -218,9 +218,10 @@ fn the_two_dialogues_of_onvif_hold(backend: Backend) {
 }
 
 on_both_backends!(
+    a_second_talker_is_refused_until_the_first_has_ended,
+    the_two_dialogues_of_onvif_hold;
+    "ffmpeg":
     what_a_viewer_says_is_heard_in_every_format,
     what_a_viewer_says_is_heard_through_tunnels_and_beside_a_file,
-    a_second_talker_is_refused_until_the_first_has_ended,
     as_many_are_heard_at_once_as_the_configuration_allows,
-    the_two_dialogues_of_onvif_hold,
 );

@@ -117,4 +117,7 @@ fn is_open_for_talk(server: &Server, path: &str) {
     assert!(!describe(None).contains("a=sendonly"), "{path}");
 }
 
-on_both_backends!(every_stream_of_the_template_plays_as_it_asks);
+on_both_backends!(;
+    "ffmpeg":
+    every_stream_of_the_template_plays_as_it_asks,
+);

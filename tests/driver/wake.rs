@@ -3,11 +3,14 @@
 use std::io::Write;
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use proto::time::Time;
+use proto::time::{NtpTime, Time};
 
 use super::rig::{Make, Rig};
+
+/// The wall clock goes at a pace of its own, until it is looked at again.
+const SLACK: Duration = Duration::from_secs(1);
 
 pub fn a_waker_ends_a_turn_from_another_thread(make: Make<'_>) {
     let mut driver = make();
@@ -82,4 +85,24 @@ pub fn the_clock_stands_between_two_turns(make: Make<'_>) {
     driver.turn(Some(Time::ZERO), &mut Vec::new()).unwrap();
     assert!(driver.now() >= now + Duration::from_millis(5));
     assert!(driver.wall() > wall);
+}
+
+pub fn both_clocks_tell_of_one_moment(make: Make<'_>) {
+    let present = || NtpTime::from_unix(SystemTime::now().duration_since(UNIX_EPOCH).unwrap());
+    let mut driver = make();
+    let begin = driver.now();
+    let mut apart = Vec::new();
+    for _ in 0..10_000 {
+        let before = present();
+        driver.turn(Some(Time::ZERO), &mut Vec::new()).unwrap();
+        let (wall, after) = (driver.wall(), present());
+        let is_present = before < wall + SLACK && wall < after + SLACK;
+        assert!(is_present, "{before:?}, {wall:?}, {after:?}");
+        apart.push(wall.to_unix().as_nanos() as i128 - i128::from(driver.now().as_nanos()));
+    }
+    // Read one behind the other, they would be as far apart as the thread was held up. The wall clock is looked at anew once
+    // a second; what is rounded is a nanosecond.
+    let steps = apart.windows(2).filter(|pair| pair[0].abs_diff(pair[1]) > 2).count();
+    let looks = driver.now().since(begin).as_secs() as usize + 1;
+    assert!(steps <= looks, "{steps} times the clocks went apart");
 }

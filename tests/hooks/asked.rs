@@ -278,15 +278,16 @@ fn a_password_is_asked_for_before_a_service(backend: Backend) {
 }
 
 on_both_backends!(
-    a_viewer_is_asked_about_and_its_end_told,
     a_publisher_is_asked_about_and_its_end_told,
-    who_comes_through_a_door_is_asked_about_as_all_the_others,
     who_makes_a_question_too_long_to_be_asked_is_refused,
+    what_a_client_writes_is_no_argument_of_its_own;
+    "ffmpeg":
+    a_viewer_is_asked_about_and_its_end_told,
+    who_comes_through_a_door_is_asked_about_as_all_the_others,
     only_200_lets_pass,
     without_an_answer_the_setting_decides,
     whatever_is_said_to_an_end_changes_nothing,
     who_waits_for_a_service_delays_nobody,
-    what_a_client_writes_is_no_argument_of_its_own,
     a_service_with_a_password_gets_it_and_the_log_does_not,
     a_password_is_asked_for_before_a_service,
 );

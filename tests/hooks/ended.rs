@@ -136,8 +136,9 @@ fn a_service_that_is_silent_does_not_hold_up_the_end_of_the_program(backend: Bac
 }
 
 on_both_backends!(
+    a_publisher_that_never_sends_ends;
+    "ffmpeg":
     a_lost_connection_and_a_session_that_falls_silent_are_ends,
-    a_publisher_that_never_sends_ends,
     a_client_that_is_gone_before_the_answer_has_an_end,
     a_session_that_goes_on_by_another_connection_ends_once,
     the_end_of_the_program_is_an_end,

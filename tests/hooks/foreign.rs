@@ -111,7 +111,9 @@ fn a_service_behind_tls_must_prove_who_it_is(backend: Backend) {
     asking.wait_for_log("invalid peer certificate", PATIENCE);
 }
 
-on_both_backends!(
-    ffmpeg_plays_and_publishes_what_pythons_web_server_allows,
-    a_service_behind_tls_must_prove_who_it_is
+on_both_backends!(;
+    "ffmpeg":
+    ffmpeg_plays_and_publishes_what_pythons_web_server_allows;
+    "tls":
+    a_service_behind_tls_must_prove_who_it_is,
 );

@@ -121,6 +121,10 @@ fn as_bytes(sums: Vec<String>) -> Vec<Vec<u8>> {
 /// How often GStreamer may lose its race; a busy machine lets it lose one of twenty.
 pub(crate) const RUNS_MAX: usize = 4;
 
+/// What it may stumble over when everything has come: rtspsrc asks for PAUSE and interrupts itself, or hears of a live stream's
+/// that there is no such session any more, or asks behind the end of a tunnel, which ends with the stream.
+const BEHIND_THE_END: [&str; 3] = ["gst_rtspsrc_pause", "(454)", "gst_rtspsrc_close"];
+
 enum Run {
     /// What was played lies in this folder.
     Whole(Scratch),
@@ -161,11 +165,7 @@ fn play(url: &str, protocols: &str, recipe: &'static Recipe, until: Until) -> Re
     let has = |text: &[u8]| log.windows(text.len()).any(|window| window == text);
     match ended {
         _ if has(b"got error from udpsrc") || has(b"reason not-linked") => Ok(Run::LostRace),
-        // Behind the end of the stream rtspsrc asks for PAUSE and interrupts itself, or hears of a live stream's that
-        // there is no such session any more.
-        Err(problem) if !["gst_rtspsrc_pause", "(454)"].iter().any(|text| problem.contains(text)) => {
-            Err(problem)
-        }
+        Err(problem) if !BEHIND_THE_END.iter().any(|text| problem.contains(text)) => Err(problem),
         _ => Ok(Run::Whole(folder)),
     }
 }

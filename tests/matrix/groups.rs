@@ -15,7 +15,7 @@ const FAMILIES: [[&str; 3]; 2] =
     [["239.71.1.1", "239.71.1.99", "10.71.0.1"], ["ff15::71:1:1", "ff15::71:1:99", "fd00:71::1"]];
 
 /// Each player at once, of each family behind the other.
-pub(super) fn comes_by_multicast(backend: Backend, stream: Stream) {
+pub(crate) fn comes_by_multicast(backend: Backend, stream: Stream) {
     let Some(networks) = Networks::at_a_switch(3) else { return };
     let start = |builder: Builder| networks.inside(0, || builder.start());
     let builder = || {

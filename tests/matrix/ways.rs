@@ -21,7 +21,12 @@ pub(super) enum Way {
     Srtp(Over),
 }
 
-pub(super) const WAYS: [Way; 9] = [
+/// All that the program has.
+pub(super) fn ways() -> impl Iterator<Item = Way> {
+    WAYS.into_iter().filter(|way| cfg!(feature = "tls") || !way.is_secure())
+}
+
+const WAYS: [Way; 9] = [
     Way::Udp,
     Way::Tcp,
     Way::Http,
@@ -49,6 +54,11 @@ impl Way {
             Way::WebSocket | Way::SecureWebSocket | Way::Rtsps => &[Player::Ffmpeg],
             Way::Srtp(_) => &[Player::GStreamer],
         }
+    }
+
+    /// Whether it goes through TLS.
+    pub(super) fn is_secure(self) -> bool {
+        matches!(self, Way::Https | Way::SecureWebSocket | Way::Rtsps | Way::Srtp(_))
     }
 
     /// Whether packets may be lost.

@@ -212,10 +212,11 @@ fn without_metadata_sources_are_idle_and_check_says_so(backend: Backend) {
 }
 
 on_both_backends!(
-    documents_that_programs_send_arrive_as_they_are,
     what_is_no_document_is_refused_with_a_line,
-    the_document_of_a_file_is_sent_again_and_when_it_changes,
     our_own_documents_come_beside_those_of_others,
     a_socket_that_was_left_behind_is_taken_over_and_goes_at_the_end,
-    without_metadata_sources_are_idle_and_check_says_so,
+    without_metadata_sources_are_idle_and_check_says_so;
+    "ffmpeg":
+    documents_that_programs_send_arrive_as_they_are,
+    the_document_of_a_file_is_sent_again_and_when_it_changes,
 );

@@ -90,6 +90,7 @@ fn a_publishers_own_metadata_goes_along_where_its_sound_is_made_anew(backend: Ba
 
 on_both_backends!(
     a_publishers_own_metadata_is_passed_on_alone,
-    the_metadata_of_a_camera_behind_a_proxy_is_passed_on_alone,
+    the_metadata_of_a_camera_behind_a_proxy_is_passed_on_alone;
+    "ffmpeg":
     a_publishers_own_metadata_goes_along_where_its_sound_is_made_anew,
 );

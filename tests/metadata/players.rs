@@ -75,4 +75,8 @@ fn gstreamer_sees_it_by_its_caps(backend: Backend) {
     }
 }
 
-on_both_backends!(ffmpeg_sees_a_stream_of_data, gstreamer_sees_it_by_its_caps);
+on_both_backends!(;
+    "ffmpeg":
+    ffmpeg_sees_a_stream_of_data,
+    gstreamer_sees_it_by_its_caps,
+);

@@ -7,7 +7,7 @@ use crate::server::{Backend, Server, on_both_backends};
 
 const MULTICAST: (&str, &str) = ("Transport", "RTP/AVP;multicast");
 
-fn a_description_names_the_groups_that_are_granted(backend: Backend) {
+pub(crate) fn a_description_names_the_groups_that_are_granted(backend: Backend) {
     let server = on_loopback(backend).setting("multicast_ttl", 9).start();
     for path in ["test", FILE] {
         let mut groups = Vec::new();
@@ -159,12 +159,13 @@ fn a_presentation_for_which_no_group_is_left_is_refused(backend: Backend) {
 }
 
 on_both_backends!(
-    a_description_names_the_groups_that_are_granted,
-    every_presentation_has_groups_of_its_own,
     multicast_that_is_off_is_refused_and_the_next_offer_taken,
     what_a_client_may_not_choose_is_refused,
     the_tracks_of_a_session_come_by_the_same_transport,
     nobody_publishes_to_a_group,
-    nobody_talks_to_a_group,
+    nobody_talks_to_a_group;
+    "ffmpeg":
+    a_description_names_the_groups_that_are_granted,
+    every_presentation_has_groups_of_its_own,
     a_presentation_for_which_no_group_is_left_is_refused,
 );

@@ -40,7 +40,7 @@ fn stops(ears: &mut Ears) {
     assert!(is_silent(ears), "{} packets behind BYE", ears.packets.len());
 }
 
-fn sending_starts_with_the_first_member_and_stops_with_the_last(backend: Backend) {
+pub(crate) fn sending_starts_with_the_first_member_and_stops_with_the_last(backend: Backend) {
     let server = on_loopback(backend).start();
     for path in ["/test", "/h264_aac.mp4"] {
         let url = server.url(path);
@@ -271,7 +271,7 @@ fn the_end_of_a_published_stream_ends_its_members(backend: Backend) {
     server.wait_for_lines("the publisher has ended it", 2);
 }
 
-fn streams_that_are_pulled_or_pushed_are_sent_as_well(backend: Backend) {
+pub(crate) fn streams_that_are_pulled_or_pushed_are_sent_as_well(backend: Backend) {
     let source = Server::with(backend).start();
     let port = free_ports() + 10;
     let pusher = format!(
@@ -441,19 +441,20 @@ fn who_comes_and_goes_in_the_middle_of_a_request_leaves_nothing(backend: Backend
 }
 
 on_both_backends!(
-    sending_starts_with_the_first_member_and_stops_with_the_last,
     members_on_all_shards_hear_one_transmission,
     only_the_tracks_that_somebody_listens_to_are_sent,
     who_pauses_a_live_stream_stops_it_for_nobody_else,
-    a_file_is_a_live_channel_that_begins_with_the_first_and_begins_again,
-    nobody_moves_or_pauses_a_file_that_all_see,
-    what_comes_next_is_told_by_the_answer_to_play,
     the_end_of_a_published_stream_ends_its_members,
     streams_that_are_pulled_or_pushed_are_sent_as_well,
     the_end_of_the_server_is_said_to_the_groups,
     members_count_as_sessions,
-    what_is_sent_to_a_group_counts_once_against_the_bitrate,
     who_comes_while_the_last_one_leaves_is_served,
-    a_thousand_members_come_and_go,
+    a_thousand_members_come_and_go;
+    "ffmpeg":
+    sending_starts_with_the_first_member_and_stops_with_the_last,
+    a_file_is_a_live_channel_that_begins_with_the_first_and_begins_again,
+    nobody_moves_or_pauses_a_file_that_all_see,
+    what_comes_next_is_told_by_the_answer_to_play,
+    what_is_sent_to_a_group_counts_once_against_the_bitrate,
     who_comes_and_goes_in_the_middle_of_a_request_leaves_nothing,
 );

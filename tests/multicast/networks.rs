@@ -234,11 +234,12 @@ fn an_interface_that_is_down_is_found_out_at_start(backend: Backend) {
 }
 
 on_both_backends!(
-    players_get_a_file_from_its_beginning_and_again,
     three_machines_get_a_live_stream_bit_by_bit,
     three_receivers_cost_one_copy_on_the_wire,
     multicast_leaves_by_one_of_two_interfaces,
-    groups_of_one_source_and_of_ipv6_reach_players,
     a_machine_without_a_route_says_so_and_serves_all_the_rest,
-    an_interface_that_is_down_is_found_out_at_start,
+    an_interface_that_is_down_is_found_out_at_start;
+    "ffmpeg":
+    players_get_a_file_from_its_beginning_and_again,
+    groups_of_one_source_and_of_ipv6_reach_players,
 );

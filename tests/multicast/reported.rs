@@ -166,12 +166,13 @@ fn what_is_no_report_harms_nobody(backend: Backend) {
 }
 
 on_both_backends!(
-    a_group_is_told_of_the_clocks_at_once_and_of_the_end,
     who_reports_to_the_group_is_alive,
     who_reports_to_the_sender_alone_is_alive,
     who_asks_now_and_then_is_alive,
     who_is_silent_ends_and_so_does_sending,
     a_member_whose_connection_dies_lives_while_it_reports,
     a_keyframe_is_asked_for_by_newcomers_and_by_who_has_lost_the_picture,
-    what_is_no_report_harms_nobody,
+    what_is_no_report_harms_nobody;
+    "ffmpeg":
+    a_group_is_told_of_the_clocks_at_once_and_of_the_end,
 );

@@ -59,9 +59,13 @@ fn who_may_only_play_types_a_name(backend: Backend) {
     browser.wait_for("/Type the name of a stream/.test(document.body.innerText)");
 }
 
-on_both_backends!(who_logs_in_sees_the_list_and_plays, who_may_only_play_types_a_name);
+on_both_backends!(;
+    "ffmpeg":
+    who_logs_in_sees_the_list_and_plays,
+    who_may_only_play_types_a_name,
+);
 
-#[test]
+#[cfg_attr(feature = "ffmpeg", test)]
 fn with_the_api_off_a_stream_plays_by_its_name() {
     let _turn = Turn::wait();
     let server = server(Backend::Fallback).setting("api", "off").start();

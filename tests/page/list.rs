@@ -69,11 +69,12 @@ fn the_page_can_be_used_by_keyboard_alone(backend: Backend) {
 }
 
 on_both_backends!(
+    the_page_can_be_used_by_keyboard_alone;
+    "ffmpeg":
     streams_and_files_are_shown_with_stills_numbers_and_urls,
-    the_page_can_be_used_by_keyboard_alone,
 );
 
-#[test]
+#[cfg_attr(feature = "ffmpeg", test)]
 fn pictures_that_are_shown_no_more_are_given_back() {
     let _turn = Turn::wait();
     let server = server(Backend::Fallback).start();

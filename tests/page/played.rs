@@ -95,12 +95,13 @@ fn a_page_without_decoders_gets_jpeg_and_g711(backend: Backend) {
 }
 
 on_both_backends!(
+    a_player_shows_its_latency_and_begins_again_by_itself;
+    "ffmpeg":
     files_and_streams_play_with_moving_pictures_and_sound,
-    a_player_shows_its_latency_and_begins_again_by_itself,
     a_page_without_decoders_gets_jpeg_and_g711,
 );
 
-#[test]
+#[cfg_attr(feature = "ffmpeg", test)]
 fn a_file_that_ends_says_so_and_plays_again() {
     let _turn = Turn::wait();
     let server = server(Backend::Fallback).setting("loop_nums", 1).start();

@@ -118,7 +118,7 @@ fn a_stream_from_elsewhere_is_added_and_removed() {
     );
 }
 
-#[test]
+#[cfg_attr(feature = "tls", test)]
 fn a_page_that_is_open_sees_that_the_api_is_closed_and_opened_and_which_ports_there_are() {
     let _turn = Turn::wait();
     let server = server(Backend::Fallback).start();

@@ -121,7 +121,8 @@ fn streams_without_a_keyframe_hold_up_no_others(backend: Backend) {
     });
 }
 
-on_both_backends!(
+on_both_backends!(;
+    "ffmpeg":
     stills_are_of_streams_and_files_in_the_size_that_is_wanted,
     a_stream_that_nobody_watches_is_left_alone,
     streams_without_a_keyframe_hold_up_no_others,

@@ -160,7 +160,8 @@ fn a_seek_to_the_very_end_is_an_end_and_not_an_error(backend: Backend) {
     });
 }
 
-on_both_backends!(
+on_both_backends!(;
+    "ffmpeg":
     a_seek_begins_with_the_picture_of_the_keyframe_and_goes_on_to_the_last,
     a_looped_file_is_one_long_file,
     a_seek_to_the_very_end_is_an_end_and_not_an_error,

@@ -250,7 +250,8 @@ fn a_seek_to_the_very_end_is_an_end_and_not_an_error(backend: Backend) {
     });
 }
 
-on_both_backends!(
+on_both_backends!(;
+    "ffmpeg":
     pause_stops_the_packets_and_play_goes_on_without_a_gap,
     a_seek_begins_at_the_keyframe_before_the_point,
     at_double_scale_every_picture_comes_in_half_the_time,

@@ -66,9 +66,10 @@ fn motion_jpeg_behind_tls_is_pulled(backend: Backend) {
 }
 
 on_both_backends!(
+    a_source_that_speaks_no_tls_is_refused_at_once;
+    "tls":
     a_source_behind_tls_is_pulled_whoever_it_is,
     a_source_that_must_prove_who_it_is_does,
     a_source_that_nobody_vouches_for_is_refused_at_once,
-    a_source_that_speaks_no_tls_is_refused_at_once,
     motion_jpeg_behind_tls_is_pulled,
 );

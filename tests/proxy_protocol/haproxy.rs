@@ -80,4 +80,7 @@ fn ffmpeg_plays_and_publishes_through_haproxy(backend: Backend) {
     }
 }
 
-on_both_backends!(ffmpeg_plays_and_publishes_through_haproxy);
+on_both_backends!(;
+    "ffmpeg":
+    ffmpeg_plays_and_publishes_through_haproxy,
+);

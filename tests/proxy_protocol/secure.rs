@@ -62,7 +62,8 @@ fn who_is_denied_is_not_shaken_hands_with(backend: Backend) {
     wait_for_lines(&server, &["closed: proxy_protocol has the proxy say"], 1);
 }
 
-on_both_backends!(
+on_both_backends!(;
+    "tls":
     the_client_that_is_named_before_tls_is_the_peer,
     both_halves_of_a_tunnel_are_named_before_tls,
     who_is_denied_is_not_shaken_hands_with,

@@ -139,10 +139,11 @@ fn who_may_not_publish_any_more_is_ended_and_viewers_are_told(backend: Backend) 
 }
 
 on_both_backends!(
+    who_may_not_publish_any_more_is_ended_and_viewers_are_told;
+    "ffmpeg":
     users_come_and_go_and_those_who_stay_notice_nothing,
     another_password_and_a_permission_that_is_gone_end_what_they_were_for,
     who_never_said_a_name_is_ended_where_one_is_asked_for,
     addresses_that_are_denied_are_turned_out,
     another_bound_is_for_those_who_come_next,
-    who_may_not_publish_any_more_is_ended_and_viewers_are_told,
 );

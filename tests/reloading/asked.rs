@@ -120,8 +120,9 @@ fn many_who_ask_at_once_are_answered_one_after_the_other(backend: Backend) {
 }
 
 on_both_backends!(
+    who_may_use_the_api_changes_with_the_file;
+    "ffmpeg":
     the_answer_tells_what_has_changed_and_what_waits_for_the_next_start,
     what_is_wrong_is_listed_with_line_and_column_and_nothing_changes,
-    who_may_use_the_api_changes_with_the_file,
     many_who_ask_at_once_are_answered_one_after_the_other,
 );

@@ -64,7 +64,9 @@ fn what_root_alone_may_is_refused_with_the_settings_name(backend: Backend) {
     goes_on(&mut viewer);
 }
 
-on_both_backends!(
+on_both_backends!(;
+    "ffmpeg":
+    what_root_alone_may_is_refused_with_the_settings_name;
+    "tls":
     a_certificate_beyond_the_folders_of_the_start_waits_for_the_next,
-    what_root_alone_may_is_refused_with_the_settings_name,
 );

@@ -113,4 +113,7 @@ fn nodes(round: usize, subject: &Subject, camera: &Camera) -> String {
     }
 }
 
-on_both_backends!(twenty_reloads_cost_two_hundred_viewers_no_packet);
+on_both_backends!(;
+    "ffmpeg":
+    twenty_reloads_cost_two_hundred_viewers_no_packet,
+);

@@ -81,7 +81,8 @@ fn without_a_file_a_signal_changes_nothing_and_ends_nothing(backend: Backend) {
     goes_on(&mut viewer);
 }
 
-on_both_backends!(
+on_both_backends!(;
+    "ffmpeg":
     a_file_that_changes_is_read_again_once_it_is_whole,
     signals_in_quick_succession_end_with_the_last_file,
     without_a_file_a_signal_changes_nothing_and_ends_nothing,

@@ -183,10 +183,12 @@ fn a_web_service_is_told_of_the_end_of_what_it_has_admitted(backend: Backend) {
 }
 
 on_both_backends!(
+    another_log_level_counts_from_then_on,
+    a_filter_of_the_environment_stays_before_the_log_level;
+    "ffmpeg":
     ports_are_opened_and_closed_and_connections_on_them_stay,
     more_addresses_and_fewer_are_listened_on,
+    a_web_service_is_told_of_the_end_of_what_it_has_admitted;
+    "tls":
     another_certificate_is_shown_to_the_next_client,
-    another_log_level_counts_from_then_on,
-    a_filter_of_the_environment_stays_before_the_log_level,
-    a_web_service_is_told_of_the_end_of_what_it_has_admitted,
 );

@@ -92,7 +92,8 @@ fn what_is_decided_at_start_is_named_and_the_rest_applied(backend: Backend) {
     );
 }
 
-on_both_backends!(
+on_both_backends!(;
+    "ffmpeg":
     a_wrong_file_changes_nothing_and_says_where_it_is_wrong,
     what_cannot_be_had_leaves_all_else_as_it_was,
     what_is_decided_at_start_is_named_and_the_rest_applied,

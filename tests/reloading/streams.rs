@@ -201,7 +201,8 @@ on_both_backends!(
     proxies_come_change_and_go_and_others_are_not_asked_again,
     whoever_waits_for_a_source_is_sent_to_the_one_that_takes_its_place,
     a_publisher_gives_its_path_to_a_proxy,
-    a_publisher_gives_its_path_to_the_built_in_stream,
+    a_publisher_gives_its_path_to_the_built_in_stream;
+    "ffmpeg":
     pushers_come_change_and_go_with_their_ports,
     another_rule_is_for_those_who_come_next,
     the_built_in_channel_comes_and_goes,

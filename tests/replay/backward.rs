@@ -7,7 +7,8 @@ use crate::client::viewer::{BOTH, Over};
 use crate::server::{Backend, on_both_backends};
 use std::time::Duration;
 
-on_both_backends!(
+on_both_backends!(;
+    "ffmpeg":
     groups_come_from_the_last_to_the_first,
     all_of_it_ends_with_its_first_group,
     it_begins_with_the_picture_that_was_asked_for,

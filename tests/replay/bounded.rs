@@ -6,7 +6,8 @@ use super::{LONG, folder, open};
 use crate::client::viewer::{BOTH, Over, Viewer};
 use crate::server::{Backend, Server, on_both_backends};
 
-on_both_backends!(
+on_both_backends!(;
+    "ffmpeg":
     who_takes_what_there_is_stays_within_the_bound,
     who_takes_what_there_is_leaves_room_for_the_next,
 );

@@ -10,7 +10,8 @@ use crate::client::rtp::Report;
 use crate::client::viewer::{BOTH, Over, Viewer};
 use crate::server::{Backend, Server, on_both_backends};
 
-on_both_backends!(
+on_both_backends!(;
+    "ffmpeg":
     a_range_of_the_clock_is_played_to_its_end,
     all_of_it_ends_with_the_section,
     the_viewers_pace_is_faster_than_the_recordings,

@@ -9,7 +9,12 @@ use crate::judge::ffmpeg::{Scratch, words};
 use crate::judge::{Verdict, run, same};
 use crate::server::{Backend, Server, on_both_backends, scratch};
 
-on_both_backends!(forward_gets_every_picture, backward_gets_every_group, some_of_the_pictures);
+on_both_backends!(;
+    "ffmpeg":
+    forward_gets_every_picture,
+    backward_gets_every_group,
+    some_of_the_pictures,
+);
 
 /// What GStreamer was given.
 struct Given {

@@ -8,7 +8,8 @@ use crate::client::Client;
 use crate::client::viewer::{BOTH, Over, Viewer};
 use crate::server::{Backend, on_both_backends};
 
-on_both_backends!(
+on_both_backends!(;
+    "ffmpeg":
     absurd_words_in_the_middle_of_playing,
     requests_in_states_that_do_not_know_them,
     many_jumps_at_once_in_both_directions,

@@ -4,7 +4,11 @@ use super::{H265, MPEG4, SOUND, decoded, numbers, open, played, server};
 use crate::client::viewer::BOTH;
 use crate::server::{Backend, on_both_backends};
 
-on_both_backends!(pictures_of_other_codecs, sound_alone_goes_back_piece_by_piece);
+on_both_backends!(;
+    "ffmpeg":
+    pictures_of_other_codecs,
+    sound_alone_goes_back_piece_by_piece,
+);
 
 fn pictures_of_other_codecs(backend: Backend) {
     let server = server(backend);

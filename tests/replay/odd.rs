@@ -10,7 +10,8 @@ use crate::client::rtp::Report;
 use crate::client::viewer::{BOTH, Over, Viewer};
 use crate::server::{Backend, Server, on_both_backends};
 
-on_both_backends!(
+on_both_backends!(;
+    "ffmpeg":
     reverse_goes_on_through_a_group_that_is_longer_than_the_one_behind_it,
     keyframes_at_the_beginning_do_not_make_all_pictures_stand_alone,
     the_last_of_a_track_is_the_only_one_that_says_so,

@@ -6,7 +6,8 @@ use crate::client::viewer::{Over, Viewer};
 use crate::server::{Backend, Server, on_both_backends};
 
 on_both_backends!(
-    what_is_live_cannot_be_replayed,
+    what_is_live_cannot_be_replayed;
+    "ffmpeg":
     a_file_that_is_a_live_channel_cannot_be_replayed,
     words_that_make_no_sense_are_refused_and_change_nothing,
     datagrams_that_would_be_too_large_are_not_offered,

@@ -9,7 +9,8 @@ use crate::client::viewer::{BOTH, Over, Viewer};
 use crate::playing::rtp_info;
 use crate::server::{Backend, Server, on_both_backends, scratch};
 
-on_both_backends!(
+on_both_backends!(;
+    "ffmpeg":
     a_track_that_is_set_up_while_it_is_paused_flows,
     what_could_not_begin_begins_when_it_can,
     an_end_stays_when_the_pace_is_another,

@@ -130,8 +130,10 @@ fn a_configuration_is_shown_without_passwords_and_another_is_checked(backend: Ba
 }
 
 on_both_backends!(
-    every_port_answers_who_asks_for_the_api,
     who_closes_its_side_behind_the_question_is_answered,
-    files_are_listed_in_parts_and_described,
-    a_configuration_is_shown_without_passwords_and_another_is_checked,
+    a_configuration_is_shown_without_passwords_and_another_is_checked;
+    "ffmpeg":
+    files_are_listed_in_parts_and_described;
+    "tls":
+    every_port_answers_who_asks_for_the_api,
 );

@@ -218,7 +218,8 @@ fn the_dashboard_shows_what_there_is() {
 }
 
 on_both_backends!(
-    metrics_pass_promtool_and_tell_what_is_done,
+    metrics_pass_promtool_and_tell_what_is_done;
+    "ffmpeg":
     what_is_counted_is_what_was_sent,
     what_does_not_come_of_a_source_is_counted,
     each_user_has_numbers_and_keeps_them_over_a_reload,

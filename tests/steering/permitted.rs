@@ -119,8 +119,9 @@ fn the_setting_api_opens_and_closes_it(backend: Backend) {
 }
 
 on_both_backends!(
-    only_users_with_the_permission_admin_get_in_where_passwords_are_asked_for,
     who_guesses_passwords_of_the_api_is_banned_as_with_rtsp,
     without_passwords_only_this_machine_may_ask_and_no_page_may_by_a_name_of_its_own,
-    the_setting_api_opens_and_closes_it,
+    the_setting_api_opens_and_closes_it;
+    "tls":
+    only_users_with_the_permission_admin_get_in_where_passwords_are_asked_for,
 );

@@ -131,7 +131,8 @@ fn certificates_that_cannot_be_used_are_said_with_their_setting(backend: Backend
     }
 }
 
-on_both_backends!(
+on_both_backends!(;
+    "tls":
     a_certificate_that_changes_is_shown_to_the_next_client,
     without_a_certificate_one_is_made_and_kept,
     a_certificate_that_cannot_be_kept_is_made_for_one_run,

@@ -229,9 +229,10 @@ fn records_that_were_changed_end_the_connection(backend: Backend) {
 }
 
 on_both_backends!(
+    who_speaks_tls_on_a_plain_port_is_closed;
+    "tls":
     who_says_all_at_once_and_ends_is_answered,
     who_speaks_no_tls_on_its_port_is_closed,
-    who_speaks_tls_on_a_plain_port_is_closed,
     broken_handshakes_are_closed,
     versions_that_are_broken_are_refused,
     a_handshake_that_does_not_end_is_ended,

@@ -227,7 +227,8 @@ fn new_keys_are_taken_and_given(backend: Backend) {
     assert!(!server.log().contains("a connection in TLS is closed"), "{}", server.log());
 }
 
-on_both_backends!(
+on_both_backends!(;
+    "tls":
     bytes_may_come_one_at_a_time,
     what_is_no_record_of_the_connection_ends_it_and_no_other,
     a_connection_that_is_cut_within_a_record_is_gone_at_once,

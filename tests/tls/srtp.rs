@@ -523,7 +523,8 @@ fn a_viewer_without_srtp_plays_what_was_described_with_keys(backend: Backend) {
     assert!(lines(&server, " srtp ").is_empty());
 }
 
-on_both_backends!(
+on_both_backends!(;
+    "tls":
     gstreamer_plays_files_in_srtp,
     gstreamer_plays_live_streams_in_srtp,
     viewers_of_a_stream_share_bytes_and_those_of_a_file_do_not,

@@ -200,7 +200,8 @@ fn ten_transcodes_delay_nobody_who_gets_what_passes(backend: Backend) {
     });
 }
 
-on_both_backends!(
+on_both_backends!(;
+    "ffmpeg":
     files_that_are_made_anew_count_as_live_streams_do,
-    ten_transcodes_delay_nobody_who_gets_what_passes
+    ten_transcodes_delay_nobody_who_gets_what_passes,
 );

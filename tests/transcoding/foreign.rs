@@ -163,7 +163,8 @@ fn it_is_left_out_with_its_reason_where_the_owner_or_the_codec_wants_it_so(backe
     assert!(refused.text().contains("flac"), "{}", refused.text());
 }
 
-on_both_backends!(
+on_both_backends!(;
+    "ffmpeg":
     sound_that_rtp_does_not_carry_comes_as_aac,
     pictures_that_rtp_does_not_carry_come_as_h264,
     urls_and_rules_say_what_it_becomes,

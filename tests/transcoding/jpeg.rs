@@ -240,7 +240,8 @@ fn large_pictures_of_another_server_are_passed_on_and_made_anew(backend: Backend
     assert_eq!(probed(&input, "codec_name,width,height").trim(), "h264,640,360");
 }
 
-on_both_backends!(
+on_both_backends!(;
+    "ffmpeg":
     what_differs_in_form_alone_comes_without_a_loss,
     what_rtp_cannot_say_is_encoded_and_looks_alike,
     pictures_of_a_camera_are_made_anew_as_they_come,

@@ -134,7 +134,8 @@ fn sound_that_begins_later_stays_where_it_is(backend: Backend) {
     published_with_sound_behind(backend, 0.3);
 }
 
-on_both_backends!(
+on_both_backends!(;
+    "ffmpeg":
     sound_of_a_file_stays_with_its_pictures,
     sound_of_a_publisher_stays_with_its_pictures,
     sound_that_begins_later_stays_where_it_is,

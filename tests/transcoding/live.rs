@@ -339,6 +339,8 @@ fn pictures_are_encoded_by_the_processor_where_nothing_else_does(backend: Backen
 }
 
 on_both_backends!(
+    what_cannot_be_had_is_refused_with_its_reason;
+    "ffmpeg":
     pictures_are_encoded_by_the_processor_where_nothing_else_does,
     pictures_of_a_publisher_come_in_the_codec_and_size_that_a_url_asks_for,
     pictures_come_at_the_rate_that_a_url_asks_for,
@@ -348,7 +350,6 @@ on_both_backends!(
     rules_name_live_streams_by_their_paths,
     a_live_file_comes_in_what_its_url_asks_for_beyond_its_rule,
     more_than_may_be_made_anew_is_refused_and_what_is_not_goes_on,
-    what_cannot_be_had_is_refused_with_its_reason,
     a_viewer_who_comes_between_keyframes_gets_one_at_once,
     viewers_are_told_when_the_publisher_has_ended_and_can_come_again,
     groups_of_one_stream_in_two_formats_are_two,

@@ -104,4 +104,7 @@ fn a_browser_shows_moving_pictures_with_sound_of_a_file_and_of_a_live_stream(bac
     server.wait_for_log("transport=\"websocket\" duration_s=", Duration::from_secs(20));
 }
 
-on_both_backends!(a_browser_shows_moving_pictures_with_sound_of_a_file_and_of_a_live_stream);
+on_both_backends!(;
+    "ffmpeg":
+    a_browser_shows_moving_pictures_with_sound_of_a_file_and_of_a_live_stream,
+);

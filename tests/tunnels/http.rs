@@ -338,16 +338,17 @@ fn half_a_tunnel_is_closed_in_time_and_a_whole_one_is_not(backend: Backend) {
 }
 
 on_both_backends!(
-    the_dialogue_of_the_manual_is_followed_on_every_port,
     the_halves_meet_in_either_order_whatever_shards_they_come_to,
     tunnels_that_come_all_at_once_find_their_halves,
     base64_comes_in_any_pieces_with_padding_between_requests,
-    the_way_in_may_be_opened_again_while_media_flows,
-    what_is_asked_before_both_ways_are_closed_is_done,
     what_a_post_brings_is_served_even_if_it_ends_at_once,
     what_is_no_tunnel_is_refused,
     rtsp_over_http_0_refuses_tunnel_and_websocket_on_every_port,
+    half_a_tunnel_is_closed_in_time_and_a_whole_one_is_not;
+    "ffmpeg":
+    the_dialogue_of_the_manual_is_followed_on_every_port,
+    the_way_in_may_be_opened_again_while_media_flows,
+    what_is_asked_before_both_ways_are_closed_is_done,
     datagrams_are_not_granted_inside_a_tunnel,
     requests_and_reports_through_a_door_keep_a_session_alive,
-    half_a_tunnel_is_closed_in_time_and_a_whole_one_is_not,
 );

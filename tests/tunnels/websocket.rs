@@ -227,8 +227,9 @@ on_both_backends!(
     the_handshake_is_the_manuals,
     pages_of_other_origins_are_refused_where_some_are_named,
     where_a_frame_ends_says_nothing_of_where_a_request_ends,
+    what_is_no_frame_of_rtsp_ends_with_its_code;
+    "ffmpeg":
     pings_are_answered_while_media_flows,
-    what_is_no_frame_of_rtsp_ends_with_its_code,
 );
 
 #[test]

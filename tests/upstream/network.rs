@@ -67,7 +67,8 @@ impl Networks {
         self.ip(end, &format!("addr add fd00:{net}::{host}/64 dev {device} nodad"));
         self.ip(end, &format!("link set {device} up"));
         self.ip(end, "link set lo up");
-        ip(&format!("-n {} route add default dev {device}", self.names[end]));
+        // By a gateway, though nobody has that address: where the default route names none, Wine lists no interfaces.
+        ip(&format!("-n {} route add default via 10.{net}.0.254 dev {device}", self.names[end]));
     }
 
     #[track_caller]

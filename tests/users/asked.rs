@@ -305,7 +305,8 @@ fn a_hash_stands_for_a_password(backend: Backend) {
 }
 
 on_both_backends!(
-    everything_but_options_is_asked_and_a_first_request_is_no_failure,
+    everything_but_options_is_asked_and_a_first_request_is_no_failure;
+    "ffmpeg":
     who_knows_the_password_watches_and_publishes,
     a_wrong_answer_is_kept_back_told_and_closed_behind_and_delays_nobody_else,
     an_answer_that_was_counted_is_refused_and_a_new_nonce_goes_on,

@@ -110,8 +110,9 @@ fn the_lists_of_addresses_decide_who_may_connect(backend: Backend) {
 }
 
 on_both_backends!(
+    the_lists_of_addresses_decide_who_may_connect;
+    "ffmpeg":
     who_guesses_too_often_is_banned_for_a_while_and_others_are_not,
     without_bans_nobody_is_banned,
     a_neighbour_of_ipv6_is_not_banned_with_an_address_of_ipv4,
-    the_lists_of_addresses_decide_who_may_connect,
 );

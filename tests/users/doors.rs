@@ -86,7 +86,8 @@ fn players_come_through_doors_with_name_and_password(backend: Backend) {
     assert!(!server.log().contains(PASSWORD));
 }
 
-on_both_backends!(
+on_both_backends!(;
+    "ffmpeg":
     whoever_comes_through_a_door_is_asked_as_all_the_others,
     players_come_through_doors_with_name_and_password,
 );

@@ -225,13 +225,14 @@ fn the_start_warns_of_open_doors_only(backend: Backend) {
 }
 
 on_both_backends!(
-    a_user_may_what_the_permissions_say_and_nothing_else,
     a_publisher_with_the_permission_for_its_path_sets_up_tracks_of_any_name,
     what_was_announced_opens_no_path_below_it,
+    what_publish_says_goes_before_what_viewers_are_asked,
+    the_start_warns_of_open_doors_only;
+    "ffmpeg":
+    a_user_may_what_the_permissions_say_and_nothing_else,
     a_files_whole_name_must_be_permitted,
     a_session_opens_no_other_path,
     whoever_is_not_asked_cannot_name_a_session_of_who_is,
     publishers_alone_are_asked_where_the_setting_says_so,
-    what_publish_says_goes_before_what_viewers_are_asked,
-    the_start_warns_of_open_doors_only,
 );

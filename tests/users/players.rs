@@ -142,10 +142,11 @@ fn ffmpeg_and_gstreamer_publish_with_name_and_password(backend: Backend) {
 }
 
 on_both_backends!(
+    players_with_a_wrong_password_give_up_after_one_attempt,
+    ffmpeg_and_gstreamer_publish_with_name_and_password;
+    "ffmpeg":
     ffmpeg_plays_with_name_and_password,
     gstreamer_plays_with_name_and_password,
     players_come_in_over_ipv6,
     ffmpeg_plays_where_a_stronger_hash_is_offered_before_md5,
-    players_with_a_wrong_password_give_up_after_one_attempt,
-    ffmpeg_and_gstreamer_publish_with_name_and_password,
 );

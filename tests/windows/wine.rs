@@ -1,5 +1,6 @@
 //! Wine, which runs programs of Windows here; each server has a Windows of its own.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -22,27 +23,56 @@ const WINESERVER: &str = "/usr/lib/wine/wineserver64";
 
 /// The program, in the Windows of a folder, which is made where there is none.
 pub(crate) fn program(build: Build, folder: &Path) -> Command {
-    for needed in [program_file(build), made().join("prefix"), WINE.into()] {
+    let file = program_file(build);
+    assert!(file.exists(), "{} is missing, which fallback/windows/build.sh makes", file.display());
+    let mut command = tool(folder);
+    command.arg(file);
+    command
+}
+
+/// What runs programs of Windows in the Windows of a folder, by their names.
+pub(crate) fn tool(folder: &Path) -> Command {
+    for needed in [made().join("prefix"), WINE.into()] {
         assert!(needed.exists(), "{} is missing, which fallback/windows/build.sh makes", needed.display());
     }
-    let prefix = folder.join("windows");
+    let prefix = prefix(folder);
     if !prefix.exists() {
-        // Files are shared: Wine writes new ones in place of those that it changes.
-        let mut copy = Command::new("cp");
-        copy.arg("-al").arg(made().join("prefix")).arg(&prefix);
-        assert!(copy.status().unwrap().success(), "{}", prefix.display());
+        copy(&made().join("prefix"), &prefix);
     }
     let mut command = Command::new(WINE);
-    command.arg(program_file(build));
     command.env_remove("DISPLAY").env_remove("RUST_LOG").env("WINEDEBUG", "-all");
     command.env("WINEPREFIX", prefix).env("WINESERVER", WINESERVER);
     command
 }
 
+/// Keeps the Windows of a folder running until its end: by itself it ends with the last program that is no service.
+pub(super) fn keep(folder: &Path) {
+    let mut start = tool(folder);
+    start.args(["cmd", "/c", "ver"]);
+    let kept = Command::new(WINESERVER).arg("-p").env("WINEPREFIX", prefix(folder)).status();
+    assert!(kept.is_ok_and(|status| status.success()), "{}", folder.display());
+    // What Windows itself runs keeps the output of whoever has started it.
+    let started = start.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    assert!(started.is_ok_and(|status| status.success()), "{}", folder.display());
+}
+
+/// Copies a Windows. Its files are shared, but for those of the registry: Wine writes into a file that has several names.
+fn copy(from: &Path, to: &Path) {
+    let linked = Command::new("cp").arg("-al").arg(from).arg(to).status();
+    assert!(linked.is_ok_and(|status| status.success()), "{}", to.display());
+    for entry in fs::read_dir(from).unwrap() {
+        let name = entry.unwrap().file_name();
+        if name.to_str().is_some_and(|name| name.ends_with(".reg")) {
+            fs::remove_file(to.join(&name)).unwrap();
+            fs::copy(from.join(&name), to.join(&name)).unwrap();
+        }
+    }
+}
+
 /// Ends the Windows of a folder, with all that runs there.
 pub(crate) fn end(folder: &Path) {
     let mut end = Command::new(WINESERVER);
-    end.args(["-k", "-w"]).env("WINEPREFIX", folder.join("windows"));
+    end.args(["-k", "-w"]).env("WINEPREFIX", prefix(folder));
     let _ = end.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
 }
 
@@ -51,11 +81,21 @@ pub(crate) fn path(path: &Path) -> String {
     format!("Z:{}", path.to_str().expect("the path is UTF-8").replace('/', "\\"))
 }
 
+/// What the Windows of a folder has as drive C.
+pub(super) fn drive_c(folder: &Path) -> PathBuf {
+    prefix(folder).join("drive_c")
+}
+
+fn prefix(folder: &Path) -> PathBuf {
+    folder.join("windows")
+}
+
 fn made() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("windows")
 }
 
-fn program_file(build: Build) -> PathBuf {
+/// Where it is.
+pub(super) fn program_file(build: Build) -> PathBuf {
     let folder = match build {
         Build::Full => "full",
         Build::Portable => "portable",

@@ -76,7 +76,7 @@ impl Listeners {
     /// Accepts again where it was refused, if a descriptor became free or enough time went by.
     pub(super) fn retry(&mut self, core: &mut Core, connections: &mut Connections) {
         let has_freed = connections.take_freed();
-        while let Some(key) = self.due(core.now, has_freed) {
+        while let Some(key) = self.due(core.clock.now(), has_freed) {
             self.arm(core, key);
         }
     }
@@ -100,7 +100,7 @@ impl Listeners {
         match (accepted, error_of(completion)) {
             (Some(socket), _) if !is_closing => accept(core, connections, name, socket),
             (_, Some(error)) if !is_closing && !is_of_one_connection(&error) => {
-                listening.retry_at = Some(core.now + RETRY_AFTER);
+                listening.retry_at = Some(core.clock.now() + RETRY_AFTER);
                 core.events.push(Event::AcceptRefused { listener: name, error });
             }
             _ => {}

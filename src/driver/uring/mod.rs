@@ -6,10 +6,11 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::Waker;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
+use fallback::clock::{self, Clock};
 use io_uring::types::Fd;
 use io_uring::{cqueue, opcode};
 use proto::io::{Conn, Detached, Driver, DriverStats, Event, Listener, Op, Span, Udp, UdpOptions};
@@ -100,8 +101,7 @@ struct Core {
     ingest: Option<Buffers>,
     ingest_buffers: u16,
     events: Vec<Event>,
-    now: Time,
-    wall: NtpTime,
+    clock: Clock,
     stats: DriverStats,
 }
 
@@ -126,8 +126,7 @@ impl UringDriver {
             ingest: None,
             ingest_buffers: options.ingest_buffers.next_power_of_two(),
             events: Vec::new(),
-            now: monotonic(),
-            wall: wall(),
+            clock: Clock::default(),
             stats: DriverStats::default(),
         };
         let mut driver = UringDriver {
@@ -177,7 +176,7 @@ impl UringDriver {
     fn timeout(&self, until: Option<Time>) -> Option<Duration> {
         let deadlines = [until, self.listeners.deadline(), self.datagrams.deadline()];
         let first = deadlines.into_iter().flatten().min()?;
-        Some(first.since(monotonic()))
+        Some(first.since(clock::sample()))
     }
 }
 
@@ -187,11 +186,11 @@ impl Driver for UringDriver {
     }
 
     fn now(&self) -> Time {
-        self.core.now
+        self.core.clock.now()
     }
 
     fn wall(&self) -> NtpTime {
-        self.core.wall
+        self.core.clock.wall()
     }
 
     fn listen(&mut self, address: SocketAddr) -> io::Result<(Listener, SocketAddr)> {
@@ -227,7 +226,7 @@ impl Driver for UringDriver {
     }
 
     fn turn(&mut self, until: Option<Time>, events: &mut Vec<Event>) -> io::Result<()> {
-        let work = monotonic().since(self.core.now);
+        let work = clock::sample().since(self.core.clock.now());
         self.core.stats.work.note(work.as_micros() as u64);
         self.core.recycle();
         self.datagrams.hand_over(&mut self.core)?;
@@ -247,8 +246,7 @@ impl Driver for UringDriver {
         }
         self.bell.run();
         self.connections.handed_over();
-        self.core.now = monotonic();
-        self.core.wall = wall();
+        self.core.clock.read();
         entered?;
 
         self.core.ring.reap(|_| false);
@@ -301,17 +299,6 @@ impl Core {
         // SAFETY: the entry points to nothing.
         unsafe { self.ring.push(entry) };
     }
-}
-
-/// Nanoseconds on the monotonic clock since the process first asked.
-fn monotonic() -> Time {
-    static ORIGIN: OnceLock<Instant> = OnceLock::new();
-    let origin = ORIGIN.get_or_init(Instant::now);
-    Time::from_nanos(origin.elapsed().as_nanos() as u64)
-}
-
-fn wall() -> NtpTime {
-    NtpTime::from_unix(SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default())
 }
 
 /// The error that a completion carries; None when it is a success.

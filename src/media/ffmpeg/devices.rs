@@ -78,15 +78,14 @@ impl Devices for SystemDevices {
 
 /// The X server that `DISPLAY` names.
 static X_SERVER: screen::Desktop = screen::Desktop {
-    kind: c"x11grab",
     areas: x11::areas,
     windows: x11::windows,
-    aim: |area, window| {
-        let options = match window {
+    ways: |aim| {
+        let options = match &aim.window {
             Some(window) => vec![(c"window_id", window.id.to_string())],
-            None => vec![(c"grab_x", area.x.to_string()), (c"grab_y", area.y.to_string())],
+            None => vec![(c"grab_x", aim.area.x.to_string()), (c"grab_y", aim.area.y.to_string())],
         };
-        (env::var("DISPLAY").unwrap_or_default(), options)
+        vec![aim.by(c"x11grab", env::var("DISPLAY").unwrap_or_default(), options)]
     },
 };
 

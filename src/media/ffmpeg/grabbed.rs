@@ -5,10 +5,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use ffmpeg_next::codec::Id;
+use ffmpeg_next::codec::decoder::Opened;
+use ffmpeg_next::codec::packet::Ref;
 use ffmpeg_next::format::Pixel;
+use ffmpeg_next::util::frame::Video;
 use proto::track::{Codec, Track};
 
 use super::bitmap;
+use super::raw::Packet;
+use super::raw::decoder::{self, Setup};
 use super::raw::device::DeviceInput;
 use crate::media::capture::samples::push_big_endian;
 use crate::media::capture::wanted::Wanted;
@@ -36,6 +41,8 @@ pub(super) struct Reader {
 enum Gives {
     /// Pixels, and how they lie.
     Pictures(Shape),
+    /// What filters hand on, which a decoder opens.
+    Frames(Opened),
     /// Files of pixels, each of which says how they lie.
     Bitmaps,
     /// Samples, little end first.
@@ -54,6 +61,7 @@ impl Reader {
                 Gives::Pictures(Shape { pixels, width, height })
             }
             Id::BMP => Gives::Bitmaps,
+            Id::WRAPPED_AVFRAME => Gives::Frames(unwrapper()?),
             Id::PCM_S16LE => {
                 let channels = stream.channels.clamp(1, 8) as u8;
                 Gives::Sound(Track::new(Codec::L16 { sample_rate: stream.sample_rate, channels }, 0))
@@ -78,21 +86,60 @@ impl Reader {
 
 impl Gives {
     /// What a packet holds.
-    fn taken(&self, bytes: Bytes) -> Result<(Form, Bytes), MediaError> {
+    fn taken(&mut self, packet: Packet) -> Result<(Form, Bytes), MediaError> {
+        let unknown = || MediaError::Unsupported("a device gives pixels that are not known".to_owned());
         match self {
-            Gives::Pictures(shape) => Ok((Form::Pixels(*shape), bytes)),
+            Gives::Pictures(shape) => Ok((Form::Pixels(*shape), packet.into_bytes())),
             Gives::Bitmaps => {
-                bitmap::pixels(&bytes).map(|(shape, pixels)| (Form::Pixels(shape), pixels)).ok_or_else(|| {
-                    MediaError::Unsupported("a device gives pixels that are not known".to_owned())
-                })
+                let (shape, pixels) = bitmap::pixels(&packet.into_bytes()).ok_or_else(unknown)?;
+                Ok((Form::Pixels(shape), pixels))
+            }
+            Gives::Frames(decoder) => {
+                let frame =
+                    unwrapped(decoder, &packet).map_err(|error| MediaError::Broken(error.to_string()))?;
+                let (shape, pixels) = lines(&frame).ok_or_else(unknown)?;
+                Ok((Form::Pixels(shape), pixels))
             }
             Gives::Sound(track) => {
                 let mut samples = BytesMut::new();
-                push_big_endian(&mut samples, &bytes);
+                push_big_endian(&mut samples, &packet.into_bytes());
                 Ok((Form::Track(track.clone()), samples.freeze()))
             }
         }
     }
+}
+
+/// What opens frames that stand in packets as they are.
+fn unwrapper() -> Result<Opened, MediaError> {
+    let setup = Setup {
+        id: Id::WRAPPED_AVFRAME,
+        extradata: &[],
+        clock_rate: 90_000,
+        sound: None,
+        pixels: None,
+        bits: 0,
+    };
+    decoder::open(setup).map_err(|error| MediaError::Broken(error.to_string()))
+}
+
+fn unwrapped(decoder: &mut Opened, packet: &impl Ref) -> Result<Video, ffmpeg_next::Error> {
+    let mut frame = Video::empty();
+    decoder.send_packet(packet)?;
+    decoder.receive_frame(&mut frame)?;
+    Ok(frame)
+}
+
+/// The pixels of a frame of one plane, line behind line without a gap. None where they are of another kind.
+fn lines(frame: &Video) -> Option<(Shape, Bytes)> {
+    if !matches!(frame.format(), Pixel::BGRA | Pixel::BGRZ) {
+        return None;
+    }
+    let shape = Shape { pixels: Pixels::Bgr0, width: frame.width(), height: frame.height() };
+    let line = 4 * shape.width as usize;
+    let mut pixels = BytesMut::with_capacity(line * shape.height as usize);
+    let rows = frame.data(0).chunks(frame.stride(0)).take(shape.height as usize);
+    rows.for_each(|row| pixels.extend_from_slice(&row[..line]));
+    Some((shape, pixels.freeze()))
 }
 
 impl Capture for Reader {
@@ -102,7 +149,7 @@ impl Capture for Reader {
             match self.input.read().map_err(MediaError::Broken)? {
                 Some(packet) => {
                     let at = self.moment(packet.pts());
-                    let (form, payload) = self.gives.taken(packet.into_bytes())?;
+                    let (form, payload) = self.gives.taken(packet)?;
                     return Ok(Some(Taken { form, at, keyframe: true, payload }));
                 }
                 None if begin.elapsed() > SILENCE => return Ok(None),
@@ -127,4 +174,58 @@ fn pixels(pixel: Pixel) -> Option<Pixels> {
         Pixel::YUV420P => Pixels::Yuv420p,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use ffmpeg_next::codec::{self, Context};
+
+    use super::*;
+
+    #[test]
+    fn a_filter_is_a_device_that_gives_pictures() {
+        let graph = "color=c=0x102030:size=34x18:rate=50,format=bgra";
+        let mut reader = Reader::new(DeviceInput::open(c"lavfi", graph, &[]).unwrap()).unwrap();
+        for _ in 0..3 {
+            let taken = reader.take().unwrap().unwrap();
+            assert_eq!(taken.form, Form::Pixels(Shape { pixels: Pixels::Bgr0, width: 34, height: 18 }));
+            assert_eq!(taken.payload.len(), 34 * 18 * 4);
+            let is_colour =
+                |pixel: &[u8]| pixel.iter().zip([0x30_u8, 0x20, 0x10]).all(|(a, b)| a.abs_diff(b) < 4);
+            assert!(taken.payload.chunks(4).all(is_colour), "{:?}", &taken.payload[..4]);
+        }
+    }
+
+    #[test]
+    fn a_filter_that_there_is_not_is_told_of() {
+        let error = DeviceInput::open(c"lavfi", "nothinggrab=output_idx=0", &[]).err().unwrap();
+        assert!(!error.is_empty());
+    }
+
+    #[test]
+    fn frames_that_stand_in_packets_are_opened() {
+        let mut frame = Video::new(Pixel::BGRA, 6, 4);
+        let stride = frame.stride(0);
+        for (index, row) in frame.data_mut(0).chunks_mut(stride).enumerate() {
+            row.fill(index as u8);
+        }
+        let codec = codec::encoder::find(Id::WRAPPED_AVFRAME).unwrap();
+        let mut context = Context::new_with_codec(codec).encoder().video().unwrap();
+        context.set_format(Pixel::BGRA);
+        context.set_width(6);
+        context.set_height(4);
+        context.set_time_base((1, 25));
+        let mut encoder = context.open().unwrap();
+        frame.set_pts(Some(0));
+        encoder.send_frame(&frame).unwrap();
+        let mut packet = ffmpeg_next::Packet::empty();
+        encoder.receive_packet(&mut packet).unwrap();
+        // As devices mark it (AV_PKT_FLAG_TRUSTED): a pointer stands in it.
+        packet.set_flags(codec::packet::Flags::from_bits_retain(8));
+        let frame = unwrapped(&mut unwrapper().unwrap(), &packet).unwrap();
+        let (shape, pixels) = lines(&frame).unwrap();
+        assert_eq!(shape, Shape { pixels: Pixels::Bgr0, width: 6, height: 4 });
+        let expected: Vec<u8> = (0..4_u8).flat_map(|row| [row; 24]).collect();
+        assert_eq!(pixels, expected);
+    }
 }

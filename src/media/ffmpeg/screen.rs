@@ -19,14 +19,56 @@ type Setting = (&'static CStr, String);
 
 /// How a system tells where its screens and windows are, and what FFmpeg grabs them with.
 pub(super) struct Desktop {
-    /// FFmpeg's device.
-    pub kind: &'static CStr,
     /// The monitors.
     pub areas: fn() -> Result<Vec<Area>, MediaError>,
     /// The windows that can be seen.
     pub windows: fn() -> Result<Vec<Window>, MediaError>,
-    /// The name that a part of the screen, or a window, is opened by, and the options that say where it is.
-    pub aim: fn(&Area, Option<&Window>) -> (String, Vec<Setting>),
+    /// How something can be grabbed; the first way that FFmpeg knows is taken.
+    pub ways: fn(&Aim) -> Vec<Way>,
+}
+
+/// What is to be grabbed.
+pub(super) struct Aim {
+    /// Where it is.
+    pub area: Area,
+    /// The window, where it is one.
+    pub window: Option<Window>,
+    /// Pictures a second.
+    pub rate: Framerate,
+    /// Whether the pointer is seen on it.
+    pub has_pointer: bool,
+}
+
+impl Aim {
+    /// Width and height as FFmpeg takes them. Sides that are odd cannot be encoded, and one line more is not missed.
+    pub fn size(&self) -> String {
+        format!("{}x{}", self.area.width & !1, self.area.height & !1)
+    }
+
+    /// A device of FFmpeg's with options that say where to look, beside those that all of them have.
+    pub fn by(&self, device: &'static CStr, name: String, mut options: Vec<Setting>) -> Way {
+        options.push((c"framerate", self.rate.to_string()));
+        options.push((c"draw_mouse", u8::from(self.has_pointer).to_string()));
+        options.push((c"video_size", self.size()));
+        Way { device, name, options }
+    }
+}
+
+/// A device of FFmpeg's that grabs something.
+pub(super) struct Way {
+    /// The kind of device.
+    pub device: &'static CStr,
+    /// What it is to be opened by.
+    pub name: String,
+    /// Where to look, and how.
+    pub options: Vec<Setting>,
+}
+
+impl Way {
+    fn open(&self) -> Result<Reader, String> {
+        let input = DeviceInput::open(self.device, &self.name, &self.options)?;
+        Reader::new(input).map_err(|error| error.to_string())
+    }
 }
 
 impl Desktop {
@@ -92,15 +134,19 @@ impl Screen {
         has_pointer: bool,
     ) -> Result<Screen, MediaError> {
         let (area, window) = desktop.place(device)?;
-        let (name, mut options) = (desktop.aim)(&area, window.as_ref());
-        options.push((c"framerate", rate.to_string()));
-        options.push((c"draw_mouse", u8::from(has_pointer).to_string()));
-        // Sides that are odd cannot be encoded, and one line more is not missed.
-        options.push((c"video_size", format!("{}x{}", area.width & !1, area.height & !1)));
-        let input = DeviceInput::open(desktop.kind, &name, &options)
-            .map_err(|error| MediaError::Broken(format!("{device} cannot be grabbed: {error}")))?;
-        let (device, looked) = (device.clone(), Instant::now());
-        Ok(Screen { desktop, device, area, rate, input: Reader::new(input)?, looked })
+        let aim = Aim { area, window, rate, has_pointer };
+        let mut refusals = Vec::new();
+        for way in (desktop.ways)(&aim) {
+            match way.open() {
+                Ok(input) => {
+                    tracing::debug!(%device, by = way.name, refusals = refusals.join("; "), "grabbed");
+                    let (device, looked) = (device.clone(), Instant::now());
+                    return Ok(Screen { desktop, device, area: aim.area, rate, input, looked });
+                }
+                Err(error) => refusals.push(error),
+            }
+        }
+        Err(MediaError::Broken(format!("{device} cannot be grabbed: {}", refusals.join("; "))))
     }
 }
 

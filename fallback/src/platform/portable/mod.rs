@@ -66,6 +66,10 @@ pub fn hear_only_joined(_socket: &Socket, _group: SocketAddr) {}
 
 /// The index of the interface that has an address.
 pub fn interface_index(ip: Ipv6Addr) -> io::Result<u32> {
-    let interface = get_if_addrs()?.into_iter().find(|interface| interface.ip() == ip);
-    interface.and_then(|interface| interface.index).ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+    let interfaces = get_if_addrs()?;
+    let own = interfaces.iter().find(|interface| interface.ip() == ip);
+    // Wine tells it with an interface's addresses of IPv4 alone.
+    let index =
+        own.and_then(|own| interfaces.iter().filter(|it| it.name == own.name).find_map(|it| it.index));
+    index.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }

@@ -29,7 +29,7 @@ const TITLE: &str = "Ringcaster RTSP server";
 /// How long its start may take before its manager gives it up.
 const START_WITHIN: Duration = Duration::from_secs(30);
 
-/// How long `uninstall` waits for one that is to stop.
+/// How long its end may take: `uninstall` waits so long.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
 
 /// Code of Windows for: the program was not started by the service manager.
@@ -144,6 +144,9 @@ fn uninstall() -> Result<(), Failure> {
 /// What `service run` was called with: the manager calls the service without it.
 static OPTIONS: OnceLock<Serve> = OnceLock::new();
 
+/// Whom the manager is told of its state by, once it is registered.
+static STATUS: OnceLock<ServiceStatusHandle> = OnceLock::new();
+
 /// What the service ended with, for the program's exit code.
 static ENDED: Mutex<Option<Failure>> = Mutex::new(None);
 
@@ -169,6 +172,8 @@ fn serve(_: Vec<OsString>) {
     let (teller, signals) = told();
     let handler = move |control| match control {
         ServiceControl::Stop | ServiceControl::Shutdown => {
+            // Who has asked for it waits as long as this is said.
+            STATUS.get().inspect(|status| tell(**status, ServiceState::StopPending, 0));
             teller.tell(Signal::Stop);
             ServiceControlHandlerResult::NoError
         }
@@ -176,6 +181,7 @@ fn serve(_: Vec<OsString>) {
         _ => ServiceControlHandlerResult::NotImplemented,
     };
     let Ok(status) = service_control_handler::register(NAME, handler) else { return };
+    let status = *STATUS.get_or_init(|| status);
     tell(status, ServiceState::StartPending, 0);
     let served = config::load(options.file.config.as_deref(), &options.overrides())
         .map_err(Failure::from)
@@ -206,7 +212,11 @@ fn tell(status: ServiceStatusHandle, state: ServiceState, code: u32) {
         0 => ServiceExitCode::NO_ERROR,
         code => ServiceExitCode::ServiceSpecific(code),
     };
-    let wait_hint = if state == ServiceState::StartPending { START_WITHIN } else { Duration::ZERO };
+    let wait_hint = match state {
+        ServiceState::StartPending => START_WITHIN,
+        ServiceState::StopPending => STOP_WITHIN,
+        _ => Duration::ZERO,
+    };
     let _ = status.set_service_status(ServiceStatus {
         service_type: ServiceType::OWN_PROCESS,
         current_state: state,

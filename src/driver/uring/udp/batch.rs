@@ -238,7 +238,7 @@ impl Datagrams {
         for &key in &self.full {
             let Some(socket) = self.slots.get_mut(key) else { continue };
             while let Some(oldest) = socket.parked.front()
-                && core.now.since(oldest.since) >= socket.patience
+                && core.clock.now().since(oldest.since) >= socket.patience
             {
                 core.stats.datagrams_shed += oldest.packets();
                 socket.parked.pop_front();

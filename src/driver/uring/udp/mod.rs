@@ -116,7 +116,7 @@ impl Datagrams {
             return;
         }
         let size = piece.size();
-        let entry = Outgoing { socket, to, piece, size, segment, since: core.now, was_cut: false };
+        let entry = Outgoing { socket, to, piece, size, segment, since: core.clock.now(), was_cut: false };
         if entry.is_train() && !slot.is_segmenting && segment > 0 {
             self.batch.extend(entry.cut());
         } else {

@@ -4,6 +4,7 @@ use std::ptr::NonNull;
 use std::slice;
 
 use bytes::Bytes;
+use ffmpeg_next::codec::packet::Ref;
 use ffmpeg_next::ffi;
 
 /// One packet of a stream; freed when dropped.
@@ -67,6 +68,13 @@ impl Packet {
     /// Its bytes, without a copy.
     pub fn into_bytes(self) -> Bytes {
         Bytes::from_owner(self)
+    }
+}
+
+/// For decoders, which read it alone.
+impl Ref for Packet {
+    fn as_ptr(&self) -> *const ffi::AVPacket {
+        self.0.as_ptr()
     }
 }
 

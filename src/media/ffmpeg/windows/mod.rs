@@ -1,4 +1,4 @@
-//! Screens and windows by GDI and cameras by DirectShow, through FFmpeg's devices; microphones and loudspeakers by WASAPI.
+//! Screens by Desktop Duplication where FFmpeg knows it, else by GDI as windows are, and cameras by DirectShow, through FFmpeg's devices; microphones and loudspeakers by WASAPI.
 
 pub(super) mod loudspeakers;
 mod microphone;
@@ -9,7 +9,7 @@ use wasapi::Direction;
 use self::microphone::Microphone;
 use super::grabbed::Reader;
 use super::raw::device::{DeviceInput, sources};
-use super::screen::{Desktop, Screen};
+use super::screen::{Aim, Desktop, Screen, Way};
 use crate::media::capture::camera::Mapped;
 use crate::media::capture::wanted::Wanted;
 use crate::media::capture::win32;
@@ -118,17 +118,31 @@ impl Devices for SystemDevices {
 
 /// The desktop that the program runs in.
 static DESKTOP: Desktop = Desktop {
-    kind: c"gdigrab",
     areas: win32::areas,
     windows: win32::windows,
-    aim: |area, window| match window {
-        Some(_) => (format!("title={}", area.name), Vec::new()),
-        None => {
-            let options = vec![(c"offset_x", area.x.to_string()), (c"offset_y", area.y.to_string())];
-            ("desktop".to_owned(), options)
+    ways: |aim| {
+        let Aim { area, window, .. } = aim;
+        if window.is_some() {
+            return vec![aim.by(c"gdigrab", format!("title={}", area.name), Vec::new())];
         }
+        let place = vec![(c"offset_x", area.x.to_string()), (c"offset_y", area.y.to_string())];
+        let by_gdi = aim.by(c"gdigrab", "desktop".to_owned(), place);
+        let duplicated = win32::output(&area.name).map(|output| duplication(aim, output));
+        duplicated.into_iter().chain([by_gdi]).collect()
     },
 };
+
+/// Desktop Duplication of one of the graphics adapter's outputs: a filter, which FFmpeg's virtual device runs. It asks the
+/// graphics processor for what has changed, where GDI copies the screen.
+fn duplication(aim: &Aim, output: usize) -> Way {
+    let Aim { rate, has_pointer, .. } = aim;
+    let pointer = u8::from(*has_pointer);
+    let filter = format!(
+        "ddagrab=output_idx={output}:framerate={rate}:draw_mouse={pointer}:video_size={},hwdownload,format=bgra",
+        aim.size()
+    );
+    Way { device: c"lavfi", name: filter, options: Vec::new() }
+}
 
 /// A name to open a device by, and what it is called.
 type Named = (String, String);
