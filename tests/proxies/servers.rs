@@ -24,6 +24,12 @@ const FILES: &[&str] =
 /// a source holds pictures back that others depend on.
 const FIRST_REPORT_S: f64 = 0.13;
 
+/// By when the first reports of a source have come.
+const REPORTED_S: f64 = 1.0;
+
+/// What comes before them is placed by its arrival, which a busy machine holds up for longer.
+const HELD_UP_S: f64 = 0.5;
+
 /// Watches with FFmpeg and compares with the beginning of the file, which the source begins again at its end.
 pub(crate) fn watch_beginning(url: &str, over: Over, recipe: &'static Recipe) -> Verdict {
     watch_beginning_by(url, over.name(), recipe)
@@ -42,13 +48,21 @@ pub(crate) fn watch_beginning_by(url: &str, transport: &str, recipe: &'static Re
     // FFmpeg gives the first packet of some formats no time of its own.
     let behind = |times: &[f64], from: usize| times.get(from..).unwrap_or_default().to_vec();
     let (wanted, found) = (behind(&source.pictures.times, pictures + 1), behind(&played.pictures.times, 1));
-    let shown = constant("picture", &wanted, &found, FIRST_REPORT_S)?;
+    let shown = settled("picture", &wanted, &found)?;
     let (wanted, found) = (behind(&source.packets.times, packets + 3), behind(&played.packets.times, 3));
-    let heard = constant("packet", &wanted, &found, FIRST_REPORT_S)?;
+    let heard = settled("packet", &wanted, &found)?;
     if played.packets.times.len() > 3 && (shown - heard).abs() > FIRST_REPORT_S {
         return Err(format!("sound is moved by {heard:.6} s, pictures by {shown:.6} s"));
     }
     Ok(())
+}
+
+/// By how much all times differ once reports have come.
+fn settled(what: &str, source: &[f64], played: &[f64]) -> Result<f64, String> {
+    constant(what, source, played, HELD_UP_S)?;
+    let is_reported = |time: &f64| *time >= source[0] + REPORTED_S;
+    let from = source.iter().position(is_reported).unwrap_or_default();
+    constant(what, &source[from..], played.get(from..).unwrap_or_default(), FIRST_REPORT_S)
 }
 
 /// The same by GStreamer, over some of its protocols.
