@@ -129,27 +129,8 @@ say "building"
 # Without the benches: their rivals need more to be built, and they have no tests.
 cargo build --workspace --exclude ringcaster-benches --bins --tests --quiet
 say "testing, $RUST_TEST_THREADS at once"
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-
-# Runs tests, arguments as for cargo test; its exit code is in $status, what it printed in $log.
-run_tests() {
-    {
-        cargo test --workspace --exclude ringcaster-benches --no-fail-fast -- "$@" 2>&1
-        printf 'exit %s\n' $?
-    } | tee "$log" | grep --line-buffered -v '^exit [0-9]*$' || true
-    status=$(sed -n 's/^exit \([0-9]*\)$/\1/p' "$log" | tail -n 1)
-}
-
-# Runs tests, and keeps the names of those that fail in $failed.
-judge() {
-    run_tests "$@"
-    [ "$status" != 0 ] || return 0
-    result=$status
-    failed="$failed $(sed -n '/^failures:$/,/^test result: FAILED/s/^    \([^ ]*\)$/\1/p' "$log" | sort -u)"
-    say "what failed:"
-    sed -n '/^---- .* ----$/,/^test result: FAILED/p' "$log" | tail -n 200
-}
+cargo_test="--workspace --exclude ringcaster-benches"
+. tests/judge.sh
 
 # Builds the program for Windows that needs no other library: before the tests, as what is built beside them holds them up.
 build_for_windows() {
@@ -166,8 +147,6 @@ build_for_windows() {
     esac
 }
 
-result=0
-failed=""
 left_out=""
 if [ $# != 0 ]; then
     judge "$@"
@@ -176,18 +155,6 @@ else
     judge --skip windows::
     [ -n "$left_out" ] || judge windows::portable
 fi
-
-# A machine that others use may hold up a player for longer than any test waits. A few that failed may show, alone, that
-# it was that; they are named either way.
-ALONE_MAX=5
-count=$(printf '%s\n' $failed | grep -c . || true)
-if [ "$result" != 0 ] && [ "$count" -ge 1 ] && [ "$count" -le "$ALONE_MAX" ]; then
-    say "once more, alone:" $failed
-    export RUST_TEST_THREADS=1
-    # shellcheck disable=SC2086
-    run_tests --exact $failed
-    result=$status
-    [ "$result" != 0 ] || say "WARNING: failed among others and passed alone:" $failed
-fi
+judge_again
 [ -z "$left_out" ] || say "LEFT OUT: $left_out"
 exit "$result"

@@ -9,7 +9,13 @@
 set -eu
 cd "$(dirname "$0")/.."
 
+say() { printf 'plain.sh: %s\n' "$*"; }
+
 export RUST_TEST_THREADS="${TEST_THREADS:-8}"
 ulimit -n "$(ulimit -Hn)" 2>/dev/null || true
+cargo_test="--no-default-features --test behaviour"
+. tests/judge.sh
 # What is for Windows is another program.
-exec cargo test --no-default-features --test behaviour --no-fail-fast -- --skip windows:: "$@"
+judge --skip windows:: "$@"
+judge_again
+exit "$result"

@@ -8,6 +8,12 @@
 set -eu
 cd "$(dirname "$0")/../.."
 
+say() { printf 'try.sh: %s\n' "$*"; }
+
 fallback/windows/build.sh
 export RUST_TEST_THREADS="${TEST_THREADS:-3}"
-exec cargo test --test behaviour windows
+cargo_test="--test behaviour"
+. tests/judge.sh
+judge windows::
+judge_again
+exit "$result"
