@@ -136,7 +136,7 @@ impl TrackOut {
         }
     }
 
-    /// Adds a batch, as [`Track::protected`] gave it, to what leaves next on the session's connection. Whether others
+    /// Adds a batch, as [`TrackOut::protected`] gave it, to what leaves next on the session's connection. Whether others
     /// have the same batch says `is_shared`.
     pub fn gather(
         &mut self,
