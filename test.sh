@@ -127,7 +127,8 @@ ulimit -n "$(ulimit -Hn)" 2>/dev/null || true
 export RUST_TEST_THREADS="${TEST_THREADS:-8}"
 say "building"
 # Without the benches: their rivals need more to be built, and they have no tests.
-cargo build --workspace --exclude ringcaster-benches --bins --tests --quiet
+# With the profile of cargo test, which would build all of it once more otherwise.
+cargo build --profile test --workspace --exclude ringcaster-benches --bins --tests --quiet
 say "testing, $RUST_TEST_THREADS at once"
 cargo_test="--workspace --exclude ringcaster-benches"
 . tests/judge.sh
