@@ -28,7 +28,7 @@ pub(super) fn path() -> Schema {
 
 pub(super) fn url() -> Schema {
     let scheme = format!("({})", any_case(&["rtsp", "rtsps", "http", "https"]));
-    let user = format!("([^/?#{SPACES}{UNTYPED}]*@)?");
+    let user = format!(r"([^/?#\[\]{SPACES}{UNTYPED}]*@)?");
     let host = format!(r#"({}|[^:@/?#"<>\[\]{SPACES}{UNTYPED}]+)"#, ipv6());
     let rest = format!("([/?#][^{SPACES}{UNTYPED}]*)?");
     let pattern = format!("^{scheme}://{user}{host}(:({PORT})?)?{rest}$");
