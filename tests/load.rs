@@ -81,6 +81,22 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+#[test]
+fn the_suite_leaves_its_tables_in_a_folder_beside_whoever_asks() {
+    let folder = scratch("suite");
+    let mut command = Command::new(program());
+    command.args(["suite", "--figure", "live-tcp", "--viewers", "2", "--rounds", "1", "--duration", "1"]);
+    command.args(["--server", env!("CARGO_BIN_EXE_rtspserver"), "--out", "figures"]).current_dir(&folder);
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let said = text(&output.stdout) + &text(&output.stderr);
+    assert!(output.status.success() && !said.contains("FAILED"), "{said}");
+    let table = std::fs::read_to_string(folder.join("figures/live-tcp.md")).unwrap();
+    for contestant in ["| uring tcp | 2 |", "| ringcaster tcp | 2 |", "| ringcaster fallback tcp | 2 |"] {
+        assert!(table.contains(contestant), "{table}");
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
 fn every_picture_of_a_publisher_reaches_every_viewer(backend: Backend) {
     let server = server(backend).http().start();
     let (url, pid) = (server.url("/live/camera"), server.pid().to_string());

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::Figure;
@@ -16,7 +16,8 @@ pub(super) struct Media {
 
 impl Media {
     pub(super) fn new(folder: &Path, figures: &[Figure], say: &mut dyn FnMut(&str)) -> io::Result<Media> {
-        let folder = folder.join("media");
+        // A server takes what is relative to be beside its configuration.
+        let folder = path::absolute(folder)?.join("media");
         fs::create_dir_all(&folder)?;
         let media = Media { folder };
         let needs = |figure: &Figure| matches!(figure, Figure::Files | Figure::Churn | Figure::Idle);
