@@ -136,7 +136,22 @@ fn as_many_as_can_be_are_dumped_on_all_shards_together(backend: Backend) {
     dump(&ids[4], 1).expect(200);
 }
 
+fn a_dump_ends_with_the_client_that_asked_for_it(backend: Backend) {
+    let server = server(backend).start();
+    let _player = Running::player(&server, "/test", "tcp");
+    let list = wait_for(&server, "/api/v1/sessions", |list| list["total"] == 1);
+    let id = list["sessions"][0]["id"].as_str().unwrap();
+    let url = |seconds: u32| http(&server, &format!("/api/v1/sessions/{id}/dump?seconds={seconds}"));
+    let mut asking = Command::new("curl").args(["-s", "-X", "POST", &url(15)]).spawn().unwrap();
+    server.wait_for_log("packets are kept for a dump", Duration::from_secs(10));
+    asking.kill().unwrap();
+    asking.wait().unwrap();
+    server.wait_for_log("whoever asked is gone", Duration::from_secs(10));
+    curl(&url(1), &["-X", "POST", "-o", "/dev/null"]).expect(200);
+}
+
 on_both_backends!(
+    a_dump_ends_with_the_client_that_asked_for_it,
     as_many_as_can_be_are_dumped_on_all_shards_together,
     datagrams_of_a_player_are_in_its_dump,
     a_connection_is_in_its_dump_with_all_that_went_over_it,

@@ -1,13 +1,15 @@
 //! What happens, told as it does.
 
 use std::cell::RefCell;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use socket2::SockRef;
 
 use super::{PATIENCE, Running, curl, get, http, server};
 use crate::server::{Backend, Server, on_both_backends};
@@ -41,9 +43,12 @@ impl Listener {
     }
 
     /// Waits until so many listen.
+    #[track_caller]
     pub(crate) fn wait_for(server: &Server, count: usize) {
         let line = format!("ringcaster_api_listeners {count}\n");
+        let end = Instant::now() + PATIENCE;
         while !curl(&http(server, "/metrics"), &[]).expect(200).body.contains(&line) {
+            assert!(Instant::now() < end, "{count} listeners");
             thread::sleep(Duration::from_millis(20));
         }
     }
@@ -113,4 +118,22 @@ fn everybody_who_listens_is_told_of_sessions_and_streams(backend: Backend) {
     }
 }
 
-on_both_backends!(everybody_who_listens_is_told_of_sessions_and_streams);
+fn whoever_listened_and_left_is_let_go(backend: Backend) {
+    let server = server(backend).start();
+    // More than may listen at once, or ask for anything from one address.
+    for _ in 0..5 {
+        let crowd: Vec<_> = (0..20).map(|_| Listener::of(&server)).collect();
+        Listener::wait_for(&server, 20);
+        drop(crowd);
+        Listener::wait_for(&server, 0);
+    }
+    // One that is cut off.
+    let mut client = TcpStream::connect(server.http_address()).unwrap();
+    client.write_all(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    Listener::wait_for(&server, 1);
+    SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(client);
+    Listener::wait_for(&server, 0);
+}
+
+on_both_backends!(everybody_who_listens_is_told_of_sessions_and_streams, whoever_listened_and_left_is_let_go,);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Extension, Path, Query, State};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::IntoResponse;
@@ -12,6 +12,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::openapi::Refusals;
+use super::pipe::Parting;
 use super::problem::Problem;
 use super::sessions;
 use super::state::App;
@@ -50,6 +51,7 @@ struct Tap {
 impl Drop for Tap {
     fn drop(&mut self) {
         if self.is_there {
+            tracing::info!(session = %self.id, "what was kept for a dump goes: whoever asked is gone");
             self.app.order(self.id.shard(), Question::Untap(self.id, Reply::new(drop)));
         }
     }
@@ -65,6 +67,7 @@ impl Drop for Tap {
         Refusals))]
 pub(super) async fn dump(
     State(app): State<Arc<App>>,
+    Extension(parting): Extension<Parting>,
     path: Result<Path<String>, PathRejection>,
     length: Result<Query<Length>, QueryRejection>,
 ) -> Result<impl IntoResponse, Problem> {
@@ -89,7 +92,10 @@ pub(super) async fn dump(
         Some(true) => {}
     }
     tracing::info!(session = %id, seconds, "packets are kept for a dump");
-    tokio::time::sleep(duration).await;
+    tokio::select! {
+        () = tokio::time::sleep(duration) => {}
+        () = parting.seen() => return Err(Problem::unavailable("whoever asked is gone")),
+    }
     let kept = app.ask(id.shard(), |reply| Question::Untap(id, reply)).await?;
     tap.is_there = false;
     let kept = kept.ok_or_else(|| Problem::unavailable("what was kept is gone"))?;

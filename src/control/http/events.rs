@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream::{Stream, unfold};
 use serde::Serialize;
@@ -14,6 +14,7 @@ use tokio::sync::{broadcast, mpsc};
 use utoipa::ToSchema;
 
 use super::openapi::Refusals;
+use super::pipe::Parting;
 use super::problem::Problem;
 use super::sessions::Kind;
 use super::state::{App, Obeyed};
@@ -114,24 +115,29 @@ pub(super) async fn spread(mut happening: mpsc::Receiver<Happening>, to: broadca
         content_type = "text/event-stream"), Refusals))]
 pub(super) async fn listen(
     State(app): State<Arc<App>>,
+    Extension(parting): Extension<Parting>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     if app.listeners.fetch_add(1, Ordering::Relaxed) >= LISTENERS_MAX {
         app.listeners.fetch_sub(1, Ordering::Relaxed);
         return Err(Problem::unavailable(format!("{LISTENERS_MAX} clients listen already")));
     }
     let listener = Listener { receiver: app.happenings.subscribe(), obeyed: app.obeyed(), app };
-    let events = unfold(listener, |mut listener| async move {
-        let happened = tokio::select! {
-            happened = listener.receiver.recv() => happened,
-            // Whoever may still listen comes again and proves it.
-            () = listener.app.other_rights(&listener.obeyed) => return None,
-        };
-        let told = match happened {
-            Ok(happening) => event(happening),
-            Err(RecvError::Lagged(count)) => named("missed", &Told::Missed { count }),
-            Err(RecvError::Closed) => return None,
-        };
-        Some((Ok(told), listener))
+    let events = unfold(listener, move |mut listener| {
+        let parting = parting.clone();
+        async move {
+            let happened = tokio::select! {
+                happened = listener.receiver.recv() => happened,
+                // Whoever may still listen comes again and proves it.
+                () = listener.app.other_rights(&listener.obeyed) => return None,
+                () = parting.seen() => return None,
+            };
+            let told = match happened {
+                Ok(happening) => event(happening),
+                Err(RecvError::Lagged(count)) => named("missed", &Told::Missed { count }),
+                Err(RecvError::Closed) => return None,
+            };
+            Some((Ok(told), listener))
+        }
     });
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(SIGN_OF_LIFE)))
 }

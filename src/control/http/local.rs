@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot::Receiver;
 
 use super::gate::Client;
+use super::pipe::Parting;
 use super::serve::{Place, TOO_MANY, converse, router};
 use super::state::App;
 use crate::control::socket::{Connection, Socket};
@@ -32,7 +33,9 @@ pub(super) async fn serve(app: Arc<App>, opened: Receiver<Socket>) {
                     let router = router.clone();
                     tokio::spawn(async move {
                         let _place = place;
-                        if let Err(error) = converse(router, Client::of_socket(), connection).await {
+                        if let Err(error) =
+                            converse(router, Client::of_socket(), Parting::untold(), connection).await
+                        {
                             tracing::debug!(%error, "control connection of api_socket ended");
                         }
                     });

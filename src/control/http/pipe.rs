@@ -8,18 +8,44 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 
 use crate::shard::steering::{ANSWER_BYTES_MAX, Heard, Said, WayBack, WayIn};
 
 /// The end that the shard holds. What it may put in is bounded there: it stops receiving until that is taken.
 #[derive(Debug)]
-pub(super) struct Mouth(UnboundedSender<Heard>);
+pub(super) struct Mouth {
+    heard: UnboundedSender<Heard>,
+    /// Whether the client has closed its side. Goes with the connection.
+    has_closed: watch::Sender<bool>,
+}
+
+/// Tells when a client has closed its side, or is gone. Whoever serves it learns no more of that than that nothing comes.
+#[derive(Clone, Debug)]
+pub(super) struct Parting(Option<watch::Receiver<bool>>);
+
+impl Parting {
+    /// Of a client whose going is not told.
+    pub(super) fn untold() -> Parting {
+        Parting(None)
+    }
+
+    /// Comes back when it has left.
+    pub(super) async fn seen(mut self) {
+        match &mut self.0 {
+            // An error says that the connection is gone.
+            Some(has_closed) => drop(has_closed.wait_for(|it| *it).await),
+            None => std::future::pending().await,
+        }
+    }
+}
 
 /// The end that is served.
 #[derive(Debug)]
 pub(super) struct Pipe {
     heard: UnboundedReceiver<Heard>,
     back: WayBack,
+    has_closed: watch::Receiver<bool>,
     /// What has come and was not read, with the size that each message had.
     unread: VecDeque<(Bytes, usize)>,
     /// Bytes that may still be written before some of those that were have left.
@@ -33,25 +59,34 @@ pub(super) struct Pipe {
 /// Both ends of a connection whose answers go that way.
 pub(super) fn pipe(back: WayBack) -> (Mouth, Pipe) {
     let (sender, heard) = unbounded_channel();
+    let (closing, has_closed) = watch::channel(false);
     let pipe = Pipe {
         heard,
         back,
+        has_closed,
         unread: VecDeque::new(),
         credit: ANSWER_BYTES_MAX,
         has_all: false,
         is_gone: false,
         has_said_all: false,
     };
-    (Mouth(sender), pipe)
+    (Mouth { heard: sender, has_closed: closing }, pipe)
 }
 
 impl WayIn for Mouth {
     fn hear(&self, heard: Heard) -> bool {
-        self.0.send(heard).is_ok()
+        if matches!(heard, Heard::End) {
+            self.has_closed.send_replace(true);
+        }
+        self.heard.send(heard).is_ok()
     }
 }
 
 impl Pipe {
+    pub(super) fn parting(&self) -> Parting {
+        Parting(Some(self.has_closed.clone()))
+    }
+
     /// Takes what has come; pending when nothing has.
     fn listen(&mut self, context: &mut Context<'_>) -> Poll<()> {
         match ready!(self.heard.poll_recv(context)) {
@@ -108,11 +143,13 @@ impl AsyncWrite for Pipe {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        while self.credit == 0 && !self.is_gone {
-            ready!(self.listen(context));
-        }
+        // All of it: what is written for somebody who is gone must not look as if it left.
+        while !self.is_gone && self.listen(context).is_ready() {}
         if self.is_gone || self.has_said_all {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if self.credit == 0 {
+            return Poll::Pending;
         }
         let size = bytes.len().min(self.credit);
         self.credit -= size;
@@ -213,10 +250,25 @@ mod tests {
         assert_eq!(all, ["abcd", "ef", "g", ""]);
         assert!(matches!(said(&inbox), Some(Said::Took(6))) && matches!(said(&inbox), Some(Said::Took(1))));
         drop(mouth);
-        assert!(
-            matches!(Pin::new(&mut pipe).poll_write(&mut context, b"x"), Poll::Ready(Ok(1))),
-            "it is not known yet"
-        );
+        assert!(matches!(Pin::new(&mut pipe).poll_write(&mut context, b"x"), Poll::Ready(Err(_))));
+    }
+
+    #[test]
+    fn a_client_that_closes_its_side_or_goes_is_seen_to_leave() {
+        let mut context = Context::from_waker(Waker::noop());
+        let mut is_seen =
+            |parting: &mut Pin<Box<dyn Future<Output = ()>>>| parting.as_mut().poll(&mut context).is_ready();
+        let (_inbox, mouth, pipe) = both();
+        let mut parting: Pin<Box<dyn Future<Output = ()>>> = Box::pin(pipe.parting().seen());
+        mouth.hear(Heard::Bytes(Bytes::from_static(b"a")));
+        assert!(!is_seen(&mut parting));
+        mouth.hear(Heard::End);
+        assert!(is_seen(&mut parting));
+        let (_inbox, mouth, pipe) = both();
+        let mut parting: Pin<Box<dyn Future<Output = ()>>> = Box::pin(pipe.parting().seen());
+        assert!(!is_seen(&mut parting));
+        drop(mouth);
+        assert!(is_seen(&mut parting));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
 
 use super::gate::{self, Client};
-use super::pipe::Pipe;
+use super::pipe::{Parting, Pipe};
 use super::problem::Problem;
 use super::state::App;
 use super::{
@@ -127,7 +127,8 @@ async fn attend(router: Router, crowd: Crowd, newcomer: Newcomer) {
         let _ = timeout(REQUEST_MAX, pipe.shutdown()).await;
         return;
     };
-    if let Err(error) = converse(router, Client::new(caller), pipe).await {
+    let parting = pipe.parting();
+    if let Err(error) = converse(router, Client::new(caller), parting, pipe).await {
         tracing::debug!(peer = %caller.peer, %error, "control connection ended");
     }
 }
@@ -136,13 +137,15 @@ async fn attend(router: Router, crowd: Crowd, newcomer: Newcomer) {
 pub(super) async fn converse(
     router: Router,
     client: Client,
+    parting: Parting,
     pipe: impl AsyncRead + AsyncWrite + Unpin + 'static,
 ) -> Result<(), hyper::Error> {
-    let service = TowerToHyperService::new(router.layer(Extension(Arc::new(client))));
+    let router = router.layer(Extension(Arc::new(client))).layer(Extension(parting));
+    let service = TowerToHyperService::new(router);
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_MAX)
-        // Who has asked may close its side and read.
+        // Who has asked may close its side and read; what takes long looks for that itself.
         .half_close(true)
         .max_headers(HEADERS_MAX)
         .max_buf_size(BUFFER_BYTES_MAX)
