@@ -32,7 +32,7 @@ use super::reading::{Read, Reading, Rereading, Waiting};
 use super::run::warn_of_publishers;
 use super::shards::Shards;
 use super::streams::Streams;
-use super::watch::Watch;
+use super::watch::Lookout;
 use crate::config::{ConfigError, Difference, Loaded, Settings, keep_from_start, keep_origin};
 use crate::media::pool::Pool;
 use crate::media::transcode::slots::Slots;
@@ -95,8 +95,8 @@ pub struct Reloader {
     pub reading: Reading,
     /// Web services that are asked no more and still told of what they have admitted.
     pub retired: Vec<Arc<WebHooks>>,
-    /// There where the file is read again when it changes.
-    pub watch: Option<Watch>,
+    /// Where the file is read again when it changes.
+    pub lookout: Lookout,
 }
 
 /// What becomes of the certificate.
@@ -110,7 +110,7 @@ enum Step {
 impl Reloader {
     /// Has the configuration read again, for one who waits or for nobody. Whoever has started the program is told.
     pub fn ask_for_reload(&mut self, waiting: Option<Waiting>, manager: &Manager) {
-        if self.reading.ask(&self.rereading, self.watch.is_some(), waiting) {
+        if self.reading.ask(&self.rereading, waiting) {
             manager.reloading();
         }
     }
@@ -118,7 +118,8 @@ impl Reloader {
     /// Applies what was read, and says what that has changed to who has asked and to the log, and why not when it cannot be
     /// had. Whoever has started the program is told that it goes on.
     pub fn reload(&mut self, read: Read, shards: &Shards, manager: &Manager) {
-        let result = self.try_to_reload(read, shards);
+        let result = self.try_to_reload(read.loaded, shards);
+        self.lookout.follow(self.settings.reload.then_some(read.watch));
         match &result {
             Ok(changes) => {
                 tracing::info!("configuration reloaded: {changes}");
@@ -140,7 +141,7 @@ impl Reloader {
         for waiting in self.reading.finish() {
             waiting.answer(result.clone());
         }
-        if self.reading.go_on(&self.rereading, self.watch.is_some()) {
+        if self.reading.go_on(&self.rereading) {
             manager.reloading();
         }
     }
@@ -173,11 +174,6 @@ impl Reloader {
         Ok(())
     }
 
-    /// Whether the file has changed, where the configuration wants to know.
-    pub fn file_has_changed(&mut self) -> bool {
-        self.watch.as_mut().is_some_and(Watch::look)
-    }
-
     /// Tells the web services what has ended, until then at most.
     pub fn finish_hooks(&self, until: Instant) {
         for hooks in self.retired.iter().chain(&self.ground.hooks) {
@@ -185,9 +181,12 @@ impl Reloader {
         }
     }
 
-    fn try_to_reload(&mut self, read: Read, shards: &Shards) -> Result<Changes, ReloadError> {
-        self.watch = read.watch;
-        let (Loaded { mut settings, warnings, .. }, names) = read.loaded?;
+    fn try_to_reload(
+        &mut self,
+        loaded: Result<(Loaded, Lookup), ConfigError>,
+        shards: &Shards,
+    ) -> Result<Changes, ReloadError> {
+        let (Loaded { mut settings, warnings, .. }, names) = loaded?;
         self.additions.join(&mut settings);
         let mut waiting = keep_from_start(&mut settings, &self.settings);
         waiting.extend(self.keep_certificate_beyond_reach(&mut settings));
@@ -309,8 +308,6 @@ impl Reloader {
         self.settings = settings;
         let before = std::mem::replace(&mut self.ground, ground);
         self.retire_hooks(before.hooks);
-        let file = self.rereading.file.as_deref().filter(|_| self.settings.reload);
-        self.watch = file.map(|file| self.watch.take().unwrap_or_else(|| Watch::new(file)));
     }
 
     /// Web services are told of the end of what they have admitted, however late that comes.

@@ -15,7 +15,7 @@ use super::certificate::{Certificate, CertificateError};
 use super::documents::Intake;
 use super::doors;
 use super::hooks::WebHooks;
-use super::http::{Http, Program};
+use super::http::{Asking, Http, Program};
 use super::lookup::Lookup;
 use super::making::{CurrentRules, devices, pool_settings, shards_by_default, sources, transcodes_max};
 use super::manager::Manager;
@@ -31,7 +31,7 @@ use super::shards::{Common, ShardError, Shards};
 use super::signals::{Signal, Signals};
 use super::socket::Socket;
 use super::streams::Streams;
-use super::watch::Watch;
+use super::watch::{Lookout, Watch};
 use super::watchdog::Watchdog;
 use crate::config::{Publish, Settings};
 use crate::driver::Backend;
@@ -47,8 +47,8 @@ use crate::shard::settings::{Listen, PortKind};
 /// Files whose URLs are printed at start.
 const FILES_LISTED_MAX: usize = 20;
 
-/// How often it is looked whether files have changed that may be read again.
-const LOOK_AT_FILES_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked whether the certificate has been renewed.
+const LOOK_AT_CERTIFICATES_EVERY: Duration = Duration::from_secs(1);
 
 /// Requests for another configuration that wait at once; one more is refused.
 const ASKED_MAX: usize = 8;
@@ -109,6 +109,8 @@ pub fn run(
     ready: impl FnOnce(&Started),
 ) -> Result<(), RunError> {
     let watch = rereading.file.as_deref().filter(|_| settings.reload).map(Watch::new);
+    let lookout = Lookout::new(watch)
+        .map_err(|error| RunError::System("no thread to look at the configuration", error))?;
     let additions = Additions::open(settings.state_folder());
     let mut settings = settings.clone();
     additions.join(&mut settings);
@@ -161,7 +163,7 @@ pub fn run(
         rereading,
         reading: Reading::default(),
         retired: Vec::new(),
-        watch,
+        lookout,
     };
     manager.ready();
     let result = wait((signals, &asked), &shards, &mut reloader, &manager);
@@ -198,7 +200,9 @@ fn lay_ground(
     let intake = intake.transpose().map_err(RunError::Documents)?;
     let hooks = WebHooks::start(&settings.http_notify).map_err(RunError::Hooks)?;
     let access = access(settings, nonce_key);
-    let http = Http::start(settings.clone(), rereading.file.clone(), access.clone(), listen.clone());
+    let is_confined = rereading.confined.in_reading() || settings.run_as.is_some();
+    let asked = Asking { file: rereading.file.clone(), is_confined };
+    let http = Http::start(settings.clone(), asked, access.clone(), listen.clone());
     let ground = Ground {
         hosts,
         listen,
@@ -310,7 +314,7 @@ fn wait(
     manager: &Manager,
 ) -> Result<(), RunError> {
     let mut watchdog = Watchdog::new(shards.count(), manager.watchdog_period());
-    let look = tick(LOOK_AT_FILES_EVERY);
+    let look = tick(LOOK_AT_CERTIFICATES_EVERY);
     loop {
         select! {
             recv(signals.0) -> signal => match signal {
@@ -325,10 +329,10 @@ fn wait(
                 if let Some(certificate) = &mut reloader.certificate {
                     certificate.look();
                 }
-                if reloader.file_has_changed() {
-                    reloader.ask_for_reload(None, manager);
-                }
             }
+            recv(reloader.lookout.changed()) -> changed => if changed.is_ok() {
+                reloader.ask_for_reload(None, manager);
+            },
             recv(reloader.reading.answers()) -> read => if let Ok(read) = read {
                 reloader.reload(read, shards, manager);
             },

@@ -1,11 +1,62 @@
 //! Sees that the configuration file has changed.
 //!
 //! What counts is what stands in it: editors write another file and rename it, write twice, or change its times alone.
-//! It is looked at, and not listened for: that goes for folders over a network and for links as well.
+//! It is looked at, and not listened for: that goes for folders over a network and for links as well. A look at such a folder
+//! may take long, so that it has a thread of its own.
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+use std::{fs, io, thread};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The thread that looks at the file; it ends with this.
+pub struct Lookout {
+    watches: Sender<Option<Watch>>,
+    changed: Receiver<()>,
+}
+
+impl Lookout {
+    /// Begins with what is known of the file, or with nothing to look at.
+    pub fn new(watch: Option<Watch>) -> io::Result<Lookout> {
+        let (watches, followed) = unbounded();
+        let (sender, changed) = bounded(1);
+        thread::Builder::new().name("lookout".into()).spawn(move || look_out(watch, &followed, &sender))?;
+        Ok(Lookout { watches, changed })
+    }
+
+    /// Another state of the file is known from now on, or nobody wants to know of changes.
+    pub fn follow(&self, watch: Option<Watch>) {
+        // The thread is there as long as this is.
+        let _ = self.watches.send(watch);
+    }
+
+    /// Says when something else stands in the file than is known.
+    pub fn changed(&self) -> &Receiver<()> {
+        &self.changed
+    }
+}
+
+fn look_out(mut watch: Option<Watch>, followed: &Receiver<Option<Watch>>, changed: &Sender<()>) {
+    loop {
+        let next = match &watch {
+            Some(_) => followed.recv_timeout(LOOK_EVERY),
+            None => followed.recv().map_err(RecvTimeoutError::from),
+        };
+        match next {
+            Ok(next) => watch = next,
+            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => {
+                if watch.as_mut().is_some_and(Watch::look) {
+                    // One that was not heard yet says the same.
+                    let _ = changed.try_send(());
+                }
+            }
+        }
+    }
+}
 
 /// A file and what stood in it.
 #[derive(Debug)]
@@ -30,7 +81,7 @@ impl Watch {
 
     /// Whether something else stands in the file than is known, which is known from then on. A file that is being written is
     /// left alone until it is the same twice.
-    pub fn look(&mut self) -> bool {
+    fn look(&mut self) -> bool {
         let found = stamp(&self.file);
         let is_settled = std::mem::replace(&mut self.seen, found) == found;
         if !is_settled || found == self.read {

@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::io::Write;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use super::{FILE, RELOADED, STAYS, Subject, goes_on, serving};
+use super::{FILE, PATIENCE, RELOADED, STAYS, Subject, goes_on, serving};
 use crate::client::viewer::{BOTH, Over};
 use crate::server::{Backend, on_both_backends};
+use crate::steering::{curl, http};
 
 fn a_file_that_changes_is_read_again_once_it_is_whole(backend: Backend) {
     let subject = Subject::start(serving(backend).setting("reload", 1));
@@ -47,6 +49,23 @@ fn a_file_that_changes_is_read_again_once_it_is_whole(backend: Backend) {
     viewers.iter_mut().for_each(goes_on);
 }
 
+fn a_file_that_cannot_be_read_to_its_end_holds_nobody_up(backend: Backend) {
+    let subject = Subject::start(serving(backend).http().setting("reload", 1));
+    let server = &subject.server;
+    let mut viewer = subject.watch(FILE, Over::Tcp);
+    // Whoever opens it waits, as in a folder of a machine that does not answer.
+    let pipe = server.configuration_file().with_extension("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    fs::rename(&pipe, server.configuration_file()).unwrap();
+    // Until the file has been looked at twice.
+    thread::sleep(Duration::from_secs(3));
+    let url = http(server, "/api/v1/proxies/added");
+    curl(&url, &["--json", r#"{"url": "rtsp://127.0.0.1:9/a"}"#]).expect(201);
+    goes_on(&mut viewer);
+    server.signal("TERM");
+    server.wait_for_log("stopping", PATIENCE);
+}
+
 fn signals_in_quick_succession_end_with_the_last_file(backend: Backend) {
     let subject = Subject::start(serving(backend));
     let mut viewers = BOTH.map(|over| subject.watch(FILE, over));
@@ -84,6 +103,7 @@ fn without_a_file_a_signal_changes_nothing_and_ends_nothing(backend: Backend) {
 on_both_backends!(;
     "ffmpeg":
     a_file_that_changes_is_read_again_once_it_is_whole,
+    a_file_that_cannot_be_read_to_its_end_holds_nobody_up,
     signals_in_quick_succession_end_with_the_last_file,
     without_a_file_a_signal_changes_nothing_and_ends_nothing,
 );
