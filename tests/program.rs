@@ -135,10 +135,7 @@ fn check_says_by_which_interface_multicast_leaves_and_what_is_wrong_with_its_ran
     assert!(output.status.success() && text.contains("multicast leaves by lo (127.0.0.1)\n"), "{text}");
     folder.configure("<multicast>1</multicast><multicast_interface>eth99</multicast_interface>");
     let text = said(&folder.run(&["check"]).stdout);
-    assert!(
-        text.contains("warning: multicast: multicast_interface, rtspserver.xml:2: \"eth99\" is no"),
-        "{text}"
-    );
+    assert!(text.contains("warning: multicast_interface, rtspserver.xml:2: \"eth99\" is no"), "{text}");
     folder.configure(
         "<multicast_ip_min>239.9.9.9</multicast_ip_min><multicast_ip_max>239.9.9.8</multicast_ip_max>",
     );
@@ -146,9 +143,31 @@ fn check_says_by_which_interface_multicast_leaves_and_what_is_wrong_with_its_ran
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(
         said(&output.stderr),
-        "rtspserver: multicast_ip_max, rtspserver.xml:2: 239.9.9.8 is below multicast_ip_min 239.9.9.9; \
+        "rtspserver: rtspserver.xml:2:65: config/multicast_ip_max: 239.9.9.8 is below multicast_ip_min 239.9.9.9; \
          allowed: a range of one family\n"
     );
+}
+
+#[test]
+fn check_says_what_this_machine_lacks() {
+    let folder = Folder::new();
+    folder.configure(
+        "<serverip>127.0.0.1</serverip>\n<serverip>192.0.2.1</serverip>\n<run_as>nobody-of-that-name</run_as>\n\
+         <log_file>nowhere/a.log</log_file>\n<api_socket>nowhere/a.sock</api_socket>",
+    );
+    let output = folder.run(&["check"]);
+    let text = said(&output.stdout);
+    assert!(output.status.success(), "{text}");
+    let warnings: Vec<_> = text.lines().filter(|line| line.starts_with("warning: ")).collect();
+    for lacks in [
+        "config/serverip: this machine does not have the address 192.0.2.1",
+        "run_as: there is no user \"nobody-of-that-name\"",
+        "config/log_file: there is no folder ",
+        "config/api_socket: there is no folder ",
+    ] {
+        assert!(warnings.iter().any(|line| line.contains(lacks)), "{lacks}: {text}");
+    }
+    assert!(!text.contains("address 127.0.0.1"), "{text}");
 }
 
 #[test]

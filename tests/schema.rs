@@ -159,7 +159,17 @@ const ELEMENTS: &[(&str, &[&str])] = &[
     ("<proxy><suffix>*</suffix><url>rtsp://h/</url></proxy>", &["a", "a/b", "a b", "a?b", "a#b", "a%b"]),
     (
         "<proxy><suffix>a</suffix><url>*</url></proxy>",
-        &["rtsp://h/a?b", "RTSPS://h", "https://h/", "", "rtsp://", "h", "udp://h/"],
+        &[
+            "rtsp://h/a?b",
+            "RTSPS://h",
+            "https://h/",
+            "rtsp://u:p@s@h/",
+            "rtsp://u@:5/",
+            "",
+            "rtsp://",
+            "h",
+            "udp://h/",
+        ],
     ),
     (
         "<proxy><suffix>a</suffix><url>rtsp://h/</url><transfer>*</transfer></proxy>",

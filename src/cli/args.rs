@@ -163,7 +163,7 @@ impl Serve {
         ];
         let command_line =
             options.into_iter().filter_map(|(key, text)| text.map(|text| (key, text))).collect();
-        Overrides { environment: environment(), command_line }
+        Overrides { environment: environment(), command_line, is_confined: false }
     }
 }
 

@@ -9,19 +9,17 @@ use crate::control;
 
 /// Prints the effective configuration, or for `--url` which `<output>` is for it.
 pub(super) fn check(args: &Check) -> Result<(), Failure> {
-    let overrides = Overrides { environment: environment(), command_line: Vec::new() };
+    let overrides = Overrides { environment: environment(), ..Overrides::default() };
     let loaded = config::load(args.file.config.as_deref(), &overrides)?;
     let mut text = overview::overview(&loaded);
     if loaded.settings.multicast {
-        let outlet = control::outlet(&loaded.settings).map_err(|error| error.to_string());
-        let outlet = outlet.map_or_else(
-            |error| format!("warning: multicast: {error}"),
-            |it| format!("multicast leaves by {it}"),
-        );
-        text.push_str(&(outlet + "\n"));
+        // Where there is none that is lacking.
+        if let Ok(outlet) = control::outlet(&loaded.settings) {
+            text.push_str(&format!("multicast leaves by {outlet}\n"));
+        }
     }
-    if let Err(error) = control::Certificate::check(&loaded.settings) {
-        text.push_str(&format!("warning: {error}\n"));
+    for problem in control::lacking(&loaded.settings, false) {
+        text.push_str(&format!("warning: {problem}\n"));
     }
     if let Some(url) = &args.url {
         text.push_str(&overview::rule_for(&loaded.settings, &path_of(url)?));

@@ -21,7 +21,7 @@ fn path(device: &Device) -> String {
 
 /// Prints all devices, a line each, and below it what there is to choose from.
 pub(super) fn devices(args: &Devices) -> Result<(), Failure> {
-    let overrides = Overrides { environment: environment(), command_line: Vec::new() };
+    let overrides = Overrides { environment: environment(), ..Overrides::default() };
     let settings = config::load(args.file.config.as_deref(), &overrides)?.settings;
     let mut text = String::new();
     for found in control::devices(&settings).list() {

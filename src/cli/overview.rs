@@ -198,7 +198,7 @@ mod tests {
                 + &user("ann", "<password>s/ec-too</password><permission>play /a*</permission>".to_owned())
                 + &user("bob", format!("<password_hash>{hash}</password_hash>"));
         std::fs::write(&file, format!("<config>{node}</config>")).unwrap();
-        let overrides = Overrides { environment: Vec::new(), command_line: Vec::new() };
+        let overrides = Overrides::default();
         let text = overview(&load(Some(&file), &overrides).unwrap());
         std::fs::remove_file(&file).unwrap();
         assert!(text.contains("/a from rtsps://me:***@cam/x over TCP") && !text.contains("s/ec"), "{text}");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::args::Serve;
 use super::pid_file::PidFile;
 use super::{Failure, daemon, logging, overview, platform, say};
-use crate::config::{self, Loaded, Problem, Settings};
+use crate::config::{self, Loaded, Overrides, Problem, Settings};
 use crate::control::signals::{self, Signals};
 use crate::control::{self, Rereading, RunError};
 
@@ -57,7 +57,9 @@ pub(super) fn run(
     confined.log();
     platform::raise_open_files();
     let settings = loaded.settings;
-    let overrides = args.overrides();
+    // What runs as another user, or is confined, may look into less than what starts.
+    let is_confined = confined.in_reading() || settings.run_as.is_some();
+    let overrides = Overrides { is_confined, ..args.overrides() };
     let rereading = Rereading {
         load: Arc::new(move |file| config::load(Some(file), &overrides)),
         file: loaded.file,

@@ -62,7 +62,7 @@ const NETWORK: &[Key] = &[
     Key {
         name: "serverip",
         noun: "an address or a name",
-        allowed: "IPv4 or IPv6 addresses, host names, 0.0.0.0 or :: for all",
+        allowed: "IPv4 or IPv6 addresses, host names, 0.0.0.0 for all of IPv4, :: for all of IPv6",
         set: |s, v| put(&mut s.server_ips, values::hosts(v)),
         show: |s| shown(&s.server_ips),
     },

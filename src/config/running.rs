@@ -1,6 +1,7 @@
 //! The third stage: what runs. Command line before environment before file before default.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -24,13 +25,16 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
 }
 
-/// What stands above the file.
+/// What stands above the file, and who reads it.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
     /// Variables of the environment, name and value; only those that begin with `RINGCASTER_` are looked at.
     pub environment: Vec<(String, String)>,
     /// Root settings from the command line: key and text.
     pub command_line: Vec<(&'static str, String)>,
+    /// Whether the program that reads it may open less than one that starts (`landlock`, `run_as`): what it may not look into
+    /// is for the next start to find out.
+    pub is_confined: bool,
 }
 
 /// Loads the configuration: `file`, or the first of [`find_file`]'s names in the working folder, or the defaults.
@@ -154,6 +158,10 @@ impl Merge {
         self.default_media_dir();
         self.settings.origins = self.origins;
         self.errors.extend(contradictions(&self.settings));
+        match media_dir(&self.settings, overrides.is_confined) {
+            Ok(doubt) => self.warnings.extend(doubt),
+            Err(problem) => self.errors.push(problem),
+        }
         if !self.errors.is_empty() {
             return Err(ConfigError { problems: self.errors });
         }
@@ -165,7 +173,7 @@ impl Merge {
 /// Values that are right alone and wrong together.
 fn contradictions(settings: &Settings) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut refuse = |key: &str, text: String| problems.push(Problem::outside(settings.cite(key), text));
+    let mut refuse = |key: &str, text: String| problems.push(settings.problem(key, text));
     if settings.udp_port_max.saturating_sub(settings.udp_port_min) < 1 {
         let text = format!(
             "{} is not above udp_port_min {}; allowed: at least one pair of ports",
@@ -210,11 +218,19 @@ fn contradictions(settings: &Settings) -> Vec<Problem> {
     for (key, text) in same_ports(settings) {
         refuse(key, text);
     }
-    if let Err(error) = std::fs::read_dir(&settings.media_dir) {
-        let folder = settings.media_dir.display();
-        refuse("media_dir", format!("{folder} cannot be read: {error}; allowed: a folder that can be read"));
-    }
     problems
+}
+
+/// Whether the folder of files is there to be read; what there is to say where only the next start can tell.
+fn media_dir(settings: &Settings, is_confined: bool) -> Result<Option<Problem>, Problem> {
+    let Err(error) = std::fs::read_dir(&settings.media_dir) else { return Ok(None) };
+    let folder = settings.media_dir.display();
+    if is_confined && error.kind() == ErrorKind::PermissionDenied {
+        let text = format!("the server that runs may not look into {folder} (landlock, run_as)");
+        return Ok(Some(settings.problem("media_dir", text)));
+    }
+    let text = format!("{folder} cannot be read: {error}; allowed: a folder that can be read");
+    Err(settings.problem("media_dir", text))
 }
 
 /// Why a group is not for media, and which are.

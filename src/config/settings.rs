@@ -14,6 +14,7 @@ use super::metadata_source::MetadataSource;
 use super::network::AddressRange;
 use super::origin::{Origin, Place};
 use super::output::Output;
+use super::problem::Problem;
 use super::service::RunAs;
 use super::steering::Api;
 use super::user::User;
@@ -544,6 +545,14 @@ impl Settings {
     /// The setting with its origin, for messages: `serverport, rtspserver.xml:6`.
     pub fn cite(&self, key: &str) -> String {
         self.origin(key).cite(key)
+    }
+
+    /// Something about the value of a setting, where that stands.
+    pub fn problem(&self, key: &str, text: impl Into<String>) -> Problem {
+        match self.origin(key) {
+            Origin::File(place) => Problem::at(place, format!("config/{key}"), text),
+            origin => Problem::outside(origin.cite(key), text),
+        }
     }
 }
 

@@ -101,12 +101,12 @@ fn a_wrong_value_is_refused_with_its_place_and_what_is_allowed() {
         (
             "serverip",
             "1.2.3",
-            "an address or a name; allowed: IPv4 or IPv6 addresses, host names, 0.0.0.0 or :: for all",
+            "an address or a name; allowed: IPv4 or IPv6 addresses, host names, 0.0.0.0 for all of IPv4, :: for all of IPv6",
         ),
         (
             "serverip",
             "a/b",
-            "an address or a name; allowed: IPv4 or IPv6 addresses, host names, 0.0.0.0 or :: for all",
+            "an address or a name; allowed: IPv4 or IPv6 addresses, host names, 0.0.0.0 for all of IPv4, :: for all of IPv6",
         ),
         ("loop_nums", "-2", "a number of plays; allowed: -1 (endless), 0 (once) to 4294967295"),
         ("multicast", "2", "a switch; allowed: 0 or 1"),
@@ -259,45 +259,55 @@ fn a_wrong_pusher_is_refused_with_its_path() {
 }
 
 #[test]
+fn many_elements_in_one_line_know_their_columns() {
+    let xml = format!("<config>{}</config>", "<user>ä</user>".repeat(15_000));
+    let root = typed::parse(xml.as_bytes(), Path::new("f.xml")).unwrap();
+    let last = root.children.last().unwrap();
+    let column = 9 + 14_999 * 14;
+    assert_eq!((root.children.len(), last.place.line, last.place.column), (15_000, 1, column));
+    assert_eq!(last.text_place.column, column + 6);
+}
+
+#[test]
 fn values_that_contradict_each_other_are_refused() {
     let cases = [
         (
             "<udp_port_min>30000</udp_port_min>\n<udp_port_max>30000</udp_port_max>",
-            "udp_port_max, rtspserver.xml:3: 30000 is not above udp_port_min 30000; allowed: at least one pair of ports",
+            "rtspserver.xml:3:15: config/udp_port_max: 30000 is not above udp_port_min 30000; allowed: at least one pair of ports",
         ),
         (
             "<multicast_ip_max>239.0.0.1</multicast_ip_max>",
-            "multicast_ip_max, rtspserver.xml:2: 239.0.0.1 is below multicast_ip_min 239.192.0.1; \
+            "rtspserver.xml:2:19: config/multicast_ip_max: 239.0.0.1 is below multicast_ip_min 239.192.0.1; \
              allowed: a range of one family",
         ),
         (
             "<multicast_ip_min>224.0.0.9</multicast_ip_min>",
-            "multicast_ip_min, rtspserver.xml:2: 224.0.0.9 is for routing alone, which passes it to nobody; \
+            "rtspserver.xml:2:19: config/multicast_ip_min: 224.0.0.9 is for routing alone, which passes it to nobody; \
              allowed: 224.0.1.0 and above, best 239.192.0.0 and above",
         ),
         (
             "<multicast_ip_min>ff15::</multicast_ip_min>\n<multicast_ip_max>ff1e::1</multicast_ip_max>\n\
              <multicast_interface>10.0.0.1</multicast_interface>",
-            "multicast_interface, rtspserver.xml:4: 10.0.0.1 and multicast_ip_min ff15:: are not of one family; \
+            "rtspserver.xml:4:22: config/multicast_interface: 10.0.0.1 and multicast_ip_min ff15:: are not of one family; \
              allowed: an address of its family",
         ),
         (
             "<multicast_ip_min>ff02::1</multicast_ip_min>\n<multicast_ip_max>ff15::1</multicast_ip_max>",
-            "multicast_ip_min, rtspserver.xml:2: ff02::1 belongs to a protocol; \
+            "rtspserver.xml:2:19: config/multicast_ip_min: ff02::1 belongs to a protocol; \
              allowed: ff10:: and above, such as ff15:: or ff35::",
         ),
         (
             "<multicast_ip_min>ff11::1</multicast_ip_min>\n<multicast_ip_max>ff15::1</multicast_ip_max>",
-            "multicast_ip_min, rtspserver.xml:2: ff11::1 does not leave this machine; \
+            "rtspserver.xml:2:19: config/multicast_ip_min: ff11::1 does not leave this machine; \
              allowed: groups of a wider scope, such as ff15:: or ff35::",
         ),
         (
             "<cert_file>a.pem</cert_file>",
-            "cert_file, rtspserver.xml:2: cert_file and key_file need each other; allowed: both or neither",
+            "rtspserver.xml:2:12: config/cert_file: cert_file and key_file need each other; allowed: both or neither",
         ),
         (
             "<serverport>80</serverport>\n<http_port>80</http_port>",
-            "http_port, rtspserver.xml:3: 80 is serverport too; allowed: a port of its own",
+            "rtspserver.xml:3:12: config/http_port: 80 is serverport too; allowed: a port of its own",
         ),
         (
             "<pusher><suffix>a</suffix></pusher>\n<proxy><suffix>/a</suffix></proxy>",
@@ -313,7 +323,7 @@ fn values_that_contradict_each_other_are_refused() {
         ),
         (
             "<media_dir>/nowhere/at/all</media_dir>",
-            "media_dir, rtspserver.xml:2: /nowhere/at/all cannot be read: No such file or directory (os error 2); \
+            "rtspserver.xml:2:12: config/media_dir: /nowhere/at/all cannot be read: No such file or directory (os error 2); \
              allowed: a folder that can be read",
         ),
     ];
@@ -479,6 +489,7 @@ fn the_command_line_comes_before_the_environment_before_the_file() {
             ("PATH".into(), "/bin".into()),
         ],
         command_line: vec![("shards", "4".into())],
+        ..Overrides::default()
     };
     let xml = inside("<serverport>8000</serverport>\n<mtu>1300</mtu>");
     let loaded = load_with(&xml, &overrides).unwrap();

@@ -1,5 +1,6 @@
 //! The first stage: XML as typed, a tree of elements that know where they stand.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -42,13 +43,15 @@ pub(super) fn read(file: &Path) -> std::io::Result<Vec<u8>> {
 pub fn parse(bytes: &[u8], file: &Path) -> Result<Element, Problem> {
     let file: Arc<Path> = Arc::from(file);
     let text = decode(bytes, &file)?;
-    Builder { text, file, open: Vec::new(), root: None }.run()
+    Builder { text, file, seen: Cell::default(), open: Vec::new(), root: None }.run()
 }
 
 /// What is open while the tree grows.
 struct Builder<'a> {
     text: &'a str,
     file: Arc<Path>,
+    /// The last place that was asked for: the next one is behind it, and is not looked for from the beginning.
+    seen: Cell<Spot>,
     open: Vec<Element>,
     root: Option<Element>,
 }
@@ -191,7 +194,9 @@ impl Builder<'_> {
     }
 
     fn place(&self, offset: usize) -> Place {
-        locate(self.text.as_bytes(), offset, &self.file)
+        let spot = self.seen.get().at(self.text.as_bytes(), offset);
+        self.seen.set(spot);
+        spot.place(&self.file)
     }
 }
 
@@ -207,17 +212,46 @@ fn decode<'a>(bytes: &'a [u8], file: &Arc<Path>) -> Result<&'a str, Problem> {
     }
     let bytes = bytes.strip_prefix(&[0xef, 0xbb, 0xbf]).unwrap_or(bytes);
     std::str::from_utf8(bytes).map_err(|error| {
-        Problem::in_file(locate(bytes, error.valid_up_to(), file), "not valid UTF-8; allowed: utf-8")
+        let spot = Spot::default().at(bytes, error.valid_up_to());
+        Problem::in_file(spot.place(file), "not valid UTF-8; allowed: utf-8")
     })
 }
 
-/// Line and column of the byte at `offset`.
-fn locate(bytes: &[u8], offset: usize, file: &Arc<Path>) -> Place {
-    let before = &bytes[..offset.min(bytes.len())];
-    let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
-    let line_start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |index| index + 1);
-    let column = String::from_utf8_lossy(&before[line_start..]).chars().count() + 1;
-    Place { file: file.clone(), line: line as u32, column: column as u32 }
+/// A byte with its line and column.
+#[derive(Clone, Copy)]
+struct Spot {
+    offset: usize,
+    line: u32,
+    column: u32,
+}
+
+impl Default for Spot {
+    fn default() -> Spot {
+        Spot { offset: 0, line: 1, column: 1 }
+    }
+}
+
+impl Spot {
+    /// The spot of the byte at `offset`.
+    fn at(self, bytes: &[u8], offset: usize) -> Spot {
+        let offset = offset.min(bytes.len());
+        let Spot { offset: from, mut line, mut column } =
+            if offset < self.offset { Spot::default() } else { self };
+        for &byte in &bytes[from..offset] {
+            if byte == b'\n' {
+                line += 1;
+                column = 1;
+            } else if byte & 0xc0 != 0x80 {
+                // The first byte of a character, in UTF-8.
+                column += 1;
+            }
+        }
+        Spot { offset, line, column }
+    }
+
+    fn place(self, file: &Arc<Path>) -> Place {
+        Place { file: file.clone(), line: self.line, column: self.column }
+    }
 }
 
 /// An offset of the reader, which fits since the file is bounded.

@@ -27,7 +27,7 @@ pub enum AddressError {
         error: io::Error,
     },
     /// A port cannot be had.
-    #[error("cannot listen on {address}: {}; change {setting} or stop the program that has it", reason(.error, address.port()))]
+    #[error("cannot listen on {address}: {}; {}", reason(.error, address.port()), advice(.error, setting))]
     Port {
         /// The address.
         address: SocketAddr,
@@ -116,6 +116,11 @@ fn with_lost(hosts: Vec<IpAddr>, before: &[IpAddr]) -> Vec<IpAddr> {
     };
     let stay = before.iter().filter(|host| hosts.contains(host) || is_lost(host)).copied();
     unique(stay.chain(hosts.iter().copied()).collect::<Vec<_>>())
+}
+
+/// Whether this machine does not have an address.
+pub fn is_elsewhere(host: &IpAddr) -> bool {
+    hold((*host, 0).into(), Type::STREAM).is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
 }
 
 /// Each of them once.
@@ -307,6 +312,15 @@ pub fn routed(local: IpAddr, remote: IpAddr) -> io::Result<IpAddr> {
     let socket = UdpSocket::bind(SocketAddr::new(local, 0))?;
     socket.connect(SocketAddr::new(remote, 9))?;
     Ok(socket.local_addr()?.ip())
+}
+
+/// What to do about it.
+fn advice(error: &io::Error, setting: &str) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrNotAvailable => "change serverip".to_owned(),
+        io::ErrorKind::PermissionDenied if cfg!(unix) => format!("change {setting}"),
+        _ => format!("change {setting} or stop the program that has it"),
+    }
 }
 
 fn reason(error: &io::Error, port: u16) -> String {

@@ -10,6 +10,7 @@ mod documents;
 mod doors;
 mod hooks;
 mod http;
+mod lacking;
 mod live;
 mod lookup;
 mod making;
@@ -35,6 +36,7 @@ mod watchdog;
 
 pub use certificate::Certificate;
 pub use confine::{Confined, confine};
+pub use lacking::lacking;
 pub use making::devices;
 pub use multicast::{Outlet, outlet};
 pub use reading::Rereading;

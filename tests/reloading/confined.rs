@@ -8,6 +8,7 @@ use super::{FILE, Subject, goes_on, serving};
 use crate::client::viewer::Over;
 use crate::privileges::{has_landlock, is_root, user};
 use crate::server::{Backend, can_be_unprivileged, on_both_backends, scratch};
+use crate::steering::{curl, http};
 use crate::tls::opener::fingerprint;
 
 fn a_certificate_beyond_the_folders_of_the_start_waits_for_the_next(backend: Backend) {
@@ -40,6 +41,35 @@ fn a_certificate_beyond_the_folders_of_the_start_waits_for_the_next(backend: Bac
     fs::remove_dir_all(elsewhere).unwrap();
 }
 
+fn a_folder_of_files_beyond_those_of_the_start_waits_for_the_next(backend: Backend) {
+    if !has_landlock() {
+        eprintln!("left out: this kernel has no Landlock");
+        return;
+    }
+    let subject = Subject::start(serving(backend).http().setting("landlock", 1));
+    let mut viewer = subject.watch(FILE, Over::Tcp);
+    let elsewhere = scratch("elsewhere");
+    let beyond = |xml: String| {
+        let (before, rest) = xml.split_once("<media_dir>").unwrap();
+        let (_, behind) = rest.split_once("</media_dir>").unwrap();
+        format!("{before}<media_dir>{}</media_dir>{behind}", elsewhere.display())
+    };
+    let xml = beyond(subject.with("<test>0</test>"));
+    let url = http(&subject.server, "/api/v1/config/check");
+    let found = curl(&url, &["--data-binary", &xml]).expect(200).json();
+    assert_eq!(found["valid"], true, "{found}");
+    let said =
+        found["warnings"].as_array().unwrap().iter().map(|it| it["subject"].as_str().unwrap_or_default());
+    assert!(said.collect::<Vec<_>>().contains(&"config/media_dir"), "{found}");
+    assert_eq!(subject.reload_whole(&xml), "test; takes effect at the next start: media_dir");
+    assert_eq!((subject.status("/test"), subject.status(FILE)), (404, 200));
+    goes_on(&mut viewer);
+    // One that is not there is wrong all the same.
+    fs::remove_dir_all(&elsewhere).unwrap();
+    let why = subject.refuse(&beyond(subject.with("")));
+    assert!(why.contains("config/media_dir: ") && why.contains("cannot be read"), "{why}");
+}
+
 fn what_root_alone_may_is_refused_with_the_settings_name(backend: Backend) {
     if !is_root() || !can_be_unprivileged() {
         eprintln!("left out: only root can step down, and the folders of tests must be open to others");
@@ -66,6 +96,7 @@ fn what_root_alone_may_is_refused_with_the_settings_name(backend: Backend) {
 
 on_both_backends!(;
     "ffmpeg":
+    a_folder_of_files_beyond_those_of_the_start_waits_for_the_next,
     what_root_alone_may_is_refused_with_the_settings_name;
     "tls":
     a_certificate_beyond_the_folders_of_the_start_waits_for_the_next,

@@ -11,11 +11,11 @@ const HASHES: [&str; 2] =
 fn whoever_asks_for_passwords_needs_a_user() {
     assert_eq!(
         error_of("<need_auth>1</need_auth>"),
-        "need_auth, rtspserver.xml:2: 1 without a <user>; allowed: 0, or at least one <user>"
+        "rtspserver.xml:2:12: config/need_auth: 1 without a <user>; allowed: 0, or at least one <user>"
     );
     assert_eq!(
         error_of("<publish>auth</publish>"),
-        "publish, rtspserver.xml:2: auth without a <user>; allowed: off, local, on, or at least one <user>"
+        "rtspserver.xml:2:10: config/publish: auth without a <user>; allowed: off, local, on, or at least one <user>"
     );
     let user = "<user><username>a</username><password>b</password></user>";
     let publishers = |elements: &str| settings_of(&format!("{elements}{user}")).may_publish();

@@ -1,7 +1,7 @@
 //! `config`: what the server obeys, and whether another configuration would be right.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Json;
@@ -14,10 +14,12 @@ use serde::Serialize;
 use tokio::task::spawn_blocking;
 use utoipa::ToSchema;
 
+use super::Asking;
 use super::openapi::Refusals;
 use super::problem::Problem;
 use super::state::App;
 use crate::config::{self, Origin, Output, Overrides, Proxy, Pusher, PusherMode, User, keys};
+use crate::control::lacking;
 
 /// What the server obeys, without passwords.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -91,11 +93,11 @@ pub(super) struct PusherEntry {
 /// What is to be said of a configuration.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct CheckResult {
-    /// Whether the server would start with it.
+    /// Whether nothing in it is wrong; what this machine lacks of it is among the warnings.
     valid: bool,
     /// What is wrong with it.
     errors: Vec<Finding>,
-    /// What would be ignored or corrected.
+    /// What would be ignored or corrected, or is not on this machine.
     warnings: Vec<Finding>,
 }
 
@@ -127,7 +129,7 @@ pub(super) async fn effective(State(app): State<Arc<App>>) -> Json<Configuration
         (key.name, Setting { value: (key.show)(&settings), origin })
     };
     Json(Configuration {
-        file: app.file.as_ref().map(|file| file.display().to_string()),
+        file: app.asking.file.as_ref().map(|file| file.display().to_string()),
         settings: keys().map(setting).collect(),
         users: settings.users.iter().map(UserEntry::from).collect(),
         outputs: settings.outputs.iter().map(OutputEntry::from).collect(),
@@ -152,17 +154,20 @@ pub(super) async fn check(
     if body.is_empty() {
         return Err(Problem::bad_request("there is no configuration in the request"));
     }
-    let file = app.file.clone().unwrap_or_else(|| PathBuf::from("rtspserver.xml"));
-    // It is looked whether the folders in it are there.
-    let result = spawn_blocking(move || inspect(&body, &file)).await;
+    let asking = app.asking.clone();
+    // It is looked whether the folders in it are there, and names are looked up.
+    let result = spawn_blocking(move || inspect(&body, asking)).await;
     result.map(Json).map_err(|error| Problem::unavailable(error.to_string()))
 }
 
 /// As if it stood in the place of the file that was read.
-fn inspect(bytes: &[u8], file: &Path) -> CheckResult {
-    match config::load_bytes(bytes, file, &Overrides::default()) {
+fn inspect(bytes: &[u8], asking: Asking) -> CheckResult {
+    let file = asking.file.unwrap_or_else(|| PathBuf::from("rtspserver.xml"));
+    let overrides = Overrides { is_confined: asking.is_confined, ..Overrides::default() };
+    match config::load_bytes(bytes, &file, &overrides) {
         Ok(loaded) => {
-            let warnings = loaded.warnings.into_iter().map(Finding::from).collect();
+            let lacking = lacking(&loaded.settings, asking.is_confined);
+            let warnings = loaded.warnings.into_iter().chain(lacking).map(Finding::from).collect();
             CheckResult { valid: true, errors: Vec::new(), warnings }
         }
         Err(error) => {

@@ -58,6 +58,15 @@ const HAPPENINGS_MAX: usize = 1_024;
 /// As whom the catalog is attended: no shard, and no receiver of a stream, has this number.
 const ATTENDANT: ShardIndex = (1 << 12) - 1;
 
+/// As what a configuration is looked at that somebody asks about.
+#[derive(Clone, Debug)]
+pub struct Asking {
+    /// As if it stood in this file, the one that was read; None when there is none.
+    pub file: Option<PathBuf>,
+    /// Whether the program may look into less than one that starts.
+    pub is_confined: bool,
+}
+
 /// The thread that serves.
 pub struct Http {
     app: Arc<App>,
@@ -69,15 +78,15 @@ pub struct Http {
 }
 
 impl Http {
-    /// Starts the thread; `file` is the configuration that was read.
+    /// Starts the thread.
     pub fn start(
         settings: Arc<Settings>,
-        file: Option<PathBuf>,
+        asking: Asking,
         access: Option<Arc<Access>>,
         listen: Vec<Listen>,
     ) -> std::io::Result<Arc<Http>> {
         let (told, _) = broadcast::channel(HAPPENINGS_MAX);
-        let app = Arc::new(App::new(Obeyed { settings, access, listen }, file, told));
+        let app = Arc::new(App::new(Obeyed { settings, access, listen }, asking, told));
         let (newcomers, arriving) = mpsc::unbounded_channel();
         let (happenings, happening) = mpsc::channel(HAPPENINGS_MAX);
         let (stop, stopped) = oneshot::channel();

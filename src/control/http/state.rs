@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -12,6 +11,7 @@ use proto::time::Time;
 use tokio::sync::{Semaphore, broadcast, oneshot, watch};
 use tokio::time::timeout;
 
+use super::Asking;
 use super::problem::Problem;
 use super::snapshot::Album;
 use crate::config::Settings;
@@ -33,7 +33,8 @@ const DUMPS_MAX: usize = 4;
 
 /// What serves all requests.
 pub(super) struct App {
-    pub(super) file: Option<PathBuf>,
+    /// As what a configuration is looked at that somebody asks about.
+    pub(super) asking: Asking,
     obeyed: watch::Sender<Obeyed>,
     /// There once the shards run.
     program: OnceLock<Program>,
@@ -109,13 +110,9 @@ pub(super) struct Rate {
 }
 
 impl App {
-    pub(super) fn new(
-        obeyed: Obeyed,
-        file: Option<PathBuf>,
-        happenings: broadcast::Sender<Happening>,
-    ) -> App {
+    pub(super) fn new(obeyed: Obeyed, asking: Asking, happenings: broadcast::Sender<Happening>) -> App {
         App {
-            file,
+            asking,
             obeyed: watch::Sender::new(obeyed),
             program: OnceLock::new(),
             is_open: watch::Sender::new(false),

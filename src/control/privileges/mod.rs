@@ -8,9 +8,9 @@ mod absent;
 mod unix;
 
 #[cfg(not(unix))]
-pub(super) use absent::step_down;
+pub(super) use absent::{known, step_down};
 #[cfg(unix)]
-pub(super) use unix::step_down;
+pub(super) use unix::{known, step_down};
 
 /// Why the program cannot run as the user that it should run as.
 #[derive(Debug, thiserror::Error)]

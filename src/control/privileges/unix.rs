@@ -8,7 +8,26 @@ use std::path::Path;
 use nix::unistd::{Gid, Group, Uid, User, geteuid, initgroups, setgid, setuid};
 
 use super::PrivilegesError;
-use crate::config::Settings;
+use crate::config::{RunAs, Settings};
+
+/// Whether the user and the group are known to the system.
+pub(in crate::control) fn known(settings: &Settings) -> Result<(), PrivilegesError> {
+    settings.run_as.as_ref().map_or(Ok(()), |run_as| find(run_as).map(|_| ()))
+}
+
+fn find(run_as: &RunAs) -> Result<(User, Gid), PrivilegesError> {
+    let refused = |error: nix::Error| PrivilegesError::Refused(run_as.to_string(), error.into());
+    let user = find_user(&run_as.user).map_err(refused)?;
+    let user = user.ok_or_else(|| PrivilegesError::NoUser(run_as.user.clone()))?;
+    let group = match &run_as.group {
+        None => user.gid,
+        Some(group) => {
+            let found = find_group(group).map_err(refused)?;
+            found.ok_or_else(|| PrivilegesError::NoGroup(group.clone()))?
+        }
+    };
+    Ok((user, group))
+}
 
 /// Makes the process, with all of its threads, that of the user in `run_as`, with the user's groups. Root's capabilities go
 /// with it. Done already where the program was started as that user. `configuration` is the file that was read.
@@ -19,15 +38,7 @@ pub(in crate::control) fn step_down(
     let Some(run_as) = &settings.run_as else { return Ok(()) };
     let name = run_as.to_string();
     let refused = |error: nix::Error| PrivilegesError::Refused(name.clone(), error.into());
-    let user = find_user(&run_as.user).map_err(refused)?;
-    let user = user.ok_or_else(|| PrivilegesError::NoUser(run_as.user.clone()))?;
-    let group = match &run_as.group {
-        None => user.gid,
-        Some(group) => {
-            let found = find_group(group).map_err(refused)?;
-            found.ok_or_else(|| PrivilegesError::NoGroup(group.clone()))?
-        }
-    };
+    let (user, group) = find(run_as)?;
     if geteuid() == user.uid {
         tracing::debug!("run_as: the program was started as {name}");
         return Ok(());

@@ -47,7 +47,8 @@ fn what_is_wrong_is_said_as_on_linux() {
     // Why a folder cannot be read is what the system says.
     fs::write(&file, "<config>\r\n<media_dir>nowhere</media_dir>\r\n</config>\r\n").unwrap();
     let (code, text) = said(&folder.0, &[]);
-    let begins = text.starts_with("rtspserver: media_dir, rtspserver.xml:2: nowhere cannot be read: ");
+    let begins =
+        text.starts_with("rtspserver: rtspserver.xml:2:12: config/media_dir: nowhere cannot be read: ");
     assert!(code == Some(2) && begins, "{text}");
 }
 
