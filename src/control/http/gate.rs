@@ -71,6 +71,10 @@ pub(super) async fn pass(
     next: Next,
 ) -> Response {
     let (head, body) = request.into_parts();
+    // Who passes it on may go by the one, and what follows here by the other (RFC 9112 section 3.2).
+    if head.headers.get_all(HOST).iter().nth(1).is_some() {
+        return Problem::bad_request("a request has one Host").into_response();
+    }
     let path = head.uri.path();
     let is_open = OPEN.contains(&path) || path.starts_with(OPEN_BELOW);
     if !is_open && let Err(problem) = admit(&app, &client, &head).await {
