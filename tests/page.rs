@@ -65,7 +65,18 @@ impl Drop for Running {
     }
 }
 
-/// Shows the page on a desktop so high and on a phone, light and dark: nothing is wider than the window.
+/// What can be clicked in a card and is not wholly in it: a card hides what does not fit.
+const OUTSIDE: &str = "[...document.querySelectorAll('.card')].flatMap(card => {
+    const box = card.getBoundingClientRect()
+    const isOutside = ({ left, right, top, bottom, width }) => width > 0 &&
+        (left < box.left - 1 || right > box.right + 1 || top < box.top - 1 || bottom > box.bottom + 1)
+    return [...card.querySelectorAll('a, button, input, summary')]
+        .filter(part => isOutside(part.getBoundingClientRect()))
+        .map(part => `${part.outerHTML.slice(0, 80)} of ${card.innerText.slice(0, 60)}`)
+})";
+
+/// Shows the page on a desktop so high and on a phone, light and dark: nothing is wider than the window, and all that can be
+/// clicked in a card is in it.
 #[track_caller]
 fn in_all_windows(browser: &mut Browser, part: &str, height: u32, backend: Backend) {
     for (window, (width, height, is_phone)) in
@@ -76,6 +87,7 @@ fn in_all_windows(browser: &mut Browser, part: &str, height: u32, backend: Backe
             browser.color(scheme);
             let fits = browser.ask("document.documentElement.scrollWidth <= innerWidth");
             assert_eq!(fits, true, "{window}");
+            assert_eq!(browser.ask(OUTSIDE), serde_json::json!([]), "{part} in {window}");
             browser.picture(&format!("{part}-{window}-{scheme}-{}", backend.name()));
         }
     }

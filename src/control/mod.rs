@@ -9,6 +9,7 @@ mod confine;
 mod documents;
 mod doors;
 mod hooks;
+mod host;
 mod http;
 mod lacking;
 mod live;

@@ -78,3 +78,36 @@ fn with_the_api_off_a_stream_plays_by_its_name() {
     assert!(shown.pictures >= 15, "{shown:?}");
     assert_eq!(browser.complaints(), [""; 0]);
 }
+
+#[cfg_attr(feature = "ffmpeg", test)]
+fn pages_from_elsewhere_start_nothing_and_get_in_by_no_name_that_leads_here() {
+    let _turn = Turn::wait();
+    let server = server(Backend::Fallback).setting("api", "on").start();
+    let mut browser = Browser::start();
+    for spelling in ["start=1", "%73tart=1"] {
+        let still = page(&server, &format!("api/v1/snapshot/test.jpg?{spelling}"));
+        let shown = browser.ask(&format!(
+            "new Promise(done => {{
+                const picture = new Image()
+                picture.onload = () => done('shown')
+                picture.onerror = () => done('refused')
+                picture.src = '{still}'
+            }})"
+        ));
+        assert_eq!(shown, "refused", "{spelling}");
+    }
+    server.wait_for_lines("pages of other origins", 2);
+    assert_eq!(server.lines("source started"), 0);
+    // A page of this server's own, as far as the browser knows.
+    browser.open(&format!("http://media.example:{}/", server.http_port()));
+    browser.wait_for("/by localhost/.test(document.querySelector('.invitation')?.innerText)");
+    for (method, path) in
+        [("GET", "sessions"), ("POST", "config/reload"), ("GET", "snapshot/test.jpg?start=1")]
+    {
+        let ask = format!("fetch('/api/v1/{path}', {{ method: '{method}' }}).then(answer => answer.status)");
+        assert_eq!(browser.ask(&ask), 403, "{method} {path}");
+    }
+    assert_eq!(server.lines("source started"), 0);
+    browser.open(&page(&server, ""));
+    browser.wait_for("document.querySelector('[data-path=\"test\"] button')");
+}

@@ -1,9 +1,21 @@
 //! What there is: streams and files with stills, numbers and URLs, on desktops and phones, dark and light.
 
-use super::{Running, in_all_windows, page, server};
+use std::fs;
+
+use super::{Running, in_all_windows, look, page, server};
 use crate::browser::Browser;
+use crate::corpus::folder;
 use crate::judge::Turn;
-use crate::server::{Backend, on_both_backends};
+use crate::judge::ffmpeg::Scratch;
+use crate::server::{Backend, on_both_backends, scratch};
+
+/// Names that people and recorders give: with and without a place to break the line, of markup, and of what escapes nothing.
+const NAMES: [&str; 4] = [
+    "the yard and the gate as the camera behind the house has seen them on the 27th of November.mp4",
+    "Recording_of_camera_0123456789_from_2026-11-27T19-30-00Z_to_2026-11-27T19-40-00Z.mp4",
+    "<script>alert(1)<.mp4",
+    "50%.mp4",
+];
 
 fn streams_and_files_are_shown_with_stills_numbers_and_urls(backend: Backend) {
     let _turn = Turn::wait();
@@ -52,6 +64,52 @@ fn streams_and_files_are_shown_with_stills_numbers_and_urls(backend: Backend) {
     assert_eq!(browser.complaints(), [""; 0]);
 }
 
+fn names_of_any_length_and_letters_are_shown_in_their_cards_and_play(backend: Backend) {
+    let _turn = Turn::wait();
+    let files = Scratch(scratch("names"));
+    for name in NAMES {
+        fs::copy(folder().join("h264_aac.mp4"), files.path().join(name)).unwrap();
+    }
+    let server = server(backend).media(files.path()).start();
+    let stream = "live/the-gate-of-the-yard-behind-the-house-as-its-second-camera-sees-it";
+    let _publisher = Running::publisher(&server, &format!("/{stream}"));
+    let mut browser = Browser::start();
+    browser.open(&page(&server, ""));
+    let card = |name: &str| {
+        format!("[...document.querySelectorAll('article')].find(card => card.dataset.path === {name:?})")
+    };
+    for name in NAMES.into_iter().chain([stream]) {
+        let card = card(name);
+        browser.wait_for(&format!("{card}.scrollIntoView() || {card}.querySelector('img').naturalWidth > 0"));
+        let shown = browser.ask(&format!("{card}.querySelector('h3').textContent"));
+        assert_eq!(shown, name);
+        if name.len() > 60 {
+            let is_cut =
+                format!("(link => link.scrollWidth > link.clientWidth)({card}.querySelector('h3 a'))");
+            assert_eq!(browser.ask(&is_cut), true, "{name} has room");
+        }
+        browser.ask(&format!("{card}.querySelector('button').click()"));
+        browser.wait_for(&format!("{card}.querySelector('.links')"));
+    }
+    assert_eq!(browser.ask("document.querySelectorAll('main script').length"), 0);
+    browser.ask("scrollTo(0, 0)");
+    in_all_windows(&mut browser, "names", 900, backend);
+    for name in NAMES {
+        browser.ask("location.hash = '#/'");
+        browser.wait_for(&format!("{}.querySelector('a.still').click() || true", card(name)));
+        browser.wait_for(&format!("document.querySelector('canvas')?.player?.path === {name:?}"));
+        let shown = look(&mut browser);
+        assert!(shown.pictures >= 15, "{name}: {shown:?}");
+    }
+    // An address as people type it, in which the percent sign stands for itself.
+    browser.ask("location.hash = '#/'");
+    browser.wait_for(&card(NAMES[0]));
+    browser.ask("location.hash = '#/play/50%.mp4'");
+    browser.wait_for("document.querySelector('canvas')?.player?.path === '50%.mp4'");
+    assert!(look(&mut browser).pictures >= 15);
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
 fn the_page_can_be_used_by_keyboard_alone(backend: Backend) {
     let _turn = Turn::wait();
     let server = server(backend).start();
@@ -72,6 +130,7 @@ on_both_backends!(
     the_page_can_be_used_by_keyboard_alone;
     "ffmpeg":
     streams_and_files_are_shown_with_stills_numbers_and_urls,
+    names_of_any_length_and_letters_are_shown_in_their_cards_and_play,
 );
 
 #[cfg_attr(feature = "ffmpeg", test)]

@@ -88,8 +88,14 @@ fn a_stream_that_nobody_watches_is_left_alone(backend: Backend) {
     expect_problem(&ask(&server, "test.jpg?w=1"), "400", "w is 16");
     expect_problem(&ask(&server, "test.jpg?t=-1"), "400", "t is");
     expect_problem(&ask(&server, "test.jpg?x=1"), "400", "");
-    let foreign = ask_as(&server, "test.jpg?start=1", "Sec-Fetch-Site: cross-site");
-    expect_problem(&foreign, "403", "pages of other origins");
+    for spelling in ["start=1", "w=320&start=1", "%73tart=1", "start=%31", "%73%74%61%72%74=%2B01"] {
+        let path = format!("test.jpg?{spelling}");
+        for header in ["Sec-Fetch-Site: cross-site", "Origin: http://evil.example"] {
+            expect_problem(&ask_as(&server, &path, header), "403", "pages of other origins");
+        }
+    }
+    let look = ask_as(&server, "test.jpg?start=0", "Sec-Fetch-Site: cross-site");
+    expect_problem(&look, "409", "start=1");
     assert_eq!(server.lines("source started"), 0);
     assert!(size(&ask(&server, "test.jpg?start=1")).starts_with("mjpeg,"));
     server.wait_for_log("source stopped: nobody watches", PATIENCE);

@@ -1,6 +1,7 @@
 //! Who may use the API, and who may not.
 
 use super::{Answer, PATIENCE, curl, exchange, http, server};
+use crate::judge::run;
 use crate::server::{Backend, on_both_backends};
 
 const STATS: &str = "/api/v1/stats";
@@ -99,9 +100,30 @@ fn without_passwords_only_this_machine_may_ask_and_no_page_may_by_a_name_of_its_
 
 fn the_setting_api_opens_and_closes_it(backend: Backend) {
     let proxied = |api: &str| server(backend).setting("proxy_protocol", "127.0.0.1").setting("api", api);
-    let afar = format!("GET {STATS} HTTP/1.1\r\nHost: media.example\r\nConnection: close\r\n\r\n");
     let open = proxied("on").start();
-    assert!(from_afar(&open, &afar).starts_with("HTTP/1.1 200 "));
+    let afar = |host: &str, method: &str, headers: &str| {
+        let request =
+            format!("{method} {STATS} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n");
+        from_afar(&open, &request)
+    };
+    let own = run("uname", &["-n".into()], PATIENCE).unwrap().stdout;
+    let own = String::from_utf8(own).unwrap().trim().to_owned();
+    for host in ["192.0.2.1:8080", "[2001:db8::1]:8080", "localhost", &own, &format!("{own}.local:8080")] {
+        let answer = afar(host, "GET", "");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{host}: {answer}");
+        let by_page = format!("Origin: http://{host}\r\nSec-Fetch-Site: same-origin\r\n");
+        let answer = afar(host, "POST", &by_page);
+        assert!(answer.starts_with("HTTP/1.1 405 "), "{host}: {answer}");
+    }
+    // A page whose name was made to lead here, by whoever has it, is of the same origin as far as browsers see.
+    for (method, headers) in [
+        ("GET", ""),
+        ("POST", "Origin: http://evil.example\r\nSec-Fetch-Site: same-origin\r\n"),
+        ("DELETE", "Origin: http://evil.example\r\n"),
+    ] {
+        let answer = afar("evil.example", method, headers);
+        assert!(answer.starts_with("HTTP/1.1 403 ") && answer.contains("by localhost"), "{method}: {answer}");
+    }
     let closed = server(backend).setting("api", "off").start();
     let ask = |path: &str| -> Answer { curl(&http(&closed, path), &[]) };
     ask(STATS).expect_problem(403, "api is off");

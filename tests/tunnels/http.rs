@@ -60,7 +60,7 @@ impl Tunnel {
 }
 
 /// What comes on a socket until the server closes it.
-fn rest(stream: &mut TcpStream) -> String {
+pub(super) fn rest(stream: &mut TcpStream) -> String {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut text = Vec::new();
     match stream.read_to_end(&mut text) {

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
+use super::http::rest;
 use super::server;
 use crate::client::{Client, PATIENCE};
 use crate::judge::run;
@@ -24,6 +25,14 @@ fn exchange(server: SocketAddr, text: &str, piece: usize) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
+}
+
+/// Sends a request that may be more than the server reads; what it answers all the same.
+fn refusal(server: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(server).unwrap();
+    // It may have closed before all is said.
+    let _ = stream.write_all(request.as_bytes());
+    rest(&mut stream)
 }
 
 fn a_browser_gets_a_page_on_every_port(backend: Backend) {
@@ -73,6 +82,41 @@ fn a_browser_gets_a_page_on_every_port(backend: Backend) {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "200 text/html; charset=utf-8");
 }
 
+fn what_is_wrong_or_too_long_is_refused_in_http(backend: Backend) {
+    let server = server(backend).start();
+    let long = "x".repeat(70_000);
+    let wrong = [
+        (format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n"), "414"),
+        (format!("POST /{long} HTTP/1.1\r\nHost: a\r\n\r\n"), "414"),
+        (format!("GET / HTTP/1.1\r\nHost: a\r\nA: {}\r\n\r\n", &long[..40_000]), "431"),
+        (format!("OPTIONS / HTTP/1.1\r\nHost: a\r\nA: {}\r\n\r\n", &long[..40_000]), "431"),
+        (format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(100)), "431"),
+        ("GET /\r\n\r\n".to_owned(), "400"),
+        ("DELETE /\u{1} HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), "400"),
+    ];
+    for address in [server.address(), server.http_address()] {
+        for (request, status) in &wrong {
+            let answer = refusal(address, request);
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{}: {answer}", &request[..5]);
+            assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+        }
+        // Pages, the API, what is nothing, and the second request of a connection.
+        for path in ["/", "/api/v1/stats", "/healthz", "/nothing"] {
+            for before in ["", "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"] {
+                let two = format!("GET {path} HTTP/1.1\r\nHost: a\r\nhost: a\r\nConnection: close\r\n\r\n");
+                let answer = refusal(address, &format!("{before}{two}"));
+                let last = answer.split("ok\n").last().unwrap();
+                assert!(last.starts_with("HTTP/1.1 400 "), "{path}: {answer}");
+            }
+        }
+    }
+    // By another hand, which takes no other answer for HTTP.
+    let url = format!("http://127.0.0.1:{}/?{long}", server.http_port());
+    let arguments = ["-sS", "-o", "/dev/null", "-w", "%{http_code}", &url];
+    let output = run("curl", &arguments.map(str::to_owned), PATIENCE).unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "414");
+}
+
 fn rtsp_is_spoken_on_the_http_port(backend: Backend) {
     let server = server(backend).start();
     let mut client = Client::connect(server.http_address());
@@ -83,7 +127,11 @@ fn rtsp_is_spoken_on_the_http_port(backend: Backend) {
     assert!(client.is_closed_within(PATIENCE));
 }
 
-on_both_backends!(a_browser_gets_a_page_on_every_port, rtsp_is_spoken_on_the_http_port);
+on_both_backends!(
+    a_browser_gets_a_page_on_every_port,
+    what_is_wrong_or_too_long_is_refused_in_http,
+    rtsp_is_spoken_on_the_http_port,
+);
 
 #[test]
 fn a_port_that_is_named_must_be_had() {

@@ -10,6 +10,7 @@ use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SanType};
 
 use super::CertificateError;
 use super::files::Files;
+use crate::control::host::host_name;
 use crate::control::private;
 use crate::shard::tls::Identity;
 
@@ -90,7 +91,7 @@ fn parameters(hosts: &[IpAddr]) -> CertificateParams {
     let mut parameters = CertificateParams::default();
     parameters.distinguished_name = DistinguishedName::new();
     parameters.distinguished_name.push(DnType::CommonName, "Ringcaster");
-    let names = ["localhost".to_owned()].into_iter().chain(super::threads::host_name());
+    let names = ["localhost".to_owned()].into_iter().chain(host_name());
     let names = names.filter_map(|name| name.try_into().ok()).map(SanType::DnsName);
     let addresses = addresses(hosts).into_iter().map(SanType::IpAddress);
     parameters.subject_alt_names = names.chain(addresses).collect();

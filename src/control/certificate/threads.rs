@@ -1,4 +1,4 @@
-//! The threads that shake hands, and the name of the machine.
+//! The threads that shake hands.
 
 use std::io;
 use std::thread;
@@ -20,13 +20,4 @@ pub(super) fn start(jobs: &Receiver<HandshakeJob>) -> io::Result<()> {
         thread::Builder::new().name(format!("handshakes {number}")).spawn(run)?;
     }
     Ok(())
-}
-
-/// What the machine calls itself.
-pub(super) fn host_name() -> Option<String> {
-    #[cfg(unix)]
-    let name = rustix::system::uname().nodename().to_str().ok().map(str::to_owned);
-    #[cfg(not(unix))]
-    let name = std::env::var("COMPUTERNAME").ok();
-    name.filter(|name| !name.is_empty())
 }

@@ -1,6 +1,6 @@
 //! Who may use the API: by address, by name and password, and by the web page that asks.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,8 +14,10 @@ use proto::rtsp::auth::{Line, Verdict};
 use proto::rtsp::message;
 
 use super::problem::Problem;
+use super::snapshot;
 use super::state::{App, Obeyed};
 use crate::config::{Action, Api};
+use crate::control::host::host_name;
 use crate::shard::gate::{Access, Subject, shown};
 use crate::shard::steering::Caller;
 
@@ -69,6 +71,10 @@ pub(super) async fn pass(
     next: Next,
 ) -> Response {
     let (head, body) = request.into_parts();
+    // Who passes it on may go by the one, and what follows here by the other (RFC 9112 section 3.2).
+    if head.headers.get_all(HOST).iter().nth(1).is_some() {
+        return Problem::bad_request("a request has one Host").into_response();
+    }
     let path = head.uri.path();
     let is_open = OPEN.contains(&path) || path.starts_with(OPEN_BELOW);
     if !is_open && let Err(problem) = admit(&app, &client, &head).await {
@@ -81,7 +87,7 @@ pub(super) async fn pass(
 
 async fn admit(app: &App, client: &Client, head: &Parts) -> Result<(), Problem> {
     let headers = &head.headers;
-    if (!head.method.is_safe() || starts_something(head)) && !is_of_own_page(headers) {
+    if (!head.method.is_safe() || snapshot::may_start(&head.uri)) && !is_of_own_page(headers) {
         return Err(Problem::forbidden("pages of other origins may not change anything here"));
     }
     match standing(&app.obeyed(), client, headers) {
@@ -97,15 +103,14 @@ pub(super) fn standing(obeyed: &Obeyed, client: &Client, headers: &HeaderMap) ->
         return Standing::Open;
     }
     match obeyed.settings.may_steer() {
-        Api::On => Standing::Open,
         Api::Off => Standing::Closed("api is off"),
         Api::Local if !client.caller.is_local => Standing::Closed(
             "api is local: ask on the machine itself, or set api to auth and give a user the permission admin",
         ),
-        Api::Local if !is_named_as_here(headers) => Standing::Closed(
-            "api is local: ask by localhost or an address, not by another name of this machine",
+        Api::Local | Api::On if !is_named_as_here(headers, host_name().as_deref()) => Standing::Closed(
+            "no password is asked for (api): ask by localhost, an address or the name that this machine has itself, not by another one",
         ),
-        Api::Local => Standing::Open,
+        Api::Local | Api::On => Standing::Open,
         Api::Auth => match &obeyed.access {
             Some(access) => Standing::LogIn(access.clone()),
             None => Standing::Closed("api is auth, and there is no user"),
@@ -162,12 +167,6 @@ fn as_message(head: &Parts) -> message::Request {
     given.fold(asked, |asked, value| asked.header("Authorization", value))
 }
 
-/// Whether a request that should only look has a stream begin, such as that of a camera.
-fn starts_something(head: &Parts) -> bool {
-    let query = head.uri.query().unwrap_or_default();
-    query.split('&').any(|part| part.starts_with("start=") && part != "start=0")
-}
-
 /// Whether a request that changes something comes from a program, or from a page of this server's own. Browsers tell
 /// the origin of whatever is no GET and no HEAD (RFC 6454, Fetch section 3.2).
 fn is_of_own_page(headers: &HeaderMap) -> bool {
@@ -181,16 +180,20 @@ fn is_of_own_page(headers: &HeaderMap) -> bool {
     origin.zip(own).is_some_and(|((_, origin), own)| origin.eq_ignore_ascii_case(own))
 }
 
-/// Whether a request was sent to an address, or to the one name that is always this machine: a name that somebody else
-/// has made lead here would let that one's pages in (DNS rebinding).
-fn is_named_as_here(headers: &HeaderMap) -> bool {
+/// Whether a request was sent to an address, to the name that is always this machine, or to the one that it has itself: a name
+/// that somebody else has made lead here would let that one's pages in (DNS rebinding).
+fn is_named_as_here(headers: &HeaderMap, own: Option<&str>) -> bool {
     let Some(host) = headers.get(HOST) else { return true };
     let Ok(host) = host.to_str() else { return false };
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => host.rsplit_once(':').map_or(host, |(name, _)| name),
     };
-    name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok()
+    let name = name.to_ascii_lowercase();
+    // Networks without a name server have it below `local` (RFC 6762), where nobody from elsewhere can have a name.
+    let names = [Some(name.as_str()), name.strip_suffix(".local")];
+    let is = |known: &str| names.iter().flatten().any(|name| known.eq_ignore_ascii_case(name));
+    name == "localhost" || name.parse::<IpAddr>().is_ok() || own.is_some_and(is)
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -218,16 +221,36 @@ mod tests {
     }
 
     #[test]
-    fn only_addresses_and_localhost_are_names_of_this_machine_whoever_asks() {
-        let here = |host| is_named_as_here(&headers(&[("host", host)]));
-        assert!(
-            ["127.0.0.1", "127.0.0.1:8080", "[::1]:8080", "[::1]", "localhost", "LocalHost:1"].map(here)
-                == [true; 6]
-        );
-        assert!(
-            ["evil.example", "evil.example:8080", "localhost.evil.example", "", "[x]"].map(here)
-                == [false; 5]
-        );
-        assert!(is_named_as_here(&HeaderMap::new()));
+    fn addresses_localhost_and_its_own_name_are_names_of_this_machine_whoever_asks() {
+        let here = |host| is_named_as_here(&headers(&[("host", host)]), Some("Gate"));
+        for host in [
+            "127.0.0.1",
+            "127.0.0.1:8080",
+            "[::1]:8080",
+            "[::1]",
+            "localhost",
+            "LocalHost:1",
+            "gate",
+            "GATE:8080",
+            "gate.local:8080",
+        ] {
+            assert!(here(host), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "evil.example:8080",
+            "localhost.evil.example",
+            "localhost.local",
+            "",
+            ".local",
+            "[x]",
+            "gate.evil.example",
+            "agate",
+            "gate.local.evil.example",
+        ] {
+            assert!(!here(host), "{host}");
+        }
+        assert!(is_named_as_here(&HeaderMap::new(), None));
+        assert!(!is_named_as_here(&headers(&[("host", "gate")]), None));
     }
 }

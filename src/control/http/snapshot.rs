@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use proto::frame::Frame;
@@ -126,6 +126,12 @@ pub(super) async fn still(
     let picture = made.await.map_err(|_| Problem::unavailable("the picture cannot be decoded"))??;
     app.album.keep(name, picture.clone());
     Ok(answer(picture))
+}
+
+/// Whether a question for a picture starts a stream that nobody watches, which is more than a look. It is read as it is answered:
+/// letters may be escaped.
+pub(super) fn may_start(uri: &Uri) -> bool {
+    Query::<Wanted>::try_from_uri(uri).is_ok_and(|Query(wanted)| wanted.start == Some(1))
 }
 
 fn answer(picture: Bytes) -> Response {

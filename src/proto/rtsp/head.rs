@@ -6,7 +6,7 @@ use std::fmt::Write;
 use bytes::Bytes;
 
 use super::message::{Headers, Method, Request, Response};
-use super::parse::{Item, ParseError};
+use super::parse::{HttpFault, Item, ParseError};
 use super::status::Status;
 use super::write::is_token;
 
@@ -15,7 +15,7 @@ use super::write::is_token;
 pub(super) enum Head {
     Request(Request),
     Response(Response),
-    Http { head: Request, fault: Option<&'static str> },
+    Http { head: Request, fault: Option<HttpFault> },
     Bad { cseq: Option<String>, reason: &'static str, position: u64 },
 }
 
@@ -43,10 +43,10 @@ pub(super) fn parse(bytes: &[u8], position: u64) -> Result<(Head, u64), ParseErr
     let first = lines.next().unwrap_or_default();
     let (headers, fault) = parse_headers(lines);
     let line = request_line(first);
-    if let Ok(Line { method, uri, protocol: Protocol::Http, version }) = line {
+    if let Some(head) = as_http(first, &line) {
         // What follows is not RTSP, of whatever length it is said to be.
-        let head = Request { method, uri, version, headers, body: Bytes::new() };
-        return Ok((Head::Http { head, fault }, 0));
+        let fault = line.err().or(fault).map(HttpFault::Line);
+        return Ok((Head::Http { head: Request { headers, ..head }, fault }, 0));
     }
     let size = body_size(&headers).ok_or(ParseError::ContentLength { position })?;
 
@@ -98,6 +98,26 @@ fn request_line(line: &[u8]) -> Result<Line, &'static str> {
     };
     let (protocol, version) = parse_version(version).ok_or("request line without version")?;
     Ok(Line { method: Method::from(method), uri: to_text(uri), protocol, version })
+}
+
+/// The first of some lines, of which the last may lack its end, as a request of HTTP without headers; None when it is none.
+pub(super) fn http_line(lines: &[u8]) -> Option<Request> {
+    let line = lines.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    as_http(line, &request_line(line))
+}
+
+/// A request line as one of HTTP, if it is that; one that cannot be read is by its method, if RTSP lacks that, or its version.
+fn as_http(bytes: &[u8], line: &Result<Line, &'static str>) -> Option<Request> {
+    if let Ok(Line { method, uri, protocol, version }) = line {
+        let request = || Request { version: *version, ..Request::new(method.clone(), uri.as_str()) };
+        return (*protocol == Protocol::Http).then(request);
+    }
+    let mut words = bytes.split(|&byte| byte == b' ').filter(|word| !word.is_empty());
+    let method = words.next().and_then(token)?;
+    let has_version = words.next_back().and_then(parse_version).is_some_and(|it| it.0 == Protocol::Http);
+    let is_http = has_version || OF_HTTP.contains(&method);
+    is_http.then(|| Request { version: (1, 1), ..Request::new(Method::from(method), "") })
 }
 
 /// `RTSP-Version SP Status-Code SP Reason-Phrase`, the phrase in any shape or missing.
@@ -192,6 +212,9 @@ fn to_text(bytes: &[u8]) -> String {
     }
     text
 }
+
+/// Methods of HTTP that RTSP lacks (RFC 9110 section 9, RFC 5789).
+const OF_HTTP: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "TRACE", "PATCH"];
 
 /// The usual spelling of a known name, which costs no allocation.
 fn known(name: &str) -> Option<&'static str> {

@@ -62,10 +62,10 @@ pub enum Item {
     /// The head of an HTTP request: a tunnel, a WebSocket or a browser. What follows it is not RTSP: it stays in
     /// the parser until [`Parser::take_buffered`] fetches it.
     Http {
-        /// The head, without lines that cannot be read.
+        /// The head, without lines that cannot be read; of one that is too long the first line alone.
         head: Request,
-        /// What is wrong with the first of these. Answer 400, in HTTP.
-        fault: Option<&'static str>,
+        /// What is wrong with it. Answer that, in HTTP.
+        fault: Option<HttpFault>,
     },
     /// A packet between messages (RFC 2326 section 10.12).
     Interleaved {
@@ -74,6 +74,17 @@ pub enum Item {
         /// The packet; shares memory with its neighbours, so who keeps one for long copies it.
         payload: Bytes,
     },
+}
+
+/// What is wrong with the head of an HTTP request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpFault {
+    /// Its first line or one of its headers cannot be read.
+    Line(&'static str),
+    /// The first line passes [`Limits::line_bytes_max`].
+    FirstLineTooLong,
+    /// The headers, or one of them, pass a limit.
+    HeadersTooLong,
 }
 
 /// Why the next message cannot be found. Positions are in bytes since the connection's first.
@@ -227,6 +238,7 @@ impl Parser {
             State::HandedOver => Ok(None),
             State::Failed(error) => Err(*error),
         };
+        let polled = polled.or_else(|error| self.as_http(error));
         match polled {
             Ok(Some(_)) => {}
             Ok(None) => self.release(),
@@ -328,6 +340,22 @@ impl Parser {
         }
         self.state = State::Body(Box::new(head), size as usize);
         Ok(self.poll_body())
+    }
+
+    /// What a head that passes a limit is where it begins as one of HTTP: whoever sent it reads no other answer.
+    fn as_http(&mut self, error: ParseError) -> Result<Option<Item>, ParseError> {
+        let fault = match error {
+            ParseError::LineTooLong { first: true, .. } => HttpFault::FirstLineTooLong,
+            ParseError::LineTooLong { .. }
+            | ParseError::HeadTooLong { .. }
+            | ParseError::TooManyHeaders { .. } => HttpFault::HeadersTooLong,
+            _ => return Err(error),
+        };
+        let begin = &self.buffer[..self.buffer.len().min(self.limits.line_bytes_max)];
+        let head = head::http_line(begin).ok_or(error)?;
+        self.skip(self.buffer.len());
+        self.state = State::HandedOver;
+        Ok(Some(Item::Http { head, fault: Some(fault) }))
     }
 
     fn poll_body(&mut self) -> Option<Item> {
@@ -499,6 +527,40 @@ mod tests {
         assert_eq!(parser.take_buffered(), "T1BUSU9O");
         parser.handle_bytes(b"OPTIONS * RTSP/1.0\r\n\r\n");
         assert!(matches!(parser.poll(), Ok(Some(Item::Request(_)))));
+    }
+
+    #[test]
+    fn what_begins_as_http_is_http_however_long_or_wrong_it_is() {
+        let http = |text: &str| {
+            let mut parser = parser();
+            parser.handle_bytes(text.as_bytes());
+            match parser.poll() {
+                Ok(Some(Item::Http { head, fault })) => (head.uri, fault.unwrap()),
+                other => panic!("{other:?}"),
+            }
+        };
+        let long = "x".repeat(70_000);
+        let header = format!("A: {}\r\n", "x".repeat(4000));
+        for method in ["GET", "POST", "HEAD", "PUT", "DELETE"] {
+            let uri = http(&format!("{method} /{long} HTTP/1.1\r\nHost: a\r\n\r\n"));
+            assert_eq!(uri, (String::new(), HttpFault::FirstLineTooLong), "{method}");
+            assert_eq!(http(&format!("{method} /{long}")).1, HttpFault::FirstLineTooLong, "{method}");
+        }
+        for headers in [format!("A: {long}\r\n"), header.repeat(5), "A: b\r\n".repeat(100)] {
+            // OPTIONS is of both, and the version tells.
+            for method in ["GET", "OPTIONS"] {
+                let text = format!("{method} /a HTTP/1.1\r\n{headers}\r\n");
+                assert_eq!(http(&text), ("/a".to_owned(), HttpFault::HeadersTooLong));
+            }
+        }
+        for line in ["GET", "GET /", "GET / HTTP/1.x", "POST /a\x01 HTTP/1.1", "OPTIONS /\x01 HTTP/1.1"] {
+            let (_, fault) = http(&format!("{line}\r\nHost: a\r\n\r\n"));
+            assert!(matches!(fault, HttpFault::Line(_)), "{line}: {fault:?}");
+        }
+        // Those of RTSP stay what they were.
+        error(format!("GET rtsp://h/a RTSP/1.0\r\nA: {long}\r\n\r\n").as_bytes());
+        error(format!("GET_PARAMETER /{long} HTTP/1.1\r\n\r\n").as_bytes());
+        bad(b"GET_PARAMETER /a\r\nCSeq: 1\r\n\r\n");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::websocket::upgrade::{self, Upgrade};
 use crate::rtsp::message::{Headers, Request};
+use crate::rtsp::parse::HttpFault;
 use crate::rtsp::write::{put_line, put_rest};
 
 /// Letters of a cookie. Players send 16 to 32.
@@ -52,6 +53,10 @@ impl Ask {
         if request.version.0 != 1 {
             return Ask::Wrong(Code::VersionNotSupported, "HTTP/1.0 and HTTP/1.1 are understood");
         }
+        // Who passes it on may go by the one, and who answers by the other (RFC 9112 section 3.2).
+        if request.headers.get_all("Host").nth(1).is_some() {
+            return Ask::Wrong(Code::BadRequest, "a request has one Host");
+        }
         let method = request.method.as_str();
         if let Some(text) = request.headers.get("x-sessioncookie")
             && matches!(method, "GET" | "POST")
@@ -78,6 +83,15 @@ impl Ask {
     }
 }
 
+/// The answer to a head that cannot be read: its status and sentence.
+pub fn blame(fault: HttpFault) -> (Code, &'static str) {
+    match fault {
+        HttpFault::Line(reason) => (Code::BadRequest, reason),
+        HttpFault::FirstLineTooLong => (Code::UriTooLong, "the first line is too long"),
+        HttpFault::HeadersTooLong => (Code::HeadersTooLong, "the headers are too many or too long"),
+    }
+}
+
 /// The status of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
@@ -97,8 +111,12 @@ pub enum Code {
     NotAllowed,
     /// 409.
     Conflict,
+    /// 414.
+    UriTooLong,
     /// 426.
     UpgradeRequired,
+    /// 431 (RFC 6585 section 5).
+    HeadersTooLong,
     /// 503.
     Unavailable,
     /// 505.
@@ -117,7 +135,9 @@ impl Code {
             Code::NotFound => "404 Not Found",
             Code::NotAllowed => "405 Method Not Allowed",
             Code::Conflict => "409 Conflict",
+            Code::UriTooLong => "414 URI Too Long",
             Code::UpgradeRequired => "426 Upgrade Required",
+            Code::HeadersTooLong => "431 Request Header Fields Too Large",
             Code::Unavailable => "503 Service Unavailable",
             Code::VersionNotSupported => "505 HTTP Version Not Supported",
         }
@@ -251,6 +271,8 @@ mod tests {
         assert!(matches!(ask("POST / HTTP/1.1\r\n\r\n"), Ask::Wrong(Code::NotFound, _)));
         assert!(matches!(ask("PUT / HTTP/1.1\r\n\r\n"), Ask::Wrong(Code::NotAllowed, _)));
         assert!(matches!(ask("GET / HTTP/2.0\r\n\r\n"), Ask::Wrong(Code::VersionNotSupported, _)));
+        let two = "GET / HTTP/1.1\r\nHost: a\r\nx-sessioncookie: c\r\nhost: a\r\n\r\n";
+        assert!(matches!(ask(two), Ask::Wrong(Code::BadRequest, _)));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use proto::io::Conn;
 use proto::rtsp::headers::date::Utc;
 use proto::rtsp::message::{Request, Response};
+use proto::rtsp::parse::HttpFault;
 use proto::rtsp::status::Status;
 use proto::tunnel::http::{self, Answer, Ask, Code};
 use proto::tunnel::websocket::upgrade::Upgrade;
@@ -15,7 +16,7 @@ use crate::shard::turn::Shard;
 
 impl Shard {
     /// Takes the head of an HTTP request and what is wrong with it; what came behind it is still with the parser.
-    pub(in crate::shard) fn open_door(&mut self, conn: Conn, head: Request, fault: Option<&str>) {
+    pub(in crate::shard) fn open_door(&mut self, conn: Conn, head: Request, fault: Option<HttpFault>) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         connection.served = self.now;
         if connection.is_rtsp || connection.door.is_tunnel() {
@@ -27,8 +28,8 @@ impl Shard {
             let refusal = self.over_limit(LimitReached::Connections, peer);
             return self.refuse_http(conn, &head, Code::Unavailable, &refusal.reason);
         }
-        if let Some(reason) = fault {
-            return self.refuse_http(conn, &head, Code::BadRequest, reason);
+        if let Some((code, reason)) = fault.map(http::blame) {
+            return self.refuse_http(conn, &head, code, reason);
         }
         let ask = Ask::of(&head);
         let is_way_in = matches!(ask, Ask::TunnelOut(_) | Ask::TunnelIn(_) | Ask::WebSocket(_));

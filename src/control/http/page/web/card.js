@@ -90,7 +90,7 @@ function frame(path) {
   const element = h('article', { class: 'card stream', 'data-path': path },
     h('a', { class: 'still', href: `#/play/${encodeURIComponent(path)}`, 'aria-label': `Play ${path}` }, empty, image, h('span', { class: 'go', 'aria-hidden': 'true' })),
     h('div', { class: 'text' },
-      h('div', { class: 'row' }, h('h3', {}, h('a', { href: `#/play/${encodeURIComponent(path)}`, tabindex: '-1' }, path)), more),
+      h('div', { class: 'row' }, h('h3', {}, h('a', { href: `#/play/${encodeURIComponent(path)}`, tabindex: '-1', title: path }, path)), more),
       detail, facts, list))
   return { element, image, empty, detail, numbers, facts }
 

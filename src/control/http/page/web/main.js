@@ -22,10 +22,19 @@ function show() {
     const isHere = link.dataset.tab === (tab === 'server' ? 'server' : 'streams')
     isHere ? link.setAttribute('aria-current', 'page') : link.removeAttribute('aria-current')
   }
-  if (tab === 'play' && path) leave = watch(place, decodeURIComponent(path))
+  if (tab === 'play' && path) leave = watch(place, decoded(path))
   else if (tab === 'server') leave = server(place)
   else leave = overview(place)
   window.scrollTo(0, 0)
+}
+
+/** A name as an address has it, or as somebody has typed it: a percent sign that escapes nothing is itself. */
+function decoded(name) {
+  try {
+    return decodeURIComponent(name)
+  } catch {
+    return name
+  }
 }
 
 async function begin() {
