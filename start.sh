@@ -4,6 +4,7 @@
 #   ./start.sh [OPTIONS] [DIR]   start; options are those of rtspserver, DIR holds media files (default: media/ here)
 #   ./start.sh --foreground ...  the same in this terminal
 #   ./start.sh stop | status     end the server, say whether it runs
+#   ./start.sh check ...         whatever else the program does: check, hash-password, devices, probe, with their options
 #   ./start.sh --install-only    only install what building needs
 set -eu
 
@@ -155,7 +156,7 @@ names_source() {
     while [ $# -gt 0 ]; do
         case $1 in
             -c | --config | --config=* | -c?*) return 0 ;;
-            --backend | --shards | --log-file | --log-format) shift ;;
+            --backend | --shards | --log-file | --log-format | --url) shift ;;
             -*) ;;
             *) return 0 ;;
         esac
@@ -181,9 +182,22 @@ run() {
     exec "$PROGRAM" --daemon --pid-file "$PID_FILE" "$@"
 }
 
+# What the program does beside serving: of the configuration that is named, else of that in the folder of this script.
+ask() {
+    if [ ! -x "$PROGRAM" ]; then
+        install_missing
+        build
+    fi
+    command=$1
+    shift
+    names_source "$@" || cd "$HERE"
+    exec "$PROGRAM" "$command" "$@"
+}
+
 case ${1:-} in
     stop) stop ;;
     status) status ;;
+    check | hash-password | devices | probe) ask "$@" ;;
     --install-only) install_missing ;;
     --foreground)
         shift

@@ -7,5 +7,5 @@ pub(crate) mod screen;
 pub(crate) mod session;
 pub(crate) mod sound;
 pub(crate) mod talk;
-mod template;
+pub(crate) mod template;
 mod told;

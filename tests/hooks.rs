@@ -3,7 +3,7 @@
 mod asked;
 mod ended;
 mod foreign;
-mod service;
+pub(crate) mod service;
 
 use std::time::Duration;
 

@@ -62,7 +62,7 @@ fn said(output: &[u8]) -> String {
 }
 
 /// The part of a configuration that keeps servers of several tests apart.
-fn doors(port: u16) -> String {
+pub(crate) fn doors(port: u16) -> String {
     format!(
         "<serverip>127.0.0.1</serverip>\n<serverport>{port}</serverport>\n<rtsp_over_http>0</rtsp_over_http>\n\
              <rtsp_over_https>0</rtsp_over_https>\n<rtsps_port>0</rtsps_port>\n<udp_port_min>{}</udp_port_min>\n\

@@ -17,7 +17,7 @@ use crate::talking::TAG;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The template with the source of its proxy filled in; its ports are those that this run may use.
-fn template(port: u16, pusher: u16, source: &str) -> String {
+pub(crate) fn template(port: u16, pusher: u16, source: &str) -> String {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/samples/happytime-template.xml");
     let mut text = fs::read_to_string(file).unwrap();
     let ports = [

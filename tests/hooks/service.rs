@@ -46,7 +46,7 @@ impl Call {
 }
 
 /// The service.
-pub(super) struct Service {
+pub(crate) struct Service {
     address: SocketAddr,
     shared: Arc<Shared>,
 }
@@ -61,7 +61,7 @@ struct Shared {
 
 impl Service {
     /// One that answers everything with 200.
-    pub(super) fn start() -> Service {
+    pub(crate) fn start() -> Service {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (address, shared) = (listener.local_addr().unwrap(), Arc::new(Shared::default()));
         let serving = shared.clone();
@@ -76,7 +76,7 @@ impl Service {
     }
 
     /// One that is not there: nobody listens at its port.
-    pub(super) fn absent() -> Service {
+    pub(crate) fn absent() -> Service {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         Service { address, shared: Arc::default() }
     }
@@ -85,7 +85,7 @@ impl Service {
         format!("http://{}/hook/{call}", self.address)
     }
 
-    pub(super) fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.address.port()
     }
 

@@ -1,6 +1,7 @@
 //! Runs what the README says as it stands there: only hosts, ports and what cannot be there, such as a screen, are put in.
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -16,8 +17,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A reader at the terminal of the machine that the server runs on, or of another one.
 pub(crate) struct Reader {
-    /// Where they are, with a film in it.
+    /// Where they are: the folder that the README is in, with a film beside it. The program is built, and not in the path.
     pub(crate) folder: Scratch,
+    /// Settings for the servers that they start.
+    pub(crate) environment: Vec<(String, String)>,
     /// Whatever goes on until they leave.
     running: Vec<Running>,
 }
@@ -34,8 +37,26 @@ impl Reader {
     /// One who has `film.mp4`.
     pub(crate) fn with(film: &Path) -> Reader {
         let folder = Scratch(scratch("readme"));
-        fs::copy(film, folder.path().join("film.mp4")).unwrap();
-        Reader { folder, running: Vec::new() }
+        let here = folder.path();
+        fs::copy(film, here.join("film.mp4")).unwrap();
+        fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("start.sh"), here.join("start.sh")).unwrap();
+        fs::create_dir(here.join("bin")).unwrap();
+        // What they would build is there.
+        for (tool, says) in [("cargo", ""), ("rustc", "rustc 1.99.0")] {
+            let file = here.join("bin").join(tool);
+            fs::write(&file, format!("#!/bin/sh\necho '{says}'\n")).unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let reader = Reader { folder, environment: Vec::new(), running: Vec::new() };
+        reader.has_built("rtspserver", Path::new(env!("CARGO_BIN_EXE_rtspserver")));
+        reader
+    }
+
+    /// Has a program where building puts it.
+    pub(crate) fn has_built(&self, name: &str, program: &Path) {
+        let built = self.folder.path().join("target/release");
+        fs::create_dir_all(&built).unwrap();
+        symlink(program, built.join(name)).unwrap();
     }
 
     /// Types each command, and sees that it does what it is there for.
@@ -52,11 +73,13 @@ impl Reader {
                 Some("ffmpeg") if words.next() == Some("-re") => self.publishes(server, &at(server, command)),
                 Some("ffmpeg") => self.records(&at(server, command)),
                 Some("curl") => self.asks(server, &at(server, command)),
-                Some("rtspserver") => {
-                    self.runs(&command.replacen("rtspserver", env!("CARGO_BIN_EXE_rtspserver"), 1));
+                Some("./start.sh") if words.next() == Some("hash-password") => {
+                    // At a terminal it is typed.
+                    let said = self.runs(&format!("sh -c 'echo secret | {command}'"));
+                    assert!(said.contains("<password_hash>"), "{command}: {said}");
                 }
                 _ => {
-                    self.runs(command);
+                    self.runs(&at(server, command));
                 }
             }
         }
@@ -72,7 +95,7 @@ impl Reader {
 
     /// A player, until its clock has gone on for two seconds.
     #[track_caller]
-    fn watches(&mut self, command: &str) {
+    pub(crate) fn watches(&mut self, command: &str) {
         self.starts(&format!("{command} -hide_banner"), None);
         let mut running = self.running.pop().unwrap();
         let began = Instant::now();
@@ -135,10 +158,13 @@ impl Reader {
     fn starts(&mut self, command: &str, makes: Option<&'static str>) {
         let said = self.folder.path().join(format!("said-{}.txt", self.running.len()));
         let file = fs::File::create(&said).unwrap();
+        let path = std::env::var("PATH").unwrap_or_default();
         let child = Command::new("sh")
             .args(["-c", &format!("exec timeout 90 {command}")])
             .current_dir(self.folder.path())
+            .env("PATH", format!("{}:{path}", self.folder.path().join("bin").display()))
             .envs([("SDL_VIDEODRIVER", "dummy"), ("SDL_AUDIODRIVER", "dummy")])
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
             .stderr(file)
@@ -163,6 +189,10 @@ impl Reader {
 impl Drop for Reader {
     fn drop(&mut self) {
         self.running.iter_mut().for_each(Running::ends);
+        // A server in the background that a failed test has left would stay.
+        if self.folder.path().join("rtspserver.pid").exists() {
+            let _ = Command::new("./start.sh").arg("stop").current_dir(self.folder.path()).status();
+        }
     }
 }
 

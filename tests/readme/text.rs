@@ -10,6 +10,8 @@ pub(crate) struct Chapter {
     pub(crate) commands: Vec<String>,
     /// What is to stand in the configuration.
     pub(crate) xml: String,
+    /// All of it.
+    pub(crate) text: String,
 }
 
 /// The whole README.
@@ -18,7 +20,8 @@ pub(crate) fn chapters() -> Vec<Chapter> {
     let mut chapters = Vec::new();
     for part in text.split("\n## ").skip(1) {
         let (name, body) = part.split_once('\n').unwrap();
-        let mut chapter = Chapter { name: name.into(), commands: Vec::new(), xml: String::new() };
+        let mut chapter =
+            Chapter { name: name.into(), commands: Vec::new(), xml: String::new(), text: body.into() };
         for line in body.lines().filter_map(|line| line.strip_prefix("    ")) {
             let line = line.trim();
             if line.starts_with('<') {
