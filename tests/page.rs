@@ -70,8 +70,9 @@ const OUTSIDE: &str = "[...document.querySelectorAll('.card')].flatMap(card => {
     const box = card.getBoundingClientRect()
     const isOutside = ({ left, right, top, bottom, width }) => width > 0 &&
         (left < box.left - 1 || right > box.right + 1 || top < box.top - 1 || bottom > box.bottom + 1)
+    const isFolded = part => !part.matches('summary') && part.closest('details:not([open])')
     return [...card.querySelectorAll('a, button, input, summary')]
-        .filter(part => isOutside(part.getBoundingClientRect()))
+        .filter(part => !isFolded(part) && isOutside(part.getBoundingClientRect()))
         .map(part => `${part.outerHTML.slice(0, 80)} of ${card.innerText.slice(0, 60)}`)
 })";
 
