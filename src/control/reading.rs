@@ -40,8 +40,8 @@ pub struct Rereading {
 pub struct Read {
     /// What it says, with the addresses of its names.
     pub loaded: Result<(Loaded, Lookup), ConfigError>,
-    /// What stood in the file before it was read: what changes meanwhile is seen at the next look.
-    pub watch: Watch,
+    /// What stood in the file before it was read: what changes meanwhile is seen at the next look. None where nobody looks.
+    pub watch: Option<Watch>,
 }
 
 /// At most one reading at a time; who asks while it goes on waits for the next, as the file may have changed.
@@ -70,8 +70,8 @@ impl Reading {
         &self.answers
     }
 
-    /// Has the file read, for one who waits or for nobody; whether that begins now.
-    pub fn ask(&mut self, rereading: &Rereading, waiting: Option<Waiting>) -> bool {
+    /// Has the file read, which may be looked at for changes, for one who waits or for nobody; whether that begins now.
+    pub fn ask(&mut self, rereading: &Rereading, is_watched: bool, waiting: Option<Waiting>) -> bool {
         let Some(file) = rereading.file.clone() else {
             refuse(waiting, ReloadError::NoFile);
             return false;
@@ -88,7 +88,7 @@ impl Reading {
         self.now.extend(waiting);
         let (load, sender) = (rereading.load.clone(), self.sender.clone());
         let read = move || {
-            let watch = Watch::new(&file);
+            let watch = is_watched.then(|| Watch::new(&file));
             let loaded = load(&file).map(|loaded| {
                 let names = Lookup::of(&loaded.settings);
                 (loaded, names)
@@ -112,12 +112,12 @@ impl Reading {
     }
 
     /// Begins the next one if it is wanted; whether that is so.
-    pub fn go_on(&mut self, rereading: &Rereading) -> bool {
+    pub fn go_on(&mut self, rereading: &Rereading, is_watched: bool) -> bool {
         if !std::mem::take(&mut self.is_wanted_again) {
             return false;
         }
         self.now = std::mem::take(&mut self.next);
-        self.ask(rereading, None)
+        self.ask(rereading, is_watched, None)
     }
 }
 

@@ -32,7 +32,7 @@ use super::reading::{Read, Reading, Rereading, Waiting};
 use super::run::warn_of_publishers;
 use super::shards::Shards;
 use super::streams::Streams;
-use super::watch::Lookout;
+use super::watch::{Lookout, Watch};
 use crate::config::{ConfigError, Difference, Loaded, Settings, keep_from_start, keep_origin};
 use crate::media::pool::Pool;
 use crate::media::transcode::slots::Slots;
@@ -110,7 +110,7 @@ enum Step {
 impl Reloader {
     /// Has the configuration read again, for one who waits or for nobody. Whoever has started the program is told.
     pub fn ask_for_reload(&mut self, waiting: Option<Waiting>, manager: &Manager) {
-        if self.reading.ask(&self.rereading, waiting) {
+        if self.reading.ask(&self.rereading, self.settings.reload, waiting) {
             manager.reloading();
         }
     }
@@ -119,7 +119,8 @@ impl Reloader {
     /// had. Whoever has started the program is told that it goes on.
     pub fn reload(&mut self, read: Read, shards: &Shards, manager: &Manager) {
         let result = self.try_to_reload(read.loaded, shards);
-        self.lookout.follow(self.settings.reload.then_some(read.watch));
+        let file = self.rereading.file.clone().filter(|_| self.settings.reload);
+        self.lookout.follow(|| file.map(|file| read.watch.unwrap_or_else(|| Watch::new(&file))));
         match &result {
             Ok(changes) => {
                 tracing::info!("configuration reloaded: {changes}");
@@ -141,7 +142,7 @@ impl Reloader {
         for waiting in self.reading.finish() {
             waiting.answer(result.clone());
         }
-        if self.reading.go_on(&self.rereading) {
+        if self.reading.go_on(&self.rereading, self.settings.reload) {
             manager.reloading();
         }
     }

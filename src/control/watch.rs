@@ -12,9 +12,12 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// Finds what is to be looked at, and what is known of it, if anything is.
+type Find = Box<dyn FnOnce() -> Option<Watch> + Send>;
+
 /// The thread that looks at the file; it ends with this.
 pub struct Lookout {
-    watches: Sender<Option<Watch>>,
+    watches: Sender<Find>,
     changed: Receiver<()>,
 }
 
@@ -27,10 +30,11 @@ impl Lookout {
         Ok(Lookout { watches, changed })
     }
 
-    /// Another state of the file is known from now on, or nobody wants to know of changes.
-    pub fn follow(&self, watch: Option<Watch>) {
+    /// Another state of the file is known from now on, or nobody wants to know of changes. It may be read to be known: on the
+    /// thread.
+    pub fn follow(&self, find: impl FnOnce() -> Option<Watch> + Send + 'static) {
         // The thread is there as long as this is.
-        let _ = self.watches.send(watch);
+        let _ = self.watches.send(Box::new(find));
     }
 
     /// Says when something else stands in the file than is known.
@@ -39,14 +43,14 @@ impl Lookout {
     }
 }
 
-fn look_out(mut watch: Option<Watch>, followed: &Receiver<Option<Watch>>, changed: &Sender<()>) {
+fn look_out(mut watch: Option<Watch>, followed: &Receiver<Find>, changed: &Sender<()>) {
     loop {
         let next = match &watch {
             Some(_) => followed.recv_timeout(LOOK_EVERY),
             None => followed.recv().map_err(RecvTimeoutError::from),
         };
         match next {
-            Ok(next) => watch = next,
+            Ok(find) => watch = find(),
             Err(RecvTimeoutError::Disconnected) => return,
             Err(RecvTimeoutError::Timeout) => {
                 if watch.as_mut().is_some_and(Watch::look) {
