@@ -57,8 +57,7 @@ pub(super) fn run(
     confined.log();
     platform::raise_open_files();
     let settings = loaded.settings;
-    // What runs as another user, or is confined, may look into less than what starts.
-    let is_confined = confined.in_reading() || settings.run_as.is_some();
+    let is_confined = confined.narrows(&settings);
     let overrides = Overrides { is_confined, ..args.overrides() };
     let rereading = Rereading {
         load: Arc::new(move |file| config::load(Some(file), &overrides)),

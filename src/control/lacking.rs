@@ -1,7 +1,8 @@
 //! What a configuration asks for that this machine does not have, as far as that shows before the program starts with it.
 
+use std::fs::File;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::addresses;
 use super::certificate::Certificate;
@@ -31,9 +32,9 @@ pub fn lacking(settings: &Settings, is_confined: bool) -> Vec<Problem> {
     {
         lacking.push(said(&error));
     }
-    let is_hidden = is_confined
-        && [&settings.cert_file, &settings.key_file].into_iter().flatten().any(|it| is_denied(it));
-    if !is_hidden && let Err(error) = Certificate::check(settings) {
+    if !(is_confined && is_certificate_denied(settings))
+        && let Err(error) = Certificate::check(settings)
+    {
         lacking.push(said(&error));
     }
     if let Err(error) = privileges::known(settings) {
@@ -49,8 +50,11 @@ pub fn lacking(settings: &Settings, is_confined: bool) -> Vec<Problem> {
     lacking
 }
 
-fn is_denied(file: &Path) -> bool {
-    std::fs::File::open(file).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
+/// Whether the program may not read the certificate or its key.
+pub(super) fn is_certificate_denied(settings: &Settings) -> bool {
+    let is_denied =
+        |file: &PathBuf| File::open(file).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
+    settings.cert_file.iter().chain(&settings.key_file).any(is_denied)
 }
 
 fn is_missing(folder: &Path) -> bool {

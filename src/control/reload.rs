@@ -5,7 +5,6 @@
 //!                    an error: all stays as it was                                  ─▶ shards leave what is gone
 //! ```
 
-use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -22,6 +21,7 @@ use super::certificate::{Certificate, CertificateError, Prepared};
 use super::changes::Changes;
 use super::doors::{self, Before};
 use super::hooks::WebHooks;
+use super::lacking::is_certificate_denied;
 use super::lookup::Lookup;
 use super::making::{CurrentRules, changed};
 use super::manager::Manager;
@@ -205,12 +205,8 @@ impl Reloader {
     /// What the program could read as root, or before it was confined to the folders that it had at start, it can read at
     /// the next start: until then the certificate stays. Names the settings that wait for that.
     fn keep_certificate_beyond_reach(&self, settings: &mut Settings) -> Vec<&'static str> {
-        let may_read_less = self.rereading.confined.in_reading() || settings.run_as.is_some();
-        let is_denied = |file: &PathBuf| {
-            File::open(file).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
-        };
-        let is_beyond_reach = || settings.cert_file.iter().chain(&settings.key_file).any(is_denied);
-        if self.certificate.is_none() || !may_read_less || !is_beyond_reach() {
+        let may_read_less = self.rereading.confined.narrows(settings);
+        if self.certificate.is_none() || !may_read_less || !is_certificate_denied(settings) {
             return Vec::new();
         }
         let mut waiting = Vec::new();

@@ -200,7 +200,7 @@ fn lay_ground(
     let intake = intake.transpose().map_err(RunError::Documents)?;
     let hooks = WebHooks::start(&settings.http_notify).map_err(RunError::Hooks)?;
     let access = access(settings, nonce_key);
-    let is_confined = rereading.confined.in_reading() || settings.run_as.is_some();
+    let is_confined = rereading.confined.narrows(settings);
     let asked = Asking { file: rereading.file.clone(), is_confined };
     let http = Http::start(settings.clone(), asked, access.clone(), listen.clone());
     let ground = Ground {

@@ -15,6 +15,8 @@ pub use absent::confine;
 #[cfg(target_os = "linux")]
 pub use kernel::confine;
 
+use crate::config::Settings;
+
 /// How far the process is confined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Confined {
@@ -29,9 +31,9 @@ pub enum Confined {
 }
 
 impl Confined {
-    /// Whether there may be files that the program cannot read for that.
-    pub fn in_reading(&self) -> bool {
-        *self == Confined::ToItsFolders
+    /// Whether the program that runs may read less than it could when it started: confined, or as the user of `run_as`.
+    pub fn narrows(&self, settings: &Settings) -> bool {
+        *self == Confined::ToItsFolders || settings.run_as.is_some()
     }
 
     /// Says it in the log.
