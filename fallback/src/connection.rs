@@ -12,6 +12,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use crate::inbox::Inbox;
+use crate::platform::send_now;
 
 /// Byte runs of one system call: a keyframe of the usual size with heads of its own, without an allocation.
 const RUNS_MAX: usize = 128;
@@ -186,13 +187,12 @@ impl Connection {
 
     /// One system call with what is left of the pieces.
     fn write(&mut self, pieces: &Pieces) -> io::Result<Written> {
-        let socket = SockRef::from(&self.stream);
         if let [Piece::Shared(bytes)] = &pieces[..] {
             let rest = &bytes[self.sent.min(bytes.len())..];
             if rest.is_empty() {
                 return Ok(Written::All);
             }
-            let size = socket.send(rest)?;
+            let size = send_now(&self.stream, rest)?;
             self.sent += size;
             return Ok(if size == rest.len() { Written::All } else { Written::Short });
         }
@@ -201,7 +201,7 @@ impl Connection {
         if offered == 0 {
             return Ok(Written::All);
         }
-        let size = socket.send_vectored(&runs)?;
+        let size = SockRef::from(&self.stream).send_vectored(&runs)?;
         self.sent += size;
         Ok(match (size == offered, more) {
             (true, false) => Written::All,

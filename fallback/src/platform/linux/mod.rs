@@ -8,6 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use rustix::net::sockopt::{set_socket_recv_buffer_size_force, set_socket_send_buffer_size_force};
+use rustix::net::{SendFlags, send};
 use socket2::Socket;
 use tokio::net::TcpStream;
 
@@ -41,6 +42,11 @@ pub fn prepare_outgoing(socket: &Socket) -> io::Result<()> {
 
 /// Options after `accept`: all are inherited.
 pub fn prepare_accepted(_stream: &TcpStream) {}
+
+/// Sends at once what the socket takes. Without the C library, whose call looks after the end of its thread twice.
+pub fn send_now(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    Ok(send(stream, bytes, SendFlags::NOSIGNAL)?)
+}
 
 /// Buffers of a UDP socket: beyond `wmem_max` and `rmem_max` with CAP_NET_ADMIN, else up to them.
 pub fn set_udp_buffers(socket: &Socket) {

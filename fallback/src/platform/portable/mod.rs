@@ -48,6 +48,11 @@ pub fn prepare_accepted(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_send_buffer_size(TCP_SEND_BYTES);
 }
 
+/// Sends at once what the socket takes.
+pub fn send_now(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    SockRef::from(stream).send(bytes)
+}
+
 /// Buffers of a UDP socket. Where one is refused, the system's default remains.
 pub fn set_udp_buffers(socket: &Socket) {
     let _ = socket.set_send_buffer_size(UDP_SEND_BYTES);
