@@ -325,4 +325,7 @@ pub trait Driver {
 
     /// What was counted so far.
     fn stats(&self) -> DriverStats;
+
+    /// A hint that the memory from `start` on is read a little later; it may be brought near meanwhile.
+    fn need_soon(&self, _start: *const u8, _bytes: usize) {}
 }

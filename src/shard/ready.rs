@@ -12,6 +12,9 @@ const CURRENT_A_TURN: usize = 256;
 /// two seconds. 32 of them would be 5 ms of a turn, which everybody else waits for.
 const BEHIND_A_TURN: usize = 8;
 
+/// How much later: sessions served while memory is fetched.
+const AHEAD: usize = 1;
+
 /// Who waits to be served.
 #[derive(Debug, Default)]
 pub struct Ready {
@@ -53,6 +56,11 @@ impl Ready {
             }
         }
         None
+    }
+
+    /// One that comes a little later.
+    pub fn peek(&self) -> Option<SessionKey> {
+        self.current.get(AHEAD).copied()
     }
 
     /// Whether nobody waits.

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
+use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -209,6 +210,9 @@ impl Shard {
         while !self.sealing.is_enough()
             && let Some(key) = self.ready.next(&mut served)
         {
+            if let Some(soon) = self.ready.peek().and_then(|key| self.sessions.get(key)) {
+                self.ports.driver.need_soon(ptr::from_ref(soon).cast(), size_of_val(soon));
+            }
             if let Some(session) = self.sessions.get_mut(key) {
                 session.is_ready = false;
                 self.pump(key);

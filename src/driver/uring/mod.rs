@@ -26,6 +26,7 @@ use crate::config::ZeroCopy;
 
 mod arena;
 mod buffers;
+mod foresight;
 mod listener;
 mod loans;
 mod membership;
@@ -271,6 +272,10 @@ impl Driver for UringDriver {
 
     fn stats(&self) -> DriverStats {
         DriverStats { enters: self.core.ring.enters, submitted: self.core.ring.submitted, ..self.core.stats }
+    }
+
+    fn need_soon(&self, start: *const u8, bytes: usize) {
+        foresight::need_soon(start, bytes);
     }
 }
 
