@@ -26,12 +26,12 @@ const GOP: u32 = 25;
 
 /// Allocations and futex calls for each viewer and picture: one would be 1. Reports, of which there is one in some
 /// seconds, may cost, and what else the shards do meanwhile on a busy machine is in the counts as well.
-const COST_MAX: f64 = 0.4;
+const COST_MAX: f64 = 0.25;
 
 /// Packets of a picture and their payload in bytes, and what may be copied for each viewer: headers, and the server's
 /// own records of what it sends.
 const PAYLOAD: (usize, usize) = (16, 1_400);
-const COPIED_MAX: f64 = 15_000.0;
+const COPIED_MAX: f64 = 11_000.0;
 
 /// What a viewer costs is in every try; what disturbed one on a busy machine is not in the next.
 const TRIES_MAX: u32 = 3;

@@ -2,7 +2,7 @@
 
     gstreamer.py ADDRESS PORT RTP_PORT [FILE]
 
-`/live` is what comes as RTP (H264, payload type 96) to UDP port RTP_PORT, for all viewers together; `/file` plays an MP4
+`/record` takes H.264 of one publisher and throws it away; `/live` is what comes as RTP (H264, payload type 96) to UDP port RTP_PORT, for all viewers together; `/file` plays an MP4
 of H264 from where each viewer asks. Prints `ready` when it listens. Debian: python3-gi gir1.2-gst-rtsp-server-1.0
 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad.
 """
@@ -43,6 +43,10 @@ def main(address, port, rtp_port, path=None):
         factory.set_launch(launch)
         factory.set_shared(is_shared)
         mounts.add_factory(name, factory)
+    factory = GstRtspServer.RTSPMediaFactory()
+    factory.set_launch("( rtph264depay name=depay0 ! fakesink sync=false )")
+    factory.set_transport_mode(GstRtspServer.RTSPTransportMode.RECORD)
+    mounts.add_factory("/record", factory)
     if server.attach(None) == 0:
         sys.exit(f"port {port} cannot be had")
     print("ready", flush=True)

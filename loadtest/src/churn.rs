@@ -34,7 +34,6 @@ pub async fn run(number: usize, server: SocketAddr, shared: Shared) -> Tally {
         failed_in_a_row = 0;
         let now = Instant::now();
         if shared.is_steady(now) {
-            tally.borrow_mut().sessions += 1;
             record(&mut shared.meter.borrow_mut().sessions, now - began);
         }
         Live::count(&shared.live.sessions, 1);

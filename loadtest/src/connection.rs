@@ -5,10 +5,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use proto::client::{Authenticator, Credentials, Trust};
 use proto::rtsp::headers::session::Session;
 use proto::rtsp::message::{Method, Request, Response};
 use proto::rtsp::parse::{Item, Limits, ParseError, Parser};
+use proto::rtsp::status::Status;
 
+use crate::clock;
 use crate::door::Door;
 use crate::line::Line;
 use crate::plan::Transport;
@@ -59,6 +62,8 @@ pub struct Connection {
     sequence: u32,
     /// The session's identifier, sent once it is known.
     session: Option<String>,
+    /// Answers for the user and password of the URLs, once there were any.
+    authenticator: Option<Authenticator>,
     /// How long the session lives without a sign of life.
     pub timeout: Duration,
     /// Address of this side.
@@ -83,19 +88,29 @@ impl Connection {
             opened.await.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))?;
         door.read(&behind, |bytes| parser.handle_bytes(bytes));
         let timeout = TIMEOUT_DEFAULT;
-        Ok(Connection { line, door, parser, sequence: 0, session: None, timeout, local })
+        Ok(Connection { line, door, parser, sequence: 0, session: None, authenticator: None, timeout, local })
     }
 
-    /// Sends a request and waits for its answer, which must be a success.
+    /// Sends a request and waits for its answer, which must be a success. Who has a user and a password in its URL answers
+    /// the server's challenge with them.
     pub async fn ask(&mut self, request: Request) -> Result<Response, DialogueError> {
         let method = request.method.clone();
-        self.tell(request).await?;
-        let answer = tokio::time::timeout(ANSWER_PATIENCE, self.answer(&method));
-        let response = answer.await.map_err(|_| DialogueError::Silent(method.clone()))??;
-        if response.status.is_success() {
-            Ok(response)
-        } else {
-            Err(DialogueError::Refused { method, status: response.status.0 })
+        let mut retries = 0;
+        loop {
+            self.tell(request.clone()).await?;
+            let answer = tokio::time::timeout(ANSWER_PATIENCE, self.answer(&method));
+            let response = answer.await.map_err(|_| DialogueError::Silent(method.clone()))??;
+            if response.status.is_success() {
+                return Ok(response);
+            }
+            let is_answered = response.status == Status::UNAUTHORIZED
+                && self.authenticator.as_mut().is_some_and(|authenticator| {
+                    authenticator.handle_challenge(&response.headers, retries).is_ok()
+                });
+            if !is_answered {
+                return Err(DialogueError::Refused { method, status: response.status.0 });
+            }
+            retries += 1;
         }
     }
 
@@ -103,6 +118,17 @@ impl Connection {
     pub async fn tell(&mut self, mut request: Request) -> Result<(), DialogueError> {
         self.sequence += 1;
         request.headers.push("CSeq", self.sequence.to_string());
+        if let Some((url, credentials)) = split_userinfo(&request.uri) {
+            request.uri = url;
+            self.authenticator.get_or_insert_with(|| {
+                Authenticator::new(Some(credentials), Trust::Full, u64::from(clock::identity()))
+            });
+        }
+        if let Some(authenticator) = &mut self.authenticator
+            && let Some(authorization) = authenticator.authorization(&request.method, &request.uri)
+        {
+            request.headers.push("Authorization", authorization);
+        }
         if let Some(session) = &self.session {
             request.headers.push("Session", session.clone());
         }
@@ -132,7 +158,7 @@ impl Connection {
         let response = self.ask(request).await?;
         let session = response.headers.get("Session").and_then(Session::parse);
         let session = session.ok_or(DialogueError::Incomplete("SETUP: the answer has no Session"))?;
-        self.timeout = session.timeout.unwrap_or(self.timeout);
+        self.timeout = session.timeout.unwrap_or(self.timeout).max(TIMEOUT_MIN);
         self.session = Some(session.id);
         Ok(response)
     }
@@ -187,8 +213,21 @@ impl Connection {
     }
 }
 
+/// The URL without user and password, and these; None where it has none. No request line holds them.
+fn split_userinfo(url: &str) -> Option<(String, Credentials)> {
+    let start = url.find("://")? + 3;
+    let end = url[start..].find('/').map_or(url.len(), |at| start + at);
+    let (userinfo, _) = url[start..end].rsplit_once('@')?;
+    let rest = &url[start + userinfo.len() + 1..];
+    Some((format!("{}{rest}", &url[..start]), Credentials::from_userinfo(userinfo)))
+}
+
 /// How long a server may take to answer before the client gives up.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A session that lives shorter by what the server says is kept alive as often as this needs: a server that says 0 is not
+/// asked without a pause.
+const TIMEOUT_MIN: Duration = Duration::from_secs(2);
 
 /// RFC 2326 section 12.37.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);

@@ -29,8 +29,6 @@ pub struct Tally {
     pub set_up: Option<Duration>,
     /// From the begin of the run to that answer.
     pub ready: Option<Duration>,
-    /// Sessions from connect to TEARDOWN within the measured time, of a client that comes and goes.
-    pub sessions: u64,
     /// Why sessions of such a client have failed, with how many did so.
     pub session_failures: BTreeMap<String, usize>,
     /// Why the viewer ended early; None when it played to the end.

@@ -11,7 +11,7 @@ use hdrhistogram::Histogram;
 use proto::rtp::batch::Batch;
 use proto::rtsp::headers::transport::Transport as Grant;
 use proto::rtsp::message::{Method, Request};
-use tokio::time::{sleep, sleep_until};
+use tokio::time::{sleep, sleep_until, timeout_at};
 
 use crate::connection::{Connection, DialogueError};
 use crate::meter::{Live, histogram, record};
@@ -142,6 +142,8 @@ async fn send(
     Live::count(&watched.live.ready, 1);
     let began = Instant::now();
     let mut alive = began;
+    // Who stops reading is not waited for without end.
+    let patience = tokio::time::Instant::from(began + plan.duration + plan.linger + SEND_PATIENCE);
     while source.due(source.number()) < plan.duration {
         let due = began + source.due(source.number());
         sleep_until(due.into()).await;
@@ -149,7 +151,10 @@ async fn send(
         record(&mut published.lags, due.elapsed());
         match (path, &mut dialogue) {
             (Path::Datagrams(socket), _) => send_trains(socket, &batch).await?,
-            (Path::Connection, Some((connection, _))) => connection.send(batch.interleaved()).await?,
+            (Path::Connection, Some((connection, _))) => {
+                let sent = timeout_at(patience, connection.send(batch.interleaved())).await;
+                sent.map_err(|_| DialogueError::Incomplete("the server has stopped reading"))??;
+            }
             (Path::Connection, None) => {}
         }
         published.pictures += 1;
@@ -189,3 +194,6 @@ fn unspecified(address: &SocketAddr) -> std::net::IpAddr {
         SocketAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
     }
 }
+
+/// How long behind its end a publisher waits for a server to take what it sends.
+const SEND_PATIENCE: Duration = Duration::from_secs(5);

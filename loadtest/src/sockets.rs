@@ -45,10 +45,12 @@ pub fn ports(local: SocketAddr, receive_buffer: usize) -> io::Result<Ports> {
 /// Listens to a group by the interface whose address is `local`.
 pub fn group_ports(group: &Group, local: IpAddr, receive_buffer: usize) -> io::Result<Ports> {
     let number = group.address.port();
+    let above =
+        number.checked_add(1).ok_or_else(|| io::Error::other("the group's port has none above it"))?;
     let rtp = listen(group, number, local)?;
     enlarge(&rtp, receive_buffer);
     let _ = setsockopt(&rtp, UdpGroSegment, &true);
-    Ok(Ports { rtp, rtcp: listen(group, number + 1, local)?, number })
+    Ok(Ports { rtp, rtcp: listen(group, above, local)?, number })
 }
 
 fn listen(group: &Group, port: u16, local: IpAddr) -> io::Result<UdpSocket> {

@@ -63,7 +63,11 @@ impl Source {
     pub fn new(content: &Content) -> io::Result<Source> {
         let (pictures, sets) = match &content.file {
             None => made(content)?,
-            Some(path) => read(&fs::read(path)?)?,
+            Some(path) => {
+                let bytes = fs::read(path);
+                let named = |error| io::Error::other(format!("{}: {error}", path.display()));
+                read(&bytes.map_err(named)?).map_err(named)?
+            }
         };
         let [sps, pps] = sets.map(|set| vec![Bytes::from(set)]);
         let track = Track::new(Codec::H264 { sps, pps, framing: Framing::Length(4) }, 0);

@@ -22,10 +22,26 @@ impl GstServer {
     /// The same at that address, in the network of the calling thread.
     #[track_caller]
     pub(crate) fn start_at(address: &str, port: u16, recipe: &Recipe, options: &[&str]) -> GstServer {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/upstream/gst_server.py");
+        let file = recipe.path();
+        let words = [&[file.to_str().unwrap()], options].concat();
+        GstServer::launch(script, address, port, &words)
+    }
+
+    /// The one that the load test measures, and where it takes plain RTP.
+    pub(crate) fn measured(recipe: &Recipe) -> (GstServer, String) {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/loadtest/peers/gstreamer.py");
+        let (address, port) = ("127.0.0.1", free_ports());
+        let (rtp, file) = (port + 2, recipe.path());
+        let server = GstServer::launch(script, address, port, &[&rtp.to_string(), file.to_str().unwrap()]);
+        (server, format!("{address}:{rtp}"))
+    }
+
+    #[track_caller]
+    fn launch(script: &str, address: &str, port: u16, words: &[&str]) -> GstServer {
         // Debian's own Python: another one in the path does not know GStreamer.
         let mut command = Command::new("/usr/bin/python3");
-        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/upstream/gst_server.py"));
-        command.args([address, &port.to_string()]).arg(recipe.path()).args(options);
+        command.args([script, address, &port.to_string()]).args(words);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().expect("Debian's Python is there");
         let mut line = String::new();

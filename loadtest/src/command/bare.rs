@@ -7,7 +7,7 @@ use std::thread::available_parallelism;
 
 use clap::Args;
 use loadtest::limit::{self, Loop, Options};
-use loadtest::plan::{Act, Plan};
+use loadtest::plan::{Act, Plan, Transport};
 use loadtest::report::Report;
 use loadtest::source::Content;
 use loadtest::swarm::Run;
@@ -57,7 +57,7 @@ impl Serve {
         let ready = |address| {
             let _ = writeln!(io::stdout(), "rtsp://{address}/bare");
         };
-        limit::serve(&options, ready).map_err(|error| format!("{}: {error}", self.listen))
+        limit::serve(&options, ready).map_err(|error| format!("--listen {}: {error}", self.listen))
     }
 }
 
@@ -65,11 +65,15 @@ impl Limit {
     pub(crate) fn run(&self) -> Result<bool, String> {
         let reports = measure(&self.common, self.viewers, self.by, &self.stream.content()?)?;
         let complete = reports.iter().all(Report::is_complete);
-        for report in &reports {
-            output::print(report, &self.common.output)?;
-        }
+        output::print_all(&reports, &self.common.output)?;
         Ok(complete)
     }
+}
+
+/// How the loops send for the same.
+pub(crate) fn transport_of(common: &Common) -> Result<Transport, String> {
+    let name = common.transport.name();
+    common.transport.bare().ok_or_else(|| format!("--transport {name}: there is no bare loop"))
 }
 
 /// The same viewers play from one of the loops, or from all of their transport's.
@@ -79,9 +83,7 @@ pub(crate) fn measure(
     by: Option<Loop>,
     content: &Content,
 ) -> Result<Vec<Report>, String> {
-    let name = common.transport.name();
-    let transport =
-        common.transport.bare().ok_or_else(|| format!("--transport {name}: there is no bare loop"))?;
+    let transport = transport_of(common)?;
     let loops = by.as_ref().map_or(Loop::all(transport), std::slice::from_ref);
     let reports = loops.iter().map(|by| {
         let (server, url) = Bare::start(*by, content).map_err(|error| format!("{}: {error}", by.name()))?;

@@ -16,7 +16,7 @@ use loadtest::publisher::Publishing;
 use loadtest::source::Content;
 use loadtest::swarm::Run;
 
-use options::{Common, Misbehaving, Stream, Viewers};
+use options::{Beside, Common, Misbehaving, Stream, Viewers};
 
 /// Plays and publishes streams of an RTSP server with many clients at once and measures what they get.
 #[derive(Parser)]
@@ -29,7 +29,12 @@ struct Cli {
 #[derive(Subcommand)]
 enum Scenario {
     /// N viewers play for a while.
-    Play(Viewers),
+    Play {
+        #[command(flatten)]
+        viewers: Viewers,
+        #[command(flatten)]
+        beside: Beside,
+    },
     /// M publishers send H.264 with a time stamp in each picture.
     Publish {
         /// Where to publish; `{}` stands for the publisher's number.
@@ -60,6 +65,8 @@ enum Scenario {
         rtp: Option<SocketAddr>,
         #[command(flatten)]
         misbehaving: Misbehaving,
+        #[command(flatten)]
+        beside: Beside,
     },
     /// N viewers at different points of one or several files.
     Files {
@@ -68,6 +75,8 @@ enum Scenario {
         /// Viewer n begins at n times so many seconds of its file.
         #[arg(long, default_value_t = 5.0)]
         spread: f64,
+        #[command(flatten)]
+        beside: Beside,
     },
     /// K clients come, take one packet, go and come again: sessions a second.
     Churn(Viewers),
@@ -79,6 +88,8 @@ enum Scenario {
         viewers: Viewers,
         #[command(flatten)]
         misbehaving: Misbehaving,
+        #[command(flatten)]
+        beside: Beside,
     },
     /// What this machine can do: the same viewers, and in place of a server the bare send loops.
     Limit(bare::Limit),
@@ -118,23 +129,25 @@ pub(crate) fn main() -> ExitCode {
 
 fn run(scenario: Scenario) -> Result<bool, String> {
     match scenario {
-        Scenario::Play(viewers) => measure("play", &viewers, viewers.plan(Act::Plays)?),
-        Scenario::Churn(viewers) => measure("churn", &viewers, viewers.plan(Act::Churns)?),
-        Scenario::Idle(viewers) => measure("idle", &viewers, viewers.plan(Act::Holds)?),
-        Scenario::Files { viewers, spread } => {
+        Scenario::Play { viewers, beside } => {
+            compared("play", viewers.plan(Act::Plays)?, None, &viewers, beside)
+        }
+        Scenario::Churn(viewers) => alone("churn", viewers.plan(Act::Churns)?, None, &viewers.common),
+        Scenario::Idle(viewers) => alone("idle", viewers.plan(Act::Holds)?, None, &viewers.common),
+        Scenario::Files { viewers, spread, beside } => {
             options::seconds("spread", spread)?;
             let plan = Plan { spread_s: Some(spread), ..viewers.plan(Act::Plays)? };
-            measure("files", &viewers, plan)
+            compared("files", plan, None, &viewers, beside)
         }
-        Scenario::Stall { viewers, misbehaving } => {
+        Scenario::Stall { viewers, misbehaving, beside } => {
             let plan = misbehaving.among(viewers.plan(Act::Plays)?)?;
-            measure("stall", &viewers, plan)
+            compared("stall", plan, None, &viewers, beside)
         }
-        Scenario::Fanout { viewers, stream, publish_over, publish_url, rtp, misbehaving } => {
+        Scenario::Fanout { viewers, stream, publish_over, publish_url, rtp, misbehaving, beside } => {
             let plan = misbehaving.among(viewers.plan(Act::Plays)?)?;
             let urls = publish_url.or_else(|| viewers.urls.first().cloned()).into_iter().collect();
             let publishing = options::publishing(&plan, urls, rtp, publish_over, stream.content()?)?;
-            finish("fanout", plan, Some(publishing), &viewers.common)
+            compared("fanout", plan, Some(publishing), &viewers, beside)
         }
         Scenario::Publish { url, publishers, stream, common } => {
             if publishers == 0 || publishers > 1 && !url.contains("{}") {
@@ -143,39 +156,57 @@ fn run(scenario: Scenario) -> Result<bool, String> {
             let plan = Plan { viewers: 0, ..common.plan(Vec::new(), 1, Act::Plays)? };
             let urls = (0..publishers).map(|number| url.replace("{}", &number.to_string())).collect();
             let publishing = options::publishing(&plan, urls, None, common.transport, stream.content()?)?;
-            finish("publish", plan, Some(publishing), &common)
+            alone("publish", plan, Some(publishing), &common)
         }
         Scenario::Limit(limit) => limit.run(),
         Scenario::Bare(serve) => serve.run().map(|()| true),
-        Scenario::Suite(suite) => suite.run().map(|()| true),
+        Scenario::Suite(suite) => suite.run(),
         Scenario::Compare { a, b } => output::compare(&a, &b).map(|()| true),
         Scenario::Chart { reports, name } => output::chart(&reports, &name).map(|()| true),
     }
 }
 
-fn measure(scenario: &str, viewers: &Viewers, plan: Plan) -> Result<bool, String> {
-    finish(scenario, plan, None, &viewers.common)
-}
-
-/// Runs, with the machine's limit beside it where that is asked for, and prints; whether everybody did what was asked.
-fn finish(
+/// Runs and prints; whether everybody did what was asked.
+fn alone(
     scenario: &str,
     plan: Plan,
     publishing: Option<Publishing>,
     common: &Common,
 ) -> Result<bool, String> {
-    let viewers = plan.viewers;
+    let run = Run { plan, publishing, server_pid: common.server_pid };
+    let report = output::report(scenario, &common.output.label, &run)?;
+    output::print(&report, &common.output)?;
+    Ok(report.is_complete())
+}
+
+/// The same, with the machine's limit beside it where that is asked for.
+fn compared(
+    scenario: &str,
+    plan: Plan,
+    publishing: Option<Publishing>,
+    viewers: &Viewers,
+    beside: Beside,
+) -> Result<bool, String> {
+    let common = &viewers.common;
+    if !beside.limit {
+        return alone(scenario, plan, publishing, common);
+    }
+    bare::transport_of(common)?;
+    // Those who stop reading get next to nothing: the limit is that of the others.
+    let readers = plan.viewers - plan.misbehaving();
     let content = publishing.as_ref().map(|publishing| publishing.content.clone());
     let run = Run { plan, publishing, server_pid: common.server_pid };
     let mut report = output::report(scenario, &common.output.label, &run)?;
-    if common.limit {
-        let rate = 8.0 * report.window_bytes as f64 / report.seconds / viewers.max(1) as f64;
-        if rate == 0.0 {
-            return Err("--limit: nothing was delivered to compare with".into());
-        }
-        let content = content.unwrap_or_else(|| Content::of_rate(rate));
-        report.set_limit(&bare::measure(common, viewers, None, &content)?);
+    let rate = 8.0 * report.window_bytes as f64 / report.seconds / readers as f64;
+    let limit = match content {
+        Some(content) => bare::measure(common, readers, None, &content),
+        None if rate > 0.0 => bare::measure(common, readers, None, &Content::of_rate(rate)),
+        None => Err("nothing was delivered to compare with".to_owned()),
+    };
+    if let Ok(limit) = &limit {
+        report.set_limit(limit);
     }
     output::print(&report, &common.output)?;
+    limit.map_err(|problem| format!("--limit: {problem}"))?;
     Ok(report.is_complete())
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use loadtest::plan::{Act, Plan, Transport};
+use loadtest::plan::{Act, Plan, Transport, Way};
 use loadtest::process;
 use loadtest::publisher::{Publishing, To};
 use loadtest::sink::Depth;
@@ -46,20 +46,25 @@ pub(crate) struct Common {
     /// Process of the server, on this machine: adds what it used.
     #[arg(long)]
     pub(crate) server_pid: Option<u32>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// What is measured beside the server.
+#[derive(Args, Clone, Copy)]
+pub(crate) struct Beside {
     /// Plays from the bare send loops as well, for as long: how many times their processor time the server needed.
     #[arg(long, requires = "server_pid")]
     pub(crate) limit: bool,
-    #[command(flatten)]
-    pub(crate) output: Output,
 }
 
 /// Who does not watch as it should.
 #[derive(Args, Clone)]
 pub(crate) struct Misbehaving {
-    /// Viewers that stop reading once all are there.
+    /// Viewers that stop reading once all are there; over a connection only.
     #[arg(long, default_value_t = 0)]
     stalled: usize,
-    /// Viewers that read at a tenth of the rate from then on.
+    /// Viewers that read at a tenth of the rate from then on; over a connection only.
     #[arg(long, default_value_t = 0)]
     slow: usize,
     /// Viewers that come all at once in the middle of the measured time: how long each is set up, and what the others
@@ -101,7 +106,8 @@ pub(crate) struct Stream {
 
 /// A number of seconds on the command line.
 pub(crate) fn seconds(name: &str, value: f64) -> Result<Duration, String> {
-    Duration::try_from_secs_f64(value).map_err(|_| format!("--{name} {value}: not a time in seconds"))
+    let time = Duration::try_from_secs_f64(value).ok().filter(|time| *time <= TIME_MAX);
+    time.ok_or_else(|| format!("--{name} {value}: not a time in seconds, a year at most"))
 }
 
 impl Misbehaving {
@@ -112,6 +118,13 @@ impl Misbehaving {
             let viewers = plan.viewers;
             return Err(format!(
                 "--stalled {stalled} --slow {slow} --burst {burst}: fewer than the {viewers} viewers"
+            ));
+        }
+        let first = (0..plan.viewers.min(2)).map(|number| plan.transport.way_of(number));
+        if stalled + slow > 0 && first.into_iter().any(|way| way != Way::Interleaved) {
+            let name = plan.transport.name();
+            return Err(format!(
+                "--transport {name}: who gets datagrams cannot stall; --stalled and --slow need a connection"
             ));
         }
         Ok(Plan { stalled, slow, burst, ..plan })
@@ -152,9 +165,9 @@ impl Common {
 impl Stream {
     pub(crate) fn content(&self) -> Result<Content, String> {
         let Stream { file, bitrate, fps, gop } = self;
-        for (name, value) in [("bitrate", *bitrate), ("fps", *fps), ("gop", *gop)] {
-            if !(value.is_finite() && value > 0.0) {
-                return Err(format!("--{name} {value}: more than 0 is needed"));
+        for (name, value) in [("bitrate", bitrate), ("fps", fps), ("gop", gop)] {
+            if !(1e-3..=1e12).contains(value) {
+                return Err(format!("--{name} {value}: from 0.001 to 1e12"));
             }
         }
         Ok(Content { bits_per_s: *bitrate, pictures_per_s: *fps, group_s: *gop, file: file.clone() })
@@ -189,3 +202,6 @@ pub(crate) fn publishing(
     let linger = plan.leave() - plan.end() + Duration::from_secs(1);
     Ok(Publishing { to, transport, content, duration: plan.end(), linger })
 }
+
+/// No run takes longer.
+const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 3600);

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use loadtest::report::Report;
 use loadtest::swarm::{self, Progress, Run};
 use loadtest::{chart, compare as comparison};
+use serde::{Deserialize, Serialize};
 
 use super::options::Output;
 
@@ -34,12 +35,27 @@ pub(crate) fn report(scenario: &str, label: &str, run: &Run) -> Result<Report, S
 
 /// Prints a report, and saves it where that is asked for.
 pub(crate) fn print(report: &Report, output: &Output) -> Result<(), String> {
-    let json = serde_json::to_string_pretty(report).map_err(|error| error.to_string())? + "\n";
+    hand_over(report, || report.table(), output)
+}
+
+/// The same for several of one run: in JSON one list.
+pub(crate) fn print_all(reports: &[Report], output: &Output) -> Result<(), String> {
+    match reports {
+        [report] => print(report, output),
+        _ => hand_over(reports, || reports.iter().map(Report::table).collect(), output),
+    }
+}
+
+fn hand_over<T: Serialize + ?Sized>(
+    value: &T,
+    table: impl FnOnce() -> String,
+    output: &Output,
+) -> Result<(), String> {
+    let json = serde_json::to_string_pretty(value).map_err(|error| error.to_string())? + "\n";
     if let Some(path) = &output.save {
         fs::write(path, &json).map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    let text = if output.json { json } else { report.table() };
-    write_out(&text)
+    write_out(&if output.json { json } else { table() })
 }
 
 /// Prints two saved reports beside each other.
@@ -49,7 +65,8 @@ pub(crate) fn compare(a: &Path, b: &Path) -> Result<(), String> {
 
 /// Draws the charts of saved reports.
 pub(crate) fn chart(paths: &[PathBuf], name: &str) -> Result<(), String> {
-    let reports = paths.iter().map(|path| parse(path)).collect::<Result<Vec<Report>, _>>()?;
+    let saved = paths.iter().map(|path| parse(path)).collect::<Result<Vec<Saved>, _>>()?;
+    let reports: Vec<_> = saved.into_iter().flat_map(Saved::into_reports).collect();
     let charts = [("latency", chart::latencies(&reports)), ("cpu", chart::costs(&reports))];
     let mut count = 0;
     for (kind, svg) in charts {
@@ -60,6 +77,23 @@ pub(crate) fn chart(paths: &[PathBuf], name: &str) -> Result<(), String> {
         count += 1;
     }
     if count == 0 { Err("the reports have neither latencies nor processor time".into()) } else { Ok(()) }
+}
+
+/// What a file holds: one report, or those of a suite's figure or of several loops.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Saved {
+    One(Box<Report>),
+    Several(Vec<Report>),
+}
+
+impl Saved {
+    fn into_reports(self) -> Vec<Report> {
+        match self {
+            Saved::One(report) => vec![*report],
+            Saved::Several(reports) => reports,
+        }
+    }
 }
 
 fn parse<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, String> {

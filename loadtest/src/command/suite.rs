@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use loadtest::suite::{self, Figure, Network};
 
-use super::output;
+use super::{options, output};
 
 /// What is measured.
 #[derive(Args, Clone)]
@@ -37,7 +37,9 @@ pub(crate) struct Suite {
 }
 
 impl Suite {
-    pub(crate) fn run(&self) -> Result<(), String> {
+    /// Whether every contestant of every figure was measured, and no client failed.
+    pub(crate) fn run(&self) -> Result<bool, String> {
+        options::seconds("duration", self.duration)?;
         let suite = suite::Suite {
             figures: if self.figures.is_empty() { Figure::ALL.to_vec() } else { self.figures.clone() },
             server: self.server.clone(),

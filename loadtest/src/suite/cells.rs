@@ -36,7 +36,7 @@ pub(super) enum Scenario {
     /// Play what one publisher sends; so many of them stop reading, so many come all at once in the middle.
     Live { stalled: usize, burst: usize },
     /// Play a file, each so many seconds further than the one before.
-    File { name: &'static str, spread_s: f64 },
+    File { name: &'static str, spread_s: f64, cache_mb: u32 },
     /// Come and go.
     Churn,
     /// Hold sessions.

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Suite;
-use super::cells::Cell;
+use super::cells::{Cell, Scenario};
 use super::media::Media;
 use super::network::Open;
 use crate::limit::Loop;
@@ -66,7 +66,7 @@ pub(super) struct Running {
 
 impl Running {
     pub(super) fn start(
-        Cell { contestant, transport, .. }: &Cell,
+        Cell { contestant, scenario, transport, .. }: &Cell,
         suite: &Suite,
         network: &Open,
         media: &Media,
@@ -78,7 +78,11 @@ impl Running {
         let mut command = match contestant {
             Contestant::Ring | Contestant::Fallback => {
                 let backend = if *contestant == Contestant::Ring { "uring" } else { "fallback" };
-                let file = configuration(network, media, &folder, port, *transport)?;
+                let cache_mb = match scenario {
+                    Scenario::File { cache_mb, .. } => Some(*cache_mb),
+                    _ => None,
+                };
+                let file = configuration(network, media, &folder, port, *transport, cache_mb)?;
                 let mut command = network.command(&suite.server);
                 command.args(["serve", "--backend", backend, "-c"]).arg(file);
                 command
@@ -102,7 +106,12 @@ impl Running {
         let log = suite.folder.join(format!("{}.log", contestant.name().replace(' ', "-")));
         let log = File::options().create(true).append(true).open(log)?;
         let began = Instant::now();
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .map_err(|error| io::Error::other(format!("{}: {error}", command.get_program().display())))?;
         let address = SocketAddr::new(ip, port);
         let rtp = (*contestant == Contestant::Gstreamer).then(|| SocketAddr::new(ip, rtp));
         let is_ours = matches!(contestant, Contestant::Ring | Contestant::Fallback);
@@ -183,6 +192,7 @@ fn configuration(
     folder: &Path,
     port: u16,
     transport: Transport,
+    cache_mb: Option<u32>,
 ) -> io::Result<PathBuf> {
     let file = folder.join("rtspserver.xml");
     let media = media.folder().display().to_string();
@@ -203,7 +213,9 @@ fn configuration(
         ("log_level", "3".into()),
         ("media_dir", media.replace('&', "&amp;").replace('<', "&lt;")),
     ];
-    let nodes: String = settings.iter().map(|(name, value)| format!("<{name}>{value}</{name}>")).collect();
+    let cache = cache_mb.map(|size| ("file_cache_mb", size.to_string()));
+    let nodes = settings.iter().chain(&cache);
+    let nodes: String = nodes.map(|(name, value)| format!("<{name}>{value}</{name}>")).collect();
     fs::write(&file, format!("<config>{nodes}</config>\n"))?;
     Ok(file)
 }

@@ -94,13 +94,19 @@ impl Figure {
                 let mut cells = each(&ours, &live, 100, tcp, 2.0);
                 for name in ["clip.mp4", "clip.mkv", "clip.ts"] {
                     for (place, spread_s) in [("together", 0.0), ("apart", 3.0)] {
-                        let mut more = each(&ours, &Scenario::File { name, spread_s }, 100, tcp, 2.0);
+                        let file = Scenario::File { name, spread_s, cache_mb: CACHE_MB };
+                        let mut more = each(&ours, &file, 100, tcp, 2.0);
                         more.iter_mut().for_each(|cell| cell.label += &format!(", {name} {place}"));
                         cells.extend(more);
                     }
                 }
+                // What the cache may hold is not what a viewer needs.
+                let small = Scenario::File { name: "clip.mp4", spread_s: 3.0, cache_mb: CACHE_MB_MIN };
+                let mut more = each(&ours, &small, 100, tcp, 2.0);
+                more.iter_mut().for_each(|cell| cell.label += ", clip.mp4 apart, small cache");
+                cells.extend(more);
                 if settings.with_gstreamer {
-                    let apart = Scenario::File { name: "clip.mp4", spread_s: 3.0 };
+                    let apart = Scenario::File { name: "clip.mp4", spread_s: 3.0, cache_mb: 0 };
                     let mut more = each(&[Contestant::Gstreamer], &apart, 100, tcp, 2.0);
                     more.iter_mut().for_each(|cell| cell.label += ", clip.mp4 apart");
                     cells.extend(more);
@@ -176,6 +182,12 @@ fn each(
     });
     cells.collect()
 }
+
+/// What the server's cache of files holds at most, as it is without a setting.
+const CACHE_MB: u32 = 256;
+
+/// The smallest that it takes.
+const CACHE_MB_MIN: u32 = 16;
 
 /// Seconds in which viewers of the doors come: a group sees nothing before the next keyframe, which takes two.
 const RAMP_S: f64 = 2.0;

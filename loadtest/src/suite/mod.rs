@@ -45,12 +45,14 @@ pub struct Suite {
     pub folder: PathBuf,
 }
 
-/// Measures all figures; `say` is called with every line for people.
-pub fn run(suite: &Suite, say: &mut dyn FnMut(&str)) -> io::Result<()> {
+/// Measures all figures; `say` is called with every line for people. Whether every contestant was measured in every round,
+/// by clients all of which did what they should.
+pub fn run(suite: &Suite, say: &mut dyn FnMut(&str)) -> io::Result<bool> {
     fs::create_dir_all(&suite.folder)?;
     let network = network::Open::new(suite.network)?;
     let media = Media::new(&suite.folder, &suite.figures, say)?;
     say(&format!("{}, {}", crate::process::machine(), network.description()));
+    let mut is_whole = true;
     for figure in &suite.figures {
         let settings = Settings::new(suite);
         let cells = figure.cells(&settings);
@@ -62,9 +64,13 @@ pub fn run(suite: &Suite, say: &mut dyn FnMut(&str)) -> io::Result<()> {
                 match measure(suite, &network, &media, cell, &format!("{}-{at}-{round}", figure.name())) {
                     Ok(report) => {
                         say(&format!("  round {}: {}", round + 1, summary::line(&report)));
+                        is_whole &= report.is_complete();
                         reports[at].push(report);
                     }
-                    Err(error) => say(&format!("  round {}: {} FAILED: {error}", round + 1, cell.label)),
+                    Err(error) => {
+                        is_whole = false;
+                        say(&format!("  round {}: {} FAILED: {error}", round + 1, cell.label));
+                    }
                 }
             }
         }
@@ -82,7 +88,7 @@ pub fn run(suite: &Suite, say: &mut dyn FnMut(&str)) -> io::Result<()> {
             }
         }
     }
-    Ok(())
+    Ok(is_whole)
 }
 
 /// Starts the contestant, runs one scenario against it in a process of its own, and ends it.

@@ -58,7 +58,7 @@ pub enum AuthError {
 
 /// How far a server may be trusted with the credentials.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Trust {
+pub enum Trust {
     /// They were given for it.
     #[default]
     Full,
@@ -68,7 +68,7 @@ pub(super) enum Trust {
 
 /// Answers challenges for one server.
 #[derive(Debug)]
-pub(super) struct Authenticator {
+pub struct Authenticator {
     credentials: Option<Credentials>,
     trust: Trust,
     /// Unpredictable; our nonces are made of it.
@@ -80,7 +80,8 @@ pub(super) struct Authenticator {
 }
 
 impl Authenticator {
-    pub(super) fn new(credentials: Option<Credentials>, trust: Trust, seed: u64) -> Authenticator {
+    /// Nothing is answered yet. The same `seed` makes the same nonces of the client: it must not be foreseen.
+    pub fn new(credentials: Option<Credentials>, trust: Trust, seed: u64) -> Authenticator {
         Authenticator { credentials, trust, seed, chosen: None, count: 0 }
     }
 
@@ -95,7 +96,7 @@ impl Authenticator {
 
     /// Takes the challenges of a 401 for a request that was sent again `retries` times already. Ok when it is worth
     /// sending once more: a wrong password is tried once, an old nonce is replaced.
-    pub(super) fn handle_challenge(&mut self, headers: &Headers, retries: u32) -> Result<(), AuthError> {
+    pub fn handle_challenge(&mut self, headers: &Headers, retries: u32) -> Result<(), AuthError> {
         if self.credentials.is_none() {
             return Err(AuthError::NoCredentials);
         }
@@ -117,7 +118,7 @@ impl Authenticator {
     }
 
     /// The value of `Authorization`; None before the first challenge.
-    pub(super) fn authorization(&mut self, method: &Method, uri: &str) -> Option<String> {
+    pub fn authorization(&mut self, method: &Method, uri: &str) -> Option<String> {
         let credentials = self.credentials.as_ref()?;
         let Credentials { user, password } = credentials.clone();
         let authorization = match self.chosen.as_ref()? {

@@ -29,7 +29,7 @@ mod setup;
 mod url;
 
 pub use config::{Config, Kinds, Transfer};
-pub use credentials::{AuthError, Credentials};
+pub use credentials::{AuthError, Authenticator, Credentials, Trust};
 pub use event::{Carrier, Endpoint, Event, Failure, PacketKind, Start};
 pub use machine::Client;
 pub use scheme::Scheme;
