@@ -27,7 +27,7 @@ promtool:prometheus
 chromium:chromium
 npm:npm
 Xvfb:xvfb
-convert:imagemagick
+/usr/bin/convert:imagemagick
 pipewire:pipewire
 pw-cat:pipewire-bin
 pipewire-pulse:pipewire-pulse

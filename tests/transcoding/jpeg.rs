@@ -27,7 +27,8 @@ fn sums(input: &str) -> Vec<String> {
 
 /// Has ImageMagick make a picture anew.
 fn convert(arguments: &str) {
-    run("convert", &words(arguments), PATIENCE).unwrap();
+    // By its path: other programs go by that name, too.
+    run("/usr/bin/convert", &words(arguments), PATIENCE).unwrap();
 }
 
 /// JPEG files one behind the other, each made by ImageMagick with these arguments.
