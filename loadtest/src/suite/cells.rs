@@ -2,6 +2,7 @@
 
 use super::Suite;
 use super::contestant::{Contestant, Running};
+use super::media;
 use crate::plan::Transport;
 
 /// What all cells share.
@@ -35,12 +36,21 @@ pub(super) struct Cell {
 pub(super) enum Scenario {
     /// Play what one publisher sends; so many of them stop reading, so many come all at once in the middle.
     Live { stalled: usize, burst: usize },
-    /// Play a file, each so many seconds further than the one before.
-    File { name: &'static str, spread_s: f64, cache_mb: u32 },
+    /// Play a file with a cache of that size.
+    File { name: &'static str, place: Place, cache_mb: u32 },
     /// Come and go.
     Churn,
     /// Hold sessions.
     Idle,
+}
+
+/// Where viewers of a file are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// All at the same point.
+    Together,
+    /// Each in a part that nobody else plays: in one of several files of the same content, far from all others in it.
+    Apart,
 }
 
 impl Cell {
@@ -69,20 +79,29 @@ impl Cell {
                     None => add(&["--publish-url", &server.publish_url()]),
                 }
             }
-            Scenario::File { spread_s, .. } => add(&["files", "--spread", &spread_s.to_string()]),
+            Scenario::File { place: Place::Together, .. } => add(&["files", "--spread", "0"]),
+            Scenario::File { place: Place::Apart, .. } => add(&["files", "--spread", SPREAD_S]),
             Scenario::Churn => add(&["churn"]),
             Scenario::Idle => add(&["idle"]),
         }
-        let url = match &self.scenario {
-            Scenario::File { name, .. } => server.file_url(name),
-            Scenario::Live { .. } => server.live_url(),
-            Scenario::Churn | Scenario::Idle => server.static_url(),
+        let urls = match &self.scenario {
+            Scenario::File { name, place: Place::Together, .. } => vec![server.file_url(name)],
+            Scenario::File { name, place: Place::Apart, .. } => {
+                media::names_of(name).map(|name| server.file_url(&name)).collect()
+            }
+            Scenario::Live { .. } => vec![server.live_url()],
+            Scenario::Churn | Scenario::Idle => vec![server.static_url()],
         };
+        urls.iter().for_each(|url| add(&["--url", url]));
         // Held sessions do nothing that a longer look would show.
         let seconds = if self.scenario == Scenario::Idle { 3.0 } else { suite.duration_s };
-        add(&["--url", &url, "--viewers", &self.viewers.to_string(), "--transport", self.transport.name()]);
+        add(&["--viewers", &self.viewers.to_string(), "--transport", self.transport.name()]);
         add(&["--ramp", &self.ramp_s.to_string(), "--duration", &seconds.to_string()]);
         add(&["--server-pid", &server.pid().to_string()]);
         words
     }
 }
+
+/// Seconds from each viewer to the next: 100 of them fill a file, and those of one file are as many times farther apart as
+/// there are files.
+const SPREAD_S: &str = "3.9";

@@ -1,6 +1,6 @@
 //! The figures that are published.
 
-use super::cells::{Cell, Scenario, Settings};
+use super::cells::{Cell, Place, Scenario, Settings};
 use super::contestant::Contestant;
 use crate::limit::Loop;
 use crate::plan::Transport;
@@ -93,20 +93,21 @@ impl Figure {
                 let ours = [Contestant::Ring];
                 let mut cells = each(&ours, &live, 100, tcp, 2.0);
                 for name in ["clip.mp4", "clip.mkv", "clip.ts"] {
-                    for (place, spread_s) in [("together", 0.0), ("apart", 3.0)] {
-                        let file = Scenario::File { name, spread_s, cache_mb: CACHE_MB };
+                    for (place, said) in [(Place::Together, "together"), (Place::Apart, "apart")] {
+                        let file = Scenario::File { name, place, cache_mb: CACHE_MB };
                         let mut more = each(&ours, &file, 100, tcp, 2.0);
-                        more.iter_mut().for_each(|cell| cell.label += &format!(", {name} {place}"));
+                        more.iter_mut().for_each(|cell| cell.label += &format!(", {name} {said}"));
                         cells.extend(more);
                     }
                 }
                 // What the cache may hold is not what a viewer needs.
-                let small = Scenario::File { name: "clip.mp4", spread_s: 3.0, cache_mb: CACHE_MB_MIN };
+                let (name, place) = ("clip.mp4", Place::Apart);
+                let small = Scenario::File { name, place, cache_mb: CACHE_MB_MIN };
                 let mut more = each(&ours, &small, 100, tcp, 2.0);
                 more.iter_mut().for_each(|cell| cell.label += ", clip.mp4 apart, small cache");
                 cells.extend(more);
                 if settings.with_gstreamer {
-                    let apart = Scenario::File { name: "clip.mp4", spread_s: 3.0, cache_mb: 0 };
+                    let apart = Scenario::File { name, place, cache_mb: 0 };
                     let mut more = each(&[Contestant::Gstreamer], &apart, 100, tcp, 2.0);
                     more.iter_mut().for_each(|cell| cell.label += ", clip.mp4 apart");
                     cells.extend(more);

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
+use std::iter;
 use std::path::{self, Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -53,8 +54,21 @@ impl Media {
                 return Err(io::Error::other(format!("ffmpeg: {text}")));
             }
         }
-        fs::remove_file(raw)
+        fs::remove_file(raw)?;
+        for name in NAMES {
+            for other in names_of(name).skip(1).map(|other| self.folder.join(other)) {
+                let _ = fs::remove_file(&other);
+                fs::hard_link(self.folder.join(name), other)?;
+            }
+        }
+        Ok(())
     }
+}
+
+/// A file and others of the same content, which a server takes for files of their own.
+pub(super) fn names_of(name: &str) -> impl Iterator<Item = String> {
+    let others = (2..=FILES).map(|number| name.replace('.', &format!("-{number}.")));
+    iter::once(name.to_owned()).chain(others)
 }
 
 /// Writes pictures with start codes.
@@ -74,7 +88,10 @@ fn write_raw(path: &Path) -> io::Result<()> {
 
 const NAMES: [&str; 3] = ["clip.mp4", "clip.mkv", "clip.ts"];
 
-/// Long enough that 100 viewers three seconds apart do not meet its end.
+/// How many there are of each: viewers of one are so far apart that they share nothing of it for 15 s.
+const FILES: u32 = 4;
+
+/// Long enough that 100 viewers four seconds apart do not meet its end.
 const SECONDS: u32 = 400;
 
 const PICTURES_PER_S: u32 = 30;

@@ -20,9 +20,13 @@ pub struct Cache {
     clock: u64,
     segments: HashMap<Key, Held>,
     by_age: BTreeMap<u64, Key>,
+    /// Of those that nobody has asked for yet.
+    ahead_bytes: usize,
     /// The age of the one that was weighed last.
     weighed: u64,
     is_short: Arc<AtomicBool>,
+    /// Whether the segment that went last was read ahead in vain.
+    is_in_vain: bool,
 }
 
 #[derive(Debug)]
@@ -30,6 +34,16 @@ struct Held {
     segment: Arc<Segment>,
     bytes: usize,
     asked: u64,
+    is_ahead: bool,
+}
+
+/// Whether somebody asks for a segment that comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Somebody does.
+    Asked,
+    /// It was read ahead of those who will.
+    Ahead,
 }
 
 impl Cache {
@@ -41,8 +55,10 @@ impl Cache {
             clock: 0,
             segments: HashMap::new(),
             by_age: BTreeMap::new(),
+            ahead_bytes: 0,
             weighed: 0,
             is_short: Arc::default(),
+            is_in_vain: false,
         }
     }
 
@@ -55,6 +71,9 @@ impl Cache {
     pub fn get(&mut self, key: &Key) -> Option<Arc<Segment>> {
         let held = self.segments.get_mut(key)?;
         self.clock += 1;
+        if std::mem::take(&mut held.is_ahead) {
+            self.ahead_bytes -= held.bytes;
+        }
         self.by_age.remove(&held.asked);
         held.asked = self.clock;
         self.by_age.insert(held.asked, *key);
@@ -67,11 +86,13 @@ impl Cache {
     }
 
     /// Adds a segment, and drops others for it.
-    pub fn insert(&mut self, key: Key, segment: Arc<Segment>) {
+    pub fn insert(&mut self, key: Key, segment: Arc<Segment>, need: Need) {
         self.remove(&key);
         self.clock += 1;
-        let held = Held { bytes: size(&segment), segment, asked: self.clock };
+        let is_ahead = need == Need::Ahead;
+        let held = Held { bytes: size(&segment), segment, asked: self.clock, is_ahead };
         self.held_bytes += held.bytes;
+        self.ahead_bytes += if is_ahead { held.bytes } else { 0 };
         self.by_age.insert(held.asked, key);
         self.segments.insert(key, held);
         self.weigh();
@@ -92,14 +113,18 @@ impl Cache {
             if let Some(held) = self.segments.get_mut(key) {
                 let bytes = size(&held.segment);
                 self.held_bytes = self.held_bytes - held.bytes + bytes;
+                if held.is_ahead {
+                    self.ahead_bytes = self.ahead_bytes - held.bytes + bytes;
+                }
                 held.bytes = bytes;
             }
         }
     }
 
-    /// Whether more than three quarters of the budget are used.
-    pub fn is_pressed(&self) -> bool {
-        self.held_bytes > self.budget_bytes / 4 * 3
+    /// Whether more may be read ahead: what nobody has asked for yet takes less than half of the budget, and it is not
+    /// driven out before anybody does. What was asked for long ago makes room for it.
+    pub fn has_room_ahead(&self) -> bool {
+        !self.is_in_vain && self.ahead_bytes < self.budget_bytes / 2
     }
 
     /// Drops everything of one version of a file.
@@ -112,8 +137,10 @@ impl Cache {
         while self.held_bytes > self.budget_bytes && self.segments.len() > 1 {
             let Some((_, key)) = self.by_age.first_key_value() else { return };
             let key = *key;
-            let is_used = self.segments.get(&key).is_some_and(|held| Arc::strong_count(&held.segment) > 1);
+            let held = self.segments.get(&key);
+            let is_used = held.is_some_and(|held| Arc::strong_count(&held.segment) > 1);
             self.is_short.store(is_used, Ordering::Relaxed);
+            self.is_in_vain = held.is_some_and(|held| held.is_ahead);
             self.remove(&key);
         }
     }
@@ -121,6 +148,7 @@ impl Cache {
     fn remove(&mut self, key: &Key) {
         if let Some(held) = self.segments.remove(key) {
             self.held_bytes -= held.bytes;
+            self.ahead_bytes -= if held.is_ahead { held.bytes } else { 0 };
             self.by_age.remove(&held.asked);
         }
     }
@@ -157,15 +185,14 @@ mod tests {
     fn the_budget_holds_and_the_longest_unasked_goes_first() {
         let mut cache = Cache::new(1_000);
         for part in 0..10 {
-            cache.insert(key(part), segment(part, 100));
+            cache.insert(key(part), segment(part, 100), Need::Asked);
         }
         assert_eq!(cache.held_bytes, 1_000);
         assert!(cache.get(&key(0)).is_some());
-        cache.insert(key(10), segment(10, 150));
+        cache.insert(key(10), segment(10, 150), Need::Asked);
         assert!(cache.contains(&key(0)) && !cache.contains(&key(1)) && !cache.contains(&key(2)));
         assert_eq!(cache.held_bytes, 950);
-        assert!(cache.is_pressed());
-        cache.insert(key(11), segment(11, 5_000));
+        cache.insert(key(11), segment(11, 5_000), Need::Asked);
         assert!(cache.contains(&key(11)));
         assert_eq!(cache.held_bytes, 5_000);
     }
@@ -180,11 +207,11 @@ mod tests {
         let batch = writer.finish(Meta { track, keyframe: true, dts: due, pts: due }).unwrap();
         let played = Segment { entries: vec![Entry { due, track, batch: Arc::new(batch) }], ..plain(0, 0) };
         let played = Arc::new(played);
-        cache.insert(key(0), played.clone());
+        cache.insert(key(0), played.clone(), Need::Asked);
         let before = cache.held_bytes;
         let rendered = played.entries[0].batch.interleaved().len();
         for part in 1..20 {
-            cache.insert(key(part), segment(part, 0));
+            cache.insert(key(part), segment(part, 0), Need::Asked);
         }
         assert_eq!(cache.held_bytes, before + rendered);
     }
@@ -194,22 +221,56 @@ mod tests {
         let mut cache = Cache::new(1_000);
         let used: Vec<_> = (0..10).map(|part| segment(part, 100)).collect();
         for (part, segment) in (0..).zip(&used) {
-            cache.insert(key(part), segment.clone());
+            cache.insert(key(part), segment.clone(), Need::Asked);
         }
         let is_short = cache.is_short().clone();
         assert!(!is_short.load(Ordering::Relaxed));
-        cache.insert(key(10), segment(10, 100));
+        cache.insert(key(10), segment(10, 100), Need::Asked);
         assert!(is_short.load(Ordering::Relaxed));
         drop(used);
-        cache.insert(key(11), segment(11, 100));
+        cache.insert(key(11), segment(11, 100), Need::Asked);
         assert!(!is_short.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn what_is_read_ahead_has_half_of_the_budget_however_much_was_played() {
+        let mut cache = Cache::new(1_000);
+        for part in 0..20 {
+            cache.insert(key(part), segment(part, 100), Need::Asked);
+        }
+        for part in 20..25 {
+            assert!(cache.has_room_ahead(), "{part}");
+            cache.insert(key(part), segment(part, 100), Need::Ahead);
+        }
+        assert!(!cache.has_room_ahead());
+        // Asked for once or twice, it no longer lies ahead.
+        assert!(cache.get(&key(20)).is_some() && cache.get(&key(20)).is_some());
+        assert!(cache.has_room_ahead());
+        cache.insert(key(20), segment(20, 100), Need::Ahead);
+        assert_eq!((cache.ahead_bytes, cache.held_bytes), (500, 1_000));
+        cache.forget(1);
+        assert_eq!((cache.ahead_bytes, cache.held_bytes), (0, 0));
+    }
+
+    #[test]
+    fn nothing_more_is_read_ahead_while_it_goes_before_anybody_asks() {
+        let mut cache = Cache::new(1_000);
+        cache.insert(key(0), segment(0, 100), Need::Ahead);
+        for part in 1..10 {
+            cache.insert(key(part), segment(part, 100), Need::Asked);
+        }
+        assert!(cache.has_room_ahead());
+        cache.insert(key(10), segment(10, 100), Need::Asked);
+        assert!(!cache.contains(&key(0)) && !cache.has_room_ahead());
+        cache.insert(key(11), segment(11, 100), Need::Asked);
+        assert!(cache.has_room_ahead());
     }
 
     #[test]
     fn a_segment_made_twice_counts_once() {
         let mut cache = Cache::new(1_000);
-        cache.insert(key(0), segment(0, 100));
-        cache.insert(key(0), segment(0, 200));
+        cache.insert(key(0), segment(0, 100), Need::Asked);
+        cache.insert(key(0), segment(0, 200), Need::Asked);
         assert_eq!(cache.held_bytes, 200);
         cache.forget(1);
         assert_eq!((cache.held_bytes, cache.segments.len(), cache.by_age.len()), (0, 0, 0));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use proto::time::MediaTime;
 
-use super::cache::Cache;
+use super::cache::{Cache, Need};
 use crate::media::cut::Cutter;
 use crate::media::format::Format;
 use crate::media::library::{Answer, FileInfo, MediaError, ReplyTo, Ticket, Wanted};
@@ -266,7 +266,7 @@ impl Shelf {
 
     /// Whether it is worth reading on to a position before anybody asks for it.
     pub fn lacks(&self, file: u64, position: Position) -> bool {
-        !self.cache.is_pressed() && !self.cache.contains(&(file, position))
+        self.cache.has_room_ahead() && !self.cache.contains(&(file, position))
     }
 
     /// The next job of a kind.
@@ -417,8 +417,9 @@ impl Shelf {
         file.contexts > 1
     }
 
-    /// Keeps a segment from the read that began at `began`, and where a jump led.
-    pub fn keep(&mut self, id: u64, wanted: Wanted, segment: &Arc<Segment>, began: Instant) {
+    /// Keeps a segment from the read that began at `began`, and where a jump led; those who asked for it by this or by
+    /// its position.
+    pub fn keep(&mut self, id: u64, wanted: Wanted, segment: &Arc<Segment>, began: Instant) -> Askers {
         let read = self.files.get_mut(&id).map(|file| &mut file.reads);
         if let Some(read) = read.and_then(|reads| reads.iter_mut().find(|read| read.began == began)) {
             read.next = segment.next;
@@ -429,7 +430,11 @@ impl Shelf {
             }
             file.jumps.push_back((time, segment.position));
         }
-        self.cache.insert((id, segment.position), segment.clone());
+        let mut askers = self.askers(id, wanted);
+        askers.extend(self.askers(id, Wanted::At(segment.position)));
+        let need = if askers.is_empty() { Need::Ahead } else { Need::Asked };
+        self.cache.insert((id, segment.position), segment.clone(), need);
+        askers
     }
 
     fn forget_older(&mut self, identity: &Identity) {

@@ -91,6 +91,10 @@ struct Bench {
 
 impl Bench {
     fn new(name: &str, files: &[&str]) -> Bench {
+        Bench::with_cache(name, files, 64 * 1024 * 1024)
+    }
+
+    fn with_cache(name: &str, files: &[&str], cache_bytes: usize) -> Bench {
         let folder = std::env::temp_dir().join(format!("ringcaster-pool-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
@@ -104,7 +108,7 @@ impl Bench {
             format_of: Arc::new(|_| Format::default()),
             has_metadata: false,
             mtu_bytes: 1_400,
-            cache_bytes: 64 * 1024 * 1024,
+            cache_bytes,
             threads: 2,
             transcode_threads: 1,
             slots: Slots::new(1),
@@ -188,6 +192,26 @@ fn many_viewers_cost_one_reading() {
         bench.whole(&file);
     }
     assert_eq!(frames(&bench), once);
+}
+
+/// Three viewers and two contexts: each group of pictures is read once, though the cache is full of what was played.
+#[test]
+fn viewers_far_apart_cost_one_reading_each_also_behind_others() {
+    let bench = Bench::with_cache("apart", &["film.mp4", "other.mp4"], 1_500_000);
+    let other = bench.describe("/other.mp4").unwrap();
+    let whole = bench.whole(&other);
+    assert!(whole.iter().map(|segment| segment.bytes).sum::<usize>() > 1_130_000);
+    let file = bench.describe("/film.mp4").unwrap();
+    let before = bench.counts.frames.load(SeqCst);
+    let starts = [0, 4, 8].map(|second| Wanted::Seek(MediaTime(second * 1_000_000_000)));
+    let mut viewers = starts.map(|start| bench.segment(&file, start).unwrap());
+    // Four parts of a group.
+    for _ in 1..4 {
+        viewers = viewers.map(|segment| bench.segment(&file, Wanted::At(segment.next.unwrap())).unwrap());
+    }
+    // Two seconds of 25 pictures and 47 parts of sound each, and what stands behind their ends.
+    let frames = bench.counts.frames.load(SeqCst) - before;
+    assert!((400..560).contains(&frames), "{frames} frames were read");
 }
 
 #[test]

@@ -251,11 +251,7 @@ impl Reading<'_> {
     /// Keeps what was read, and answers those who asked for it by this or by its position.
     fn keep(&self, wanted: Wanted, segment: &Arc<Segment>) {
         let id = self.file.id;
-        let mut shelf = self.shared.shelf();
-        shelf.keep(id, wanted, segment, self.began);
-        let mut askers = shelf.askers(id, wanted);
-        askers.extend(shelf.askers(id, Wanted::At(segment.position)));
-        drop(shelf);
+        let askers = self.shared.shelf().keep(id, wanted, segment, self.began);
         answer(askers, &Ok(segment.clone()));
     }
 
