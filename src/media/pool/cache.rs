@@ -12,6 +12,9 @@ pub type Key = (u64, Position);
 /// Segments that are weighed anew whenever one comes.
 const WEIGHED_AT_ONCE: usize = 4;
 
+/// Segments that go while nothing is read ahead: as many as a hundred viewers need in some seconds.
+const REST: usize = 1_024;
+
 /// The segments of all files.
 #[derive(Debug)]
 pub struct Cache {
@@ -25,8 +28,8 @@ pub struct Cache {
     /// The age of the one that was weighed last.
     weighed: u64,
     is_short: Arc<AtomicBool>,
-    /// Whether the segment that went last was read ahead in vain.
-    is_in_vain: bool,
+    /// Segments that must go before one is read ahead again, since one that had been went in vain.
+    rest: usize,
 }
 
 #[derive(Debug)]
@@ -58,7 +61,7 @@ impl Cache {
             ahead_bytes: 0,
             weighed: 0,
             is_short: Arc::default(),
-            is_in_vain: false,
+            rest: 0,
         }
     }
 
@@ -124,7 +127,7 @@ impl Cache {
     /// Whether more may be read ahead: what nobody has asked for yet takes less than half of the budget, and it is not
     /// driven out before anybody does. What was asked for long ago makes room for it.
     pub fn has_room_ahead(&self) -> bool {
-        !self.is_in_vain && self.ahead_bytes < self.budget_bytes / 2
+        self.rest == 0 && self.ahead_bytes < self.budget_bytes / 2
     }
 
     /// Drops everything of one version of a file.
@@ -140,7 +143,8 @@ impl Cache {
             let held = self.segments.get(&key);
             let is_used = held.is_some_and(|held| Arc::strong_count(&held.segment) > 1);
             self.is_short.store(is_used, Ordering::Relaxed);
-            self.is_in_vain = held.is_some_and(|held| held.is_ahead);
+            let is_in_vain = held.is_some_and(|held| held.is_ahead);
+            self.rest = if is_in_vain { REST } else { self.rest.saturating_sub(1) };
             self.remove(&key);
         }
     }
@@ -262,7 +266,10 @@ mod tests {
         assert!(cache.has_room_ahead());
         cache.insert(key(10), segment(10, 100), Need::Asked);
         assert!(!cache.contains(&key(0)) && !cache.has_room_ahead());
-        cache.insert(key(11), segment(11, 100), Need::Asked);
+        for part in 11..11 + REST as u32 {
+            assert!(!cache.has_room_ahead(), "{part}");
+            cache.insert(key(part), segment(part, 100), Need::Asked);
+        }
         assert!(cache.has_room_ahead());
     }
 
