@@ -22,7 +22,9 @@ impl Media {
         fs::create_dir_all(&folder)?;
         let media = Media { folder };
         let needs = |figure: &Figure| matches!(figure, Figure::Files | Figure::Churn | Figure::Idle);
-        if figures.iter().any(needs) && NAMES.iter().any(|name| media.path(name).is_none()) {
+        if figures.iter().any(needs)
+            && NAMES.into_iter().flat_map(names_of).any(|name| media.path(&name).is_none())
+        {
             say(&format!("making {SECONDS} seconds of H.264 in {}", media.folder.display()));
             media.make()?;
         }
