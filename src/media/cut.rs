@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use proto::frame::Frame;
 use proto::rtp::batch::{Batch, Numbering};
 use proto::rtp::packetize::Packetizer;
@@ -70,9 +71,12 @@ impl Cutter {
             .map(|packetizer| Canonical { sequence: packetizer.numbering().sequence, packets: 0 })
             .collect();
         let mut entries = Vec::with_capacity(frames.len());
+        // What is dropped together is allocated together.
+        let hints = frames.iter().map(|frame| self.packetizers[usize::from(frame.track)].size_hint(frame));
+        let mut stock = BytesMut::with_capacity(hints.sum());
         for frame in &frames {
             self.end = self.end.max(self.end_of(frame));
-            let Some(batch) = self.packetize(frame) else { continue };
+            let Some(batch) = self.packetize(&mut stock, frame) else { continue };
             first[usize::from(frame.track)].packets += batch.packets().len() as u32;
             let meta = batch.meta();
             entries.push(Entry { due: meta.dts, track: meta.track, batch: Arc::new(batch) });
@@ -83,8 +87,8 @@ impl Cutter {
     }
 
     /// A frame that cannot be packetized is left out: the others still play.
-    fn packetize(&mut self, frame: &Frame) -> Option<Batch> {
-        match self.packetizers[usize::from(frame.track)].packetize(frame) {
+    fn packetize(&mut self, stock: &mut BytesMut, frame: &Frame) -> Option<Batch> {
+        match self.packetizers[usize::from(frame.track)].packetize_on(stock, frame) {
             Ok(batch) => batch,
             Err(error) => {
                 tracing::debug!(file = self.info.name, track = frame.track, %error, "a frame is left out");

@@ -14,6 +14,17 @@ pub trait Demux: Send {
     /// the reader looks at what comes and asks again.
     fn seek(&mut self, time: MediaTime) -> Result<(), MediaError>;
 
+    /// At which byte a keyframe of the leading track lies that was read not long ago. None where that is of no use to
+    /// [`Demux::seek_place`], which finds it sooner than [`Demux::seek`] does where there is no index.
+    fn place(&self, _key: MediaTime) -> Option<u64> {
+        None
+    }
+
+    /// Goes to a place that [`Demux::place`] told, of this file or another opening of it.
+    fn seek_place(&mut self, key: MediaTime, _byte: u64) -> Result<(), MediaError> {
+        self.seek(key)
+    }
+
     /// Goes back to the first frame.
     fn rewind(&mut self) -> Result<(), MediaError>;
 

@@ -286,7 +286,7 @@ impl Reader {
         let fronts = self.waiting.iter().filter_map(|queue| queue.front());
         let rest = fronts.map(|frame| self.plan.dts(frame)).min()?;
         if let Some(key) = cut {
-            self.plan.keys.learn(position.keyframe, key);
+            self.learn(position.keyframe, key);
             self.start = end;
             return Some(Position { keyframe: key, part: 0 });
         }
@@ -296,11 +296,18 @@ impl Reader {
         if let Some(frame) = lead.filter(|frame| frame.keyframe && self.plan.dts(frame) <= self.start) {
             let key = self.plan.pts(frame);
             if self.plan.is_cut(position.keyframe, key) {
-                self.plan.keys.learn(position.keyframe, key);
+                self.learn(position.keyframe, key);
                 return Some(Position { keyframe: key, part: 0 });
             }
         }
         Some(Position { part: position.part + 1, ..position })
+    }
+
+    fn learn(&self, key: MediaTime, next: MediaTime) {
+        self.plan.keys.learn(key, next);
+        if let Some(byte) = self.demux.place(next) {
+            self.plan.keys.learn_place(next, byte);
+        }
     }
 
     /// Whether the keyframe that the position names lies behind the next stretch.
@@ -450,7 +457,11 @@ impl Reader {
         while target > plan.first {
             self.clear();
             // A place that cannot be reached is looked for from an earlier one.
-            let landed = match self.demux.seek(target) {
+            let sought = match plan.keys.place(target) {
+                Some(byte) => self.demux.seek_place(target, byte),
+                None => self.demux.seek(target),
+            };
+            let landed = match sought {
                 Ok(()) => self.look_for_key(time, known, Landing::Anywhere)?,
                 Err(_) => Looked::Missed(None),
             };

@@ -49,8 +49,10 @@ pub(super) enum Scenario {
 pub(super) enum Place {
     /// All at the same point.
     Together,
-    /// Each in a part that nobody else plays: in one of several files of the same content, far from all others in it.
+    /// Each at a point of its own.
     Apart,
+    /// Each in a part that nobody else plays for long: in one of several files of the same content, far from all others.
+    Alone,
 }
 
 impl Cell {
@@ -80,13 +82,15 @@ impl Cell {
                 }
             }
             Scenario::File { place: Place::Together, .. } => add(&["files", "--spread", "0"]),
-            Scenario::File { place: Place::Apart, .. } => add(&["files", "--spread", SPREAD_S]),
+            Scenario::File { place: Place::Apart | Place::Alone, .. } => {
+                add(&["files", "--spread", SPREAD_S])
+            }
             Scenario::Churn => add(&["churn"]),
             Scenario::Idle => add(&["idle"]),
         }
         let urls = match &self.scenario {
-            Scenario::File { name, place: Place::Together, .. } => vec![server.file_url(name)],
-            Scenario::File { name, place: Place::Apart, .. } => {
+            Scenario::File { name, place: Place::Together | Place::Apart, .. } => vec![server.file_url(name)],
+            Scenario::File { name, place: Place::Alone, .. } => {
                 media::names_of(name).map(|name| server.file_url(&name)).collect()
             }
             Scenario::Live { .. } => vec![server.live_url()],

@@ -20,7 +20,7 @@ pub enum Figure {
     Stall,
     /// What 100 viewers notice of 1,000 that come at once, and how long those wait.
     Burst,
-    /// Files, all viewers near each other and all apart, beside a live stream.
+    /// Files, all viewers near each other, all apart and all alone, beside a live stream.
     Files,
     /// First keyframe of 300 viewers who join within two seconds.
     Join,
@@ -93,7 +93,9 @@ impl Figure {
                 let ours = [Contestant::Ring];
                 let mut cells = each(&ours, &live, 100, tcp, 2.0);
                 for name in ["clip.mp4", "clip.mkv", "clip.ts"] {
-                    for (place, said) in [(Place::Together, "together"), (Place::Apart, "apart")] {
+                    let places =
+                        [(Place::Together, "together"), (Place::Apart, "apart"), (Place::Alone, "alone")];
+                    for (place, said) in places {
                         let file = Scenario::File { name, place, cache_mb: CACHE_MB };
                         let mut more = each(&ours, &file, 100, tcp, 2.0);
                         more.iter_mut().for_each(|cell| cell.label += &format!(", {name} {said}"));
@@ -101,15 +103,15 @@ impl Figure {
                     }
                 }
                 // What the cache may hold is not what a viewer needs.
-                let (name, place) = ("clip.mp4", Place::Apart);
+                let (name, place) = ("clip.mp4", Place::Alone);
                 let small = Scenario::File { name, place, cache_mb: CACHE_MB_MIN };
                 let mut more = each(&ours, &small, 100, tcp, 2.0);
-                more.iter_mut().for_each(|cell| cell.label += ", clip.mp4 apart, small cache");
+                more.iter_mut().for_each(|cell| cell.label += ", clip.mp4 alone, small cache");
                 cells.extend(more);
                 if settings.with_gstreamer {
-                    let apart = Scenario::File { name, place, cache_mb: 0 };
-                    let mut more = each(&[Contestant::Gstreamer], &apart, 100, tcp, 2.0);
-                    more.iter_mut().for_each(|cell| cell.label += ", clip.mp4 apart");
+                    let alone = Scenario::File { name, place, cache_mb: 0 };
+                    let mut more = each(&[Contestant::Gstreamer], &alone, 100, tcp, 2.0);
+                    more.iter_mut().for_each(|cell| cell.label += ", clip.mp4 alone");
                     cells.extend(more);
                 }
                 cells

@@ -9,13 +9,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use ffmpeg_next::codec::Id;
 use proto::frame::Frame;
+use proto::rtp::parameter_sets::begins_decoding;
 use proto::rtsp::headers::date::Utc;
 use proto::time::MediaTime;
-use proto::track::{Kind, Track};
+use proto::track::{Codec, Kind, Track};
 
 use super::config::Adts;
 use super::foreign::{Unsupported, made_anew};
 use super::pieces::{Piece, Pieces};
+use super::places::Places;
 use super::raw::{Input, Next, Packet, Stream};
 use super::times::{Ordered, Scale, Shown, Times, Told, is_mpeg4_b_picture};
 use super::tracks::{Conversion, track};
@@ -45,6 +47,8 @@ pub struct Container {
     has_exact_index: bool,
     // Keyframes of the leading track, for a container without times.
     landings: Option<Landings>,
+    // Where what was read last lies, in a container with times and without index.
+    places: Option<Places>,
     lead_stream: usize,
     // Where the samples begin in a file that holds nothing else.
     samples_start: Option<u64>,
@@ -63,6 +67,8 @@ struct Lane {
     frame: i64,
     // Pictures that wait for the next reference picture, which tells when the first of them is shown.
     held: Vec<Frame>,
+    // Of pictures that nobody has looked at before: they tell where decoding can begin, as containers do not always.
+    unseen: Option<Codec>,
 }
 
 enum Converter {
@@ -101,6 +107,7 @@ pub fn open(file: File, path: &Path, unsupported: Unsupported) -> Result<Opened,
     let is_bare = lanes[lead_stream].as_ref().is_some_and(|lane| matches!(lane.times, Times::Ordered(_)))
         && !has_times(&prelude, lead_stream);
     let has_exact_index = input.format_name().contains("mp4");
+    let has_places = input.format_name() == "mpegts" && !is_bare;
     let recorded = input.said_of(c"creation_time").and_then(utc);
     let estimated = input.has_estimated_duration() && !is_constant(&streams[lead_stream]);
     let duration = input.duration_micros().filter(|_| !estimated && !is_bare).map(Duration::from_micros);
@@ -114,6 +121,7 @@ pub fn open(file: File, path: &Path, unsupported: Unsupported) -> Result<Opened,
         has_ended: false,
         has_exact_index,
         landings: is_bare.then(Landings::default),
+        places: has_places.then(Places::default),
         lead_stream,
         samples_start,
         reopen: Box::new(reopen),
@@ -237,6 +245,7 @@ fn sort_streams(
             Ok((track, conversion, foreign)) if sorted.tracks.len() < TRACKS_MAX => {
                 let mut lane = Lane::new(stream, &track, conversion, number, start_micros);
                 lane.choose_times(stream, is_matroska, prelude, index);
+                lane.unseen = Some(track.codec.clone()).filter(|_| input.is_unparsed());
                 sorted.lanes.push(Some(lane));
                 sorted.tracks.push(track);
                 sorted.foreign.push(foreign);
@@ -301,6 +310,7 @@ impl Lane {
             kind: stream.kind,
             frame: if is_video { (f64::from(track.clock_rate) / framerate).round() as i64 } else { 0 },
             held: Vec::new(),
+            unseen: None,
         }
     }
 
@@ -327,13 +337,18 @@ impl Lane {
         true
     }
 
+    fn is_key(&self, packet: &Packet) -> bool {
+        let seen = self.unseen.as_ref().and_then(|codec| begins_decoding(codec, packet.as_ref()));
+        self.kind == Kind::Audio || seen.unwrap_or_else(|| packet.is_key())
+    }
+
     /// Makes frames of a packet; says where the last of them was put.
     fn convert(&mut self, packet: Packet, ready: &mut VecDeque<Frame>) {
         let told = Told {
             pts: packet.pts().map(|pts| self.scale.ticks(pts)),
             dts: packet.dts().map(|dts| self.scale.ticks(dts)),
             duration: self.scale.span(packet.duration()),
-            keyframe: packet.is_key() || self.kind == Kind::Audio,
+            keyframe: self.is_key(&packet),
         };
         let stamp = self.times.stamp(told, packet.as_ref());
         let duration = if told.duration == 0 { self.frame as u32 } else { told.duration };
@@ -466,6 +481,9 @@ impl Container {
             }
             landings.index += 1;
         }
+        if let (Some(places), Some(byte), Some(frame)) = (&mut self.places, byte, self.ready.back()) {
+            places.learn(frame, lane.scale.rate(), byte);
+        }
     }
 
     fn reset(&mut self, is_start: bool) {
@@ -552,6 +570,16 @@ impl Demux for Container {
         let target = lane.scale.time_at(time.0);
         self.reset(false);
         self.input.seek(self.lead_stream, target).map_err(MediaError::Broken)
+    }
+
+    fn place(&self, key: MediaTime) -> Option<u64> {
+        let lead = self.lanes[self.lead_stream].as_ref()?.track;
+        self.places.as_ref()?.of_key(lead, key)
+    }
+
+    fn seek_place(&mut self, _key: MediaTime, byte: u64) -> Result<(), MediaError> {
+        self.reset(false);
+        self.input.seek_byte(byte).map_err(MediaError::Broken)
     }
 
     fn rewind(&mut self) -> Result<(), MediaError> {

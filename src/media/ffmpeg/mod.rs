@@ -16,6 +16,7 @@ pub mod hardware;
 #[cfg(not(target_os = "windows"))]
 mod loudspeakers;
 mod pieces;
+mod places;
 pub mod playback;
 pub mod raw;
 pub mod report;

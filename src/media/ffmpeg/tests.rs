@@ -250,6 +250,26 @@ fn seeking_finds_the_last_keyframe_at_or_before_the_time() {
 }
 
 #[test]
+fn a_container_that_calls_every_picture_a_keyframe_is_not_believed() {
+    let Some(folder) = corpus() else { return };
+    let keys = |path: &Path| {
+        let (_, frames) = frames(path, Kind::Video);
+        frames.iter().filter(|frame| frame.keyframe).map(|frame| frame.pts).collect::<Vec<_>>()
+    };
+    let honest = folder.join("film.mp4");
+    let mut bytes = fs::read(&honest).unwrap();
+    // Without its table of sync samples all of them are such (ISO/IEC 14496-12 section 8.6.2).
+    let at = bytes.windows(4).position(|name| name == b"stss").unwrap();
+    bytes[at..at + 4].copy_from_slice(b"free");
+    let liar = std::env::temp_dir().join(format!("ringcaster-liar-{}.mp4", std::process::id()));
+    fs::write(&liar, bytes).unwrap();
+    let found = keys(&liar);
+    fs::remove_file(&liar).unwrap();
+    assert_eq!(found.len(), 4);
+    assert_eq!(found, keys(&honest));
+}
+
+#[test]
 fn samples_arrive_as_they_are() {
     let Some(folder) = corpus() else { return };
     for (name, format) in [("s16.wav", "s16be"), ("alaw.wav", "alaw"), ("mulaw.mov", "mulaw")] {

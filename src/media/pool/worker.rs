@@ -263,8 +263,12 @@ impl Reading<'_> {
             let Some(position) = next else { return Ok(()) };
             let mut shelf = self.shared.shelf();
             let is_asked = shelf.is_asked(self.file.id, Wanted::At(position));
-            let is_worth_it =
-                is_asked || shelf.is_idle(Work::on(self.file)) || (has_jumped && position.part > 0);
+            // A part of a group alone would be in vain: who comes for the next part reads it again.
+            let is_worth_it = match has_jumped {
+                true => position.part > 0,
+                false => shelf.is_idle(Work::on(self.file)),
+            };
+            let is_worth_it = is_asked || is_worth_it;
             if !is_worth_it || !shelf.lacks(self.file.id, position) {
                 return Ok(());
             }

@@ -12,6 +12,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use smallvec::SmallVec;
 
 use super::header::{EXTENSION_BIT, HEADER_BYTES, Header};
+use super::packetize::MTU_BYTES_DEFAULT;
 use crate::time::MediaTime;
 
 /// Bytes of the `$`, channel and length before a packet on an interleaved connection (RFC 2326 section 10.12).
@@ -233,8 +234,21 @@ pub struct BatchWriter {
 impl BatchWriter {
     /// A writer whose packets are numbered from `numbering` on; `size_hint` is the expected count of bytes.
     pub fn new(numbering: Numbering, size_hint: usize) -> BatchWriter {
-        let buffer = BytesMut::with_capacity(size_hint);
-        BatchWriter { buffer, packets: Vec::new(), numbering, open: None }
+        BatchWriter::on(BytesMut::with_capacity(size_hint), numbering, size_hint)
+    }
+
+    /// Like [`BatchWriter::new`], with bytes at the front of `stock` where as many as `size_hint` are left of it. What
+    /// the batch does not take is given back by [`BatchWriter::finish_on`].
+    pub fn new_on(stock: &mut BytesMut, numbering: Numbering, size_hint: usize) -> BatchWriter {
+        if stock.capacity() < size_hint {
+            return BatchWriter::new(numbering, size_hint);
+        }
+        BatchWriter::on(std::mem::take(stock), numbering, size_hint)
+    }
+
+    fn on(buffer: BytesMut, numbering: Numbering, size_hint: usize) -> BatchWriter {
+        let packets = Vec::with_capacity(size_hint / MTU_BYTES_DEFAULT + 1);
+        BatchWriter { buffer, packets, numbering, open: None }
     }
 
     /// Begins a packet; its payload follows by [`BatchWriter::put`].
@@ -322,6 +336,14 @@ impl BatchWriter {
             return None;
         }
         Some(Batch::of(self.buffer.freeze(), self.packets, meta))
+    }
+
+    /// Like [`BatchWriter::finish`]; what is left of the bytes that it began with is the stock for the next.
+    pub fn finish_on(mut self, stock: &mut BytesMut, meta: Meta) -> Option<Batch> {
+        if stock.capacity() == 0 {
+            *stock = self.buffer.split_off(self.buffer.len());
+        }
+        self.finish(meta)
     }
 }
 

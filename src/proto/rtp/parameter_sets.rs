@@ -1,5 +1,7 @@
 //! Parameter sets that a description lacks, learned from the stream itself.
 
+use std::ops::RangeInclusive;
+
 use bytes::Bytes;
 use memchr::memmem;
 
@@ -9,13 +11,18 @@ use crate::track::{Codec, Framing, Track};
 
 /// NAL unit types of H.264 (ITU-T H.264 table 7-1).
 const H264_IDR: u8 = 5;
+const H264_SEI: u8 = 6;
 const H264_SPS: u8 = 7;
 const H264_PPS: u8 = 8;
 
 /// NAL unit types of H.265 (ITU-T H.265 table 7-1).
+const H265_IRAP: RangeInclusive<u8> = 16..=23;
 const H265_VPS: u8 = 32;
 const H265_SPS: u8 = 33;
 const H265_PPS: u8 = 34;
+
+/// Kind of a message of supplemental enhancement information (ITU-T H.264 section D.1).
+const SEI_RECOVERY_POINT: usize = 6;
 
 /// Reads a track's packets until its parameter sets have come by.
 pub struct Learner {
@@ -72,6 +79,62 @@ impl Contents {
             contents.keyframe |= unit[0] & 0x1f == H264_IDR || unit[0] & 0x1f == H264_SPS;
         }
         contents
+    }
+}
+
+/// Whether decoding can begin with a whole frame of H.264 or H.265, whatever its container says: it is an IDR picture, or
+/// announced as a point of recovery (ITU-T H.264 section D.2.8), or an IRAP picture (ITU-T H.265 section 3.76). None for
+/// other codecs and for what cannot be read.
+pub fn begins_decoding(codec: &Codec, frame: &[u8]) -> Option<bool> {
+    match codec {
+        Codec::H264 { framing, .. } => {
+            for unit in nal::units(frame, *framing)? {
+                match unit[0] & 0x1f {
+                    H264_IDR => return Some(true),
+                    H264_SEI if announces_recovery(&unit[1..]) => return Some(true),
+                    // Slices of other pictures.
+                    1..=4 => return Some(false),
+                    _ => {}
+                }
+            }
+            None
+        }
+        Codec::H265 { framing, .. } => {
+            let mut kinds = nal::units(frame, *framing)?.into_iter().map(|unit| unit[0] >> 1 & 0x3f);
+            kinds.find(|kind| *kind < H265_VPS).map(|kind| H265_IRAP.contains(&kind))
+        }
+        _ => None,
+    }
+}
+
+/// Whether a unit of supplemental enhancement information holds a recovery point (ITU-T H.264 section 7.3.2.3).
+fn announces_recovery(payload: &[u8]) -> bool {
+    let mut zeros = 0;
+    // Without the bytes that keep start codes from occurring (section 7.4.1).
+    let mut bytes = payload.iter().copied().filter(move |byte| {
+        let is_escape = zeros >= 2 && *byte == 3;
+        zeros = if *byte == 0 { zeros + 1 } else { 0 };
+        !is_escape
+    });
+    while let Some(kind) = sei_number(&mut bytes) {
+        if kind == SEI_RECOVERY_POINT {
+            return true;
+        }
+        let Some(size) = sei_number(&mut bytes) else { return false };
+        bytes.by_ref().take(size).for_each(drop);
+    }
+    false
+}
+
+/// A number of a message's head: bytes of 255 and one more, added up.
+fn sei_number(bytes: &mut impl Iterator<Item = u8>) -> Option<usize> {
+    let mut sum = 0;
+    loop {
+        let byte = bytes.next()?;
+        sum += usize::from(byte);
+        if byte != 0xff {
+            return Some(sum);
+        }
     }
 }
 
@@ -144,6 +207,45 @@ mod tests {
     fn packet(sequence: u16, marker: bool, payload: &[u8]) -> Vec<u8> {
         let header = Header { marker, payload_type: 96, sequence, timestamp: 1, ssrc: 2 };
         [&header.to_bytes()[..], payload].concat()
+    }
+
+    fn begins(codec: &Codec, units: &[&[u8]]) -> Option<bool> {
+        let written: Vec<_> = units.iter().map(|unit| [&[0, 0, 0, 1][..], unit].concat()).collect();
+        begins_decoding(codec, &written.concat())
+    }
+
+    #[test]
+    fn decoding_begins_with_what_the_pictures_say() {
+        let framing = Framing::AnnexB;
+        let h264 = Codec::H264 { sps: Vec::new(), pps: Vec::new(), framing };
+        let (delimiter, idr, slice) = (&[9, 0xf0][..], &[0x65, 1][..], &[0x41, 1][..]);
+        assert_eq!(begins(&h264, &[delimiter, idr, slice]), Some(true));
+        assert_eq!(begins(&h264, &[delimiter, slice, idr]), Some(false));
+        assert_eq!(begins(&h264, &[delimiter]), None);
+        // Behind a message of 258 bytes, which hold a start code and what it is kept from being.
+        let long = [&[0x06, 5, 0xff, 3][..], &[7; 254], &[0, 0, 3, 1, 7], &[6, 1, 0x80]].concat();
+        assert_eq!(begins(&h264, &[&long, slice]), Some(true));
+        assert_eq!(begins(&h264, &[&long[..long.len() - 3], slice]), Some(false));
+        assert_eq!(begins(&h264, &[&[0x06, 1, 1, 6, 0x80], slice]), Some(false));
+        let h265 = Codec::H265 { vps: Vec::new(), sps: Vec::new(), pps: Vec::new(), framing };
+        let unit = |kind: u8| [kind << 1, 1, 0x80];
+        for (kind, expected) in [(1, false), (9, false), (16, true), (19, true), (21, true), (24, false)] {
+            assert_eq!(begins(&h265, &[&unit(35), &unit(39), &unit(kind)]), Some(expected), "{kind}");
+        }
+        assert_eq!(begins(&h265, &[&unit(39)]), None);
+        assert_eq!(begins(&Codec::Jpeg, &[idr]), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_frame_is_too_odd_to_be_asked_whether_decoding_begins(frame: Vec<u8>, length in 0_u8..6) {
+            let framing = Framing::Length(length);
+            let _ = begins_decoding(&Codec::H264 { sps: Vec::new(), pps: Vec::new(), framing }, &frame);
+            let framing = Framing::AnnexB;
+            let sei = [&[0, 0, 1, 6][..], &frame].concat();
+            let _ = begins_decoding(&Codec::H264 { sps: Vec::new(), pps: Vec::new(), framing }, &sei);
+            let _ = begins_decoding(&Codec::H265 { vps: Vec::new(), sps: Vec::new(), pps: Vec::new(), framing }, &frame);
+        }
     }
 
     #[test]

@@ -112,6 +112,10 @@ impl Input {
         };
         let context = NonNull::new(opened).filter(|_| code >= 0).ok_or_else(|| message(code))?;
         let mut input = Input { context, io };
+        if input.needs_no_parser() {
+            // SAFETY: the context was opened just before and nobody else has it.
+            unsafe { input.context.as_mut() }.flags |= ffi::AVFMT_FLAG_NOPARSE;
+        }
         // SAFETY: the context was opened just before.
         let code = unsafe { ffi::avformat_find_stream_info(input.context.as_ptr(), ptr::null_mut()) };
         if code < 0 && input.stream_pointers().is_empty() {
@@ -121,6 +125,25 @@ impl Input {
             return Err(failure.to_string());
         }
         Ok(input)
+    }
+
+    /// Whether packets come without FFmpeg's having looked into them. [`Packet::is_key`] is what the container says then,
+    /// right or wrong.
+    pub fn is_unparsed(&self) -> bool {
+        self.fields().flags & ffi::AVFMT_FLAG_NOPARSE != 0
+    }
+
+    /// Whether packets are whole frames with their times. FFmpeg would make a parser anew behind every jump, which costs
+    /// as much as reading a second of the file.
+    fn needs_no_parser(&self) -> bool {
+        let is_whole = |stream: &Stream| match stream.kind {
+            Kind::Video => stream.is_cover || matches!(stream.codec, Id::H264 | Id::HEVC),
+            Kind::Audio => matches!(stream.codec, Id::AAC | Id::OPUS | Id::PCM_ALAW | Id::PCM_MULAW),
+            Kind::Application => true,
+        };
+        let streams = self.streams();
+        let tells_all = ["mp4", "matroska"].iter().any(|name| self.format_name().contains(name));
+        tells_all && streams.iter().any(|stream| stream.kind == Kind::Video) && streams.iter().all(is_whole)
     }
 
     /// The next packet of any stream that was not discarded.

@@ -2,21 +2,21 @@
 
 use std::ffi::{c_int, c_void};
 use std::fs::File;
-use std::io::{ErrorKind, Read, Seek, SeekFrom};
-use std::ptr::{self, NonNull};
+use std::io::{self, ErrorKind, Seek, SeekFrom};
+use std::mem::MaybeUninit;
+use std::ptr::NonNull;
+use std::slice;
 
 use ffmpeg_next::ffi;
 
-/// Bytes that are read at once.
-const BUFFER_BYTES: usize = 64 * 1024;
+/// Bytes that are read at once where less is asked for. What FFmpeg wants more of, such as most pictures, it has read to
+/// where it belongs.
+const BUFFER_BYTES: usize = 16 * 1024;
 
 /// Where FFmpeg's callbacks find the file.
 struct Source {
     file: File,
     failure: Option<ErrorKind>,
-    // What was read stands here first: FFmpeg's buffer may be uninitialized, and it may hold bytes that are still
-    // wanted when nothing more can be read.
-    staging: Vec<u8>,
 }
 
 /// An `AVIOContext` on a file.
@@ -33,7 +33,7 @@ impl FileIo {
         if buffer.is_null() {
             return None;
         }
-        let source = NonNull::from(Box::leak(Box::new(Source { file, failure: None, staging: Vec::new() })));
+        let source = NonNull::from(Box::leak(Box::new(Source { file, failure: None })));
         // SAFETY: the buffer was allocated by FFmpeg with this size and belongs to the context from here on; the
         // callbacks take the pointer to the source, which lives until this value is dropped.
         let context = unsafe {
@@ -98,26 +98,36 @@ unsafe extern "C" fn read(opaque: *mut c_void, buffer: *mut u8, size: c_int) -> 
     }
     // SAFETY: FFmpeg passes the pointer that `FileIo::new` gave it, one call at a time.
     let source = unsafe { &mut *opaque.cast::<Source>() };
-    let Source { file, failure, staging } = source;
-    if staging.len() < size as usize {
-        staging.resize(size as usize, 0);
-    }
+    // SAFETY: FFmpeg's buffer has room for `size` bytes, which may be uninitialized; nobody else uses it during the call.
+    let into = unsafe { slice::from_raw_parts_mut(buffer.cast::<MaybeUninit<u8>>(), size as usize) };
     loop {
-        match file.read(&mut staging[..size as usize]) {
+        match read_into(&source.file, into) {
             Ok(0) => return ffi::AVERROR_EOF,
-            Ok(count) => {
-                // SAFETY: FFmpeg's buffer has room for `size` bytes and `count` is no more; they do not overlap with
-                // ours.
-                unsafe { ptr::copy_nonoverlapping(staging.as_ptr(), buffer, count) };
-                return count as c_int;
-            }
+            Ok(count) => return count as c_int,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => {
-                *failure = Some(error.kind());
+                source.failure = Some(error.kind());
                 return ffi::AVERROR(ffi::EIO);
             }
         }
     }
+}
+
+/// Reads to where bytes may be uninitialized, and touches no more of them than the count that it returns: FFmpeg may still
+/// want the others.
+#[cfg(unix)]
+fn read_into(file: &File, into: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
+    let (read, _) = rustix::io::read(file, into)?;
+    Ok(read.len())
+}
+
+#[cfg(not(unix))]
+fn read_into(mut file: &File, into: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
+    use std::io::Read;
+    let mut bytes = [0; BUFFER_BYTES];
+    let count = file.read(&mut bytes[..into.len().min(BUFFER_BYTES)])?;
+    into.iter_mut().zip(&bytes[..count]).for_each(|(to, byte)| _ = to.write(*byte));
+    Ok(count)
 }
 
 unsafe extern "C" fn seek(opaque: *mut c_void, offset: i64, whence: c_int) -> i64 {

@@ -16,7 +16,7 @@ pub(super) mod units;
 mod vp8;
 mod vp9;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 
 use super::batch::{Batch, BatchWriter, Meta, Numbering};
@@ -100,19 +100,31 @@ impl Packetizer {
     ///
     /// The frame's times are ticks of the RTP clock. After an error the frame is left out and the numbering is as before.
     pub fn packetize(&mut self, frame: &Frame) -> Result<Option<Batch>, PacketizeError> {
+        self.packetize_on(&mut BytesMut::new(), frame)
+    }
+
+    /// Like [`Packetizer::packetize`], with bytes at the front of `stock` while enough are left of it: frames that are
+    /// dropped together are one allocation then.
+    pub fn packetize_on(
+        &mut self,
+        stock: &mut BytesMut,
+        frame: &Frame,
+    ) -> Result<Option<Batch>, PacketizeError> {
         if frame.payload.is_empty() {
             return Ok(None);
         }
         let timestamp = self.numbering.timestamp.wrapping_add(frame.pts as u32);
-        let mut writer = BatchWriter::new(Numbering { timestamp, ..self.numbering }, self.size_hint(frame));
+        let numbering = Numbering { timestamp, ..self.numbering };
+        let mut writer = BatchWriter::new_on(stock, numbering, self.size_hint(frame));
         self.format.write(frame, self.room, &mut writer)?;
         self.numbering.sequence = writer.numbering().sequence;
-        Ok(writer.finish(Meta {
+        let meta = Meta {
             track: self.track_index,
             keyframe: frame.keyframe,
             dts: MediaTime::from_ticks(frame.dts, self.clock_rate),
             pts: MediaTime::from_ticks(frame.pts, self.clock_rate),
-        }))
+        };
+        Ok(writer.finish_on(stock, meta))
     }
 
     /// Continues with another sequence number.
@@ -131,7 +143,7 @@ impl Packetizer {
     }
 
     /// Bytes that the batch will not exceed in ordinary cases, so that its buffer never grows.
-    fn size_hint(&self, frame: &Frame) -> usize {
+    pub fn size_hint(&self, frame: &Frame) -> usize {
         let packets = frame.payload.len() / self.format.fragment_bytes(self.room) + 4;
         let extra_bytes = if frame.keyframe { self.format.extra_bytes() } else { 0 };
         frame.payload.len() + packets * (HEADER_BYTES + OVERHEAD_BYTES) + extra_bytes
