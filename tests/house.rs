@@ -69,7 +69,17 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rcgen", &["src/control"]),
     // The load test has a file of that name, too.
     ("ring", &["src/shard", "loadtest"]),
-    ("rustix", &["src/cli", "src/control", "src/media/capture/camera", "fallback", "loadtest"]),
+    (
+        "rustix",
+        &[
+            "src/cli",
+            "src/control",
+            "src/media/capture/camera",
+            "src/media/ffmpeg/raw",
+            "fallback",
+            "loadtest",
+        ],
+    ),
     ("rustls", &["src/shard", "loadtest"]),
     ("rustls_native_certs", &["src/shard"]),
     ("sd_notify", &["src/control/manager"]),

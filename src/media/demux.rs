@@ -21,8 +21,8 @@ pub trait Demux: Send {
     }
 
     /// Goes to a place that [`Demux::place`] told, of this file or another opening of it.
-    fn seek_place(&mut self, key: MediaTime, _byte: u64) -> Result<(), MediaError> {
-        self.seek(key)
+    fn seek_place(&mut self, _byte: u64) -> Result<(), MediaError> {
+        Err(MediaError::Broken("nothing is known of its places".into()))
     }
 
     /// Goes back to the first frame.

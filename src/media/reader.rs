@@ -454,17 +454,23 @@ impl Reader {
         }
         let (mut back, mut nudge) = (1_000_000_000_i64, 10_000_i64);
         let mut patience = 2;
+        // Tried once: what lies there may be something else by now.
+        let mut place = plan.keys.place(target);
         while target > plan.first {
             self.clear();
             // A place that cannot be reached is looked for from an earlier one.
-            let sought = match plan.keys.place(target) {
-                Some(byte) => self.demux.seek_place(target, byte),
+            let placed = place.take();
+            let sought = match placed {
+                Some(byte) => self.demux.seek_place(byte),
                 None => self.demux.seek(target),
             };
             let landed = match sought {
                 Ok(()) => self.look_for_key(time, known, Landing::Anywhere)?,
                 Err(_) => Looked::Missed(None),
             };
+            if placed.is_some() && !matches!(landed, Looked::Found(key) if key == target) {
+                continue;
+            }
             match landed {
                 Looked::Found(key) if key == plan.first => break,
                 Looked::Found(key) if patience == 0 || self.has_all_since_key()? => return Ok(key),

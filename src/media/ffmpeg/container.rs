@@ -489,6 +489,7 @@ impl Container {
     fn reset(&mut self, is_start: bool) {
         self.prelude.clear();
         self.ready.clear();
+        self.places = self.places.take().map(|_| Places::default());
         self.has_ended = false;
         self.lanes.iter_mut().flatten().for_each(|lane| lane.reset(is_start));
     }
@@ -577,7 +578,7 @@ impl Demux for Container {
         self.places.as_ref()?.of_key(lead, key)
     }
 
-    fn seek_place(&mut self, _key: MediaTime, byte: u64) -> Result<(), MediaError> {
+    fn seek_place(&mut self, byte: u64) -> Result<(), MediaError> {
         self.reset(false);
         self.input.seek_byte(byte).map_err(MediaError::Broken)
     }

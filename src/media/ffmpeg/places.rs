@@ -8,7 +8,10 @@ use proto::time::MediaTime;
 /// Frames that are remembered: some seconds of all tracks, more than a reader is ahead of what it hands out.
 const FRAMES_MAX: usize = 1_024;
 
-/// The frames that were read last, in the order of the file.
+/// Frames of another track that are farther in front of a keyframe are from before it fell silent.
+const SILENCE_NANOS: i64 = 3_000_000_000;
+
+/// The frames that were read last without a jump, in the order of the file.
 #[derive(Default)]
 pub struct Places(VecDeque<Place>);
 
@@ -31,7 +34,7 @@ impl Places {
     }
 
     /// From where to read for a keyframe of the leading track and for all that the other tracks have since: muxers may
-    /// put some of it in front of the keyframe. None where not all of that was read lately.
+    /// put some of it in front of the keyframe. None where the keyframe was not read lately, or began what was.
     pub fn of_key(&self, lead: u8, key: MediaTime) -> Option<u64> {
         let is_key = |place: &&Place| place.track == lead && place.keyframe && place.pts == key;
         let found = self.0.iter().rev().find(is_key)?;
@@ -39,7 +42,9 @@ impl Places {
         for track in 0..=self.0.iter().map(|place| place.track).max()? {
             let of_track = || self.0.iter().rev().filter(|place| place.track == track);
             if track != lead && of_track().next().is_some() {
-                byte = byte.min(of_track().find(|place| place.dts < found.dts)?.byte);
+                let before = of_track().find(|place| place.dts < found.dts)?;
+                let is_silent = found.dts.0.saturating_sub(before.dts.0) > SILENCE_NANOS;
+                byte = if is_silent { byte } else { byte.min(before.byte) };
             }
         }
         Some(byte)
@@ -80,6 +85,13 @@ mod tests {
         assert_eq!(places(&frames).of_key(0, key(80)), Some(10));
         // What lies in front of it was read too long ago.
         assert_eq!(places(&frames[2..]).of_key(0, key(80)), None);
+    }
+
+    #[test]
+    fn a_track_that_fell_silent_is_not_waited_for() {
+        let frames = [(1, 20, true, 5), (0, 3_000, true, 30), (0, 3_040, true, 40)];
+        let places = places(&frames);
+        assert_eq!((places.of_key(0, key(3_000)), places.of_key(0, key(3_040))), (Some(5), Some(40)));
     }
 
     #[test]

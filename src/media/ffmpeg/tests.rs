@@ -250,6 +250,47 @@ fn seeking_finds_the_last_keyframe_at_or_before_the_time() {
 }
 
 #[test]
+fn a_transport_stream_is_entered_where_a_keyframe_and_its_sound_lie() {
+    let Some(folder) = corpus() else { return };
+    let opened = open(&folder.join("film.ts")).unwrap();
+    let rates: Vec<_> = opened.tracks.iter().map(|track| track.clock_rate).collect();
+    let lead = opened.tracks.iter().position(|track| track.kind() == Kind::Video).unwrap() as u8;
+    let time = |frame: &Frame, ticks| MediaTime::from_ticks(ticks, rates[usize::from(frame.track)]);
+    let mut demux = opened.demux;
+    let mut keys = Vec::new();
+    while let Some(frame) = demux.next_frame().unwrap() {
+        if frame.track == lead && frame.keyframe {
+            keys.push((time(&frame, frame.pts), time(&frame, frame.dts)));
+        }
+    }
+    assert_eq!(keys.len(), 4);
+    for (pts, dts) in keys.into_iter().skip(1) {
+        let mut demux = open(&folder.join("film.ts")).unwrap().demux;
+        while demux.place(pts).is_none() {
+            assert!(demux.next_frame().unwrap().is_some(), "no place of {pts:?}");
+        }
+        let byte = demux.place(pts).unwrap();
+        demux.seek_place(byte).unwrap();
+        let (mut pictures, mut sound) = (0, None);
+        let found = loop {
+            let frame = demux.next_frame().unwrap().unwrap();
+            if frame.track != lead {
+                sound.get_or_insert(time(&frame, frame.dts));
+            } else if frame.keyframe {
+                break time(&frame, frame.pts);
+            }
+            pictures += u32::from(frame.track == lead);
+        };
+        while sound.is_none() {
+            let frame = demux.next_frame().unwrap().unwrap();
+            sound = (frame.track != lead).then(|| time(&frame, frame.dts));
+        }
+        assert_eq!(found, pts);
+        assert!(sound.unwrap() < dts && pictures < 25, "{pictures} pictures in front, sound from {sound:?}");
+    }
+}
+
+#[test]
 fn a_container_that_calls_every_picture_a_keyframe_is_not_believed() {
     let Some(folder) = corpus() else { return };
     let keys = |path: &Path| {

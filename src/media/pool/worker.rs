@@ -258,23 +258,21 @@ impl Reading<'_> {
     /// Reads on while the context stands there: one segment while nobody waits, several behind a jump.
     fn read_ahead(&self, cutter: &mut Cutter, segment: &Segment, has_jumped: bool) -> Result<(), MediaError> {
         let count = if has_jumped { AHEAD_BEHIND_JUMP } else { 1 };
-        let mut next = segment.next;
+        let (mut part, mut next) = (segment.position.part, segment.next);
         for _ in 0..count {
             let Some(position) = next else { return Ok(()) };
             let mut shelf = self.shared.shelf();
             let is_asked = shelf.is_asked(self.file.id, Wanted::At(position));
-            // A part of a group alone would be in vain: who comes for the next part reads it again.
-            let is_worth_it = match has_jumped {
-                true => position.part > 0,
-                false => shelf.is_idle(Work::on(self.file)),
-            };
-            let is_worth_it = is_asked || is_worth_it;
+            // The first part of a group alone would be in vain: who comes for the next one reads it again.
+            let is_group_small = part == 0 && position.part == 0;
+            let is_idle = shelf.is_idle(Work::on(self.file)) && (!has_jumped || is_group_small);
+            let is_worth_it = is_asked || is_idle || (has_jumped && position.part > 0);
             if !is_worth_it || !shelf.lacks(self.file.id, position) {
                 return Ok(());
             }
             drop(shelf);
             let Some(ahead) = cutter.segment()?.map(Arc::new) else { return Ok(()) };
-            next = ahead.next;
+            (part, next) = (position.part, ahead.next);
             self.keep(Wanted::At(position), &ahead);
         }
         Ok(())

@@ -338,11 +338,21 @@ impl BatchWriter {
         Some(Batch::of(self.buffer.freeze(), self.packets, meta))
     }
 
-    /// Like [`BatchWriter::finish`]; what is left of the bytes that it began with is the stock for the next.
-    pub fn finish_on(mut self, stock: &mut BytesMut, meta: Meta) -> Option<Batch> {
+    /// Writes nothing: all bytes are stock for the next.
+    pub fn abandon_on(mut self, stock: &mut BytesMut) {
+        self.buffer.clear();
+        self.give_back(stock);
+    }
+
+    fn give_back(&mut self, stock: &mut BytesMut) {
         if stock.capacity() == 0 {
             *stock = self.buffer.split_off(self.buffer.len());
         }
+    }
+
+    /// Like [`BatchWriter::finish`]; what the batch does not take of its buffer is the stock for the next.
+    pub fn finish_on(mut self, stock: &mut BytesMut, meta: Meta) -> Option<Batch> {
+        self.give_back(stock);
         self.finish(meta)
     }
 }

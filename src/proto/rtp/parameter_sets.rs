@@ -1,7 +1,5 @@
 //! Parameter sets that a description lacks, learned from the stream itself.
 
-use std::ops::RangeInclusive;
-
 use bytes::Bytes;
 use memchr::memmem;
 
@@ -16,7 +14,6 @@ const H264_SPS: u8 = 7;
 const H264_PPS: u8 = 8;
 
 /// NAL unit types of H.265 (ITU-T H.265 table 7-1).
-const H265_IRAP: RangeInclusive<u8> = 16..=23;
 const H265_VPS: u8 = 32;
 const H265_SPS: u8 = 33;
 const H265_PPS: u8 = 34;
@@ -82,29 +79,40 @@ impl Contents {
     }
 }
 
-/// Whether decoding can begin with a whole frame of H.264 or H.265, whatever its container says: it is an IDR picture, or
-/// announced as a point of recovery (ITU-T H.264 section D.2.8), or an IRAP picture (ITU-T H.265 section 3.76). None for
-/// other codecs and for what cannot be read.
+/// Whether decoding can begin with a whole frame of H.264, whatever its container says: it is an IDR picture, or announced as
+/// a point of recovery (ITU-T H.264 section D.2.8). None where only the container can tell: an I picture may be preceded by
+/// what later ones refer to. None also for other codecs and for what cannot be read.
 pub fn begins_decoding(codec: &Codec, frame: &[u8]) -> Option<bool> {
-    match codec {
-        Codec::H264 { framing, .. } => {
-            for unit in nal::units(frame, *framing)? {
-                match unit[0] & 0x1f {
-                    H264_IDR => return Some(true),
-                    H264_SEI if announces_recovery(&unit[1..]) => return Some(true),
-                    // Slices of other pictures.
-                    1..=4 => return Some(false),
-                    _ => {}
-                }
-            }
-            None
+    let Codec::H264 { framing, .. } = codec else { return None };
+    for unit in nal::units(frame, *framing)? {
+        match unit[0] & 0x1f {
+            H264_IDR => return Some(true),
+            H264_SEI if announces_recovery(&unit[1..]) => return Some(true),
+            // Slices of other pictures, whole or the first partition of them.
+            1 | 2 => return (!is_intra_slice(&unit[1..])?).then_some(false),
+            _ => {}
         }
-        Codec::H265 { framing, .. } => {
-            let mut kinds = nal::units(frame, *framing)?.into_iter().map(|unit| unit[0] >> 1 & 0x3f);
-            kinds.find(|kind| *kind < H265_VPS).map(|kind| H265_IRAP.contains(&kind))
-        }
-        _ => None,
     }
+    None
+}
+
+/// Whether a slice's header says that it refers to no other picture (ITU-T H.264 section 7.3.3); None where there is none.
+fn is_intra_slice(slice: &[u8]) -> Option<bool> {
+    let mut bits = slice.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1 != 0));
+    let _first_macroblock = exp_golomb(&mut bits)?;
+    let kind = exp_golomb(&mut bits)?;
+    // I and SI, of this slice or of all of the picture.
+    Some(matches!(kind % 5, 2 | 4))
+}
+
+/// A number as ue(v) has it (ITU-T H.264 section 9.1).
+fn exp_golomb(bits: &mut impl Iterator<Item = bool>) -> Option<u32> {
+    let mut zeros = 0;
+    while !bits.next()? {
+        zeros += 1;
+    }
+    let rest = (0..zeros).try_fold(1_u32, |sum, _| sum.checked_mul(2)?.checked_add(u32::from(bits.next()?)));
+    Some(rest? - 1)
 }
 
 /// Whether a unit of supplemental enhancement information holds a recovery point (ITU-T H.264 section 7.3.2.3).
@@ -218,33 +226,32 @@ mod tests {
     fn decoding_begins_with_what_the_pictures_say() {
         let framing = Framing::AnnexB;
         let h264 = Codec::H264 { sps: Vec::new(), pps: Vec::new(), framing };
-        let (delimiter, idr, slice) = (&[9, 0xf0][..], &[0x65, 1][..], &[0x41, 1][..]);
+        // A P slice of all P slices, and an I slice of all I slices, from the first macroblock on.
+        let (delimiter, idr, slice, intra) =
+            (&[9, 0xf0][..], &[0x65, 0x88][..], &[0x41, 0x9a, 1][..], &[0x61, 0x88, 1][..]);
         assert_eq!(begins(&h264, &[delimiter, idr, slice]), Some(true));
         assert_eq!(begins(&h264, &[delimiter, slice, idr]), Some(false));
-        assert_eq!(begins(&h264, &[delimiter]), None);
+        for unknown in [&[delimiter][..], &[delimiter, intra], &[&[0x41]]] {
+            assert_eq!(begins(&h264, unknown), None);
+        }
         // Behind a message of 258 bytes, which hold a start code and what it is kept from being.
         let long = [&[0x06, 5, 0xff, 3][..], &[7; 254], &[0, 0, 3, 1, 7], &[6, 1, 0x80]].concat();
-        assert_eq!(begins(&h264, &[&long, slice]), Some(true));
+        for picture in [slice, intra] {
+            assert_eq!(begins(&h264, &[&long, picture]), Some(true));
+        }
         assert_eq!(begins(&h264, &[&long[..long.len() - 3], slice]), Some(false));
         assert_eq!(begins(&h264, &[&[0x06, 1, 1, 6, 0x80], slice]), Some(false));
-        let h265 = Codec::H265 { vps: Vec::new(), sps: Vec::new(), pps: Vec::new(), framing };
-        let unit = |kind: u8| [kind << 1, 1, 0x80];
-        for (kind, expected) in [(1, false), (9, false), (16, true), (19, true), (21, true), (24, false)] {
-            assert_eq!(begins(&h265, &[&unit(35), &unit(39), &unit(kind)]), Some(expected), "{kind}");
-        }
-        assert_eq!(begins(&h265, &[&unit(39)]), None);
         assert_eq!(begins(&Codec::Jpeg, &[idr]), None);
     }
 
     proptest::proptest! {
         #[test]
-        fn no_frame_is_too_odd_to_be_asked_whether_decoding_begins(frame: Vec<u8>, length in 0_u8..6) {
-            let framing = Framing::Length(length);
-            let _ = begins_decoding(&Codec::H264 { sps: Vec::new(), pps: Vec::new(), framing }, &frame);
-            let framing = Framing::AnnexB;
-            let sei = [&[0, 0, 1, 6][..], &frame].concat();
-            let _ = begins_decoding(&Codec::H264 { sps: Vec::new(), pps: Vec::new(), framing }, &sei);
-            let _ = begins_decoding(&Codec::H265 { vps: Vec::new(), sps: Vec::new(), pps: Vec::new(), framing }, &frame);
+        fn no_frame_is_too_odd_to_be_asked_whether_decoding_begins(
+            head in proptest::sample::select(vec![0x06_u8, 0x41, 0x61, 0x65]), rest: Vec<u8>,
+        ) {
+            let codec = Codec::H264 { sps: Vec::new(), pps: Vec::new(), framing: Framing::AnnexB };
+            let _ = begins(&codec, &[&[&[head][..], &rest].concat()]);
+            let _ = begins_decoding(&codec, &rest);
         }
     }
 

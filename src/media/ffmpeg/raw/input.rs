@@ -136,13 +136,16 @@ impl Input {
     /// Whether packets are whole frames with their times. FFmpeg would make a parser anew behind every jump, which costs
     /// as much as reading a second of the file.
     fn needs_no_parser(&self) -> bool {
+        let is_mp4 = self.format_name().contains("mp4");
         let is_whole = |stream: &Stream| match stream.kind {
             Kind::Video => stream.is_cover || matches!(stream.codec, Id::H264 | Id::HEVC),
-            Kind::Audio => matches!(stream.codec, Id::AAC | Id::OPUS | Id::PCM_ALAW | Id::PCM_MULAW),
+            // How long Opus in Matroska is tells the parser alone.
+            Kind::Audio if stream.codec == Id::OPUS => is_mp4,
+            Kind::Audio => matches!(stream.codec, Id::AAC | Id::PCM_ALAW | Id::PCM_MULAW),
             Kind::Application => true,
         };
         let streams = self.streams();
-        let tells_all = ["mp4", "matroska"].iter().any(|name| self.format_name().contains(name));
+        let tells_all = is_mp4 || self.format_name().contains("matroska");
         tells_all && streams.iter().any(|stream| stream.kind == Kind::Video) && streams.iter().all(is_whole)
     }
 

@@ -1,6 +1,6 @@
 //! How do the frames of one track become RTP packets?
 //!
-//! One file a payload format. A frame becomes one [`Batch`]: one buffer, one allocation, every payload byte copied once.
+//! One file a payload format. A frame becomes one [`Batch`]: one buffer, every payload byte copied once.
 
 mod aac;
 pub(super) mod av1;
@@ -116,7 +116,10 @@ impl Packetizer {
         let timestamp = self.numbering.timestamp.wrapping_add(frame.pts as u32);
         let numbering = Numbering { timestamp, ..self.numbering };
         let mut writer = BatchWriter::new_on(stock, numbering, self.size_hint(frame));
-        self.format.write(frame, self.room, &mut writer)?;
+        if let Err(error) = self.format.write(frame, self.room, &mut writer) {
+            writer.abandon_on(stock);
+            return Err(error);
+        }
         self.numbering.sequence = writer.numbering().sequence;
         let meta = Meta {
             track: self.track_index,
