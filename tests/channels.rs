@@ -52,6 +52,38 @@ fn viewers_of_a_channel_see_the_same_packets(backend: Backend) {
     assert_eq!(server.log().lines().filter(|line| line.contains("source started")).count(), 1);
 }
 
+/// Of a file whose pictures come in another order than they are shown, joined at many points.
+fn pictures_are_shown_in_their_order_wherever_a_viewer_joins(backend: Backend) {
+    let server = broadcasting(backend).start();
+    let mut first = watch(&server, FILE, Over::Tcp);
+    assert!(first.receive_until(PATIENCE, has_pictures(35)));
+    let mut joined = Vec::new();
+    for index in 0..8 {
+        joined.push(watch(&server, FILE, BOTH[index % 2]));
+        let seen = first.tracks[0].units().len();
+        assert!(first.receive_until(PATIENCE, has_pictures(seen + 1)));
+    }
+    for viewer in &mut joined {
+        assert!(viewer.receive_until(PATIENCE, has_pictures(45)));
+    }
+    let seen = first.tracks[0].units().len();
+    assert!(first.receive_until(PATIENCE, has_pictures(seen + 5)));
+    let plain = |packet: &Packet| {
+        let found = first.tracks[0].packets.iter().find(|other| other.sequence == packet.sequence);
+        found.map(|other| other.timestamp)
+    };
+    for viewer in &joined {
+        let units = viewer.tracks[0].units();
+        let known = units.iter().filter_map(|unit| Some((plain(&unit[0])?, unit[0].timestamp)));
+        let mut known: Vec<_> = known.collect();
+        assert!(known.len() > 20, "{known:?}");
+        let begins = known[0].0;
+        known.sort_by_key(|(plain, _)| plain.wrapping_sub(begins) as i32);
+        let is_later = |pair: &[(u32, u32)]| pair[1].1.wrapping_sub(pair[0].1) as i32 > 0;
+        assert!(known.windows(2).all(is_later), "{known:?}");
+    }
+}
+
 fn a_channel_is_one_however_its_path_is_spelled(backend: Backend) {
     let media = judge::ffmpeg::Scratch(crate::server::scratch("media"));
     std::fs::create_dir(media.path().join("sub")).unwrap();
@@ -164,6 +196,7 @@ fn ffmpeg_plays_a_channel_for_longer_than_its_file(backend: Backend) {
 on_both_backends!(;
     "ffmpeg":
     viewers_of_a_channel_see_the_same_packets,
+    pictures_are_shown_in_their_order_wherever_a_viewer_joins,
     a_channel_is_one_however_its_path_is_spelled,
     a_link_to_a_file_has_rules_of_its_own,
     a_channel_goes_on_behind_the_end_of_its_file,

@@ -1,6 +1,7 @@
 //! A viewer who starts at a cached keyframe and is live a moment later: cached pictures get timestamps that lie close
 //! together, so that a player shows them at once, and sound begins with the present.
 
+use std::iter;
 use std::time::Duration;
 
 use proto::rtp::batch::Batch;
@@ -45,10 +46,13 @@ impl CatchUp {
             let Some(start) = batches.next() else { continue };
             // Timestamps wrap, and so they are compared with the first.
             let ahead = |batch: &Batch| batch.timestamp().wrapping_sub(start.timestamp()) as i32;
-            let latest = batches.max_by_key(|batch| ahead(batch)).unwrap_or(start);
-            *place = Some((index, latest.timestamp()));
-            live = live.max(Some(latest.meta().pts));
-            longest = longest.max(f64::from(ahead(latest)) / f64::from(track.clock_rate));
+            let shown: Vec<_> = iter::once(start).chain(batches).map(|it| (ahead(it), it)).collect();
+            let settled = settled(shown.iter().map(|(ticks, _)| *ticks));
+            let last = shown.iter().filter(|(ticks, _)| *ticks <= settled).max_by_key(|(ticks, _)| *ticks);
+            let Some((ticks, last)) = last else { continue };
+            *place = Some((index, last.timestamp()));
+            live = live.max(Some(last.meta().pts));
+            longest = longest.max(f64::from(*ticks) / f64::from(track.clock_rate));
         }
         let scale = longest / SQUEEZED.as_secs_f64();
         (scale > 1.0).then_some(CatchUp { until, live: live?, scale, pictures })
@@ -68,6 +72,40 @@ impl CatchUp {
         let mut pictures = self.pictures.iter().flatten();
         let (_, live) = *pictures.find(|(track, _)| *track == batch.meta().track)?;
         let near = i64::from(batch.timestamp().wrapping_sub(live) as i32);
-        Some(TimestampMap::Scaled { from: live, to: live, scale: self.scale, near })
+        // What is shown between pictures that are still to come keeps its distance to them.
+        Some(if near < 0 {
+            TimestampMap::Scaled { from: live, to: live, scale: self.scale, near }
+        } else {
+            TimestampMap::Offset(0)
+        })
+    }
+}
+
+/// The latest of the times of pictures, in decoding order, that nothing still to come is shown before, as far as those that
+/// have come tell: pictures that are shown before one that came earlier lie behind it by no more than they did so far.
+fn settled(times: impl Iterator<Item = i32>) -> i32 {
+    let (mut latest, mut behind) = (i32::MIN, 0);
+    for time in times {
+        latest = latest.max(time);
+        behind = behind.max(latest.saturating_sub(time));
+    }
+    latest.saturating_sub(behind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_pictures_come_in_order_the_last_is_settled() {
+        assert_eq!(settled([0, 40, 80, 120].into_iter()), 120);
+    }
+
+    #[test]
+    fn what_is_shown_before_a_picture_that_came_earlier_may_still_come() {
+        // I P B B P: two more B pictures are to come, at 160 and 200.
+        assert_eq!(settled([0, 120, 40, 80, 240].into_iter()), 160);
+        // Open groups begin with pictures that are shown before their keyframe.
+        assert_eq!(settled([0, -80, -40, 120].into_iter()), 40);
     }
 }
